@@ -1,0 +1,7 @@
+"""heed: reinforcement learning that heeds people.
+
+People compare and people block; heed turns either kind of judgement into learnt judges and into a policy
+that balances them.
+"""
+
+__version__ = "0.1.0"

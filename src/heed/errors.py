@@ -1,0 +1,36 @@
+"""The two ways in which heed stops: a mistake of the user's making, and a run that failed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class HeedError(Exception):
+    """A mistake that the user can mend; the command line prints it in one line and exits with 2.
+
+    Args:
+        what: what is wrong.
+        where: the file and line, option or completion where it is wrong.
+        fix: what to do about it.
+
+    >>> print(HeedError("two objectives are called 'help'", where="--objectives", fix="rename one"))
+    two objectives are called 'help' (--objectives): rename one
+    """
+
+    def __init__(self, what: str, where: str = "", fix: str = "") -> None:
+        self.what, self.where, self.fix = what, where, fix
+        super().__init__(what + (f" ({where})" if where else "") + (f": {fix}" if fix else ""))
+
+
+class RunFailed(Exception):  # noqa: N818 - it is the run's state, not a kind of error
+    """A run stopped before its end through a fault; the command line exits with 1.
+
+    Args:
+        reason: what happened.
+        checkpoint: the checkpoint that survives, or None if there is none yet.
+    """
+
+    def __init__(self, reason: str, checkpoint: Path | None = None) -> None:
+        self.reason, self.checkpoint = reason, checkpoint
+        kept = f"the last checkpoint is {checkpoint}" if checkpoint else "no checkpoint was written yet"
+        super().__init__(f"{reason}; {kept}")
