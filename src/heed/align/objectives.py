@@ -172,7 +172,7 @@ class RewardFunction(Objective):
         unit: str = "",
     ) -> None:
         self.function = function
-        self.specs = (ObjectiveSpec(name or getattr(function, "__name__", ""), sign, scale, unit),)
+        self.specs = (ObjectiveSpec(name or str(getattr(function, "__name__", "")), sign, scale, unit),)
         parameters = inspect.signature(function).parameters
         takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
         self._accepted = None if takes_all else set(parameters)
@@ -229,9 +229,8 @@ def values_to_column(values: object, name: str, completions: Sequence[Completion
             where=source,
             fix="return one number, or None, for each completion",
         )
-    for index, value in enumerate(listed):
-        if isinstance(value, Tensor) and value.numel() == 1:
-            continue
+    numeric = [value.item() if isinstance(value, Tensor) and value.numel() == 1 else value for value in listed]
+    for index, value in enumerate(numeric):
         if value is not None and not isinstance(value, numbers.Real):
             raise HeedError(
                 f"objective {name!r} returned {value!r}, which is not a number",
@@ -240,7 +239,7 @@ def values_to_column(values: object, name: str, completions: Sequence[Completion
             )
         if value is not None and not math.isfinite(value):
             raise _not_finite(float(value), name, index, completions)
-    column = torch.tensor([math.nan if value is None else float(value) for value in listed], dtype=torch.float32)
+    column = torch.tensor([math.nan if value is None else float(value) for value in numeric], dtype=torch.float32)
     _require_finite(column, name, completions)
     return column[:, None]
 

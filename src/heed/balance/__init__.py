@@ -1,1 +1,38 @@
-"""The room ``balance``."""
+"""K objectives' gradients become one update: weightings of the gradients from their Gram matrix."""
+
+from heed.balance.gramian import (
+    GramAverage,
+    cosines,
+    norms,
+    predicted_change,
+    project_psd,
+    signal_share,
+    unbiased_gram,
+)
+from heed.balance.minnorm import MinNorm, min_norm_weights
+from heed.balance.preferences import ObservesValues, SmoothTchebycheff
+from heed.balance.registry import METHODS, PREFERENCE_METHODS, weighting_from_name
+from heed.balance.weightings import GAPO, MGDA, PGAPO, Linear, Single, check_preference
+
+__all__ = [
+    "GAPO",
+    "METHODS",
+    "MGDA",
+    "PGAPO",
+    "PREFERENCE_METHODS",
+    "GramAverage",
+    "Linear",
+    "MinNorm",
+    "ObservesValues",
+    "Single",
+    "SmoothTchebycheff",
+    "check_preference",
+    "cosines",
+    "min_norm_weights",
+    "norms",
+    "predicted_change",
+    "project_psd",
+    "signal_share",
+    "unbiased_gram",
+    "weighting_from_name",
+]

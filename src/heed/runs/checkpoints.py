@@ -56,7 +56,6 @@ class Checkpoints:
             self._fill(temporary, step, write)
             self._put(temporary, final)
         except _WRITE_FAULTS as error:
-            shutil.rmtree(temporary, ignore_errors=True)  # frees the space before the next look at the disk
             reason = f"the checkpoint of step {step} could not be written to {self.folder}: {error}"
             raise RunFailed(reason, self.latest()) from error
         finally:
@@ -66,10 +65,10 @@ class Checkpoints:
 
     def latest(self) -> Path | None:
         """Find the checkpoint with the most steps that is whole, or None."""
-        whole = self.list()
-        return whole[-1] if whole else None
+        checkpoints = self.whole()
+        return checkpoints[-1] if checkpoints else None
 
-    def list(self) -> list[Path]:
+    def whole(self) -> list[Path]:
         """List the whole checkpoints, fewest steps first; incomplete ones are not among them."""
         if not self.folder.is_dir():
             return []
@@ -120,7 +119,7 @@ class Checkpoints:
         shutil.rmtree(old, ignore_errors=True)
 
     def _prune(self) -> None:
-        for path in self.list()[: -self.keep]:
+        for path in self.whole()[: -self.keep]:
             gone = path.with_name(f".{path.name}.gone")
             path.rename(gone)  # at once no checkpoint, however long the removal takes
             shutil.rmtree(gone, ignore_errors=True)

@@ -35,9 +35,7 @@ def to_plain(config: Any, where: str = "config") -> Any:
     """
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
         fields = dataclasses.fields(config)
-        return {
-            field.name: to_plain(getattr(config, field.name), f"{where}.{field.name}") for field in fields
-        }
+        return {field.name: to_plain(getattr(config, field.name), f"{where}.{field.name}") for field in fields}
     if isinstance(config, Mapping):
         return {str(key): to_plain(value, f"{where}.{key}") for key, value in config.items()}
     if isinstance(config, list | tuple):

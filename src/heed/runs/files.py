@@ -114,13 +114,9 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError as error:
             if number == len(lines):  # no newline after it: the write was cut short
                 break
-            raise HeedError(
-                "this line is not JSON", where=f"{path}:{number}", fix="mend or delete the line"
-            ) from error
+            raise HeedError("this line is not JSON", where=f"{path}:{number}", fix="mend or delete the line") from error
         if not isinstance(record, dict):
-            raise HeedError(
-                "this line is not a JSON object", where=f"{path}:{number}", fix="mend or delete the line"
-            )
+            raise HeedError("this line is not a JSON object", where=f"{path}:{number}", fix="mend or delete the line")
         records.append(record)
     return records
 
@@ -165,6 +161,5 @@ def read_metrics(path: Path | str) -> list[dict[str, float]]:
     file = Path(path)
     file = file / "metrics.jsonl" if file.is_dir() else file
     return [
-        {name: math.nan if value is None else value for name, value in record.items()}
-        for record in read_lines(file)
+        {name: math.nan if value is None else value for name, value in record.items()} for record in read_lines(file)
     ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,9 +60,7 @@ class RunFolder:
                 where=str(folder),
                 fix=f"choose another --out, or go on with it by --resume {folder}",
             )
-        if folder.exists() and (
-            not folder.is_dir() or any(item.name != LOCK_NAME for item in folder.iterdir())
-        ):
+        if folder.exists() and (not folder.is_dir() or any(item.name != LOCK_NAME for item in folder.iterdir())):
             raise HeedError("the output folder is not empty", where=str(folder), fix="choose another --out")
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -88,9 +85,7 @@ class RunFolder:
         """
         folder = Path(path)
         if not (folder / CONFIG).is_file():
-            raise HeedError(
-                "this folder holds no run", where=str(folder), fix=f"give a folder with a {CONFIG} in it"
-            )
+            raise HeedError("this folder holds no run", where=str(folder), fix=f"give a folder with a {CONFIG} in it")
         lock = RunLock(folder) if writable else None
         run = cls(folder, read_yaml(folder / CONFIG), kind="", lock=lock)
         run.kind = str(run.read_summary().get("kind", "align"))
@@ -114,8 +109,7 @@ class RunFolder:
         with self._writing(METRICS):
             append_line(self.path / METRICS, {"step": step, **values})
             for name, value in values.items():
-                # Tensorboard takes letters, digits and _-/. in tags, and tells nobody else's rules
-                self._tensorboard().add_scalar(re.sub(r"[^\w\-/.]", "_", name), value, step)
+                self._tensorboard().add_scalar(name, value, step)
             self._tensorboard().flush()
 
     def append(self, name: str, record: Mapping[str, Any]) -> None:
@@ -215,7 +209,7 @@ class RunFolder:
             from torch.utils.tensorboard import SummaryWriter  # takes a second: only for runs that log
 
             # A purge from the step after the last one hides what a resumed run logs again
-            self._events = SummaryWriter(str(self.path), purge_step=self._purge_step)  # type: ignore[no-untyped-call]
+            self._events = SummaryWriter(str(self.path), purge_step=self._purge_step)
         return self._events
 
     def _check_writable(self) -> None:

@@ -34,7 +34,7 @@ def capture_randomness() -> dict[str, Any]:
         Plain data that both ``json.dump`` and ``torch.save`` carry, for `restore_randomness`.
     """
     version, words, gauss = random.getstate()
-    numpy_state: dict[str, Any] = np.random.get_state(legacy=False)  # type: ignore[assignment]  # noqa: NPY002 - legacy=False gives a dict; the global generator is what is captured
+    numpy_state: dict[str, Any] = np.random.get_state(legacy=False)  # noqa: NPY002 - as above
     return {
         "python": [version, list(words), gauss],
         "numpy": {
@@ -42,9 +42,7 @@ def capture_randomness() -> dict[str, Any]:
             "state": {**numpy_state["state"], "key": numpy_state["state"]["key"].tolist()},
         },
         "torch": _to_text(torch.get_rng_state()),
-        "cuda": [_to_text(state) for state in torch.cuda.get_rng_state_all()]
-        if torch.cuda.is_available()
-        else [],
+        "cuda": [_to_text(state) for state in torch.cuda.get_rng_state_all()] if torch.cuda.is_available() else [],
     }
 
 

@@ -1,1 +1,1 @@
-"""The room ``worlds``."""
+"""Built-in tasks with exact answers: `apothecary` for the half that compares."""

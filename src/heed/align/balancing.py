@@ -1,0 +1,136 @@
+"""From the K gradients of one optimiser step to the weights of their sum: which Gram matrix, one solve, a record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchjd.aggregation import Weighting
+from torchjd.linalg import PSDMatrix
+
+from heed.align.config import AlignConfig
+from heed.balance import GramAverage, ObservesValues, cosines, norms, predicted_change, signal_share, unbiased_gram
+from heed.balance.gramian import project_psd
+from heed.balance.jacobian import JacobianAccumulator
+from heed.errors import RunFailed
+
+
+@dataclass
+class Balance:
+    """What one solve found.
+
+    Args:
+        gram: the Gram matrix that the weighting saw, [K, K].
+        weights: of the raw gradients, [K].
+        signal: unbiased over plain squared norm of each gradient, [K]; NaN with fewer than two micro-batches.
+    """
+
+    gram: Tensor
+    weights: Tensor
+    signal: Tensor
+
+    def record(self, step: int, names: tuple[str, ...]) -> dict[str, Any]:
+        """One line of ``balance.jsonl``."""
+        return {
+            "step": step,
+            "names": list(names),
+            "gram": self.gram.tolist(),
+            "weights": self.weights.tolist(),
+            "norms": norms(self.gram).tolist(),
+            "cosines": cosines(self.gram).tolist(),
+            "predicted": predicted_change(self.gram, self.weights).tolist(),
+            "signal": self.signal.tolist(),
+        }
+
+    def metrics(self, names: tuple[str, ...]) -> dict[str, float]:
+        """The same as scalars of the step."""
+        cosine, length = cosines(self.gram), norms(self.gram)
+        found = {f"weights/{name}": float(self.weights[k]) for k, name in enumerate(names)}
+        found |= {f"norm/{name}": float(length[k]) for k, name in enumerate(names)}
+        found |= {f"signal/{name}": float(s) for name, s in zip(names, self.signal, strict=True) if s.isfinite()}
+        for i in range(len(names)):
+            found |= {f"cosine/{names[i]}~{names[j]}": float(cosine[i, j]) for j in range(i + 1, len(names))}
+        found["direction/norm"] = float((self.weights @ self.gram @ self.weights).clamp(min=0).sqrt())
+        return found
+
+
+class Balancer:
+    """Takes the Gram matrix that the config asks for and solves the weighting on it.
+
+    Args:
+        weighting: Gram matrix [K, K] to weights [K].
+        jacobian: where the gradients are; rows beyond K (the KL counted once) stay outside the balance.
+        objectives: K.
+        config: the run's.
+        last_layer: the parameters of the paper's scope.
+    """
+
+    def __init__(
+        self,
+        weighting: Weighting[PSDMatrix],
+        jacobian: JacobianAccumulator,
+        objectives: int,
+        config: AlignConfig,
+        last_layer: list[str],
+    ) -> None:
+        self.weighting, self.jacobian, self.K, self.config = weighting, jacobian, objectives, config
+        self.only = last_layer if config.scope == "last_layer" else None
+        self.average = GramAverage(config.gram_memory) if config.gram_memory > 0 else None
+
+    def observe(self, values: Tensor) -> None:
+        """Show the objectives' mean values of a rollout, [K], to a weighting that follows them."""
+        if isinstance(self.weighting, ObservesValues):
+            self.weighting.observe(values)
+
+    def solve(self, optimizer: torch.optim.AdamW) -> Balance:
+        """The weights for this optimiser step.
+
+        Raises:
+            RunFailed: the gradients are not finite; nothing was changed.
+        """
+        K = self.K
+        plain = self.jacobian.gram(only=self.only)[:K, :K].cpu()
+        if not bool(plain.isfinite().all()):
+            raise RunFailed("a gradient is not finite, so no optimiser step was taken")
+        gram, signal = plain, torch.full((K,), float("nan"), dtype=plain.dtype)
+        M = len(self.jacobian.micro_grams)
+        if M > 1:
+            micro = torch.stack([g[:K, :K].cpu() for g in self.jacobian.micro_grams])
+            unbiased = unbiased_gram(micro, self.jacobian.gram()[:K, :K].cpu()) * M**2
+            signal = signal_share(unbiased, plain)
+            if self.config.gram == "unbiased":
+                gram = unbiased
+        if self.config.gram == "adam":
+            gram = self.jacobian.gram(metric=_adam_metric(optimizer, self.jacobian))[:K, :K].cpu()
+        if self.average is not None:
+            gram = self.average.update(gram)
+        if self.config.gram == "unbiased":
+            gram = project_psd(gram)
+        return Balance(gram, self.weighting(gram), signal)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that resuming needs."""
+        average = None if self.average is None else self.average.state_dict()
+        return {"weighting": self.weighting.state_dict(), "average": average}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to what :meth:`state` returned."""
+        self.weighting.load_state_dict(state["weighting"])
+        if self.average is not None and state["average"] is not None:
+            self.average.load_state_dict(state["average"])
+
+
+def _adam_metric(optimizer: torch.optim.AdamW, jacobian: JacobianAccumulator) -> Tensor:
+    """``1 / (sqrt(v_hat) + eps)`` of every column; ones before Adam's first step."""
+    group = optimizer.param_groups[0]
+    columns = []
+    for parameter in jacobian.parameters.values():
+        state = optimizer.state.get(parameter)
+        if not state:
+            columns.append(torch.ones(parameter.numel(), device=parameter.device))
+            continue
+        corrected = state["exp_avg_sq"] / (1 - group["betas"][1] ** float(state["step"]))
+        columns.append(1 / (corrected.sqrt() + group["eps"]).flatten())
+    return torch.cat(columns)

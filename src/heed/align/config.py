@@ -1,0 +1,175 @@
+"""Every choice of an alignment run, with its default and its meaning; and the two presets."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from heed.errors import HeedError
+
+
+@dataclass
+class AlignConfig:
+    """How a policy is trained.
+
+    Args:
+        steps: optimiser rounds: rollout, scoring, update.
+        seed: of everything that is drawn: prompts, tokens, adapters.
+        prompts_per_step: prompts drawn for one rollout.
+        completions_per_prompt: completions of each prompt; group baselines compare these.
+        micro_batch: sequences in one forward and backward; 0 takes the whole minibatch.
+        epochs: passes over one rollout (PPO epochs).
+        minibatches: optimiser steps in one epoch.
+        max_completion_tokens: longest completion, tokens.
+        temperature: of sampling; log-probabilities are taken at the same temperature.
+        top_p: nucleus of sampling; 1 keeps all tokens.
+        top_k: likeliest tokens kept in sampling; 0 keeps all.
+        sampler: transformers' generate, heed's static-cache loop, or the faster where it is supported.
+        learning_rate: of AdamW.
+        beta1: AdamW's memory of the gradient.
+        beta2: AdamW's memory of the squared gradient.
+        weight_decay: AdamW's, decoupled.
+        warmup_steps: rounds over which the learning rate rises linearly.
+        max_grad_norm: the combined gradient is clipped to this norm; 0 leaves it alone.
+        advantage: gae (K critics), group (relative to the prompt's other completions, over their deviation) or
+            leave_one_out (less their mean).
+        surrogate: ppo (clipped), cispo (clipped weights) or plain (policy gradient).
+        clip_low: ratios below 1 - clip_low are clipped.
+        clip_high: ratios above 1 + clip_high are clipped.
+        average_over: what the surrogate is a mean over: the batch's tokens or its sequences.
+        kl_beta: weight of the KL to the reference.
+        kl_place: in each token's reward, or in the loss.
+        kl_in: counted in each objective (the paper), or once, outside their balance.
+        gamma: discount of gae.
+        gae_lambda: lambda of gae.
+        critic_learning_rate: of the critics' AdamW.
+        critic_epochs: passes of the critics over one rollout.
+        critic_value_clip: PPO's value clipping, in deviations of the returns; 0 is off.
+        critic_scale: learn each value in units of its own returns.
+        normalise_rewards: divide each objective's rewards by the deviation of the batch (running).
+        gram: plain, unbiased (from micro-batches; our mend for small gradients) or adam (in Adam's metric).
+        gram_memory: share of the past in a moving average of the Gram matrix; 0 takes each step's own.
+        scope: gradients of all trainable parameters, or the Gram matrix of the last layer's (the paper).
+        jacobian_path: how K gradients are taken; auto chooses by the surrogate's rank.
+        eval_every: rounds between evaluations; 0 evaluates at the start and at the end only.
+        eval_prompts: prompts of an evaluation, the same each time; 0 leaves evaluation out.
+        eval_completions: completions of each of these.
+        checkpoint_every: rounds between checkpoints.
+        log_completions_every: rounds between completions files; 0 writes none but before and after.
+        gradient_checkpointing: recompute activations in the backward pass (less memory, more time).
+    """
+
+    steps: int = 120
+    seed: int = 0
+    prompts_per_step: int = 64
+    completions_per_prompt: int = 4
+    micro_batch: int = 0
+    epochs: int = 1
+    minibatches: int = 1
+    max_completion_tokens: int = 32
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    sampler: Literal["auto", "static", "generate"] = "auto"
+    learning_rate: float = 1e-3
+    beta1: float = 0.9
+    beta2: float = 0.95
+    weight_decay: float = 0.0
+    warmup_steps: int = 5
+    max_grad_norm: float = 1.0
+    advantage: Literal["gae", "group", "leave_one_out"] = "gae"
+    surrogate: Literal["ppo", "cispo", "plain"] = "ppo"
+    clip_low: float = 0.2
+    clip_high: float = 0.2
+    average_over: Literal["tokens", "sequences"] = "tokens"
+    kl_beta: float = 0.02
+    kl_place: Literal["reward", "loss"] = "reward"
+    kl_in: Literal["each", "once"] = "each"
+    gamma: float = 1.0
+    gae_lambda: float = 0.95
+    critic_learning_rate: float = 2e-3
+    critic_epochs: int = 2
+    critic_value_clip: float = 0.0
+    critic_scale: bool = True
+    normalise_rewards: bool = False
+    gram: Literal["plain", "unbiased", "adam"] = "plain"
+    gram_memory: float = 0.0
+    scope: Literal["all", "last_layer"] = "all"
+    jacobian_path: Literal["auto", "factored", "sequential", "batched"] = "auto"
+    eval_every: int = 20
+    eval_prompts: int = 84
+    eval_completions: int = 4
+    checkpoint_every: int = 40
+    log_completions_every: int = 0
+    gradient_checkpointing: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse settings that contradict each other."""
+        for name in ("steps", "prompts_per_step", "completions_per_prompt", "epochs", "minibatches", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise HeedError(f"{getattr(self, name)} is too few", f"--{name}", "give at least 1")
+        if self.advantage != "gae" and self.completions_per_prompt < 2:
+            raise HeedError(
+                "a group baseline needs at least two completions of each prompt",
+                "--completions_per_prompt",
+                "raise it, or take --advantage gae",
+            )
+        if self.prompts_per_step % self.minibatches:
+            raise HeedError(
+                f"{self.prompts_per_step} prompts do not divide into {self.minibatches} minibatches",
+                "--minibatches",
+                "take a divisor",
+            )
+        if self.gram == "unbiased" and self.micro_batches < 2:
+            raise HeedError(
+                "an unbiased Gram matrix needs at least two micro-batches in a minibatch",
+                "--micro_batch",
+                f"set it to {max(1, self.minibatch // 8)} or less",
+            )
+        if self.micro_batch and self.advantage != "gae" and self.micro_batch % self.completions_per_prompt:
+            raise HeedError(
+                f"a micro-batch of {self.micro_batch} splits the {self.completions_per_prompt} completions of a prompt",
+                "--micro_batch",
+                f"take a multiple of {self.completions_per_prompt}",
+            )
+
+    @property
+    def minibatch(self) -> int:
+        """Sequences in one optimiser step."""
+        return self.prompts_per_step * self.completions_per_prompt // self.minibatches
+
+    @property
+    def micro_batches(self) -> int:
+        """Forward and backward passes in one optimiser step."""
+        return -(-self.minibatch // (self.micro_batch or self.minibatch))
+
+    @property
+    def on_policy(self) -> bool:
+        """Whether every sample is used once, by the policy that drew it."""
+        return self.epochs * self.minibatches == 1
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "paper": {},
+    "modern": {"advantage": "group", "gram": "unbiased", "micro_batch": 32},
+}
+"""``paper``: PPO with a critic per objective, GAE, the KL in each objective's reward, the plain Gram matrix: what
+`AlignConfig` defaults to. ``modern``: no critics, group-relative advantages, the unbiased Gram matrix."""
+
+
+def from_preset(preset: str, **changes: Any) -> AlignConfig:
+    """A preset with changes over it.
+
+    Raises:
+        HeedError: no such preset or setting.
+
+    >>> from_preset("modern", steps=10).advantage
+    'group'
+    """
+    if preset not in PRESETS:
+        raise HeedError(f"there is no preset '{preset}'", "--preset", f"take one of {', '.join(PRESETS)}")
+    known = {field.name for field in dataclasses.fields(AlignConfig)}
+    if unknown := sorted(set(changes) - known):
+        raise HeedError(f"no setting is called {unknown[0]}", "config", "see heed align --help")
+    return AlignConfig(**{**PRESETS[preset], **changes})

@@ -1,0 +1,157 @@
+"""What a run writes down: metrics, completions, balance, summary. Without a run folder it only counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import datasets
+import torch
+from torch import Tensor
+
+import heed
+from heed.align.config import AlignConfig
+from heed.align.conversations import completion_text
+from heed.align.evaluation import Evaluation, Gold
+from heed.align.objectives import ObjectiveSet
+from heed.align.rollouts import Rollout
+from heed.runs.config import config_hash
+from heed.runs.folder import RunFolder
+
+
+class Journal:
+    """Writes the run folder of an alignment run.
+
+    Args:
+        run: the folder, or None.
+        objectives: the run's.
+        gold: exact values, where the task has them.
+    """
+
+    def __init__(self, run: RunFolder | None, objectives: ObjectiveSet, gold: Gold | None) -> None:
+        self.run, self.objectives, self.gold = run, objectives, gold
+        self.totals = {"seconds": 0.0, "generation": 0.0, "gradients": 0.0, "tokens": 0.0}
+        self.at_start: dict[str, float] = {}
+        self.latest: dict[str, float] = {}
+
+    def describe(self, rollout: Rollout, rewards: Tensor, step: int) -> dict[str, float]:
+        """Metrics of a rollout: TRL's names for rewards and lengths, gold values, share well-formed."""
+        metrics: dict[str, float] = {}
+        for name, row in zip(self.objectives.names, rewards, strict=True):
+            scored = row[~row.isnan()]
+            metrics[f"rewards/{name}/mean"] = float(scored.mean())
+            metrics[f"rewards/{name}/std"] = float(scored.std(correction=0))
+        metrics["completions/mean_length"] = float(rollout.sequences.mask.sum(1).double().mean())
+        metrics["completions/finished"] = float(rollout.finished.double().mean())
+        if self.gold is not None:
+            exact = self.gold.gold(rollout.prompts, rollout.completions)
+            metrics |= {f"gold/{name}/mean": float(v) for name, v in zip(self.gold.names, exact.mean(0), strict=True)}
+            metrics["well_formed"] = float(self.gold.well_formed(rollout.completions).double().mean())
+        return metrics
+
+    def balance(self, record: dict[str, Any]) -> None:
+        """One line of ``balance.jsonl``."""
+        if self.run is not None:
+            self.run.append("balance", record)
+
+    def start(self, evaluation: Evaluation | None) -> None:
+        """The policy before the first update."""
+        metrics = self.evaluated(0, evaluation, "before")
+        self.at_start = metrics
+        if metrics:
+            self.log(0, metrics)
+
+    def evaluated(self, step: int, evaluation: Evaluation | None, name: str = "after") -> dict[str, float]:
+        """Write an evaluation's completions and return its metrics."""
+        if evaluation is None:
+            return {}
+        metrics = {
+            f"eval/rewards/{n}": float(torch.nanmean(column))
+            for n, column in zip(self.objectives.names, evaluation.rewards.T, strict=True)
+        }
+        if evaluation.gold is not None and self.gold is not None:
+            metrics |= {f"eval/gold/{n}": float(v) for n, v in zip(self.gold.names, evaluation.gold.mean(0), strict=True)}
+            metrics["eval/well_formed"] = float(evaluation.well_formed or 0.0)
+        self._completions(step, evaluation, name)
+        self.latest = metrics
+        return metrics
+
+    def log(self, step: int, metrics: dict[str, float]) -> None:
+        """Log one round."""
+        self.totals["seconds"] += metrics.get("seconds/step", 0.0)
+        self.totals["generation"] += metrics.get("seconds/generation", 0.0)
+        self.totals["gradients"] += metrics.get("seconds/gradients", 0.0)
+        self.totals["tokens"] += metrics.get("tokens_per_second", 0.0) * metrics.get("seconds/generation", 0.0)
+        if "kl" in metrics:
+            self.latest["kl"] = metrics["kl"]
+        if self.run is not None:
+            self.run.log(step, metrics)
+
+    def finish(self, step: int, config: AlignConfig) -> dict[str, Any]:
+        """The run's summary; written where there is a folder."""
+        gold = set(self.gold.names) if self.gold is not None else set()
+        objectives = {
+            name: {
+                "proxy": self.latest.get(f"eval/rewards/{name}"),
+                "gold": self.latest.get(f"eval/gold/{name}") if name in gold else None,
+                "start": self.at_start.get(f"eval/gold/{name}" if name in gold else f"eval/rewards/{name}"),
+                "start_proxy": self.at_start.get(f"eval/rewards/{name}"),
+            }
+            for name in self.objectives.names
+        }
+        for name in sorted(gold - set(self.objectives.names)):  # judged, not trained on
+            exact, start = self.latest.get(f"eval/gold/{name}"), self.at_start.get(f"eval/gold/{name}")
+            objectives[name] = {"proxy": None, "gold": exact, "start": start, "start_proxy": None}
+        seconds = self.totals["seconds"]
+        summary = {
+            "kind": "align",
+            "seed": config.seed,
+            "steps": step,
+            "seconds": seconds,
+            "version": heed.__version__,
+            "completed": step >= config.steps,
+            "objectives": objectives,
+            "kl": self.latest.get("kl"),
+            "generated_tokens_per_second": self.totals["tokens"] / max(self.totals["generation"], 1e-9),
+            "gradient_seconds_share": self.totals["gradients"] / max(seconds, 1e-9),
+        }
+        if self.run is not None:
+            summary |= {"method": self.run.config.get("method"), "config_hash": config_hash(self.run.config)}
+            self.run.write_summary(summary)
+        return summary
+
+    def save_checkpoint(self, step: int, write: Callable[[Path], None]) -> None:
+        """Write a checkpoint, where there is a folder."""
+        if self.run is not None:
+            self.run.save_checkpoint(step, write)
+
+    def last_checkpoint(self) -> Path | None:
+        """The newest whole checkpoint."""
+        return self.run.latest_checkpoint() if self.run is not None else None
+
+    def state(self) -> dict[str, Any]:
+        """Everything that resuming needs."""
+        return {"totals": self.totals, "at_start": self.at_start, "latest": self.latest}
+
+    def restore(self, step: int, state: dict[str, Any]) -> None:
+        """Go back to what :meth:`state` returned, and drop what was logged after it."""
+        self.totals, self.at_start, self.latest = state["totals"], state["at_start"], state["latest"]
+        if self.run is not None:
+            self.run.truncate_after(step)
+
+    def _completions(self, step: int, evaluation: Evaluation, name: str) -> None:
+        if self.run is None:
+            return
+        rows: dict[str, list[Any]] = {
+            "step": [step] * len(evaluation.prompts),
+            "prompt": [p if isinstance(p, str) else p[-1]["content"] for p in evaluation.prompts],
+            "completion": [completion_text(c) for c in evaluation.completions],
+        }
+        rows |= {f"rewards/{n}": c.tolist() for n, c in zip(self.objectives.names, evaluation.rewards.T, strict=True)}
+        if evaluation.gold is not None and self.gold is not None:
+            rows |= {f"gold/{n}": c.tolist() for n, c in zip(self.gold.names, evaluation.gold.T, strict=True)}
+        folder = self.run.path / "completions"
+        folder.mkdir(exist_ok=True)
+        datasets.disable_progress_bars()
+        datasets.Dataset.from_dict(rows).to_parquet(str(folder / f"{name}.parquet"))

@@ -1,0 +1,219 @@
+"""The language model that is trained: its log-probabilities, its reference, its adapters, how it is loaded and saved."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from heed.errors import HeedError
+
+POLICY_ADAPTER = "default"
+CRITIC_ADAPTER = "critic"
+
+
+@dataclass
+class Sequences:
+    """A batch of prompts with completions.
+
+    Args:
+        ids: [B, P + T], prompts padded on the left, completions on the right.
+        attention: [B, P + T], 1 on real tokens.
+        mask: [B, T], 1 on the completion's tokens, the end token included.
+    """
+
+    ids: Tensor
+    attention: Tensor
+    mask: Tensor
+
+    def __len__(self) -> int:
+        return self.ids.shape[0]
+
+    @property
+    def width(self) -> int:
+        """T, the longest completion."""
+        return self.mask.shape[1]
+
+    def rows(self, index: Tensor | slice) -> Sequences:
+        """Some of the sequences."""
+        return Sequences(self.ids[index], self.attention[index], self.mask[index])
+
+
+class Policy:
+    """A causal language model with its tokenizer and its reference.
+
+    With ``peft_config`` only an adapter is trained, and the reference is the model with that adapter switched off. Without,
+    all parameters are trained and the reference is a frozen copy.
+
+    Args:
+        model: a model, a folder or a hub id.
+        tokenizer: needed where ``model`` is a model.
+        peft_config: LoRA settings, or None for full fine-tuning.
+        dtype: of the base's weights when it is loaded here.
+        seed: of the adapter's initial weights.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        peft_config: LoraConfig | None = None,
+        dtype: str = "auto",
+        seed: int = 0,
+    ) -> None:
+        base, self.tokenizer = _load(model, tokenizer, dtype)
+        if self.tokenizer.pad_token_id is None:
+            self.tokenizer.pad_token = self.tokenizer.eos_token
+        if self.tokenizer.eos_token_id is None:
+            raise HeedError("the tokenizer has no end token", str(model), "set its eos_token")
+        self.peft_config = peft_config
+        self.reference: PreTrainedModel | None = None
+        self.model: nn.Module
+        if peft_config is None:
+            self.reference = copy.deepcopy(base).requires_grad_(False).eval()
+            self.model = base
+        else:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                self.model = get_peft_model(base, peft_config, adapter_name=POLICY_ADAPTER)
+
+    @property
+    def causal_lm(self) -> PreTrainedModel:
+        """The transformers model, with the adapters' layers in it."""
+        return self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model lives."""
+        return next(self.model.parameters()).device
+
+    @property
+    def context(self) -> int:
+        """How many tokens the model can read."""
+        config = self.causal_lm.config.get_text_config()
+        return int(getattr(config, "max_position_embeddings", 0) or 1 << 30)
+
+    def trainable(self) -> dict[str, nn.Parameter]:
+        """The policy's trainable parameters by name (the critics' adapter does not count)."""
+        return {
+            name: parameter
+            for name, parameter in self.model.named_parameters()
+            if (self.peft_config is None or f".{POLICY_ADAPTER}." in name) and parameter.requires_grad
+        }
+
+    def last_layer(self) -> list[str]:
+        """Names of the trainable parameters of the last transformer layer (the paper's scope)."""
+        layers = int(self.causal_lm.config.get_text_config().num_hidden_layers)
+        return [name for name in self.trainable() if f".layers.{layers - 1}." in name or f".h.{layers - 1}." in name]
+
+    def logp(self, batch: Sequences, temperature: float = 1.0) -> Tensor:
+        """Log-probabilities of the completions' tokens under the policy, [B, T] with graph; 0 off the mask."""
+        return _token_logp(self.model, batch, temperature)
+
+    @torch.no_grad()
+    def reference_logp(self, batch: Sequences, temperature: float = 1.0) -> Tensor:
+        """The same under the reference: the adapter switched off, or the frozen copy; [B, T]."""
+        if isinstance(self.model, PeftModel):
+            with self.model.disable_adapter():
+                return _token_logp(self.model, batch, temperature)
+        return _token_logp(self.reference, batch, temperature)
+
+    def hidden(self, batch: Sequences, backbone: nn.Module | None = None) -> Tensor:
+        """Last hidden states at the positions from which the completions' tokens are chosen, [B, T, hidden]."""
+        backbone = self.causal_lm.base_model if backbone is None else backbone
+        states = backbone(
+            input_ids=batch.ids, attention_mask=batch.attention, position_ids=positions(batch.attention), use_cache=False
+        ).last_hidden_state
+        return states[:, -batch.width - 1 : -1]
+
+    def add_critic_adapter(self, seed: int) -> list[nn.Parameter]:
+        """Put a second adapter, the critics', on the same frozen base.
+
+        Returns:
+            Its parameters.
+        """
+        assert isinstance(self.model, PeftModel) and self.peft_config is not None
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.model.add_adapter(CRITIC_ADAPTER, copy.deepcopy(self.peft_config))
+        return [p for name, p in self.model.named_parameters() if f".{CRITIC_ADAPTER}." in name]
+
+    @contextmanager
+    def critic_adapter(self) -> Iterator[None]:
+        """Within: the critics' adapter is active and trainable in place of the policy's."""
+        assert isinstance(self.model, PeftModel)
+        self.model.set_adapter(CRITIC_ADAPTER)
+        try:
+            yield
+        finally:
+            self.model.set_adapter(POLICY_ADAPTER)
+
+    def save(self, folder: Path) -> None:
+        """Save the adapter (or the whole model) and the tokenizer in transformers' and peft's own format."""
+        if isinstance(self.model, PeftModel):
+            self.model.save_pretrained(folder, selected_adapters=[POLICY_ADAPTER])
+        else:
+            self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
+    def restore(self, folder: Path) -> None:
+        """Read back the weights that :meth:`save` wrote, exactly."""
+        files = sorted(folder.glob("*.safetensors"))
+        stored = {name: tensor for file in files for name, tensor in load_file(file).items()}
+        if isinstance(self.model, PeftModel):
+            stored = {
+                name.replace(".weight", f".{POLICY_ADAPTER}.weight").replace(".bias", f".{POLICY_ADAPTER}.bias"): tensor
+                for name, tensor in stored.items()
+            }
+        own = dict(self.model.named_parameters())
+        with torch.no_grad():
+            for name, tensor in stored.items():
+                own[name].copy_(tensor)
+
+
+def positions(attention: Tensor) -> Tensor:
+    """Position of each token when padding does not count, [B, L].
+
+    >>> positions(torch.tensor([[0, 1, 1]])).tolist()
+    [[0, 0, 1]]
+    """
+    return (attention.cumsum(-1) - 1).clamp(min=0)
+
+
+def _token_logp(model: nn.Module | None, batch: Sequences, temperature: float) -> Tensor:
+    assert model is not None
+    width = batch.width
+    logits = model(
+        input_ids=batch.ids,
+        attention_mask=batch.attention,
+        position_ids=positions(batch.attention),
+        use_cache=False,
+        logits_to_keep=width + 1,
+    ).logits[:, :-1]
+    logp = (logits.float() if logits.dtype != torch.float64 else logits).div(temperature).log_softmax(-1)
+    return logp.gather(-1, batch.ids[:, -width:, None]).squeeze(-1) * batch.mask
+
+
+def _load(
+    model: str | Path | PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, dtype: str
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    if not isinstance(model, str | Path):
+        if tokenizer is None:
+            raise HeedError("a model object needs its tokenizer", "AlignTrainer(tokenizer=...)", "pass both")
+        return model, tokenizer
+    try:
+        loaded = AutoModelForCausalLM.from_pretrained(str(model), dtype=dtype)
+        return loaded, tokenizer or AutoTokenizer.from_pretrained(str(model))
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise HeedError(
+            f"no causal language model at '{model}': {reason}", "--model", "name a model folder or a hub id"
+        ) from error

@@ -1,0 +1,308 @@
+"""Reward models learnt from comparisons: one sequence-classification model with one head for each objective."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftConfig, TaskType, get_peft_model
+from torch import Tensor
+from transformers import AutoModelForSequenceClassification, PreTrainedModel, Trainer
+
+from heed.align.conversations import judged_ids
+from heed.align.preferences.comparisons import Comparison
+from heed.align.preferences.training import (
+    OnStep,
+    TrainingConfig,
+    best_device,
+    fit,
+    preserved_randomness,
+    require_empty,
+)
+from heed.align.pretrained import pad_right, quiet_loading, require_model_path, with_pad_token
+from heed.align.reward_models import SHIFT_KEY
+from heed.errors import HeedError
+
+logger = logging.getLogger(__name__)
+
+SIGNS = {"left": 1.0, "right": -1.0, "tie": 0.0, "skip": 0.0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardTrainingConfig(TrainingConfig):
+    """How a reward model is trained; the fields of ``TrainingConfig``, and these.
+
+    Args:
+        held_out: share of the comparisons that is kept for the accuracy, 0 to below 1.
+        centre: record each head's mean score on the training completions, which ``RewardModel`` then subtracts.
+    """
+
+    epochs: float = 1.0
+    held_out: float = 0.1
+    centre: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse numbers out of range."""
+        super().__post_init__()
+        if not 0 <= self.held_out < 1:
+            raise HeedError(
+                f"held_out is {self.held_out}", where="training config", fix="give a share from 0 to below 1"
+            )
+
+
+@dataclass(frozen=True)
+class RewardTrainingReport:
+    """What came of training a reward model; every dictionary has one entry for each objective.
+
+    Args:
+        path: the model's folder.
+        accuracy: share of the held-out verdicts that the scores order rightly; None where there are none.
+        held_out: number of held-out verdicts for left or right.
+        trained: number of verdicts for left or right that were trained on.
+        ties: number of ties, which carry no loss.
+        skipped: number of comparisons without a verdict on the objective.
+        shift: each head's mean score on the training completions, as recorded; 0 if not centred.
+        loss: Bradley-Terry loss of the last optimiser step.
+    """
+
+    path: Path
+    accuracy: dict[str, float | None]
+    held_out: dict[str, int]
+    trained: dict[str, int]
+    ties: dict[str, int]
+    skipped: dict[str, int]
+    shift: dict[str, float]
+    loss: float
+
+
+def bradley_terry_loss(left: Tensor, right: Tensor, verdicts: Tensor, margins: Tensor) -> Tensor:
+    r"""Mean of ``-log sigmoid(winner - loser - margin)`` over the verdicts for left or right (Bradley & Terry 1952).
+
+    The margin is as in Llama 2 (Touvron et al. 2023, eq. 2).
+
+    Args:
+        left: scores of the left completions, [B, K].
+        right: scores of the right ones, [B, K].
+        verdicts: +1 where left is better, -1 where right is, 0 for ties and objectives not judged, [B, K].
+        margins: by how much the winner should lead, >= 0, [B, K].
+
+    Returns:
+        A scalar; 0 if no verdict decides. Each deciding verdict weighs the same, whatever its objective.
+
+    >>> tie_and_win = torch.tensor([[0.0], [1.0]])
+    >>> bradley_terry_loss(torch.ones(2, 1), torch.zeros(2, 1), tie_and_win, margins=torch.ones(2, 1))
+    tensor(0.6931)
+    """
+    losses = torch.nn.functional.softplus(margins - verdicts * (left - right))
+    decides = verdicts != 0
+    return (losses * decides).sum() / decides.sum().clamp(min=1)
+
+
+class _PairTrainer(Trainer):
+    """Transformers' Trainer with the Bradley-Terry loss on the two halves of the batch."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.model_accepts_loss_kwargs = False  # the loss is a mean over each batch, so accumulation divides it
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,  # noqa: ARG002 - Trainer's signature
+    ) -> Any:
+        outputs = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
+        left, right = outputs.logits.float().chunk(2)
+        loss = bradley_terry_loss(left, right, inputs["verdicts"], inputs["margins"])
+        return (loss, outputs) if return_outputs else loss
+
+
+def train_reward_model(
+    base_model: str | Path | PreTrainedModel,
+    tokenizer: Any,
+    comparisons: Sequence[Comparison],
+    objectives: Sequence[str],
+    output_dir: str | Path,
+    config: RewardTrainingConfig | None = None,
+    peft_config: PeftConfig | None = None,
+    on_step: OnStep | None = None,
+) -> RewardTrainingReport:
+    """Train one model with K heads from comparisons, and save it for any sequence-classification loader.
+
+    Ties, skips and objectives without a verdict carry no loss. A Bradley-Terry score is defined up to a constant,
+    so each head's mean on the training completions is recorded in ``config.json`` as ``heed_shift``; ``RewardModel``
+    subtracts it, and a plain transformers load gives the same order with another zero.
+
+    Args:
+        base_model: a folder or hub id, or a model in memory, whose body is copied; the heads are new.
+        tokenizer: the base model's; its chat template, if any, is part of what the judge reads.
+        comparisons: what was judged; see ``Comparison``.
+        objectives: the K objectives to learn, in the order of the heads.
+        output_dir: a new folder for model and tokenizer.
+        config: how to train.
+        peft_config: train this adapter and the heads only; it is merged before saving.
+        on_step: called after each optimiser step with step, total and loss.
+
+    Returns:
+        Held-out accuracy of each objective, and the counts behind it.
+
+    Raises:
+        HeedError: no such model, no sequence-classification form of it, an objective on which nothing decides, two
+            objectives of one name, or an output folder that is not empty.
+        RunFailed: the loss was not finite.
+    """
+    config = config or RewardTrainingConfig()
+    _require_objectives(objectives, comparisons)
+    require_empty(output_dir)
+    tokenizer = with_pad_token(tokenizer, "reward training")
+    with preserved_randomness(config.seed):
+        model = _with_heads(base_model, objectives, tokenizer.pad_token_id).to(best_device())
+        if peft_config is not None:
+            adapter = copy.deepcopy(peft_config)
+            adapter.task_type = TaskType.SEQ_CLS  # which makes peft train and save the heads too
+            model = get_peft_model(model, adapter)
+    limit = config.max_length or model.config.to_dict().get("max_position_embeddings")
+    rows = [encode_comparison(comparison, objectives, tokenizer, limit) for comparison in comparisons]
+    _say_truncated(rows, limit)
+    trained, held_out = _split([row for row in rows if any(row["verdicts"])], config)
+
+    def collate(batch: list[dict[str, Any]]) -> dict[str, Tensor]:
+        return collate_comparisons(batch, tokenizer.pad_token_id)
+
+    loss = fit(model, trained, collate, config, _PairTrainer, on_step)
+    if peft_config is not None:
+        model = model.merge_and_unload()
+    shift = torch.zeros(len(objectives))
+    if config.centre:
+        left, right = _scores(model, trained, tokenizer.pad_token_id, config.batch_size)
+        shift = torch.cat([left, right]).mean(dim=0)
+        setattr(model.config, SHIFT_KEY, shift.tolist())
+    accuracy, decided = _accuracy(model, held_out, objectives, tokenizer.pad_token_id, config.batch_size)
+    model.save_pretrained(output_dir)
+    tokenizer.save_pretrained(output_dir)
+    verdicts = {name: [comparison["verdicts"].get(name, "skip") for comparison in comparisons] for name in objectives}
+    return RewardTrainingReport(
+        path=Path(output_dir),
+        accuracy=accuracy,
+        held_out=decided,
+        trained={name: sum(row["verdicts"][k] != 0 for row in trained) for k, name in enumerate(objectives)},
+        ties={name: given.count("tie") for name, given in verdicts.items()},
+        skipped={name: given.count("skip") for name, given in verdicts.items()},
+        shift=dict(zip(objectives, shift.tolist(), strict=True)),
+        loss=loss,
+    )
+
+
+def _require_objectives(objectives: Sequence[str], comparisons: Sequence[Comparison]) -> None:
+    if not objectives or len(set(objectives)) < len(objectives):
+        raise HeedError(
+            f"the objectives are {', '.join(objectives) or 'none'}", where="reward training", fix="give each name once"
+        )
+    judged = sorted({name for comparison in comparisons for name in comparison["verdicts"]})
+    for name in objectives:
+        if not any(comparison["verdicts"].get(name) in ("left", "right") for comparison in comparisons):
+            raise HeedError(
+                f"none of {len(comparisons)} comparisons decides on objective {name!r}",
+                where="reward training",
+                fix=f"the comparisons judge {', '.join(judged) or 'nothing'}",
+            )
+
+
+def _with_heads(base_model: str | Path | PreTrainedModel, objectives: Sequence[str], pad_id: int) -> Any:
+    """A sequence-classification model on the base model's body, float32, with new heads named by the objectives."""
+    labels = dict(enumerate(objectives))
+    settings = {"id2label": labels, "label2id": {name: index for index, name in labels.items()}, "pad_token_id": pad_id}
+    where = base_model.config.name_or_path if isinstance(base_model, PreTrainedModel) else str(base_model)
+    try:
+        with quiet_loading():
+            if isinstance(base_model, PreTrainedModel):
+                config = copy.deepcopy(base_model.config)
+                config.update(settings)
+                model = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
+                model.base_model.load_state_dict(base_model.base_model.state_dict())
+                return model
+            require_model_path(base_model, "base model")
+            return AutoModelForSequenceClassification.from_pretrained(
+                base_model, dtype=torch.float32, ignore_mismatched_sizes=True, **settings
+            )
+    except (OSError, ValueError) as error:
+        raise HeedError(
+            f"cannot put heads on the base model: {str(error).splitlines()[0]}",
+            where,
+            fix="give a folder or hub id of a model that has a sequence-classification form",
+        ) from error
+
+
+def encode_comparison(
+    comparison: Comparison, objectives: Sequence[str], tokenizer: Any, limit: int | None = None
+) -> dict[str, Any]:
+    """One comparison as numbers.
+
+    Returns:
+        ``left`` and ``right``, token ids as the judge reads them, cut to their last ``limit``; ``cut``, whether they
+        were; ``verdicts`` (+1 left, -1 right, 0 otherwise) and ``margins``, K floats each.
+    """
+    sides = [judged_ids(comparison["prompt"], text, tokenizer) for text in (comparison["left"], comparison["right"])]
+    verdicts, margins = comparison["verdicts"], comparison.get("margins", {})
+    return {
+        "left": sides[0][-limit:] if limit else sides[0],
+        "right": sides[1][-limit:] if limit else sides[1],
+        "cut": limit is not None and max(map(len, sides)) > limit,
+        "verdicts": [SIGNS[verdicts.get(name, "skip")] for name in objectives],
+        "margins": [float(margins.get(name, 0.0)) for name in objectives],
+    }
+
+
+def collate_comparisons(batch: Sequence[dict[str, Any]], pad_id: int) -> dict[str, Tensor]:
+    """Pad comparisons: the left completions are the first half of the rows, the right ones the second.
+
+    Returns:
+        ``input_ids`` and ``attention_mask``, int64 [2B, T]; ``verdicts`` and ``margins``, float32 [B, K].
+    """
+    inputs = pad_right([row["left"] for row in batch] + [row["right"] for row in batch], pad_id)
+    verdicts = torch.tensor([row["verdicts"] for row in batch])
+    return {**inputs, "verdicts": verdicts, "margins": torch.tensor([row["margins"] for row in batch])}
+
+
+def _say_truncated(rows: Sequence[dict[str, Any]], limit: int | None) -> None:
+    cut = sum(row["cut"] for row in rows)
+    if cut:
+        logger.warning("%d of %d comparisons exceed %d tokens; their start is cut off", cut, len(rows), limit)
+
+
+def _split(rows: list[dict[str, Any]], config: RewardTrainingConfig) -> tuple[list[Any], list[Any]]:
+    """Training and held-out rows; at least one of each where there are two and any are to be held out."""
+    count = min(round(len(rows) * config.held_out) or int(config.held_out > 0), len(rows) - 1)
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(config.seed)).tolist()
+    return [rows[index] for index in order[count:]], [rows[index] for index in order[:count]]
+
+
+@torch.no_grad()
+def _scores(model: Any, rows: Sequence[dict[str, Any]], pad_id: int, batch_size: int) -> tuple[Tensor, Tensor]:
+    """Scores of the left and of the right completions, float32 [B, K] each, on the CPU."""
+    halves = []
+    for start in range(0, len(rows), batch_size):
+        batch = collate_comparisons(rows[start : start + batch_size], pad_id)
+        inputs = {key: batch[key].to(model.device) for key in ("input_ids", "attention_mask")}
+        halves.append(model(**inputs).logits.float().cpu().chunk(2))
+    return torch.cat([left for left, _ in halves]), torch.cat([right for _, right in halves])
+
+
+def _accuracy(
+    model: Any, rows: Sequence[dict[str, Any]], objectives: Sequence[str], pad_id: int, batch_size: int
+) -> tuple[dict[str, float | None], dict[str, int]]:
+    """Share of deciding verdicts that the scores order rightly (equal scores do not), and their number."""
+    if not rows:
+        return dict.fromkeys(objectives), dict.fromkeys(objectives, 0)
+    left, right = _scores(model, rows, pad_id, batch_size)
+    verdicts = torch.tensor([row["verdicts"] for row in rows])
+    right_order = (verdicts * (left - right) > 0).sum(dim=0).tolist()
+    decided = (verdicts != 0).sum(dim=0).tolist()
+    accuracy = {name: hits / n if n else None for name, hits, n in zip(objectives, right_order, decided, strict=True)}
+    return accuracy, dict(zip(objectives, decided, strict=True))

@@ -1,0 +1,163 @@
+"""What the warm start and the reward models share: one configuration, and transformers' Trainer kept quiet."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import Tensor
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+
+from heed.errors import HeedError, RunFailed
+from heed.runs.randomness import capture_randomness, restore_randomness, seed_everything
+
+OnStep: TypeAlias = Callable[[int, int, float], None]
+"""Called after each optimiser step with the step, the total of steps and the step's loss."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How a supervised training runs.
+
+    Args:
+        epochs: passes over the data.
+        batch_size: examples (or comparisons) on each device in one forward pass.
+        accumulation: batches in one optimiser step.
+        learning_rate: AdamW's, after the warm-up; then it falls linearly to 0.
+        warmup_steps: optimiser steps over which the learning rate rises.
+        weight_decay: AdamW's.
+        max_grad_norm: the gradient is clipped to this norm.
+        max_length: tokens of prompt and completion together; the model's context if None.
+        precision: "bfloat16" computes under autocast; the weights stay as they are.
+        gradient_checkpointing: recompute activations, for large models.
+        seed: of the order of the data, the dropout and new weights. The global generators are left as they were.
+
+    Raises:
+        HeedError: a number out of its range.
+    """
+
+    epochs: float = 3.0
+    batch_size: int = 16
+    accumulation: int = 1
+    learning_rate: float = 2e-5
+    warmup_steps: int = 10
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    max_length: int | None = None
+    precision: Literal["float32", "bfloat16"] = "float32"
+    gradient_checkpointing: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse numbers with which there is nothing to train."""
+        for name in ("epochs", "batch_size", "accumulation", "learning_rate", "max_grad_norm"):
+            if not getattr(self, name) > 0:
+                raise HeedError(
+                    f"{name} is {getattr(self, name)}", where="training config", fix="give a positive number"
+                )
+
+
+@contextmanager
+def preserved_randomness(seed: int) -> Iterator[None]:
+    """Seed the global generators, which transformers draws from, and put them back afterwards."""
+    state = capture_randomness()
+    seed_everything(seed)
+    try:
+        yield
+    finally:
+        restore_randomness(state)
+
+
+def fit(
+    model: Any,
+    data: Sequence[dict[str, Any]],
+    collate: Callable[[list[dict[str, Any]]], dict[str, Tensor]],
+    config: TrainingConfig,
+    trainer_type: type[Trainer] = Trainer,
+    on_step: OnStep | None = None,
+) -> float:
+    """Train a model in place on the device that it lies on; nothing is printed and no folder stays behind.
+
+    Args:
+        model: a transformers or peft model.
+        data: the examples, as ``collate`` takes them.
+        collate: examples -> the batch that the model, or the trainer's ``compute_loss``, takes.
+        config: how to train.
+        trainer_type: the Trainer, with its loss.
+        on_step: called after each optimiser step.
+
+    Returns:
+        The loss of the last step. The model is left in evaluation mode.
+
+    Raises:
+        RunFailed: the loss was not finite.
+    """
+    on_cpu = next(model.parameters()).device.type == "cpu"
+    progress = _Progress(on_step)
+    with TemporaryDirectory() as folder, preserved_randomness(config.seed):
+        arguments = TrainingArguments(
+            output_dir=folder,
+            num_train_epochs=config.epochs,
+            per_device_train_batch_size=config.batch_size,
+            gradient_accumulation_steps=config.accumulation,
+            learning_rate=config.learning_rate,
+            warmup_steps=config.warmup_steps,
+            weight_decay=config.weight_decay,
+            max_grad_norm=config.max_grad_norm,
+            bf16=config.precision == "bfloat16",
+            gradient_checkpointing=config.gradient_checkpointing,
+            seed=config.seed,
+            use_cpu=on_cpu,
+            dataloader_pin_memory=not on_cpu,
+            remove_unused_columns=False,
+            save_strategy="no",
+            logging_steps=1,
+            logging_nan_inf_filter=False,
+            report_to="none",
+            disable_tqdm=True,
+        )
+        trainer = trainer_type(
+            model=model, args=arguments, train_dataset=data, data_collator=collate, callbacks=[progress]
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+    model.eval()
+    return progress.loss
+
+
+class _Progress(TrainerCallback):
+    """Passes each step's loss on, and stops at one that is not finite."""
+
+    def __init__(self, on_step: OnStep | None) -> None:
+        self.on_step = on_step
+        self.loss = math.nan
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:  # noqa: ARG002 - transformers' signature
+        if logs is None or "loss" not in logs:
+            return
+        self.loss = logs["loss"]
+        if not math.isfinite(self.loss):
+            raise RunFailed(f"the loss is {self.loss} at step {state.global_step}; lower the learning rate")
+        if self.on_step is not None:
+            self.on_step(state.global_step, state.max_steps, self.loss)
+
+
+def best_device() -> torch.device:
+    """A CUDA device if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def require_empty(output_dir: str | Path | None) -> None:
+    """Refuse to write over what lies in a folder.
+
+    Raises:
+        HeedError: the folder exists and holds something.
+    """
+    if output_dir is not None and Path(output_dir).exists() and any(Path(output_dir).iterdir()):
+        raise HeedError("the output folder is not empty", where=str(output_dir), fix="give another, or remove it")

@@ -1,0 +1,94 @@
+"""What every loading of a pretrained model needs: a path that exists, a token to pad with, and silence."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.utils import logging as transformers_logging
+
+from heed.errors import HeedError
+
+
+def require_model_path(path: str | Path, what: str) -> None:
+    """Refuse a path that is neither a model folder nor possibly a hub id.
+
+    Args:
+        path: a local folder with a ``config.json``, or ``name`` / ``owner/name`` on the hub.
+        what: "reward model", "model", for the error.
+
+    Raises:
+        HeedError: a folder without ``config.json``; or no folder, and no possible hub id either.
+
+    >>> require_model_path("./no-such-folder", "reward model")
+    Traceback (most recent call last):
+        ...
+    heed.errors.HeedError: there is no reward model (./no-such-folder): give a folder that exists, ...
+    """
+    folder = Path(path)
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise HeedError(
+                f"the folder holds no {what}: it has no config.json",
+                where=str(path),
+                fix="give a folder written by save_pretrained",
+            )
+    elif not re.fullmatch(r"\w[\w.\-]*(/\w[\w.\-]*)?", str(path)):
+        raise HeedError(
+            f"there is no {what}", where=str(path), fix="give a folder that exists, or a hub id (owner/name)"
+        )
+
+
+def with_pad_token(tokenizer: Any, where: str) -> Any:
+    """The tokenizer, or a copy of it that pads with the end-of-sequence token if it had nothing to pad with.
+
+    Raises:
+        HeedError: it has neither a padding nor an end-of-sequence token.
+    """
+    if tokenizer.pad_token_id is not None:
+        return tokenizer
+    if tokenizer.eos_token is None:
+        raise HeedError("the tokenizer has neither a pad nor an eos token", where=where, fix="set tokenizer.pad_token")
+    padded = copy.deepcopy(tokenizer)
+    padded.pad_token = padded.eos_token
+    return padded
+
+
+def pad_right(rows: Sequence[Sequence[int]], pad_id: int) -> dict[str, Tensor]:
+    """Pad rows of token ids on the right.
+
+    On the right whatever the tokenizer says: models with absolute positions then see every row start at 0. The
+    mask is made from the lengths, not from the ids, so that a padding token that is also the eos token stays seen.
+
+    Returns:
+        ``input_ids`` and ``attention_mask``, both int64 [B, T].
+
+    >>> pad_right([[5, 6], [7]], pad_id=0)["attention_mask"]
+    tensor([[1, 1],
+            [1, 0]])
+    """
+    width = max(len(row) for row in rows)
+    input_ids = torch.tensor([[*row, *[pad_id] * (width - len(row))] for row in rows])
+    lengths = torch.tensor([len(row) for row in rows])
+    mask = (torch.arange(width) < lengths[:, None]).long()
+    return {"input_ids": input_ids, "attention_mask": mask}
+
+
+@contextmanager
+def quiet_loading() -> Iterator[None]:
+    """Keep transformers' progress bars and loading reports off the terminal; ours say what is wrong."""
+    verbosity, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()

@@ -1,0 +1,185 @@
+"""Prompts to completions, by transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from transformers import GenerationConfig, LogitsProcessorList, StaticCache, TopKLogitsWarper, TopPLogitsWarper
+
+from heed.align.conversations import as_message_completion, prompt_ids
+from heed.align.policy import Policy, Sequences, positions
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How completions are drawn.
+
+    Args:
+        max_tokens: longest completion, tokens.
+        temperature: > 0.
+        top_p: nucleus; 1 keeps all.
+        top_k: 0 keeps all.
+    """
+
+    max_tokens: int = 32
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+
+
+@dataclass
+class Rollout:
+    """What the policy said.
+
+    Args:
+        prompts: as they stood in the dataset, one for each completion, [B].
+        completions: text, or a message list where the prompt is one, [B].
+        sequences: the tokens.
+        finished: whether the completion ended by itself, bool [B].
+        columns: the dataset's other columns, one value for each completion.
+    """
+
+    prompts: list[Any]
+    completions: list[Any]
+    sequences: Sequences
+    finished: Tensor
+    columns: dict[str, list[Any]] = field(default_factory=dict)
+
+
+class Sampler:
+    """Draws completions from a policy.
+
+    ``static`` keeps keys and values in one buffer of fixed size and decodes the whole batch at once; ``generate`` is
+    transformers' own loop. ``auto`` takes ``static`` where transformers itself says that the architecture allows it.
+
+    Args:
+        policy: what is sampled.
+        sampling: how.
+        method: ``auto``, ``static`` or ``generate``.
+    """
+
+    def __init__(
+        self, policy: Policy, sampling: Sampling, method: Literal["auto", "static", "generate"] = "auto"
+    ) -> None:
+        self.policy, self.sampling = policy, sampling
+        if method == "auto":
+            method = "static" if policy.causal_lm._can_compile_fullgraph else "generate"
+        self.method = method
+        self._warpers = LogitsProcessorList()
+        if sampling.top_k > 0:
+            self._warpers.append(TopKLogitsWarper(sampling.top_k))
+        if sampling.top_p < 1:
+            self._warpers.append(TopPLogitsWarper(sampling.top_p))
+
+    def roll(
+        self,
+        prompts: Sequence[Any],
+        generator: torch.Generator,
+        columns: Mapping[str, list[Any]] | None = None,
+        greedy: bool = False,
+    ) -> Rollout:
+        """One completion for each prompt.
+
+        Args:
+            prompts: texts or message lists.
+            generator: draws the tokens (on the policy's device).
+            columns: the dataset's other columns.
+            greedy: take the likeliest token instead of drawing.
+        """
+        tokenizer = self.policy.tokenizer
+        ids, attention = pad_left([prompt_ids(prompt, tokenizer) for prompt in prompts], tokenizer.pad_token_id)
+        ids, attention = ids.to(self.policy.device), attention.to(self.policy.device)
+        model = self.policy.model
+        was_training = model.training
+        model.eval()
+        draw = self._static if self.method == "static" else self._generate
+        with torch.no_grad():
+            tokens = draw(ids, attention, generator, greedy)
+        model.train(was_training)
+        mask, finished = _completion_mask(tokens, tokenizer.eos_token_id)
+        tokens = torch.where(mask.bool(), tokens, tokenizer.pad_token_id)
+        sequences = Sequences(torch.cat([ids, tokens], 1), torch.cat([attention, mask], 1), mask)
+        said = [
+            tokenizer.decode(row[keep.bool()], skip_special_tokens=True)
+            for row, keep in zip(tokens.cpu(), mask.cpu(), strict=True)
+        ]
+        completions = [
+            text if isinstance(prompt, str) else as_message_completion(text)
+            for text, prompt in zip(said, prompts, strict=True)
+        ]
+        return Rollout(list(prompts), completions, sequences, finished, dict(columns or {}))
+
+    def _static(self, ids: Tensor, attention: Tensor, generator: torch.Generator, greedy: bool) -> Tensor:
+        model, (B, P), limit = self.policy.model, ids.shape, self.sampling.max_tokens
+        eos = self.policy.tokenizer.eos_token_id
+        cache = StaticCache(config=self.policy.causal_lm.config, max_cache_len=P + limit)
+        seen = torch.cat([attention, attention.new_ones(B, limit)], 1)
+        where = positions(seen)
+        tokens = ids.new_full((B, limit), eos)
+        done = torch.zeros(B, dtype=torch.bool, device=ids.device)
+        fresh, start = ids, 0
+        for t in range(limit):
+            logits = model(
+                input_ids=fresh,
+                attention_mask=seen[:, : P + t],
+                position_ids=where[:, start : P + t],
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            ).logits[:, -1]
+            drawn = self._draw(ids, logits, generator, greedy)
+            tokens[:, t] = torch.where(done, eos, drawn)
+            done |= drawn == eos
+            if bool(done.all()):
+                return tokens[:, : t + 1]
+            fresh, start = tokens[:, t : t + 1], P + t
+        return tokens
+
+    def _draw(self, ids: Tensor, logits: Tensor, generator: torch.Generator, greedy: bool) -> Tensor:
+        if greedy:
+            return logits.argmax(-1)
+        warped = self._warpers(ids, logits.float() / self.sampling.temperature)
+        return torch.multinomial(warped.softmax(-1), 1, generator=generator).squeeze(1)
+
+    def _generate(self, ids: Tensor, attention: Tensor, generator: torch.Generator, greedy: bool) -> Tensor:
+        tokenizer = self.policy.tokenizer
+        config = GenerationConfig(
+            max_new_tokens=self.sampling.max_tokens,
+            do_sample=not greedy,
+            temperature=None if greedy else self.sampling.temperature,
+            top_p=None if greedy else self.sampling.top_p,
+            top_k=None if greedy else self.sampling.top_k,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+        # generate draws from the global state: lend it ours, so that resume and seeds hold.
+        devices = [ids.device] if ids.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            seed = int(torch.randint(1 << 62, (), generator=generator, device=generator.device))
+            torch.manual_seed(seed)
+            output = self.policy.model.generate(input_ids=ids, attention_mask=attention, generation_config=config)
+        return output[:, ids.shape[1] :]
+
+
+def _completion_mask(tokens: Tensor, eos: int) -> tuple[Tensor, Tensor]:
+    """1 up to and including the first end token, and whether there is one."""
+    ended = tokens == eos
+    before = ended.cumsum(1) - ended.long() == 0
+    return before.long(), ended.any(1)
+
+
+def pad_left(rows: Sequence[Sequence[int]], pad: int) -> tuple[Tensor, Tensor]:
+    """Token lists to ids and attention mask, [B, P] each.
+
+    >>> ids, attention = pad_left([[5], [6, 7]], pad=0)
+    >>> ids.tolist(), attention.tolist()
+    ([[0, 5], [6, 7]], [[0, 1], [1, 1]])
+    """
+    width = max(len(row) for row in rows)
+    ids = torch.tensor([[pad] * (width - len(row)) + list(row) for row in rows])
+    attention = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
+    return ids, attention

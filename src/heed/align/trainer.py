@@ -1,0 +1,322 @@
+"""AlignTrainer: fine-tune a language model to K objectives at once (GAPO and P-GAPO, Li et al. 2025).
+
+One round reads, top to bottom, like the algorithm: prompts, completions, K rewards, K advantages, K gradients from
+(nearly) one backward, their Gram matrix, one weighting, one update.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig
+from torch import Tensor
+from torchjd.aggregation import Weighting
+from torchjd.linalg import PSDMatrix
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from heed.align.balancing import Balance, Balancer
+from heed.align.config import AlignConfig
+from heed.align.estimators import CriticEstimator, Estimator, GroupEstimator, Scored, kl_row
+from heed.align.evaluation import Evaluation, Gold, evaluate
+from heed.align.journal import Journal
+from heed.align.objectives import Objective, ObjectiveSet
+from heed.align.policy import Policy, Sequences
+from heed.align.prompts import PromptStream
+from heed.align.rollouts import Rollout, Sampler, Sampling
+from heed.align.surrogates import CISPO, Plain, PPOClip, Surrogate, kl_cotangent
+from heed.balance import GAPO
+from heed.balance.cotangents import Cotangents, Term
+from heed.balance.jacobian import JacobianAccumulator
+from heed.errors import RunFailed
+from heed.runs.folder import RunFolder
+from heed.runs.randomness import capture_randomness, restore_randomness, seed_everything
+
+OnStep = Callable[[int, dict[str, float]], None]
+
+
+class AlignTrainer:
+    """Fine-tunes a causal language model to several objectives at once.
+
+    Args:
+        model: a transformers model, a model folder or a hub id.
+        objectives: what completions are scored by; K columns in all.
+        weighting: Gram matrix [K, K] to weights [K]; any torchjd weighting on Gram matrices works.
+        dataset: a datasets.Dataset, or a list of dicts, with a column ``prompt``; other columns reach the reward
+            functions.
+        config: every other choice.
+        tokenizer: needed where ``model`` is a model object.
+        peft_config: the adapter; None trains all parameters.
+        run: where metrics, completions and checkpoints go; None keeps nothing on disk.
+        gold: exact values to judge by (never to train on), where the task has them.
+        eval_prompts: prompts of the evaluations; by default the first ``config.eval_prompts`` of the dataset.
+
+    Example::
+
+        trainer = AlignTrainer("models/base", [RewardModel("models/helpful"), RewardFunction(brevity)],
+                               GAPO(p=1), load_prompts("prompts.jsonl"), AlignConfig(steps=200), peft_config=LoraConfig())
+        trainer.train()
+    """
+
+    def __init__(
+        self,
+        model: str | Path | PreTrainedModel,
+        objectives: Sequence[Objective],
+        weighting: Weighting[PSDMatrix] | None = None,
+        dataset: Any = None,
+        config: AlignConfig | None = None,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        peft_config: LoraConfig | None = None,
+        run: RunFolder | None = None,
+        gold: Gold | None = None,
+        eval_prompts: Sequence[Any] | None = None,
+    ) -> None:
+        self.config = config = config or AlignConfig()
+        seed_everything(config.seed)
+        self.objectives = ObjectiveSet(objectives)
+        self.policy = Policy(model, tokenizer, peft_config, seed=config.seed)
+        self.prompts = PromptStream(dataset, self.policy, config)
+        self.sampler = Sampler(self.policy, _sampling(config), config.sampler)
+        self.surrogate = _surrogate(config)
+        self.estimator = _estimator(self.policy, self.K, config)
+        if config.gradient_checkpointing:
+            self.policy.causal_lm.gradient_checkpointing_enable({"use_reentrant": False})
+            self.policy.causal_lm.enable_input_require_grads()
+        self.jacobian = JacobianAccumulator(
+            self.policy.model,
+            objectives=self.K + int(kl_row(config)),
+            rank=None if config.advantage == "gae" else self.surrogate.rank,
+            path=config.jacobian_path,
+            parameters=self.policy.trainable(),
+            keep_micro_grams=config.micro_batches > 1,
+        )
+        self.weighting = GAPO(p=1) if weighting is None else weighting
+        self.balancer = Balancer(self.weighting, self.jacobian, self.K, config, self.policy.last_layer())
+        self.optimizer = torch.optim.AdamW(
+            list(self.jacobian.parameters.values()),
+            lr=config.learning_rate,
+            betas=(config.beta1, config.beta2),
+            weight_decay=config.weight_decay,
+        )
+        self.generator = torch.Generator(self.policy.device).manual_seed(config.seed)
+        self.reward_scale = torch.zeros(self.K)
+        self.journal = Journal(run, self.objectives, gold)
+        self.gold = gold
+        self.eval_prompts = list(eval_prompts or self.prompts.first(config.eval_prompts))
+        self.step = 0
+
+    @property
+    def K(self) -> int:  # noqa: N802 - the papers' K
+        """Number of objectives."""
+        return len(self.objectives.names)
+
+    def train(self, on_step: OnStep | None = None) -> dict[str, Any]:
+        """Train to ``config.steps``, from wherever the trainer stands.
+
+        Args:
+            on_step: called after every round with its number and metrics.
+
+        Returns:
+            The run's summary (see the docs, "A run folder").
+
+        Raises:
+            HeedError: an objective gave what no optimiser step may see; the last checkpoint stands.
+            RunFailed: a gradient is not finite or the disk is full; the last checkpoint stands.
+        """
+        if self.step == 0:
+            self.journal.start(self.evaluate())
+            self.checkpoint()
+        while self.step < self.config.steps:
+            metrics = self.round()
+            self.step += 1
+            if self.config.eval_every and self.step % self.config.eval_every == 0 or self.step == self.config.steps:
+                metrics |= self.journal.evaluated(self.step, self.evaluate())
+            self.journal.log(self.step, metrics)
+            if self.step % self.config.checkpoint_every == 0 or self.step == self.config.steps:
+                self.checkpoint()
+            if on_step is not None:
+                on_step(self.step, metrics)
+        return self.journal.finish(self.step, self.config)
+
+    def round(self) -> dict[str, float]:
+        """One rollout and the update on it."""
+        clock = time.perf_counter()
+        prompts, columns = self.prompts.draw(self.step)
+        rollout = self.sampler.roll(prompts, self.generator, columns)
+        generated = time.perf_counter()
+        rewards = self.score(rollout)
+        scored = self.measure(rollout, rewards)
+        parts = _parts(len(rollout.sequences), self.config.micro_batch)
+        advantages = self.estimator.advantages(scored, parts)
+        self.balancer.observe(torch.nanmean(rewards, dim=1))
+        measured = time.perf_counter()
+        gradient_seconds, clipped, balance = 0.0, 0.0, None
+        for rows in self._minibatches():
+            started = time.perf_counter()
+            clipped += self.accumulate(scored, advantages, rows)
+            balance = self.balancer.solve(self.optimizer)
+            gradient_seconds += time.perf_counter() - started
+            self.update(balance)
+        assert balance is not None
+        critic = self.estimator.learn()
+        ended = time.perf_counter()
+        metrics = self.journal.describe(rollout, rewards, self.step + 1)
+        metrics |= balance.metrics(self.objectives.names) | critic
+        metrics |= {
+            "kl": float(scored.kl.sum() / scored.sequences.mask.sum()),
+            "entropy": -float((scored.logp * scored.sequences.mask).sum() / scored.sequences.mask.sum()),
+            "clip_ratio": clipped / (self.config.epochs * self.config.minibatches),
+            "tokens_per_second": float(scored.sequences.mask.sum()) / (generated - clock),
+            "seconds/step": ended - clock,
+            "seconds/generation": generated - clock,
+            "seconds/scoring": measured - generated,
+            "seconds/gradients": gradient_seconds,
+        }
+        self.journal.balance(balance.record(self.step + 1, self.objectives.names))
+        return metrics
+
+    def score(self, rollout: Rollout) -> Tensor:
+        """The objectives' rewards of a rollout, [K, B], NaN where not scored."""
+        return self.objectives.score(rollout.prompts, rollout.completions, rollout.columns).T.contiguous()
+
+    @torch.no_grad()
+    def measure(self, rollout: Rollout, rewards: Tensor) -> Scored:
+        """Log-probabilities of the policy that spoke and of the reference, and the rewards in training units."""
+        parts = [rollout.sequences.rows(part) for part in _parts(len(rollout.sequences), self.config.micro_batch)]
+        temperature = self.config.temperature
+        logp = torch.cat([self.policy.logp(part, temperature) for part in parts])
+        reference = torch.cat([self.policy.reference_logp(part, temperature) for part in parts])
+        if self.config.normalise_rewards:
+            deviation = torch.stack([row[~row.isnan()].std() for row in rewards]).clamp(min=1e-6)
+            keep = 0.9 if bool(self.reward_scale.any()) else 0.0
+            self.reward_scale = keep * self.reward_scale + (1 - keep) * deviation
+            rewards = rewards / self.reward_scale[:, None]
+        return Scored(rollout.sequences, rewards.to(logp.device), logp, reference)
+
+    def accumulate(self, scored: Scored, advantages: Tensor, rows: Tensor) -> float:
+        """Take the K gradients over a minibatch; returns the share of clipped tokens."""
+        config, mask = self.config, scored.sequences.mask
+        self.jacobian.zero()
+        count = float(mask[rows].sum()) if config.average_over == "tokens" else float(len(rows))
+        clipped = 0.0
+        for part in _parts(len(rows), config.micro_batch):
+            index = rows[part]
+            batch, old = scored.sequences.rows(index), scored.logp[index]
+            weight = batch.mask.to(old.dtype) / count
+
+            def forward(few: Tensor | None, batch: Sequences = batch) -> Tensor:
+                return self.policy.logp(batch if few is None else batch.rows(few), config.temperature)
+
+            def cotangents(logp: Tensor, index: Tensor = index, old: Tensor = old, weight: Tensor = weight) -> Cotangents:
+                before = logp if config.on_policy else old
+                found = self.surrogate.cotangents(logp, before, advantages[:, index], weight)
+                if config.kl_beta > 0 and config.kl_place == "loss":
+                    found = self._with_kl(found, kl_cotangent(logp, scored.reference_logp[index], weight))
+                return found
+
+            logp = self.jacobian.accumulate(forward, cotangents)
+            if not config.on_policy:
+                clipped += float((self.surrogate.clipped(logp, old) & batch.mask.bool()).sum()) / float(mask[rows].sum())
+            if config.micro_batches > 1:
+                self.jacobian.end_micro_batch()
+        self.jacobian.all_reduce()
+        return clipped
+
+    def _with_kl(self, cotangents: Cotangents, kl: Tensor) -> Cotangents:
+        coefficients = torch.full((cotangents.objectives, kl.shape[0]), self.config.kl_beta, dtype=kl.dtype, device=kl.device)
+        if kl_row(self.config):
+            coefficients[: self.K] = 0
+        return Cotangents((*cotangents.terms, Term(kl, coefficients)))
+
+    def update(self, balance: Balance) -> None:
+        """One optimiser step along the weighted sum of the gradients."""
+        weights = balance.weights
+        if kl_row(self.config):  # outside the balance, but in proportion to it
+            weights = torch.cat([weights, weights.sum()[None]])
+        direction = self.jacobian.write_gradient(weights)
+        if not bool(direction.isfinite().all()):
+            raise RunFailed("the update is not finite, so no optimiser step was taken", self.journal.last_checkpoint())
+        parameters = list(self.jacobian.parameters.values())
+        if self.config.max_grad_norm > 0:
+            torch.nn.utils.clip_grad_norm_(parameters, self.config.max_grad_norm)
+        warm = min(1.0, (self.step + 1) / self.config.warmup_steps) if self.config.warmup_steps else 1.0
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.learning_rate * warm
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def evaluate(self) -> Evaluation | None:
+        """Sample the evaluation prompts with a seed of their own; None without such prompts."""
+        if not self.eval_prompts:
+            return None
+        return evaluate(self.sampler, self.objectives, self.eval_prompts, self.config, self.gold)
+
+    def _minibatches(self) -> list[Tensor]:
+        """Rows of each optimiser step; the completions of a prompt stay together."""
+        config = self.config
+        rows = torch.arange(config.prompts_per_step * config.completions_per_prompt).view(-1, config.completions_per_prompt)
+        if config.on_policy:
+            return [rows.flatten().to(self.policy.device)]
+        shuffled = [
+            rows[torch.randperm(len(rows), generator=self.generator, device=self.generator.device).cpu()]
+            for _ in range(config.epochs)
+        ]
+        return [part.flatten().to(self.policy.device) for epoch in shuffled for part in epoch.chunk(config.minibatches)]
+
+    # Checkpoints.
+
+    def checkpoint(self) -> None:
+        """Write a checkpoint with everything that going on exactly needs; does nothing without a run folder."""
+        self.journal.save_checkpoint(self.step, self._write)
+
+    def _write(self, folder: Path) -> None:
+        self.policy.save(folder)
+        torch.save(self.state(), folder / "trainer.pt")
+
+    def state(self) -> dict[str, Any]:
+        """Everything beside the weights."""
+        return {
+            "step": self.step,
+            "optimizer": self.optimizer.state_dict(),
+            "estimator": self.estimator.state(),
+            "balancer": self.balancer.state(),
+            "reward_scale": self.reward_scale,
+            "generator": self.generator.get_state(),
+            "randomness": capture_randomness(),
+            "journal": self.journal.state(),
+        }
+
+    def restore(self, folder: Path) -> None:
+        """Go on from a checkpoint: the run that follows equals the uninterrupted one."""
+        self.policy.restore(folder)
+        state = torch.load(folder / "trainer.pt", map_location=self.policy.device, weights_only=True)
+        self.step = state["step"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.estimator.restore(state["estimator"])
+        self.balancer.restore(state["balancer"])
+        self.reward_scale = state["reward_scale"]
+        self.generator.set_state(state["generator"].cpu())
+        restore_randomness(state["randomness"])
+        self.journal.restore(self.step, state["journal"])
+
+
+def _sampling(config: AlignConfig) -> Sampling:
+    return Sampling(config.max_completion_tokens, config.temperature, config.top_p, config.top_k)
+
+
+def _surrogate(config: AlignConfig) -> Surrogate:
+    if config.surrogate == "ppo":
+        return PPOClip(config.clip_low, config.clip_high)
+    return CISPO(config.clip_low, config.clip_high) if config.surrogate == "cispo" else Plain()
+
+
+def _estimator(policy: Policy, objectives: int, config: AlignConfig) -> Estimator:
+    return CriticEstimator(policy, objectives, config) if config.advantage == "gae" else GroupEstimator(config)
+
+
+def _parts(rows: int, size: int) -> list[slice]:
+    size = size or rows
+    return [slice(lo, min(lo + size, rows)) for lo in range(0, rows, size)]

@@ -1,0 +1,121 @@
+"""Numbers and names as a reader wants them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+MISSING = "–"
+
+_METHODS = {
+    "gapo": "GAPO",
+    "pgapo": "P-GAPO",
+    "linear": "linear",
+    "mgda": "MGDA",
+    "pcgrad": "PCGrad",
+    "cagrad": "CAGrad",
+    "upgrad": "UPGrad",
+    "nash_mtl": "Nash-MTL",
+    "aligned_mtl": "Aligned-MTL",
+    "tchebycheff": "smooth Tchebycheff",
+}
+
+
+def number(value: float | None) -> str:
+    """Write a number with three significant digits and a true minus sign; a dash where there is none.
+
+    >>> number(-0.5531), number(12), number(3), number(45210.0), number(None), number(0.00012)
+    ('−0.553', '12.0', '3.00', '45,210', '–', '1.2e−4')
+    """
+    if value is None or not math.isfinite(value):
+        return MISSING
+    size = abs(value)
+    if size == 0:
+        text = "0"
+    elif size >= 999.5:
+        text = f"{value:,.0f}"
+    elif size >= 0.0095:
+        text = f"{value:.{_decimals(size)}f}"
+    else:
+        mantissa, exponent = f"{value:.1e}".split("e")
+        text = f"{mantissa}e{int(exponent)}"
+    return text.replace("-", "−")
+
+
+def signed(value: float | None) -> str:
+    """Write a change with its sign.
+
+    >>> signed(3), signed(-0.25)
+    ('+3.00', '−0.250')
+    """
+    text = number(value)
+    return text if text in (MISSING, "0") or text.startswith("−") else f"+{text}"
+
+
+def percent(value: float | None, digits: int = 0) -> str:
+    """Write a share as a percentage.
+
+    >>> percent(0.973), percent(0.8712, 1)
+    ('97%', '87.1%')
+    """
+    return MISSING if value is None or not math.isfinite(value) else f"{100 * value:.{digits}f}%"
+
+
+def duration(seconds: float | None) -> str:
+    """Write a time in the two units that matter.
+
+    >>> duration(8.24), duration(96), duration(7500)
+    ('8.2 s', '1 min 36 s', '2 h 5 min')
+    """
+    if seconds is None or not math.isfinite(seconds):
+        return MISSING
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def interval(cell: Mapping[str, Any] | float | None) -> str:
+    """Write a mean with its interval.
+
+    Args:
+        cell: ``{"mean", "low", "high"}`` where low and high may be absent, or a bare number.
+
+    >>> interval({"mean": 8.1, "low": 7.9, "high": 8.4, "n": 5})
+    '8.10 [7.90, 8.40]'
+    """
+    if not isinstance(cell, Mapping):
+        return number(cell)
+    low, high = cell.get("low"), cell.get("high")
+    mean = number(cell.get("mean"))
+    return mean if low is None or high is None else f"{mean} [{number(low)}, {number(high)}]"
+
+
+def method_title(method: str, p: float | None = None) -> str:
+    """Write a method's name as its authors do.
+
+    >>> method_title("gapo", 1), method_title("single:help"), method_title("rewarded_soups")
+    ('GAPO (p = 1)', 'help only', 'rewarded soups')
+    """
+    kind, _, name = method.partition(":")
+    if kind == "single" and name:
+        return f"{name} only"
+    title = _METHODS.get(method, method.replace("_", " "))
+    return f"{title} (p = {p:g})" if method == "gapo" and p is not None else title
+
+
+def joined(parts: list[str]) -> str:
+    """Join parts as a sentence does.
+
+    >>> joined(["help", "price", "brevity"])
+    'help, price and brevity'
+    """
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
+def _decimals(size: float) -> int:
+    """Count the decimals that leave three significant digits, after rounding to them."""
+    return max(0, 2 - math.floor(math.log10(float(f"{size:.2e}"))))

@@ -1,0 +1,168 @@
+"""The plots of families of policies: points against the exact front, values against preference, methods in a row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from heed.report.gather import Exact
+from heed.report.plot_style import INK, RULE, SOFT, Floats, Layout, colour_of, name_panel, panels
+from heed.report.plots import draw_front
+
+MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
+
+
+@dataclass(frozen=True)
+class MethodPoints:
+    """One method's policies.
+
+    Attributes:
+        method: its title.
+        preferences: [n, K].
+        values: [n, K].
+        seeds: [n].
+    """
+
+    method: str
+    preferences: Floats
+    values: Floats
+    seeds: Floats
+
+
+def plot_front(
+    layout: Layout, names: list[str], methods: Sequence[MethodPoints], exact: Exact | None, optima: Floats
+) -> Figure:
+    """Plot every policy in the plane of two objectives, one panel a pair.
+
+    Args:
+        layout: the room there is.
+        names: [K] of the objectives.
+        methods: what was trained.
+        exact: the exact front, where the world has one.
+        optima: [n, K] exact optima at the same preferences; may be empty.
+    """
+    pairs = list(combinations(range(len(names)), 2))
+    single = len(pairs) == 1
+    height = (4.6 if layout.columns > 2 else 3.8) if single else 2.9
+    figure, grid = panels(layout, len(pairs), height, columns=1 if single or layout.columns == 2 else 3)
+    for axes, (a, b) in zip(grid, pairs, strict=True):
+        everything = np.concatenate([method.values[:, [a, b]] for method in methods] or [np.empty((0, 2))])
+        if exact is not None:
+            draw_front(axes, exact, (a, b), include=np.empty((0, 2)))
+            axes.plot(*optima[:, [a, b]].T, "o", color=INK, markersize=7, markerfacecolor="none", zorder=3)
+        else:
+            axes.grid(axis="x", color=RULE, linewidth=0.6)
+            axes.set_xlabel(f"{names[a]}  (more is better)")
+            axes.set_ylabel(f"{names[b]}  (more is better)")
+        for index, method in enumerate(methods):
+            axes.scatter(
+                *method.values[:, [a, b]].T,
+                s=26,
+                marker=MARKS[index % len(MARKS)],
+                color=colour_of(index),
+                alpha=0.85,
+                linewidth=0,
+                zorder=4,
+            )
+        if exact is not None:
+            (x0, x1), (y0, y1) = axes.get_xlim(), axes.get_ylim()
+            gone = int(((everything < [x0, y0]) | (everything > [x1, y1])).any(1).sum())
+            if gone:
+                words = f"{gone} of {len(everything)} policies lie outside"
+                axes.text(0.015, 0.02, words, transform=axes.transAxes, color=SOFT, ha="left", va="bottom")
+    return figure
+
+
+def plot_achieved(
+    layout: Layout, names: list[str], methods: Sequence[MethodPoints], exact: Exact | None, optima: Floats
+) -> Figure:
+    """Plot the value of each objective against the preference for it: a method that listens rises.
+
+    Args:
+        layout: the room there is.
+        names: [K] of the objectives.
+        methods: what was trained; each point is one policy, the line joins the means over seeds.
+        exact: the exact front; its range sets the vertical axis, so that stray policies do not squeeze it.
+        optima: [n, K] exact optima at the preferences of the first method, in their order; may be empty.
+    """
+    figure, grid = panels(layout, len(names), 2.5 if layout.columns > 2 else 2.2, columns=2)
+    for objective, axes in enumerate(grid):
+        if len(optima) and methods:
+            preference, first = np.unique(distinct(methods[0].preferences)[:, objective], return_index=True)
+            axes.plot(preference, optima[first, objective], "o-", color=INK, markerfacecolor="none", linewidth=1)
+        for index, method in enumerate(methods):
+            weights, values = method.preferences[:, objective], method.values[:, objective]
+            marks = {"marker": MARKS[index % len(MARKS)], "color": colour_of(index)}
+            axes.scatter(weights, values, s=16, alpha=0.6, linewidth=0, **marks)
+            levels = np.unique(weights)
+            means = [values[weights == level].mean() for level in levels]
+            axes.plot(levels, means, color=colour_of(index), linewidth=1.6)
+        if exact is not None:
+            size = exact.ideal[objective] - exact.nadir[objective]
+            axes.set_ylim(exact.nadir[objective] - 0.35 * size, exact.ideal[objective] + 0.12 * size)
+        axes.set_xlabel(f"preference for {names[objective]}")
+        name_panel(axes, names[objective])
+    return figure
+
+
+def distinct(rows: Floats) -> Floats:
+    """Keep the first of equal rows, in the order in which they come.
+
+    >>> distinct(np.array([[0.5, 0.5], [0.1, 0.9], [0.5, 0.5]])).tolist()
+    [[0.5, 0.5], [0.1, 0.9]]
+    """
+    _, first = np.unique(rows.round(9), axis=0, return_index=True)
+    return np.asarray(rows[np.sort(first)], dtype=np.float64)
+
+
+def plot_comparison(layout: Layout, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """Plot methods in rows and measures in panels: a dot for the mean, a line for the interval.
+
+    Args:
+        layout: the room there is.
+        columns: measures with at least one number.
+        rows: ``{"method", column: {"mean", "low", "high"}}``.
+    """
+    narrow = layout.columns == 2
+    height = 0.55 + 0.24 * len(rows)
+    figure, grid = panels(layout, len(columns), height, columns=1 if narrow else min(len(columns), 3))
+    places = np.arange(len(rows))[::-1]
+    across = 1 if narrow else min(len(columns), 3)
+    for index, (axes, column) in enumerate(zip(grid, columns, strict=True)):
+        for place, row in zip(places, rows, strict=True):
+            mean, low, high = spans(row.get(column))
+            if mean is None:
+                continue
+            if low is not None and high is not None:
+                axes.plot([low, high], [place, place], color=SOFT, linewidth=1.6, zorder=2)
+            axes.plot(mean, place, "o", color=colour_of(0), markersize=5, markeredgewidth=0, zorder=3)
+        axes.set_yticks(places, [str(row["method"]) for row in rows] if index % across == 0 else [])
+        axes.set_ylim(-0.6, len(rows) - 0.4)
+        axes.tick_params(axis="y", colors=INK)
+        axes.grid(axis="x", color=RULE, linewidth=0.6)
+        axes.margins(x=0.08)
+        axes.xaxis.get_major_locator().set_params(nbins=4)
+        name_panel(axes, str(column))
+    return figure
+
+
+def spans(cell: Any) -> tuple[float | None, float | None, float | None]:
+    """Read a cell as mean, low and high; a bare number is a mean.
+
+    >>> spans({"mean": 2.0, "low": 1.0, "high": 3.0}), spans(2), spans(None)
+    ((2.0, 1.0, 3.0), (2.0, None, None), (None, None, None))
+    """
+    if isinstance(cell, Mapping):
+        mean, low, high = (cell.get(name) for name in ("mean", "low", "high"))
+        return _finite(mean), _finite(low), _finite(high)
+    return _finite(cell), None, None
+
+
+def _finite(value: Any) -> float | None:
+    usable = isinstance(value, int | float) and not isinstance(value, bool) and np.isfinite(value)
+    return float(value) if usable else None

@@ -1,0 +1,225 @@
+"""The look of the plots: SVG drawn once, coloured by the page, in one layout for paper and one for a phone."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import matplotlib as mpl
+import numpy as np
+from markupsafe import Markup, escape
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The room that a plot has.
+
+    Attributes:
+        name: CSS class of the plot.
+        width: in inches; the page scales the plot to its column.
+        font: size of text in points at that width.
+        columns: panels side by side at most.
+    """
+
+    name: str
+    width: float
+    font: float
+    columns: int
+
+
+WIDE = Layout("wide", 8.8, 8.2, 4)
+NARROW = Layout("narrow", 4.1, 8.4, 2)
+
+# Stand-ins that matplotlib draws with; `to_svg` replaces each by a colour of the page, which knows light from dark.
+INK, SOFT, RULE, PAPER, FILL = "#010101", "#010102", "#010103", "#010104", "#010105"
+SERIES = tuple(f"#0202{index:02x}" for index in range(1, 9))
+_VARIABLES = {INK: "--ink", SOFT: "--ink-soft", RULE: "--rule", PAPER: "--paper", FILL: "--fill"} | {
+    colour: f"--series-{index}" for index, colour in enumerate(SERIES, start=1)
+}
+
+
+def colour_of(index: int) -> str:
+    """Give the stand-in for the colour of the series of this index, counted from 0; they come round after 8."""
+    return SERIES[index % len(SERIES)]
+
+
+def css_colour(stand_in: str) -> str:
+    """Give the CSS colour that a stand-in becomes.
+
+    >>> css_colour(colour_of(0))
+    'var(--series-1)'
+    """
+    return f"var({_VARIABLES[stand_in]})"
+
+
+def draw(plot: Callable[[Layout], Figure], name: str, description: str) -> Markup:
+    """Draw a plot in both layouts; the page shows the one that fits.
+
+    Args:
+        plot: makes the figure for a layout.
+        name: unique on the page; keeps the ids of its parts apart from other plots'.
+        description: read aloud in place of the picture.
+
+    Returns:
+        Inline SVG without links, scripts or fixed colours.
+    """
+    pictures = []
+    for layout in (WIDE, NARROW):
+        with mpl.rc_context(_settings(layout, f"{name}-{layout.name}")):
+            svg = to_svg(plot(layout), description)
+        pictures.append(Markup('<div class="plot {}">{}</div>').format(layout.name, svg))
+    return Markup("").join(pictures)
+
+
+def to_svg(figure: Figure, description: str) -> Markup:
+    """Turn a figure into inline SVG that takes its colours and its font from the page.
+
+    Args:
+        figure: drawn with the stand-in colours.
+        description: read aloud in place of the picture.
+    """
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    opening = text[: text.index(">") + 1]
+    view = re.search(r'viewBox="([^"]*)"', opening)
+    head = f'<svg viewBox="{view.group(1) if view else ""}" role="img" aria-label="{escape(description)}">'
+    text = head + text[len(opening) :]
+    text = text.replace("xlink:href", "href")
+    # names like patch_3 repeat from plot to plot, and nothing refers to them
+    text = re.sub(r' id="[A-Za-z]\w*?_\d+"', "", text)
+    text = re.sub(r"font-family: [^;\"]*;? ?", "", text)
+    text = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", text)
+    text = re.sub(r"(-?\d+\.\d{2})\d+", r"\1", text)  # a hundredth of a point is finer than any screen
+    text = re.sub(r"#02020[1-8]|#01010[1-5]", lambda match: css_colour(match.group()), text)
+    return Markup(text.strip())  # noqa: S704 - matplotlib escapes the text that it draws
+
+
+def panels(layout: Layout, count: int, height: float, columns: int | None = None) -> tuple[Figure, list[Axes]]:
+    """Make a figure with some panels in a grid.
+
+    Args:
+        layout: the room there is.
+        count: how many panels.
+        height: of one row, in inches.
+        columns: panels side by side; what the layout allows by default.
+
+    Returns:
+        The figure and its panels, row by row.
+    """
+    columns = min(columns or layout.columns, count)
+    rows = math.ceil(count / columns)
+    figure = Figure(figsize=(layout.width, height * rows), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06, wspace=0.02, hspace=0.04)
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for spare in grid[count:]:
+        spare.set_visible(False)
+    for axes in grid[:count]:
+        dress(axes)
+    return figure, list(grid[:count])
+
+
+def dress(axes: Axes) -> None:
+    """Give a panel its quiet frame: horizontal rules, no box, few ticks, true minus signs."""
+    axes.grid(axis="y", color=RULE, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(RULE)
+    axes.tick_params(length=0, colors=SOFT, pad=4)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, min_n_ticks=2))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=5, min_n_ticks=3))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
+
+
+def name_panel(axes: Axes, title: str, unit: str = "") -> None:
+    """Write a panel's name above its left edge, and the unit after it, quieter."""
+    axes.set_title(title + (f"  ({unit})" if unit else ""), loc="left", color=INK, fontweight="bold", pad=7)
+
+
+def plain(value: float) -> str:
+    """Write a tick without trailing zeros and with a true minus sign.
+
+    >>> plain(-0.50), plain(12.0), plain(2e-5)
+    ('−0.5', '12', '2e−05')
+    """
+    return f"{value + 0:.6g}".replace("-", "−")
+
+
+def smooth(values: Floats, window: int) -> Floats:
+    """Average each value with its neighbours; the window shrinks towards the ends, so it never leans.
+
+    Args:
+        values: [n].
+        window: values averaged, odd.
+
+    Returns:
+        [n].
+
+    >>> smooth(np.array([0.0, 3.0, 0.0, 3.0]), 3).tolist()
+    [0.0, 1.0, 2.0, 3.0]
+    """
+    reach = window // 2
+    spans = [min(reach, index, len(values) - 1 - index) for index in range(len(values))]
+    return np.array([values[i - span : i + span + 1].mean() for i, span in enumerate(spans)], dtype=np.float64)
+
+
+def spread(positions: Sequence[float], gap: float) -> list[float]:
+    """Move labels apart until neighbours are at least a gap away from each other, keeping their order.
+
+    Args:
+        positions: where the labels want to be.
+        gap: least distance.
+
+    Returns:
+        Where they go, in the order given.
+
+    >>> spread([1.0, 1.0, 5.0], gap=1.0)
+    [0.5, 1.5, 5.0]
+    """
+    groups: list[list[int]] = []
+    for index in sorted(range(len(positions)), key=lambda i: positions[i]):
+        groups.append([index])
+        while len(groups) > 1 and _low(groups[-1], positions, gap) < _high(groups[-2], positions, gap) + gap:
+            groups[-2:] = [groups[-2] + groups[-1]]
+    placed = list(positions)
+    for group in groups:
+        for rank, index in enumerate(group):
+            placed[index] = _low(group, positions, gap) + rank * gap
+    return placed
+
+
+def _low(group: list[int], positions: Sequence[float], gap: float) -> float:
+    return sum(positions[i] for i in group) / len(group) - gap * (len(group) - 1) / 2
+
+
+def _high(group: list[int], positions: Sequence[float], gap: float) -> float:
+    return _low(group, positions, gap) + gap * (len(group) - 1)
+
+
+def _settings(layout: Layout, salt: str) -> dict[str, object]:
+    return {
+        "svg.fonttype": "none",  # text stays text: small, searchable, in the page's font
+        "svg.hashsalt": salt,
+        "text.parse_math": False,  # a name may hold a dollar sign
+        "font.size": layout.font,
+        "axes.titlesize": layout.font,
+        "axes.labelsize": layout.font,
+        "xtick.labelsize": layout.font * 0.94,
+        "ytick.labelsize": layout.font * 0.94,
+        "text.color": INK,
+        "axes.labelcolor": SOFT,
+        "lines.solid_capstyle": "round",
+        "axes.unicode_minus": True,
+    }

@@ -1,0 +1,108 @@
+"""The few words that customers and apothecaries speak: prompts and replies as text, and back.
+
+A reply is one to three prescriptions and at most one warning:
+``take 2 doses of willow . take 1 dose of mint . warning : may cause thirst .``
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import combinations
+from typing import NamedTuple
+
+from heed.worlds.apothecary.pharmacy import COMPLAINTS, MOST_DOSES, MOST_PRESCRIPTIONS, REMEDIES
+
+SIDE_EFFECTS = ("drowsiness", "thirst", "chills", "tremor")
+WORDS_PER_PRESCRIPTION = 6
+WORDS_PER_WARNING = 6
+
+_WORD = re.compile(r"\w+|[^\w\s]")
+_PRESCRIPTION = re.compile(r"take (?:(1) dose|([23]) doses) of (" + "|".join(REMEDIES) + r") \. ?")
+_REPLY = re.compile(
+    r"((?:take (?:1 dose|[23] doses) of (?:"
+    + "|".join(REMEDIES)
+    + r") \. ?){1,3})(warning : may cause (?:"
+    + "|".join(SIDE_EFFECTS)
+    + r") \.)?"
+)
+
+
+class Reply(NamedTuple):
+    """A well-formed reply: its prescriptions in order, as (remedy index, doses), and its side effect or None."""
+
+    prescriptions: tuple[tuple[int, int], ...]
+    side_effect: str | None
+
+    @property
+    def word_count(self) -> int:
+        """Words and punctuation marks of the rendered reply."""
+        warning = WORDS_PER_WARNING if self.side_effect else 0
+        return WORDS_PER_PRESCRIPTION * len(self.prescriptions) + warning
+
+
+def words(text: str) -> list[str]:
+    """Split a text into words and punctuation marks.
+
+    >>> words("take 1 dose of mint.")
+    ['take', '1', 'dose', 'of', 'mint', '.']
+    """
+    return _WORD.findall(text)
+
+
+def vocabulary() -> tuple[str, ...]:
+    """Every word and mark that prompts and replies are made of, in a fixed order."""
+    grammar = ("i", "suffer", "from", "and", "what", "helps", "?", ",", ".", ":", "take", "dose", "doses", "of")
+    counts = tuple(str(count) for count in range(1, MOST_DOSES + 1))
+    return (*grammar, "warning", "may", "cause", *counts, *COMPLAINTS, *REMEDIES, *SIDE_EFFECTS)
+
+
+@lru_cache(maxsize=1 << 16)
+def parse_reply(text: str) -> Reply | None:
+    """Read a reply; None where it is malformed, which an empty one is.
+
+    >>> parse_reply("take 2 doses of nettle . warning : may cause thirst .")
+    Reply(prescriptions=((1, 2),), side_effect='thirst')
+    >>> parse_reply("warning : may cause thirst .") is None
+    True
+    """
+    match = _REPLY.fullmatch(" ".join(words(text)))
+    if match is None:
+        return None
+    prescriptions = tuple(
+        (REMEDIES.index(name), int(one or several)) for one, several, name in _PRESCRIPTION.findall(match[1])
+    )
+    return Reply(prescriptions, words(match[2])[-2] if match[2] else None)
+
+
+def render_reply(reply: Reply) -> str:
+    """Write a reply down; the inverse of `parse_reply`.
+
+    >>> render_reply(Reply(((0, 1),), None))
+    'take 1 dose of willow .'
+    """
+    if not 1 <= len(reply.prescriptions) <= MOST_PRESCRIPTIONS:
+        raise ValueError(f"a reply has 1 to {MOST_PRESCRIPTIONS} prescriptions, not {len(reply.prescriptions)}")
+    sentences = [
+        f"take {doses} {'dose' if doses == 1 else 'doses'} of {REMEDIES[remedy]} ."
+        for remedy, doses in reply.prescriptions
+    ]
+    if reply.side_effect:
+        sentences.append(f"warning : may cause {reply.side_effect} .")
+    return " ".join(sentences)
+
+
+def render_prompt(complaints: Sequence[int]) -> str:
+    """What a customer with these complaints (indices) says.
+
+    >>> render_prompt((0, 1, 2))
+    'i suffer from cough , fever and gout . what helps ?'
+    """
+    names = [COMPLAINTS[complaint] for complaint in complaints]
+    return f"i suffer from {' , '.join(names[:-1])} and {names[-1]} . what helps ?"
+
+
+def customers() -> list[tuple[int, ...]]:
+    """The 84 sets of two or three complaints, as indices, in a fixed order."""
+    return [chosen for count in (2, 3) for chosen in combinations(range(len(COMPLAINTS)), count)]
