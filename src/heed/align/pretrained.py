@@ -81,8 +81,8 @@ def pad_right(rows: Sequence[Sequence[int]], pad_id: int) -> dict[str, Tensor]:
 
 
 @contextmanager
-def quiet_loading() -> Iterator[None]:
-    """Keep transformers' progress bars and loading reports off the terminal; ours say what is wrong."""
+def quiet_transformers() -> Iterator[None]:
+    """Keep transformers' bars and reports on loading and saving off the terminal; ours say what is wrong."""
     verbosity, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()

@@ -15,7 +15,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from heed.align.conversations import Completion, Prompt, judged_ids
 from heed.align.objectives import Objective, ObjectiveSpec, require_numbers
-from heed.align.pretrained import pad_right, quiet_loading, require_model_path, with_pad_token
+from heed.align.pretrained import pad_right, quiet_transformers, require_model_path, with_pad_token
 from heed.errors import HeedError
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class ScoringModel:
             raise HeedError(f"dtype {dtype!r} is not known", where=path, fix=f"give one of {', '.join(_DTYPES)}")
         require_model_path(path, "reward model")
         try:
-            with quiet_loading():
+            with quiet_transformers():
                 tokenizer = AutoTokenizer.from_pretrained(path)
                 model, loading = AutoModelForSequenceClassification.from_pretrained(
                     path, dtype=_DTYPES[dtype], output_loading_info=True

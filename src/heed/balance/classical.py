@@ -7,6 +7,7 @@ gets the Gram matrix divided by its trace.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
@@ -103,7 +104,10 @@ class NashMTL(Weighting[PSDMatrix]):
         if gram.trace() == 0:
             return torch.zeros(len(gram), dtype=gramian.dtype, device=gramian.device)
         values, vectors = torch.linalg.eigh(gram)
-        return self.inner(vectors * values.clamp(min=0).sqrt()).to(gramian)
+        with warnings.catch_warnings():
+            # cvxpy remarks at each solve that it cannot cache the problem: no news to whoever chose Nash-MTL.
+            warnings.filterwarnings("ignore", message=".*not DPP.*", category=UserWarning)
+            return self.inner(vectors * values.clamp(min=0).sqrt()).to(gramian)
 
     def reset(self) -> None:
         """Forget the last step's weights."""

@@ -9,13 +9,32 @@ import numpy as np
 
 from heed.errors import HeedError
 from heed.report.blocks import (
-    Block, Card, Cards, Exchange, Exchanges, Figure, Key, Listing, Note, Page, Reply, Section, Share, Shares, Table,
+    Block,
+    Card,
+    Cards,
+    Exchange,
+    Exchanges,
+    Figure,
+    Key,
+    Listing,
+    Note,
+    Page,
+    Reply,
+    Section,
+    Share,
+    Shares,
+    Table,
 )
 from heed.report.formats import duration, joined, method_title, number, percent, signed
 from heed.report.gather import Completion, Objective, RunRecord, gather
 from heed.report.plot_style import FILL, INK, SOFT, colour_of, css_colour, draw
 from heed.report.plots import (
-    POLICY_METRICS, Path2D, plot_conflict, plot_objectives, plot_plane, plot_policy,
+    POLICY_METRICS,
+    Path2D,
+    plot_conflict,
+    plot_objectives,
+    plot_plane,
+    plot_policy,
 )
 from heed.runs import to_yaml
 
@@ -117,10 +136,14 @@ def numbers_table(run: RunRecord) -> Block:
         ends = [number(o.gold_start), number(o.gold_end), signed(gold)]
         rows.append([o.name, *ends, number(o.proxy_start), number(o.proxy_end), signed(proxy)])
     columns = ["objective", "gold at start", "gold at end", "change", "reward at start", "reward at end", "change"]
-    caption = "Gold is the world's own value of a reply; the reward is what the policy was trained on, in its own units."
+    caption = (
+        "Gold is the world's own value of a reply; the reward is what the policy was trained on, in its own units."
+    )
     if all(o.gold_end is None for o in run.objectives()):
         columns, rows = [columns[0], *columns[4:]], [[row[0], *row[4:]] for row in rows]
-        caption = "No gold values: this run has no world. The reward is what the policy was trained on, in its own units."
+        caption = (
+            "No gold values: this run has no world. The reward is what the policy was trained on, in its own units."
+        )
     return Table(columns, rows, caption)
 
 
@@ -139,7 +162,7 @@ def objectives_figure(run: RunRecord) -> Block:
     else:
         caption += "No gold values: this run has no world to judge the replies by."
     picture = draw(partial(plot_objectives, run=run), "objectives", "Objectives over the steps of the run")
-    key = objective_keys(run) + [Key(css_colour(SOFT), "value at the start", "dashed")]
+    key = [*objective_keys(run), Key(css_colour(SOFT), "value at the start", "dashed")]
     return Figure(picture, "Each objective over the steps.", caption, key)
 
 
@@ -202,7 +225,10 @@ def conflict_block(run: RunRecord) -> Block:
         key.append(Key(css_colour(INK), f"{run.names[0]} ~ {run.names[1]}"))
     else:
         key += [
-            Key(css_colour(colour_of(index)), f"cosine {pair.removeprefix('cosine/').replace('~', ' ~ ')}")
+            Key(
+                css_colour(colour_of(len(run.names) + index)),
+                f"cosine {pair.removeprefix('cosine/').replace('~', ' ~ ')}",
+            )
             for index, pair in enumerate(pairs)
         ]
     picture = draw(partial(plot_conflict, run=run), "conflict", "Conflict between the objectives over the steps")
@@ -214,7 +240,9 @@ def policy_block(run: RunRecord) -> Block:
     if not any(run.has(metric) for metric, _, _ in POLICY_METRICS):
         return Note("Neither KL, entropy, length nor well-formedness was logged.", missing=True)
     lacking = [title for metric, title, _ in POLICY_METRICS if not run.has(metric)]
-    caption = "How far the policy has moved from the reference, how much choice it keeps, and what its replies look like."
+    caption = (
+        "How far the policy has moved from the reference, how much choice it keeps, and what its replies look like."
+    )
     caption += f" Not logged: {joined(lacking)}." if lacking else ""
     picture = draw(partial(plot_policy, run=run), "policy", "KL, entropy, length and well-formedness over the steps")
     return Figure(picture, "The policy over the steps.", caption)
@@ -231,7 +259,9 @@ def replies_block(run: RunRecord) -> Block:
         )
         for before, after in _pairs(run.before, run.after)[:SHOWN_PROMPTS]
     ]
-    caption = "The same prompts, in the order of the file, not picked. Rewards first, gold after them where there is any."
+    caption = (
+        "The same prompts, in the order of the file, not picked. Rewards first, gold after them where there is any."
+    )
     return Exchanges(exchanges, caption)
 
 
@@ -281,10 +311,8 @@ def _verb(objective: Objective) -> str:
     return "rose" if change > 0 else "fell" if change < 0 else "stayed"
 
 
-def _pairs(
-    before: list[Completion], after: list[Completion]
-) -> list[tuple[Completion | None, Completion | None]]:
+def _pairs(before: list[Completion], after: list[Completion]) -> list[tuple[Completion | None, Completion | None]]:
     """Put replies to the same prompt side by side; either list may be empty or shorter."""
     length = max(len(before), len(after))
     padded = [[*side, *[None] * (length - len(side))] for side in (before, after)]
-    return list(zip(*padded, strict=True))  # type: ignore[arg-type] # the lists hold completions or None
+    return list(zip(*padded, strict=True))

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from heed.report.gather import Exact
 from heed.report.plot_style import INK, RULE, SOFT, Floats, Layout, colour_of, name_panel, panels
@@ -61,7 +62,8 @@ def plot_front(
             axes.set_ylabel(f"{names[b]}  (more is better)")
         for index, method in enumerate(methods):
             axes.scatter(
-                *method.values[:, [a, b]].T,
+                method.values[:, a],
+                method.values[:, b],
                 s=26,
                 marker=MARKS[index % len(MARKS)],
                 color=colour_of(index),
@@ -97,8 +99,8 @@ def plot_achieved(
             axes.plot(preference, optima[first, objective], "o-", color=INK, markerfacecolor="none", linewidth=1)
         for index, method in enumerate(methods):
             weights, values = method.preferences[:, objective], method.values[:, objective]
-            marks = {"marker": MARKS[index % len(MARKS)], "color": colour_of(index)}
-            axes.scatter(weights, values, s=16, alpha=0.6, linewidth=0, **marks)
+            mark = MARKS[index % len(MARKS)]
+            axes.scatter(weights, values, s=16, alpha=0.6, linewidth=0, marker=mark, color=colour_of(index))
             levels = np.unique(weights)
             means = [values[weights == level].mean() for level in levels]
             axes.plot(levels, means, color=colour_of(index), linewidth=1.6)
@@ -146,7 +148,7 @@ def plot_comparison(layout: Layout, columns: Sequence[str], rows: Sequence[Mappi
         axes.tick_params(axis="y", colors=INK)
         axes.grid(axis="x", color=RULE, linewidth=0.6)
         axes.margins(x=0.08)
-        axes.xaxis.get_major_locator().set_params(nbins=4)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=4))
         name_panel(axes, str(column))
     return figure
 

@@ -139,7 +139,7 @@ class RunRecord:
     def p(self) -> float | None:
         """The power of GAPO, if the config tells it."""
         weighting = self.config.get("weighting")
-        p = weighting.get("p") if isinstance(weighting, dict) else self.config.get("p")
+        p: Any = weighting.get("p") if isinstance(weighting, dict) else self.config.get("p")
         return float(p) if _is_number(p) else None
 
     def _objective(self, name: str) -> Objective:
@@ -189,9 +189,7 @@ def gather(path: Path | str) -> RunRecord:
         before=_completions(folder / "completions" / "before.parquet"),
         after=_completions(folder / "completions" / "after.parquet"),
         exact=exact,
-        siblings=[
-            (str(item["label"]), folder / item["path"]) for item in _load(folder / "siblings.json", list) or []
-        ],
+        siblings=[(str(item["label"]), folder / item["path"]) for item in _load(folder / "siblings.json", list) or []],
         front=_mapping(folder / "front.json"),
         compare=_mapping(folder / "compare.json"),
         demo=_mapping(folder / "demo.json"),
@@ -221,9 +219,7 @@ def _names(summary: Mapping[str, Any], exact: Exact | None, metrics: list[dict[s
     return list(logged) or (exact.names if exact else [])
 
 
-def _with_balance(
-    metrics: list[dict[str, float]], balance: list[dict[str, Any]]
-) -> list[dict[str, float]]:
+def _with_balance(metrics: list[dict[str, float]], balance: list[dict[str, Any]]) -> list[dict[str, float]]:
     """Fill the conflict of each step in from the balance records, where the metrics lack it."""
     steps = {line["step"]: line for line in metrics if "step" in line}
     for record in balance:

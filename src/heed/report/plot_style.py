@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import matplotlib as mpl
@@ -13,6 +13,7 @@ import numpy as np
 from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
@@ -90,20 +91,22 @@ def to_svg(figure: Figure, description: str) -> Markup:
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    opening = text[: text.index(">") + 1]
-    view = re.search(r'viewBox="([^"]*)"', opening)
-    head = f'<svg viewBox="{view.group(1) if view else ""}" role="img" aria-label="{escape(description)}">'
-    text = head + text[len(opening) :]
-    text = text.replace("xlink:href", "href")
-    # names like patch_3 repeat from plot to plot, and nothing refers to them
-    text = re.sub(r' id="[A-Za-z]\w*?_\d+"', "", text)
-    text = re.sub(r"font-family: [^;\"]*;? ?", "", text)
-    text = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", text)
-    text = re.sub(r"(-?\d+\.\d{2})\d+", r"\1", text)  # a hundredth of a point is finer than any screen
-    text = re.sub(r"#02020[1-8]|#01010[1-5]", lambda match: css_colour(match.group()), text)
-    return Markup(text.strip())  # noqa: S704 - matplotlib escapes the text that it draws
+    text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    opening, inside = text[: text.index(">") + 1], text[text.index(">") + 1 :]
+    view = re.search(r'viewBox="[^"]*"', opening)
+    head = f'<svg {view.group() if view else ""} role="img" aria-label="{escape(description)}">'
+    return Markup(head + re.sub(r"<[^>]*>", _clean_tag, inside).strip())
+
+
+def _clean_tag(match: re.Match[str]) -> str:
+    """Rid a tag of what the page decides: fonts, colours; and of what nothing refers to: ids like patch_3."""
+    tag = re.sub(r' id="[A-Za-z]\w*?_\d+"', "", match.group())
+    tag = tag.replace("xlink:href", "href")
+    tag = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", tag)
+    tag = re.sub(r"font: (\w+) ([\d.]+px) [^;\"]*", r"font-weight: \1; font-size: \2", tag)
+    tag = re.sub(r"font-family: [^;\"]*;? ?", "", tag)
+    tag = re.sub(r"(\d\.\d\d)\d+", r"\1", tag)  # a hundredth of a point is finer than any screen
+    return re.sub(r"#02020[1-8]|#01010[1-5]", lambda colour: css_colour(colour.group()), tag)
 
 
 def panels(layout: Layout, count: int, height: float, columns: int | None = None) -> tuple[Figure, list[Axes]]:
@@ -120,8 +123,10 @@ def panels(layout: Layout, count: int, height: float, columns: int | None = None
     """
     columns = min(columns or layout.columns, count)
     rows = math.ceil(count / columns)
-    figure = Figure(figsize=(layout.width, height * rows), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06, wspace=0.02, hspace=0.04)
+    figure = Figure(
+        figsize=(layout.width, height * rows),
+        layout=ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06, wspace=0.02, hspace=0.04),
+    )
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for spare in grid[count:]:
         spare.set_visible(False)
@@ -173,39 +178,6 @@ def smooth(values: Floats, window: int) -> Floats:
     reach = window // 2
     spans = [min(reach, index, len(values) - 1 - index) for index in range(len(values))]
     return np.array([values[i - span : i + span + 1].mean() for i, span in enumerate(spans)], dtype=np.float64)
-
-
-def spread(positions: Sequence[float], gap: float) -> list[float]:
-    """Move labels apart until neighbours are at least a gap away from each other, keeping their order.
-
-    Args:
-        positions: where the labels want to be.
-        gap: least distance.
-
-    Returns:
-        Where they go, in the order given.
-
-    >>> spread([1.0, 1.0, 5.0], gap=1.0)
-    [0.5, 1.5, 5.0]
-    """
-    groups: list[list[int]] = []
-    for index in sorted(range(len(positions)), key=lambda i: positions[i]):
-        groups.append([index])
-        while len(groups) > 1 and _low(groups[-1], positions, gap) < _high(groups[-2], positions, gap) + gap:
-            groups[-2:] = [groups[-2] + groups[-1]]
-    placed = list(positions)
-    for group in groups:
-        for rank, index in enumerate(group):
-            placed[index] = _low(group, positions, gap) + rank * gap
-    return placed
-
-
-def _low(group: list[int], positions: Sequence[float], gap: float) -> float:
-    return sum(positions[i] for i in group) / len(group) - gap * (len(group) - 1) / 2
-
-
-def _high(group: list[int], positions: Sequence[float], gap: float) -> float:
-    return _low(group, positions, gap) + gap * (len(group) - 1)
 
 
 def _settings(layout: Layout, salt: str) -> dict[str, object]:

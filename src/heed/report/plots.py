@@ -9,6 +9,7 @@ from itertools import combinations
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from heed.report.gather import Exact, RunRecord
 from heed.report.plot_style import FILL, INK, RULE, SOFT, Floats, Layout, colour_of, name_panel, panels, plain, smooth
@@ -76,7 +77,7 @@ def plot_conflict(layout: Layout, run: RunRecord) -> Figure:
             axes.axhline(0, color=SOFT, linewidth=0.8)
             axes.set_ylim(-1, 1)
         for index, metric in enumerate(metrics):
-            colour = INK if title == "cosine" and len(metrics) == 1 else colour_of(index)
+            colour = _conflict_colour(title, index, len(run.names))
             _noisy_line(axes, *run.series(metric), colour)
         if title in ("weight", "gradient norm"):
             _logarithmic_if_wide(axes, [run.series(metric)[1] for metric in metrics])
@@ -110,7 +111,7 @@ def plot_policy(layout: Layout, run: RunRecord) -> Figure:
             axes.set_ylim(min(0.9, float(run.series(metric)[1].min())) - 0.02, 1.02)
         else:
             axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]) if metric == "kl" else 0)
-        axes.xaxis.get_major_locator().set_params(nbins=3)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=3))
         name_panel(axes, title)
         axes.set_ylabel(unit)
         _step_axis(axes)
@@ -207,6 +208,13 @@ def _noisy_line(axes: Axes, steps: Floats, values: Floats, colour: str) -> None:
     axes.plot(steps, smooth(values, SMOOTHING), color=colour, linewidth=1.7)
 
 
+def _conflict_colour(title: str, index: int, objectives: int) -> str:
+    """Colour objectives as everywhere; a pair of objectives in ink, several pairs in colours of their own."""
+    if title != "cosine":
+        return colour_of(index)
+    return INK if objectives == 2 else colour_of(objectives + index)
+
+
 def _step_axis(axes: Axes) -> None:
     axes.margins(x=0.02)
     axes.set_xlabel("step")
@@ -217,8 +225,8 @@ def _logarithmic_if_wide(axes: Axes, series: Sequence[Floats]) -> None:
     values = np.concatenate(series)
     if len(values) and values.min() > 0 and values.max() / values.min() > 20:
         axes.set_yscale("log")
-        axes.yaxis.set_minor_formatter(lambda value, position: "")
-        axes.yaxis.set_major_formatter(lambda value, position: plain(value))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
         axes.tick_params(which="minor", length=0)
     else:
         axes.set_ylim(bottom=min(0.0, float(values.min()) if len(values) else 0.0))

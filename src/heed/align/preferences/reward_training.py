@@ -23,8 +23,9 @@ from heed.align.preferences.training import (
     fit,
     preserved_randomness,
     require_empty,
+    save,
 )
-from heed.align.pretrained import pad_right, quiet_loading, require_model_path, with_pad_token
+from heed.align.pretrained import pad_right, quiet_transformers, require_model_path, with_pad_token
 from heed.align.reward_models import SHIFT_KEY
 from heed.errors import HeedError
 
@@ -184,8 +185,7 @@ def train_reward_model(
         shift = torch.cat([left, right]).mean(dim=0)
         setattr(model.config, SHIFT_KEY, shift.tolist())
     accuracy, decided = _accuracy(model, held_out, objectives, tokenizer.pad_token_id, config.batch_size)
-    model.save_pretrained(output_dir)
-    tokenizer.save_pretrained(output_dir)
+    save(model, tokenizer, output_dir)
     verdicts = {name: [comparison["verdicts"].get(name, "skip") for comparison in comparisons] for name in objectives}
     return RewardTrainingReport(
         path=Path(output_dir),
@@ -220,7 +220,7 @@ def _with_heads(base_model: str | Path | PreTrainedModel, objectives: Sequence[s
     settings = {"id2label": labels, "label2id": {name: index for index, name in labels.items()}, "pad_token_id": pad_id}
     where = base_model.config.name_or_path if isinstance(base_model, PreTrainedModel) else str(base_model)
     try:
-        with quiet_loading():
+        with quiet_transformers():
             if isinstance(base_model, PreTrainedModel):
                 config = copy.deepcopy(base_model.config)
                 config.update(settings)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
+from heed.align.pretrained import quiet_transformers
 from heed.errors import HeedError, RunFailed
 from heed.runs.randomness import capture_randomness, restore_randomness, seed_everything
 
@@ -100,6 +101,10 @@ def fit(
     """
     on_cpu = next(model.parameters()).device.type == "cpu"
     progress = _Progress(on_step)
+    # Named only where it is wanted: transformers renames the argument in v6 and warns of its old name.
+    checkpointing: dict[str, Any] = {}
+    if config.gradient_checkpointing:
+        checkpointing = {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": False}}
     with TemporaryDirectory() as folder, preserved_randomness(config.seed):
         arguments = TrainingArguments(
             output_dir=folder,
@@ -111,7 +116,6 @@ def fit(
             weight_decay=config.weight_decay,
             max_grad_norm=config.max_grad_norm,
             bf16=config.precision == "bfloat16",
-            gradient_checkpointing=config.gradient_checkpointing,
             seed=config.seed,
             use_cpu=on_cpu,
             dataloader_pin_memory=not on_cpu,
@@ -121,12 +125,15 @@ def fit(
             logging_nan_inf_filter=False,
             report_to="none",
             disable_tqdm=True,
+            **checkpointing,
         )
         trainer = trainer_type(
             model=model, args=arguments, train_dataset=data, data_collator=collate, callbacks=[progress]
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train()
+    if config.gradient_checkpointing:
+        model.gradient_checkpointing_disable()
     model.eval()
     return progress.loss
 
@@ -151,6 +158,13 @@ class _Progress(TrainerCallback):
 def best_device() -> torch.device:
     """A CUDA device if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def save(model: Any, tokenizer: Any, output_dir: str | Path) -> None:
+    """Write model and tokenizer in transformers' own format, without its progress bar."""
+    with quiet_transformers():
+        model.save_pretrained(output_dir)
+        tokenizer.save_pretrained(output_dir)
 
 
 def require_empty(output_dir: str | Path | None) -> None:

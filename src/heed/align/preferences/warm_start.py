@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from heed.align.conversations import prompt_and_completion_ids
-from heed.align.preferences.training import OnStep, TrainingConfig, fit, require_empty
+from heed.align.preferences.training import OnStep, TrainingConfig, fit, require_empty, save
 from heed.align.pretrained import pad_right, with_pad_token
 from heed.errors import HeedError
 
@@ -73,8 +73,7 @@ def supervised_warm_start(
 
     fit(model, kept, collate, config, on_step=on_step)
     if output_dir is not None:
-        model.save_pretrained(output_dir)
-        tokenizer.save_pretrained(output_dir)
+        save(model, tokenizer, output_dir)
     return model
 
 

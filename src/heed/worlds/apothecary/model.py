@@ -10,7 +10,7 @@ from heed.worlds.apothecary.language import vocabulary
 
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>")
 LONGEST = 64
-"""Positions of the model; a prompt takes at most 14 tokens, a reply 25 with its end."""
+"""Positions of the model; a prompt takes at most 13 tokens, a reply 25 with its end."""
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
@@ -56,7 +56,6 @@ def make_model(seed: int, hidden: int = 128, layers: int = 3) -> MistralForCausa
         max_position_embeddings=LONGEST,
         sliding_window=None,
         tie_word_embeddings=False,
-        initializer_range=0.04,  # 0.02 suits widths of thousands
         pad_token_id=SPECIAL.index("<pad>"),
         bos_token_id=SPECIAL.index("<s>"),
         eos_token_id=SPECIAL.index("</s>"),

@@ -1,0 +1,64 @@
+"""The page of a comparison: methods in rows, measures in columns."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from heed.report.align_page import config_block, facts, warnings
+from heed.report.blocks import Block, Figure, Key, Note, Page, Section, Table
+from heed.report.formats import interval
+from heed.report.front_plots import plot_comparison, spans
+from heed.report.gather import RunRecord
+from heed.report.plot_style import SOFT, colour_of, css_colour, draw
+
+
+def compare_page(run: RunRecord) -> Page:
+    """Compose the report of a comparison.
+
+    Args:
+        run: with ``compare.json``: ``{"title", "columns": [...], "rows": [{"method", column: {"mean", "low", "high",
+            "n"}}], "notes": [...]}``.
+
+    Returns:
+        The page.
+    """
+    told = run.compare
+    columns, rows = [str(column) for column in told.get("columns", [])], told.get("rows", [])
+    seeds = {cell["n"] for row in rows for cell in row.values() if isinstance(cell, dict) and cell.get("n")}
+    runs = f", {min(seeds)} seeds each" if len(seeds) == 1 else f", {min(seeds)} to {max(seeds)} seeds" if seeds else ""
+    measures = f"{len(columns)} {'measure' if len(columns) == 1 else 'measures'}"
+    return Page(
+        kicker="heed · compare",
+        title=str(told.get("title") or "Comparison of methods"),
+        deck=f"{len(rows)} methods by {measures}{runs}.",
+        facts=facts(run),
+        warnings=warnings(run) if run.summary else [],
+        sections=[
+            Section("The table", table_blocks(columns, rows)),
+            Section("The same, drawn", [dots_block(columns, rows)]),
+            Section("Notes", [Note(str(note)) for note in told.get("notes", [])] or [Note("None.", missing=True)]),
+            Section("What the run was told", [config_block(run)]),
+        ],
+    )
+
+
+def table_blocks(columns: list[str], rows: list[dict[str, object]]) -> list[Block]:
+    """Tabulate means and intervals."""
+    if not rows or not columns:
+        return [Note("No results yet: compare.json has no rows.", missing=True)]
+    cells = [[str(row["method"]), *(interval(row.get(column)) for column in columns)] for row in rows]  # type: ignore[arg-type] # JSON
+    return [Table(["method", *columns], cells, "Mean over seeds, and its interval in brackets.")]
+
+
+def dots_block(columns: list[str], rows: list[dict[str, object]]) -> Block:
+    """Draw each measure's means with their intervals."""
+    shown = [column for column in columns if any(spans(row.get(column))[0] is not None for row in rows)]
+    if not shown:
+        return Note("No numbers to draw.", missing=True)
+    picture = draw(partial(plot_comparison, columns=shown, rows=rows), "comparison", "Methods by measure")
+    caption = (
+        "One panel a measure, each on its own scale; methods in the order of the table. Where two intervals overlap "
+        "widely, the seeds do not tell the two methods apart."
+    )
+    key = [Key(css_colour(colour_of(0)), "mean over seeds", "dot"), Key(css_colour(SOFT), "interval")]
+    return Figure(picture, "Means with intervals.", caption, key)

@@ -1,0 +1,168 @@
+"""The page that the demo ends with: two runs from one warm start, side by side."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from heed.errors import HeedError
+from heed.report.align_page import config_block, facts, numbers_table, objectives_figure, reply, warnings
+from heed.report.blocks import Block, Card, Cards, Exchange, Exchanges, Figure, Key, Links, Note, Page, Section, Table
+from heed.report.formats import number, percent, signed
+from heed.report.gather import RunRecord, gather
+from heed.report.plot_style import FILL, INK, colour_of, css_colour, draw
+from heed.report.plots import Path2D, plot_plane
+
+SHOWN_PROMPTS = 5
+
+
+def demo_page(run: RunRecord) -> Page:
+    """Compose the demo's report.
+
+    Args:
+        run: with ``demo.json``: ``{"runs": [{"label", "path"}], "headline": str, "judges": {name: accuracy}}``,
+            paths relative to the demo's folder.
+
+    Returns:
+        The page.
+    """
+    runs, lost = open_runs(run)
+    sections = [
+        Section("What changed", change_blocks(runs)),
+        Section("Against the exact front", [plane_block(run, runs)]),
+        *(
+            Section(f"Over the steps: {label}", [objectives_figure(record), numbers_table(record)])
+            for label, record in runs
+        ),
+        Section("The same customers, three answers", [replies_block(runs)]),
+        Section("How good the learnt judges are", [judges_block(run.demo.get("judges") or {})]),
+        Section("The runs themselves", [links_block(run.path, runs)]),
+        Section("What the demo was told", [config_block(run)]),
+    ]
+    return Page(
+        kicker="heed · demo",
+        title="Several objectives at once, against an exact answer",
+        deck=str(run.demo.get("headline") or "Two runs from one warm start."),
+        facts=facts(run),
+        warnings=lost + (warnings(run) if run.summary else []),
+        sections=sections,
+    )
+
+
+def open_runs(demo: RunRecord) -> tuple[list[tuple[str, RunRecord]], list[str]]:
+    """Read the runs that the demo names; say which cannot be read."""
+    runs, lost = [], []
+    for item in demo.demo.get("runs", []):
+        try:
+            runs.append((str(item["label"]), gather(demo.path / item["path"])))
+        except HeedError as error:
+            lost.append(f"The run {item['label']} cannot be shown: {error.what}.")
+    return runs, lost
+
+
+def change_blocks(runs: Sequence[tuple[str, RunRecord]]) -> list[Block]:
+    """Show what each run did to each objective, as cards of the first run and a table of all."""
+    if not runs:
+        return [Note("The demo names no runs.", missing=True)]
+    label, first = runs[0]
+    shown = [
+        Card(
+            f"{o.name}, {label}",
+            signed(o.end - o.start),
+            f"{number(o.start)} → {number(o.end)}",
+            css_colour(colour_of(i)),
+        )
+        for i, o in enumerate(first.objectives())
+        if o.start is not None and o.end is not None
+    ]
+    names = list(dict.fromkeys(name for _, record in runs for name in first.names + record.names))
+    starts = {o.name: o.start for o in first.objectives()}
+    rows = [["warm start", *(number(starts.get(name)) for name in names)]]
+    for title, record in runs:
+        ends = {o.name: o.end for o in record.objectives()} | _gold_ends(record)
+        rows.append([title, *(number(ends.get(name)) for name in names)])
+    gold = all(o.gold_end is not None for o in first.objectives()) and bool(first.names)
+    judge = "Gold values: what the world says the replies are worth." if gold else "No gold values: learnt rewards."
+    cards: list[Block] = [Cards(shown)] if shown else []
+    return [*cards, Table(["policy", *names], rows, judge, strong=[1])]
+
+
+def plane_block(demo: RunRecord, runs: Sequence[tuple[str, RunRecord]]) -> Block:
+    """Show all runs in the plane of gold values."""
+    exact = demo.exact or next((record.exact for _, record in runs if record.exact), None)
+    if exact is None or len(exact.names) < 2:
+        return Note(
+            "No exact front of two or more objectives: none of the runs has a world that knows it.", missing=True
+        )
+    paths: list[Path2D] = []
+    for label, record in runs:
+        record.names = exact.names  # a run on one objective is judged on all of them
+        points = record.trajectory()
+        if len(points):
+            paths.append(Path2D(label, points, colour_of(len(exact.names) + len(paths))))
+    if not paths:
+        return Note("No gold values were logged, so no run can be placed against the exact front.", missing=True)
+    caption = (
+        "The curve is the exact front: no policy, mixed ones included, lies above and to the right of it; the shaded "
+        "part is within reach. Both runs set out from the same warm start (grey dot). A run that trades one objective "
+        "away leaves the plot; the arrow says where it ends."
+    )
+    key = [Key(css_colour(INK), "exact front"), Key(css_colour(FILL), "within reach", "area")]
+    key += [Key(css_colour(path.colour), path.label, "dot") for path in paths]
+    picture = draw(partial(plot_plane, exact=exact, paths=paths), "plane", "The runs against the exact front")
+    return Figure(picture, "Both runs in the plane of their objectives.", caption, key)
+
+
+def replies_block(runs: Sequence[tuple[str, RunRecord]]) -> Block:
+    """Show the replies of the warm start and of each run to the same prompts."""
+    kept = [(label, {c.prompt: c for c in record.after}) for label, record in runs if record.after]
+    first = runs[0][1] if runs else None
+    if first is None or not first.before or not kept:
+        return Note("No completions were kept by these runs.", missing=True)
+    exchanges = [
+        Exchange(
+            before.prompt,
+            [reply("warm start", before), *(reply(label, after.get(before.prompt)) for label, after in kept)],
+        )
+        for before in first.before[:SHOWN_PROMPTS]
+    ]
+    return Exchanges(exchanges, "The first prompts of the file, not picked.")
+
+
+def judges_block(judges: dict[str, Any]) -> Block:
+    """Tabulate how often each learnt reward model agrees with held-out comparisons."""
+    if not judges:
+        return Note("The demo does not say how accurate its reward models are.", missing=True)
+    rows = []
+    for name, told in judges.items():
+        details = told if isinstance(told, dict) else {"accuracy": told}
+        rows.append([name, percent(details.get("accuracy"), 1), str(details.get("n", "–"))])
+    caption = (
+        "Share of held-out comparisons on which the learnt reward model prefers the reply that the judge preferred. "
+        "The policies never see the gold values, only these reward models."
+    )
+    return Table(["objective", "agreement", "comparisons"], rows, caption)
+
+
+def links_block(folder: Path, runs: Sequence[tuple[str, RunRecord]]) -> Block:
+    """Link to the page of each run, which lies beside the run."""
+    if not runs:
+        return Note("No runs to link to.", missing=True)
+    links = []
+    for label, record in runs:
+        address = os.path.relpath(record.path / "report.html", folder)
+        there = (record.path / "report.html").is_file()
+        remark = f"{record.steps:,} steps" if there else f"no page yet: heed report {record.path}"
+        links.append((label, address, remark))
+    return Links(links)
+
+
+def _gold_ends(record: RunRecord) -> dict[str, float]:
+    """Read the last gold value of objectives that a run was judged by but not trained on."""
+    prefix = "eval/gold/"
+    keys = {key for line in record.metrics for key in line if key.startswith(prefix)}
+    ends = {key.removeprefix(prefix): record.last(key) for key in keys}
+    return {name: value for name, value in ends.items() if value is not None and name not in record.names}

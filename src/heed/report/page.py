@@ -1,0 +1,68 @@
+"""One self-contained page for any run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from heed.errors import HeedError
+from heed.report.align_page import align_page
+from heed.report.blocks import Page
+from heed.report.compare_page import compare_page
+from heed.report.demo_page import demo_page
+from heed.report.front_page import front_page
+from heed.report.gather import RunRecord, gather
+from heed.runs.files import write_whole
+
+PAGES: dict[str, Callable[[RunRecord], Page]] = {
+    "align": align_page,
+    "front": front_page,
+    "compare": compare_page,
+    "demo": demo_page,
+}
+
+
+def write_report(path: Path | str) -> Path:
+    """Write the page of a run, finished or not, into its folder.
+
+    Args:
+        path: a run folder, or its path.
+
+    Returns:
+        The page, ``report.html``: one file that opens offline, on a phone, and prints.
+
+    Raises:
+        HeedError: if the folder holds no run, a file in it is malformed, its kind is unknown, or the page cannot
+            be written.
+    """
+    run = gather(path)
+    if run.kind not in PAGES:
+        fix = f"give a run of kind {', '.join(PAGES)}"
+        raise HeedError(f"there is no page for a run of kind {run.kind!r}", where=str(path), fix=fix)
+    file = run.path / "report.html"
+    try:
+        write_whole(file, render(PAGES[run.kind](run), command=f"heed report {run.path}"))
+    except OSError as error:
+        raise HeedError(
+            f"the page cannot be written: {error.strerror}", str(file), "free or choose a folder"
+        ) from error
+    return file
+
+
+def render(page: Page, command: str = "") -> str:
+    """Render a page as HTML; every text in it is escaped.
+
+    Args:
+        page: what to show.
+        command: how to make it again, said at its foot.
+    """
+    environment = Environment(
+        loader=PackageLoader("heed.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html").render(page=page, command=command)

@@ -1,0 +1,219 @@
+import json
+import math
+import random
+
+import pytest
+import torch
+from peft import LoraConfig
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from heed.align.preferences.reward_training import (
+    RewardTrainingConfig,
+    bradley_terry_loss,
+    collate_comparisons,
+    encode_comparison,
+    train_reward_model,
+)
+from heed.align.reward_models import HeadSpec, ManyHeadedRewardModel, RewardModel
+from heed.errors import HeedError
+
+REMEDIES = ("tea", "rest", "honey", "mint", "sage")
+CONFIG = RewardTrainingConfig(epochs=4, batch_size=32, learning_rate=3e-3, held_out=0.2, warmup_steps=2)
+BRIEF = RewardTrainingConfig(epochs=1, batch_size=16, learning_rate=1e-3)
+
+
+def side(left, right):
+    return "tie" if left == right else "left" if left > right else "right"
+
+
+def comparisons(count, seed=0):
+    """Noiseless: more tea is better help, fewer words cost less."""
+    draw = random.Random(seed)
+    rows = []
+    for _ in range(count):
+        left, right = (" ".join(draw.choices(REMEDIES, k=draw.randint(1, 6))) for _ in range(2))
+        verdicts = {
+            "help": side(left.count("tea"), right.count("tea")),
+            "price": side(-len(left.split()), -len(right.split())),
+        }
+        rows.append({"prompt": draw.choice(["fever ?", "cough ?"]), "left": left, "right": right, "verdicts": verdicts})
+    return rows
+
+
+def hand_computed(winner, loser, margin):
+    return -math.log(1 / (1 + math.exp(-(winner - loser - margin))))
+
+
+def test_the_loss_is_the_hand_computed_one_with_margins():
+    left = torch.tensor([[0.3, -1.0], [2.0, 0.5]])
+    right = torch.tensor([[0.1, 0.4], [-0.5, 0.7]])
+    verdicts = torch.tensor([[1.0, -1.0], [-1.0, 0.0]])
+    margins = torch.tensor([[0.0, 0.5], [1.5, 9.0]])
+    expected = [hand_computed(0.3, 0.1, 0), hand_computed(0.4, -1.0, 0.5), hand_computed(-0.5, 2.0, 1.5)]
+    assert bradley_terry_loss(left, right, verdicts, margins).item() == pytest.approx(sum(expected) / 3, rel=1e-6)
+
+
+def test_ties_and_skips_contribute_nothing():
+    left, right = torch.randn(2, 4, 2, generator=torch.Generator().manual_seed(0))
+    left.requires_grad_()
+    verdicts = torch.tensor([[1.0, 0.0], [0.0, 0.0], [-1.0, 1.0], [0.0, -1.0]])
+    margins = torch.zeros(4, 2)
+    decided = verdicts != 0
+    loss = bradley_terry_loss(left, right, verdicts, margins)
+    alone = bradley_terry_loss(left[decided][:, None], right[decided][:, None], verdicts[decided][:, None], margins[decided][:, None])
+    assert torch.allclose(loss, alone)
+    loss.backward()
+    assert torch.equal(left.grad != 0, decided)
+    assert bradley_terry_loss(left, right, torch.zeros(4, 2), margins).item() == 0.0
+
+
+def test_left_and_right_are_the_halves_of_a_batch_and_verdicts_the_signs(tokenizer_of):
+    tokenizer = tokenizer_of()
+    rows = [
+        {"prompt": "fever ?", "left": "tea", "right": "rest .", "verdicts": {"help": "right", "price": "tie"}},
+        {"prompt": "cough ?", "left": "mint", "right": "sage", "verdicts": {"price": "left"}, "margins": {"price": 0.5}},
+    ]
+    batch = collate_comparisons([encode_comparison(row, ["price", "help"], tokenizer) for row in rows], 0)
+    texts = [tokenizer.decode(row, skip_special_tokens=True) for row in batch["input_ids"]]
+    assert texts == ["fever ? tea", "cough ? mint", "fever ? rest .", "cough ? sage"]
+    assert batch["verdicts"].tolist() == [[0.0, -1.0], [1.0, 0.0]]
+    assert batch["margins"].tolist() == [[0.0, 0.0], [0.5, 0.0]]
+
+
+def test_the_first_steps_loss_is_that_of_the_heads_scores(tokenizer_of, causal_model_of, tmp_path):
+    rows = [row for row in comparisons(40) if "tie" not in row["verdicts"].values()][:16]
+    for row in rows:
+        row["margins"] = {"price": 0.7}
+    losses = []
+    quiet = RewardTrainingConfig(
+        epochs=1, batch_size=16, learning_rate=1e-12, held_out=0.0, centre=False, warmup_steps=0
+    )
+    train_reward_model(
+        causal_model_of(), tokenizer_of(), rows, ["help", "price"], tmp_path / "rm", quiet, on_step=lambda *s: losses.append(s)
+    )
+    judge = ManyHeadedRewardModel(tmp_path / "rm", [HeadSpec("help", 0), HeadSpec("price", 1)])
+    prompts = [row["prompt"] for row in rows]
+    left, right = (judge.score(prompts, [row[key] for row in rows], {}) for key in ("left", "right"))
+    expected = 0.0
+    for index, row in enumerate(rows):
+        for column, (name, margin) in enumerate({"help": 0.0, "price": 0.7}.items()):
+            gap = float(left[index, column] - right[index, column])
+            expected += hand_computed(gap if row["verdicts"][name] == "left" else -gap, 0.0, margin)
+    assert losses == [(1, 1, pytest.approx(expected / 32, rel=1e-4))]
+
+
+@pytest.mark.parametrize("family", ["mistral", "gpt2"])
+def test_two_objectives_are_learnt_by_two_heads(tokenizer_of, causal_model_of, tmp_path, family):
+    rows = comparisons(800)
+    report = train_reward_model(causal_model_of(family), tokenizer_of(), rows, ["help", "price"], tmp_path / "rm", CONFIG)
+    assert report.accuracy["help"] > 0.9
+    assert report.accuracy["price"] > 0.9
+    for name in ("help", "price"):
+        ties = sum(row["verdicts"][name] == "tie" for row in rows)
+        assert report.ties[name] == ties
+        assert report.trained[name] + report.held_out[name] == len(rows) - ties
+    judge = ManyHeadedRewardModel(report.path, [HeadSpec("help", "help"), HeadSpec("price", "price")])
+    scores = judge.score(["fever ?"] * 3, ["rest sage", "tea tea", "rest sage rest sage"], {})
+    assert scores[1, 0] > scores[0, 0] + 1  # tea helps
+    assert scores[0, 1] > scores[2, 1] + 1  # words cost
+    assert abs(scores[1, 0] - scores[0, 0]) > 2 * abs(scores[1, 1] - scores[0, 1])  # and tea costs no more
+
+
+def test_an_objective_without_a_verdict_does_not_move_its_head(tokenizer_of, causal_model_of, tmp_path):
+    """Under weight decay 0 and with a frozen body, only decided heads change."""
+    rows = comparisons(64)
+    for row in rows[1:]:
+        del row["verdicts"]["price"]
+    rows[0]["verdicts"] = {"help": "tie", "price": "tie"}
+    with pytest.raises(HeedError, match=r"none of 64 comparisons decides on objective 'price' .*judge help, price"):
+        train_reward_model(causal_model_of(), tokenizer_of(), rows, ["help", "price"], tmp_path / "rm", BRIEF)
+    report = train_reward_model(causal_model_of(), tokenizer_of(), rows, ["help"], tmp_path / "rm", BRIEF)
+    assert report.trained["help"] + report.held_out["help"] + report.ties["help"] == 64
+
+
+def test_scores_are_centred_on_the_training_completions_and_order_is_kept(tokenizer_of, causal_model_of, tmp_path):
+    rows = comparisons(200)
+    config = RewardTrainingConfig(epochs=1, batch_size=32, learning_rate=1e-3, held_out=0.0)
+    report = train_reward_model(causal_model_of(), tokenizer_of(), rows, ["help"], tmp_path / "rm", config)
+    decided = [row for row in rows if row["verdicts"]["help"] != "tie"]
+    prompts, texts = [row["prompt"] for row in decided] * 2, [row[key] for key in ("left", "right") for row in decided]
+    centred = RewardModel(report.path).score(prompts, texts, {})[:, 0]
+    assert centred.mean().abs() < 1e-5
+    assert json.loads((report.path / "config.json").read_text())["heed_shift"] == [report.shift["help"]]
+    plain = AutoModelForSequenceClassification.from_pretrained(report.path)
+    tokenizer = AutoTokenizer.from_pretrained(report.path)
+    with torch.no_grad():
+        raw = plain(torch.tensor([tokenizer(f"{prompts[0]} {texts[0]}")["input_ids"]])).logits[0, 0]
+    assert torch.allclose(raw - report.shift["help"], centred[0], atol=1e-6)
+
+
+def test_one_seed_gives_one_model_and_the_base_stays_as_it_was(tokenizer_of, causal_model_of, tmp_path):
+    base = causal_model_of()
+    before = {name: value.clone() for name, value in base.state_dict().items()}
+
+    def train(folder, seed):
+        config = RewardTrainingConfig(epochs=1, batch_size=16, learning_rate=1e-3, seed=seed)
+        report = train_reward_model(base, tokenizer_of(), comparisons(64), ["help"], tmp_path / folder, config)
+        return AutoModelForSequenceClassification.from_pretrained(report.path).state_dict()
+
+    state = torch.get_rng_state()
+    one, same, other = train("one", 0), train("same", 0), train("other", 1)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(one[name], same[name]) for name in one)
+    assert not torch.equal(one["score.weight"], other["score.weight"])
+    assert all(torch.equal(before[name], value) for name, value in base.state_dict().items())
+
+
+def test_a_saved_base_gives_the_same_model_as_the_one_in_memory(tokenizer_of, causal_model_of, tmp_path):
+    base = causal_model_of()
+    base.save_pretrained(tmp_path / "base")
+    still = RewardTrainingConfig(epochs=1, learning_rate=1e-12, centre=False)
+    loaded = []
+    for name, source in {"folder": tmp_path / "base", "memory": base}.items():
+        report = train_reward_model(source, tokenizer_of(), comparisons(8), ["help"], tmp_path / name, still)
+        loaded.append(AutoModelForSequenceClassification.from_pretrained(report.path))
+    for (name, one), other in zip(loaded[0].named_parameters(), loaded[1].parameters(), strict=True):
+        assert name == "score.weight" or torch.allclose(one, other), name
+    assert loaded[0].config.architectures == ["MistralForSequenceClassification"]
+
+
+def test_an_adapter_is_merged_into_a_plain_model(tokenizer_of, causal_model_of, tmp_path):
+    adapter = LoraConfig(r=8, target_modules="all-linear", lora_alpha=32)
+    config = RewardTrainingConfig(epochs=3, batch_size=32, learning_rate=5e-3, held_out=0.2)
+    report = train_reward_model(
+        causal_model_of(), tokenizer_of(), comparisons(600), ["help"], tmp_path / "rm", config, peft_config=adapter
+    )
+    assert report.accuracy["help"] > 0.85
+    fresh = [{**row, "verdicts": {"help": row["verdicts"]["help"]}} for row in comparisons(100, seed=5)]
+    judge = RewardModel(report.path)
+    prompts = [row["prompt"] for row in fresh]
+    left, right = (judge.score(prompts, [row[key] for row in fresh], {})[:, 0] for key in ("left", "right"))
+    decided = torch.tensor([row["verdicts"]["help"] != "tie" for row in fresh])
+    wins = torch.tensor([row["verdicts"]["help"] == "left" for row in fresh])
+    assert ((left > right) == wins)[decided].float().mean() > 0.85
+
+
+def test_training_prints_nothing(tokenizer_of, causal_model_of, tmp_path, capfd):
+    train_reward_model(causal_model_of(), tokenizer_of(), comparisons(32), ["help"], tmp_path / "rm", BRIEF)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_faults_are_said_before_training(tokenizer_of, causal_model_of, tmp_path):
+    model, tokenizer, rows = causal_model_of(), tokenizer_of(), comparisons(8)
+    with pytest.raises(HeedError, match="the objectives are help, help .*: give each name once"):
+        train_reward_model(model, tokenizer, rows, ["help", "help"], tmp_path / "rm")
+    with pytest.raises(HeedError, match="there is no base model"):
+        train_reward_model(tmp_path / "none", tokenizer, rows, ["help"], tmp_path / "rm")
+    with pytest.raises(HeedError, match="held_out is 1.0"):
+        RewardTrainingConfig(held_out=1.0)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes.txt").write_text("mine")
+    with pytest.raises(HeedError, match="the output folder is not empty"):
+        train_reward_model(model, tokenizer, rows, ["help"], tmp_path / "full")
+
+
+def test_without_held_out_verdicts_there_is_no_accuracy(tokenizer_of, causal_model_of, tmp_path):
+    config = RewardTrainingConfig(epochs=1, held_out=0.0)
+    report = train_reward_model(causal_model_of(), tokenizer_of(), comparisons(8), ["help"], tmp_path / "rm", config)
+    assert report.accuracy == {"help": None}
+    assert report.held_out == {"help": 0}
