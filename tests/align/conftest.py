@@ -16,7 +16,8 @@ from transformers import (
 
 WORDS = ("fever", "cough", "gout", "what", "helps", "?", "take", "tea", "rest", "honey", "mint", "sage", ".", "please")
 CHAT_TEMPLATE = (
-    "{% for m in messages %}<{{ m.role }}> {{ m.content }} {% endfor %}{% if add_generation_prompt %}<assistant> {% endif %}"
+    "{% for m in messages %}<{{ m.role }}> {{ m.content }} {% endfor %}"
+    "{% if add_generation_prompt %}<assistant> {% endif %}"
 )
 
 

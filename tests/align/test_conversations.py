@@ -32,7 +32,13 @@ def test_an_unknown_last_word_swallows_nothing_of_the_completion(tokenizer_of):
     tokenizer = tokenizer_of()
     _, after = prompt_and_completion_ids("what helps zounds", "take tea", tokenizer)
     assert words(tokenizer, after) == ["take", "tea"]
-    assert words(tokenizer, judged_ids("helps zounds", "take tea", tokenizer)) == ["<s>", "helps", "<unk>", "take", "tea"]
+    assert words(tokenizer, judged_ids("helps zounds", "take tea", tokenizer)) == [
+        "<s>",
+        "helps",
+        "<unk>",
+        "take",
+        "tea",
+    ]
 
 
 def test_a_judge_with_a_chat_template_reads_the_conversation(tokenizer_of):

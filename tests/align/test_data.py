@@ -44,7 +44,7 @@ def test_a_split_is_chosen_and_train_is_the_default(tmp_path):
     assert load_prompts(tmp_path / "both")["prompt"][:] == ["fever"]
     assert load_prompts(tmp_path / "both", split="test")["prompt"][:] == ["cough"]
     assert load_prompts(tmp_path / "single")["prompt"][:] == ["cough"]
-    with pytest.raises(HeedError, match="there is no split 'dev' .*: choose one of test, train"):
+    with pytest.raises(HeedError, match=r"there is no split 'dev' .*: choose one of test, train"):
         load_prompts(tmp_path / "both", split="dev")
 
 
@@ -60,7 +60,9 @@ def test_the_hub_is_asked_last(monkeypatch, tmp_path):
     monkeypatch.setattr(tables.datasets, "load_dataset", load)
     assert load_prompts("owner/prompts").to_list() == ROWS
     for name in ("owner/none", str(tmp_path / "gone"), "gone.jsonl"):
-        with pytest.raises(HeedError, match="there is no such data .*: give a file or folder that exists, or a hub id"):
+        with pytest.raises(
+            HeedError, match=r"there is no such data .*: give a file or folder that exists, or a hub id"
+        ):
             load_prompts(name)
     assert asked == ["owner/prompts", "owner/none"]
 

@@ -27,7 +27,9 @@ def test_none_is_nan_and_leaves_the_others_as_they_are():
     assert scores[1, 0] == -2.0
 
 
-@pytest.mark.parametrize("values", [np.array([1.0, 2.5]), torch.tensor([1.0, 2.5]), [torch.tensor(1.0), np.float32(2.5)]])
+@pytest.mark.parametrize(
+    "values", [np.array([1.0, 2.5]), torch.tensor([1.0, 2.5]), [torch.tensor(1.0), np.float32(2.5)]]
+)
 def test_arrays_and_scalars_of_numpy_and_torch_count_as_numbers(values):
     assert ObjectiveSet([returning(values)]).score(PROMPTS, COMPLETIONS).T.tolist() == [[1.0, 2.5]]
 

@@ -103,7 +103,7 @@ def test_a_model_that_gives_nan_stops_the_run(judge_folder_of):
     folder, model = judge_folder_of()
     model.score.weight.data.fill_(torch.nan)
     model.save_pretrained(folder)
-    with pytest.raises(HeedError, match="objective 'cost' returned nan .completion 0 'take tea .'"):
+    with pytest.raises(HeedError, match=r"objective 'cost' returned nan .completion 0 'take tea .'"):
         RewardModel(folder, name="cost").score(PROMPTS, COMPLETIONS, {})
 
 
@@ -111,9 +111,12 @@ def test_an_unknown_path_is_named_with_what_to_do(tmp_path):
     missing = tmp_path / "no-model"
     with pytest.raises(HeedError) as caught:
         RewardModel(missing)
-    assert str(caught.value) == f"there is no reward model ({missing}): give a folder that exists, or a hub id (owner/name)"
+    assert (
+        str(caught.value)
+        == f"there is no reward model ({missing}): give a folder that exists, or a hub id (owner/name)"
+    )
     missing.mkdir()
-    with pytest.raises(HeedError, match="it has no config.json"):
+    with pytest.raises(HeedError, match=r"it has no config\.json"):
         RewardModel(missing)
 
 
@@ -122,7 +125,7 @@ def test_a_hub_id_that_cannot_be_had_is_one_line(monkeypatch):
         raise OSError("owner/judge is not a local folder and is not a valid model identifier\nsecond line")
 
     monkeypatch.setattr(reward_models.AutoTokenizer, "from_pretrained", unreachable)
-    with pytest.raises(HeedError, match="cannot load a reward model: owner/judge is not .*give a folder") as caught:
+    with pytest.raises(HeedError, match=r"cannot load a reward model: owner/judge is not .*give a folder") as caught:
         RewardModel("owner/judge")
     assert "\n" not in str(caught.value)
 

@@ -146,7 +146,7 @@ def test_no_error_shows_credentials(judge, answer):
 
 
 def test_a_column_that_json_cannot_hold_is_named(judge):
-    with pytest.raises(HeedError, match="a column cannot be sent as JSON: .*set"):
+    with pytest.raises(HeedError, match=r"a column cannot be sent as JSON: .*set"):
         service(judge(rewards(1, 2))).score(["a"], ["b"], {"tags": [{1}]})
 
 

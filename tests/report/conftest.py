@@ -47,8 +47,8 @@ def make_align_run(
             norms = [2.2 - share + 0.2 * generator.random() for _ in names]
             norms[-1] *= 0.2
             cosine = -0.35 * share + 0.1 + generator.normal(0, 0.15)
-            line |= {f"norm/{n}": float(v) for n, v in zip(names, norms)}
-            line |= {f"weights/{n}": 1 / (len(names) * float(v)) for n, v in zip(names, norms)}
+            line |= {f"norm/{n}": float(v) for n, v in zip(names, norms, strict=True)}
+            line |= {f"weights/{n}": 1 / (len(names) * float(v)) for n, v in zip(names, norms, strict=True)}
             line |= {f"signal/{n}": float(np.clip(0.6 - 0.5 * share + generator.normal(0, 0.08), 0, 1)) for n in names}
             for a in range(len(names)):
                 for b in range(a + 1, len(names)):
@@ -217,7 +217,7 @@ def make_compare_run(folder):
             "method": method,
             **{
                 c: {"mean": v, "low": v - 0.1 - 0.1 * abs(v), "high": v + 0.1 * abs(v), "n": 5}
-                for c, v in zip(columns, means)
+                for c, v in zip(columns, means, strict=True)
             },
         }
         for method, means in methods.items()

@@ -96,7 +96,7 @@ class ScoringModel:
         self.max_length: int | None = max_length or settings.get("max_position_embeddings")
         self.shift = torch.tensor(settings.get(SHIFT_KEY) or [0.0] * len(self.labels), dtype=torch.float32)
         self._said_truncation = False
-        self._last: tuple[list[list[int]], Tensor] | None = None
+        self._last: tuple[list[tuple[Prompt, Completion]], Tensor] | None = None
 
     def head_index(self, head: int | str) -> int:
         """The index of a head, given as index or label.
@@ -120,11 +120,10 @@ class ScoringModel:
         Returns:
             float32 [B, heads] on the CPU, less the shift that the model's config records.
         """
-        pairs = zip(prompts, completions, strict=True)
-        ids = [judged_ids(prompt, completion, self.tokenizer) for prompt, completion in pairs]
-        if self._last is not None and self._last[0] == ids:
+        pairs = list(zip(prompts, completions, strict=True))
+        if self._last is not None and self._last[0] == pairs:
             return self._last[1]
-        kept = self._truncate(ids)
+        kept = self._truncate([judged_ids(prompt, completion, self.tokenizer) for prompt, completion in pairs])
         order = sorted(range(len(kept)), key=lambda index: len(kept[index]))  # rows of like length: little padding
         scores = torch.empty(len(kept), len(self.labels))
         for start in range(0, len(order), self.batch_size):
@@ -133,7 +132,7 @@ class ScoringModel:
             logits = self.model(**{key: value.to(self.device) for key, value in inputs.items()}).logits
             scores[rows] = logits.float().cpu()
         scores -= self.shift
-        self._last = (ids, scores)
+        self._last = (pairs, scores)
         return scores
 
     def _truncate(self, ids: list[list[int]]) -> list[list[int]]:

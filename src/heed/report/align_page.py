@@ -31,6 +31,8 @@ from heed.report.plot_style import FILL, INK, SOFT, colour_of, css_colour, draw
 from heed.report.plots import (
     POLICY_METRICS,
     Path2D,
+    conflict_colour,
+    objective_colour,
     plot_conflict,
     plot_objectives,
     plot_plane,
@@ -90,7 +92,7 @@ def facts(run: RunRecord) -> list[tuple[str, str]]:
     summary = run.summary
     listed = [
         ("run", run.path.resolve().name),
-        ("steps", f"{run.steps:,}"),
+        ("steps", f"{run.steps:,}" if run.steps else None),
         ("seed", str(summary["seed"]) if summary.get("seed") is not None else None),
         ("time", duration(summary["seconds"]) if summary.get("seconds") is not None else None),
         ("heed", summary.get("version")),
@@ -127,7 +129,7 @@ def cards(run: RunRecord) -> list[Block]:
 
 def numbers_table(run: RunRecord) -> Block:
     """Tabulate the run's headline numbers."""
-    if not run.names:
+    if not run.judged_names:
         return Note("No objectives: neither summary.json nor metrics.jsonl names one.", missing=True)
     rows = []
     for o in run.objectives():
@@ -149,8 +151,8 @@ def numbers_table(run: RunRecord) -> Block:
 
 def objectives_figure(run: RunRecord) -> Block:
     """Show every objective over the steps."""
-    judged = [f"{judge}/{name}/mean" for judge in ("rewards", "gold") for name in run.names]
-    judged += [f"eval/{judge}/{name}" for judge in ("rewards", "gold") for name in run.names]
+    judged = [f"{judge}/{name}/mean" for judge in ("rewards", "gold") for name in run.judged_names]
+    judged += [f"eval/{judge}/{name}" for judge in ("rewards", "gold") for name in run.judged_names]
     if not any(run.has(metric) for metric in judged):
         return Note("No objective was logged over the steps of this run.", missing=True)
     gold = any("gold" in metric and run.has(metric) for metric in judged)
@@ -162,7 +164,7 @@ def objectives_figure(run: RunRecord) -> Block:
     else:
         caption += "No gold values: this run has no world to judge the replies by."
     picture = draw(partial(plot_objectives, run=run), "objectives", "Objectives over the steps of the run")
-    key = [*objective_keys(run), Key(css_colour(SOFT), "value at the start", "dashed")]
+    key = [*objective_keys(run, run.judged_names), Key(css_colour(SOFT), "value at the start", "dashed")]
     return Figure(picture, "Each objective over the steps.", caption, key)
 
 
@@ -170,7 +172,7 @@ def plane_block(run: RunRecord) -> Block:
     """Show the run's way through the plane of gold values."""
     if run.exact is None:
         return Note("No exact front: this run has no world whose best policies are known.", missing=True)
-    paths, absent = plane_paths(run)
+    paths, absent = plane_paths(run, run.exact.names)
     if not any(len(path.points) for path in paths):
         return Note("No gold values were logged, so the run cannot be placed against the exact front.", missing=True)
     if len(run.exact.names) < 2:
@@ -187,18 +189,17 @@ def plane_block(run: RunRecord) -> Block:
     return Figure(picture, "The run in the plane of its objectives.", caption, key)
 
 
-def plane_paths(run: RunRecord) -> tuple[list[Path2D], list[str]]:
+def plane_paths(run: RunRecord, names: list[str]) -> tuple[list[Path2D], list[str]]:
     """Gather the ways of this run and its siblings, and the labels of siblings that have none."""
-    # Colours after those of the objectives, so that no colour means two things on a page
-    first = len(run.names)
-    paths, absent = [Path2D(run_title(run), run.trajectory(), colour_of(first))], []
+    paths, absent = [Path2D(run_title(run), run.trajectory(names), colour_of(len(names)))], []
     for label, folder in run.siblings:
         try:
-            points = gather(folder).trajectory()
+            points = gather(folder).trajectory(names)
         except HeedError:
-            points = np.empty((0, 0))
-        if points.shape[1:] == paths[0].points.shape[1:] and len(points):
-            paths.append(Path2D(label, points, colour_of(first + len(paths))))
+            points = np.empty((0, len(names)))
+        if len(points):
+            # Colours after those of the objectives, so that no colour means two things on a page
+            paths.append(Path2D(label, points, colour_of(len(names) + len(paths))))
         else:
             absent.append(label)
     return paths, absent
@@ -220,13 +221,13 @@ def conflict_block(run: RunRecord) -> Block:
     conflicting = [float((run.series(pair)[1] < 0).mean()) for pair in pairs if run.has(pair)]
     if conflicting:
         caption += f" The gradients conflicted in {percent(float(np.mean(conflicting)))} of the steps."
-    key = objective_keys(run)
+    key = objective_keys(run, run.names)
     if len(pairs) == 1:
         key.append(Key(css_colour(INK), f"{run.names[0]} ~ {run.names[1]}"))
     else:
         key += [
             Key(
-                css_colour(colour_of(len(run.names) + index)),
+                css_colour(conflict_colour(run, index)),
                 f"cosine {pair.removeprefix('cosine/').replace('~', ' ~ ')}",
             )
             for index, pair in enumerate(pairs)
@@ -259,9 +260,7 @@ def replies_block(run: RunRecord) -> Block:
         )
         for before, after in _pairs(run.before, run.after)[:SHOWN_PROMPTS]
     ]
-    caption = (
-        "The same prompts, in the order of the file, not picked. Rewards first, gold after them where there is any."
-    )
+    caption = "The first prompts of the file, not picked. Bold numbers are rewards; gold values follow where known."
     return Exchanges(exchanges, caption)
 
 
@@ -269,8 +268,11 @@ def reply(label: str, completion: Completion | None) -> Reply:
     """Show one completion with what it scored."""
     if completion is None:
         return Reply(label, "(not kept)", [])
-    scores = [(name, number(value)) for name, value in completion.rewards.items()]
-    scores += [(f"{name} (gold)", number(value)) for name, value in completion.gold.items()]
+    names = dict.fromkeys([*completion.rewards, *completion.gold])
+    scores = [
+        (name, number(completion.rewards.get(name)), number(completion.gold[name]) if name in completion.gold else "")
+        for name in names
+    ]
     return Reply(label, completion.text or "(empty reply)", scores)
 
 
@@ -284,7 +286,9 @@ def time_blocks(run: RunRecord) -> list[Block]:
     known = [(name, float(run.series(metric)[1].sum())) for name, metric in parts if run.has(metric)]
     known.append(("everything else", max(0.0, total - sum(seconds for _, seconds in known))))
     shares = [
-        Share(name, seconds / total, f"{duration(seconds)}, {percent(seconds / total)}", css_colour(colour_of(index)))
+        Share(
+            name, seconds / total, f"{duration(seconds)}, {percent(seconds / total)}", css_colour(colour_of(5 + index))
+        )
         for index, (name, seconds) in enumerate(known)
         if total > 0
     ]
@@ -301,9 +305,9 @@ def config_block(run: RunRecord) -> Block:
     return Listing("config.yaml", to_yaml(run.config))
 
 
-def objective_keys(run: RunRecord) -> list[Key]:
-    """Give the key of the objectives' colours."""
-    return [Key(css_colour(colour_of(index)), name) for index, name in enumerate(run.names)]
+def objective_keys(run: RunRecord, names: list[str]) -> list[Key]:
+    """Give the key of some objectives' colours."""
+    return [Key(css_colour(objective_colour(run, name)), name) for name in names]
 
 
 def _verb(objective: Objective) -> str:

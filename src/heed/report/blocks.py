@@ -30,12 +30,13 @@ class Figure:
 
 @dataclass(frozen=True)
 class Table:
-    """A table whose first column is text and whose others are numbers; ``strong`` rows stand out."""
+    """A table of numbers, but for its first column and those in ``text``; ``strong`` rows stand out."""
 
     columns: list[str]
     rows: list[list[str]]
     caption: str = ""
     strong: list[int] = field(default_factory=list)
+    text: list[int] = field(default_factory=list)
     kind: ClassVar[str] = "table"
 
 
@@ -59,11 +60,11 @@ class Cards:
 
 @dataclass(frozen=True)
 class Reply:
-    """One completion: who gave it, its text, and its scores as (objective, value) pairs."""
+    """One completion: who gave it, its text, and its scores as (objective, reward, gold), gold empty if unknown."""
 
     label: str
     text: str
-    scores: list[tuple[str, str]]
+    scores: list[tuple[str, str, str]]
 
 
 @dataclass(frozen=True)

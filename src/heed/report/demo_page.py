@@ -78,13 +78,13 @@ def change_blocks(runs: Sequence[tuple[str, RunRecord]]) -> list[Block]:
         for i, o in enumerate(first.objectives())
         if o.start is not None and o.end is not None
     ]
-    names = list(dict.fromkeys(name for _, record in runs for name in first.names + record.names))
+    names = list(dict.fromkeys(name for _, record in runs for name in record.judged_names))
     starts = {o.name: o.start for o in first.objectives()}
     rows = [["warm start", *(number(starts.get(name)) for name in names)]]
     for title, record in runs:
-        ends = {o.name: o.end for o in record.objectives()} | _gold_ends(record)
+        ends = {o.name: o.end for o in record.objectives()}
         rows.append([title, *(number(ends.get(name)) for name in names)])
-    gold = all(o.gold_end is not None for o in first.objectives()) and bool(first.names)
+    gold = all(o.gold_end is not None for o in first.objectives()) and bool(first.judged_names)
     judge = "Gold values: what the world says the replies are worth." if gold else "No gold values: learnt rewards."
     cards: list[Block] = [Cards(shown)] if shown else []
     return [*cards, Table(["policy", *names], rows, judge, strong=[1])]
@@ -99,8 +99,7 @@ def plane_block(demo: RunRecord, runs: Sequence[tuple[str, RunRecord]]) -> Block
         )
     paths: list[Path2D] = []
     for label, record in runs:
-        record.names = exact.names  # a run on one objective is judged on all of them
-        points = record.trajectory()
+        points = record.trajectory(exact.names)
         if len(points):
             paths.append(Path2D(label, points, colour_of(len(exact.names) + len(paths))))
     if not paths:
@@ -155,14 +154,8 @@ def links_block(folder: Path, runs: Sequence[tuple[str, RunRecord]]) -> Block:
     for label, record in runs:
         address = os.path.relpath(record.path / "report.html", folder)
         there = (record.path / "report.html").is_file()
-        remark = f"{record.steps:,} steps" if there else f"no page yet: heed report {record.path}"
+        remark = (
+            f"{record.steps:,} steps" if there else f"no page yet: heed report {address.removesuffix('/report.html')}"
+        )
         links.append((label, address, remark))
     return Links(links)
-
-
-def _gold_ends(record: RunRecord) -> dict[str, float]:
-    """Read the last gold value of objectives that a run was judged by but not trained on."""
-    prefix = "eval/gold/"
-    keys = {key for line in record.metrics for key in line if key.startswith(prefix)}
-    ends = {key.removeprefix(prefix): record.last(key) for key in keys}
-    return {name: value for name, value in ends.items() if value is not None and name not in record.names}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,8 +26,8 @@ _METHODS = {
 def number(value: float | None) -> str:
     """Write a number with three significant digits and a true minus sign; a dash where there is none.
 
-    >>> number(-0.5531), number(12), number(3), number(45210.0), number(None), number(0.00012)
-    ('−0.553', '12.0', '3.00', '45,210', '–', '1.2e−4')
+    >>> number(-0.5531), number(0.5), number(12), number(45210.0), number(None), number(0.00012)
+    ('−0.553', '0.50', '12.0', '45,210', '–', '1.2e−4')
     """
     if value is None or not math.isfinite(value):
         return MISSING
@@ -37,6 +38,7 @@ def number(value: float | None) -> str:
         text = f"{value:,.0f}"
     elif size >= 0.0095:
         text = f"{value:.{_decimals(size)}f}"
+        text = re.sub(r"(\.\d\d)(\d*?)0+$", r"\1\2", text)  # two decimals are enough where the rest is zero
     else:
         mantissa, exponent = f"{value:.1e}".split("e")
         text = f"{mantissa}e{int(exponent)}"
@@ -47,7 +49,7 @@ def signed(value: float | None) -> str:
     """Write a change with its sign.
 
     >>> signed(3), signed(-0.25)
-    ('+3.00', '−0.250')
+    ('+3.00', '−0.25')
     """
     text = number(value)
     return text if text in (MISSING, "0") or text.startswith("−") else f"+{text}"

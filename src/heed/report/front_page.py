@@ -173,7 +173,15 @@ def achieved_blocks(
         rows,
         "Rank correlation (Spearman) of the value with the preference over all policies: 1 follows it exactly.",
     )
-    return [Figure(picture, "Value against preference.", caption, [k for k in key if k.mark != "area"]), table]
+    return [
+        Figure(
+            picture,
+            "Value against preference.",
+            caption,
+            [k for k in key if k.mark.startswith("mark-") or k.mark == "ring"],
+        ),
+        table,
+    ]
 
 
 def rank_correlation(method: MethodPoints, objective: int) -> float | None:
@@ -204,7 +212,12 @@ def policies_table(front: dict[str, Any], names: list[str]) -> Block:
         ]
         for adapter in adapters
     ]
-    return Table(["preference", "method", "seed", *names, "adapter"], rows, "front.json lists the same for programs.")
+    return Table(
+        ["preference", "method", "seed", *names, "adapter"],
+        rows,
+        "front.json lists the same for programs.",
+        text=[1, -1],
+    )
 
 
 def _whole(values: Any, count: int) -> bool:

@@ -8,9 +8,11 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from heed.report.formats import number
 from heed.report.gather import Exact
 from heed.report.plot_style import INK, RULE, SOFT, Floats, Layout, colour_of, name_panel, panels
 from heed.report.plots import draw_front
@@ -136,13 +138,19 @@ def plot_comparison(layout: Layout, columns: Sequence[str], rows: Sequence[Mappi
     places = np.arange(len(rows))[::-1]
     across = 1 if narrow else min(len(columns), 3)
     for index, (axes, column) in enumerate(zip(grid, columns, strict=True)):
-        for place, row in zip(places, rows, strict=True):
-            mean, low, high = spans(row.get(column))
+        cells = [spans(row.get(column)) for row in rows]
+        window = crowd([mean for mean, _, _ in cells if mean is not None])
+        for place, (mean, low, high) in zip(places, cells, strict=True):
             if mean is None:
+                continue
+            if window is not None and not window[0] <= mean <= window[1]:
+                _point_away(axes, mean, place, right=mean > window[1])
                 continue
             if low is not None and high is not None:
                 axes.plot([low, high], [place, place], color=SOFT, linewidth=1.6, zorder=2)
             axes.plot(mean, place, "o", color=colour_of(0), markersize=5, markeredgewidth=0, zorder=3)
+        if window is not None:
+            axes.set_xlim(*window)
         axes.set_yticks(places, [str(row["method"]) for row in rows] if index % across == 0 else [])
         axes.set_ylim(-0.6, len(rows) - 0.4)
         axes.tick_params(axis="y", colors=INK)
@@ -151,6 +159,44 @@ def plot_comparison(layout: Layout, columns: Sequence[str], rows: Sequence[Mappi
         axes.xaxis.set_major_locator(MaxNLocator(nbins=4))
         name_panel(axes, str(column))
     return figure
+
+
+def crowd(means: Sequence[float]) -> tuple[float, float] | None:
+    """Find a window that leaves out one stray value, where that value would squeeze all others together.
+
+    Args:
+        means: of all methods.
+
+    Returns:
+        The window with a margin, or None if no value strays: none that, left out, shrinks the range to a third.
+
+    >>> crowd([0.0, -1.0, -2.0, -25.0]), crowd([0.0, 1.0, 2.0, 3.0])
+    ((-2.3, 0.3), None)
+    """
+    ordered = sorted(means)
+    if len(ordered) < 4:
+        return None
+    low, high = min((ordered[1:], ordered[:-1]), key=lambda rest: rest[-1] - rest[0])[:: len(ordered) - 2]
+    if not 0 < 3 * (high - low) < ordered[-1] - ordered[0]:
+        return None
+    margin = 0.15 * (high - low)
+    return low - margin, high + margin
+
+
+def _point_away(axes: Axes, value: float, place: float, right: bool) -> None:
+    """Mark a value beyond the panel's edge: an arrow towards it, and what it is."""
+    edge, inward = (1.0, -12) if right else (0.0, 12)
+    axes.annotate(
+        number(value),
+        xy=(edge, place),
+        xytext=(inward, 0),
+        xycoords=axes.get_yaxis_transform(),
+        textcoords="offset points",
+        ha="right" if right else "left",
+        va="center",
+        color=SOFT,
+        arrowprops={"arrowstyle": "-|>", "color": colour_of(0), "shrinkA": 2, "shrinkB": 0},
+    )
 
 
 def spans(cell: Any) -> tuple[float | None, float | None, float | None]:

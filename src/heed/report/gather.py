@@ -72,7 +72,11 @@ class Objective:
 
 @dataclass
 class RunRecord:
-    """All that a report needs of one run."""
+    """All that a report needs of one run.
+
+    Attributes:
+        names: the objectives that it was trained on; `judged_names` adds those that it was only judged by.
+    """
 
     path: Path
     kind: str
@@ -110,19 +114,32 @@ class RunRecord:
         values = self.series(metric)[1]
         return float(values[-1]) if len(values) else None
 
-    def trajectory(self) -> Floats:
-        """Give the run's way through gold values, [n, K]: evaluated steps, else batches; may be empty."""
+    @property
+    def judged_names(self) -> list[str]:
+        """The objectives that it was trained on or judged by; in the world's order, where there is one."""
+        gold = [key.removeprefix("eval/gold/") for line in self.metrics for key in line if key.startswith("eval/gold/")]
+        return list(dict.fromkeys([*(self.exact.names if self.exact else []), *self.names, *gold]))
+
+    def trajectory(self, names: list[str]) -> Floats:
+        """Give the run's way through the gold values of some objectives.
+
+        Args:
+            names: [K] of the objectives.
+
+        Returns:
+            [n, K] at the evaluated steps, else of the batches; may be empty.
+        """
         for pattern in ("eval/gold/{}", "gold/{}/mean"):
-            keys = [pattern.format(name) for name in self.names]
+            keys = [pattern.format(name) for name in names]
             rows = [[line.get(key) for key in keys] for line in self.metrics]
             whole = [row for row in rows if row and all(_is_number(value) for value in row)]
             if whole:
                 return np.array(whole, dtype=np.float64)
-        return np.empty((0, len(self.names)))
+        return np.empty((0, len(names)))
 
     def objectives(self) -> list[Objective]:
-        """Give every objective at the start and the end."""
-        return [self._objective(name) for name in self.names]
+        """Give every objective that the run was trained on or judged by, at the start and the end."""
+        return [self._objective(name) for name in self.judged_names]
 
     @property
     def steps(self) -> int:

@@ -43,7 +43,7 @@ def write_report(path: Path | str) -> Path:
         raise HeedError(f"there is no page for a run of kind {run.kind!r}", where=str(path), fix=fix)
     file = run.path / "report.html"
     try:
-        write_whole(file, render(PAGES[run.kind](run), command=f"heed report {run.path}"))
+        write_whole(file, render(PAGES[run.kind](run), command=f"heed report {run.path.resolve().name}"))
     except OSError as error:
         raise HeedError(
             f"the page cannot be written: {error.strerror}", str(file), "free or choose a folder"

@@ -38,7 +38,7 @@ class Layout:
 
 
 WIDE = Layout("wide", 8.8, 8.2, 4)
-NARROW = Layout("narrow", 4.1, 8.4, 2)
+NARROW = Layout("narrow", 4.1, 9.0, 2)
 
 # Stand-ins that matplotlib draws with; `to_svg` replaces each by a colour of the page, which knows light from dark.
 INK, SOFT, RULE, PAPER, FILL = "#010101", "#010102", "#010103", "#010104", "#010105"
@@ -142,8 +142,8 @@ def dress(axes: Axes) -> None:
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color(RULE)
     axes.tick_params(length=0, colors=SOFT, pad=4)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, min_n_ticks=2))
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=5, min_n_ticks=3))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, min_n_ticks=2, steps=[1, 2, 4, 5, 10]))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=5, min_n_ticks=3, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
 
@@ -163,7 +163,7 @@ def plain(value: float) -> str:
 
 
 def smooth(values: Floats, window: int) -> Floats:
-    """Average each value with its neighbours; the window shrinks towards the ends, so it never leans.
+    """Average each value with its neighbours; at the ends it has those on one side only.
 
     Args:
         values: [n].
@@ -173,11 +173,12 @@ def smooth(values: Floats, window: int) -> Floats:
         [n].
 
     >>> smooth(np.array([0.0, 3.0, 0.0, 3.0]), 3).tolist()
-    [0.0, 1.0, 2.0, 3.0]
+    [1.5, 1.0, 2.0, 1.5]
     """
     reach = window // 2
-    spans = [min(reach, index, len(values) - 1 - index) for index in range(len(values))]
-    return np.array([values[i - span : i + span + 1].mean() for i, span in enumerate(spans)], dtype=np.float64)
+    return np.array(
+        [values[max(0, index - reach) : index + reach + 1].mean() for index in range(len(values))], dtype=np.float64
+    )
 
 
 def _settings(layout: Layout, salt: str) -> dict[str, object]:

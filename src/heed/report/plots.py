@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from heed.report.gather import Exact, RunRecord
+from heed.report.labels import Label, place_labels
 from heed.report.plot_style import FILL, INK, RULE, SOFT, Floats, Layout, colour_of, name_panel, panels, plain, smooth
 
 SMOOTHING = 9
@@ -39,13 +40,14 @@ def plot_objectives(layout: Layout, run: RunRecord) -> Figure:
         layout: the room there is.
         run: with at least one reward or gold value logged.
     """
-    judges = [judge for judge in ("gold", "rewards") if any(_judged(run, judge, name) for name in run.names)]
-    columns = len(run.names) if layout.columns > 2 or len(run.names) <= 2 else 2
-    order = [(judge, name) for judge in judges for name in run.names]
+    names = run.judged_names
+    judges = [judge for judge in ("gold", "rewards") if any(_judged(run, judge, name) for name in names)]
+    columns = len(names) if layout.columns > 2 or len(names) <= 2 else 2
+    order = [(judge, name) for judge in judges for name in names]
     figure, grid = panels(layout, len(order), 1.9 if layout.columns > 2 else 1.55, columns=min(columns, 4))
     objectives = {objective.name: objective for objective in run.objectives()}
     for axes, (judge, name) in zip(grid, order, strict=True):
-        colour = colour_of(run.names.index(name))
+        colour = colour_of(names.index(name))
         _noisy_line(axes, *run.series(f"{judge}/{name}/mean"), colour)
         steps, values = run.series(f"eval/{judge}/{name}")
         axes.plot(steps, values, "o", color=colour, markersize=3.6, markeredgewidth=0, zorder=3)
@@ -77,7 +79,7 @@ def plot_conflict(layout: Layout, run: RunRecord) -> Figure:
             axes.axhline(0, color=SOFT, linewidth=0.8)
             axes.set_ylim(-1, 1)
         for index, metric in enumerate(metrics):
-            colour = _conflict_colour(title, index, len(run.names))
+            colour = conflict_colour(run, index) if title == "cosine" else objective_colour(run, run.names[index])
             _noisy_line(axes, *run.series(metric), colour)
         if title in ("weight", "gradient norm"):
             _logarithmic_if_wide(axes, [run.series(metric)[1] for metric in metrics])
@@ -133,17 +135,19 @@ def plot_plane(layout: Layout, exact: Exact, paths: Sequence[Path2D]) -> Figure:
     columns = 1 if single else (3 if layout.columns > 2 else 1)
     height = (4.5 if layout.columns > 2 else 3.7) if single else 2.9
     figure, grid = panels(layout, len(pairs), height, columns=columns)
-    for axes, (a, b) in zip(grid, pairs, strict=True):
-        starts = np.array([path.points[0, [a, b]] for path in paths if len(path.points)]).reshape(-1, 2)
-        draw_front(axes, exact, (a, b), include=starts)
-        for path in paths:
-            _draw_path(axes, path, path.points[:, [a, b]])
-        if single and len(starts):
-            _write_beside(axes, starts[0], "warm start", SOFT)
+    for axes, pair in zip(grid, pairs, strict=True):
+        ways = [path.points[:, list(pair)] for path in paths]
+        front = draw_front(axes, exact, pair, include=np.concatenate([way[:1] for way in ways]), leaving=ways)
+        labels = [_draw_path(axes, path, way) for path, way in zip(paths, ways, strict=True) if len(way)]
+        if single:
+            start = next((way[0] for way in ways if len(way)), front[0])
+            place_labels(axes, [*labels, Label(start, "warm start", SOFT)], [front, *ways], layout.font)
     return figure
 
 
-def draw_front(axes: Axes, exact: Exact, pair: tuple[int, int], include: Floats) -> None:
+def draw_front(
+    axes: Axes, exact: Exact, pair: tuple[int, int], include: Floats, leaving: Sequence[Floats] = ()
+) -> Floats:
     """Draw the exact front of two objectives and what lies within reach, and set the axes to hold it.
 
     Args:
@@ -151,6 +155,10 @@ def draw_front(axes: Axes, exact: Exact, pair: tuple[int, int], include: Floats)
         exact: the front.
         pair: which two objectives.
         include: [n, 2] points that the axes should hold too, unless they lie far off.
+        leaving: [n, 2] each, ways that may end outside; there the axes leave room to see them go.
+
+    Returns:
+        [m, 2] the front as drawn.
     """
     a, b = pair
     front = upper_right_hull(exact.vertices[:, [a, b]])
@@ -158,14 +166,17 @@ def draw_front(axes: Axes, exact: Exact, pair: tuple[int, int], include: Floats)
     size = np.maximum(high - low, 1e-9)
     reach = np.clip(include, low - 1.5 * size, high + 0.5 * size) if len(include) else front
     low, high = np.minimum(low, reach.min(0)) - 0.08 * size, np.maximum(high, reach.max(0)) + 0.1 * size
+    ends = np.array([way[-1] for way in leaving if len(way)]).reshape(-1, 2)
+    low = np.where((ends < low).any(0), low - 0.3 * size, low)
     axes.set_xlim(low[0], high[0])
     axes.set_ylim(low[1], high[1])
-    corner = [[low[0], front[0, 1]], *front.tolist(), [front[-1, 0], low[1]]]
-    axes.fill(*np.array([*corner, [low[0], low[1]]]).T, color=FILL, linewidth=0, zorder=0)
+    corners = [[low[0], low[1]], [low[0], front[0, 1]], *front.tolist(), [front[-1, 0], low[1]]]
+    axes.fill(*np.array(corners).T, color=FILL, linewidth=0, zorder=0)
     axes.plot(*front.T, color=INK, linewidth=1.3, zorder=2)
     axes.grid(axis="x", color=RULE, linewidth=0.6)
     axes.set_xlabel(f"{exact.names[a]}  (gold, more is better)")
     axes.set_ylabel(f"{exact.names[b]}  (gold, more is better)")
+    return front
 
 
 def upper_right_hull(points: Floats) -> Floats:
@@ -196,6 +207,16 @@ def _turn(first: Floats, second: Floats, third: Floats) -> float:
     return float(ahead[0] * aside[1] - ahead[1] * aside[0])
 
 
+def objective_colour(run: RunRecord, name: str) -> str:
+    """Give an objective's colour, the same in every plot of a run."""
+    return colour_of(run.judged_names.index(name))
+
+
+def conflict_colour(run: RunRecord, pair: int) -> str:
+    """Give the colour of a pair of objectives: ink if it is the only one, else one that no objective has."""
+    return INK if len(run.names) == 2 else colour_of(len(run.judged_names) + pair)
+
+
 def _judged(run: RunRecord, judge: str, name: str) -> bool:
     return run.has(f"{judge}/{name}/mean") or run.has(f"eval/{judge}/{name}")
 
@@ -206,13 +227,6 @@ def _noisy_line(axes: Axes, steps: Floats, values: Floats, colour: str) -> None:
         return
     axes.plot(steps, values, color=colour, linewidth=0.7, alpha=0.35)
     axes.plot(steps, smooth(values, SMOOTHING), color=colour, linewidth=1.7)
-
-
-def _conflict_colour(title: str, index: int, objectives: int) -> str:
-    """Colour objectives as everywhere; a pair of objectives in ink, several pairs in colours of their own."""
-    if title != "cosine":
-        return colour_of(index)
-    return INK if objectives == 2 else colour_of(objectives + index)
 
 
 def _step_axis(axes: Axes) -> None:
@@ -232,30 +246,30 @@ def _logarithmic_if_wide(axes: Axes, series: Sequence[Floats]) -> None:
         axes.set_ylim(bottom=min(0.0, float(values.min()) if len(values) else 0.0))
 
 
-def _draw_path(axes: Axes, path: Path2D, points: Floats) -> None:
-    """Draw a run from its start to its end; where it leaves the panel for good, an arrow says where it went."""
-    if len(points) == 0:
-        return
+def _draw_path(axes: Axes, path: Path2D, points: Floats) -> Label:
+    """Draw a run from its start to its end; where it leaves the panel for good, an arrow says where it went.
+
+    Returns:
+        The label that belongs to its end.
+    """
     axes.plot(*points.T, color=path.colour, linewidth=1.4, alpha=0.8, zorder=3)
     axes.plot(*points.T, "o", color=path.colour, markersize=2.6, markeredgewidth=0, alpha=0.8, zorder=3)
     axes.plot(*points[0], "o", color=SOFT, markersize=6, markeredgewidth=0, zorder=4)
     end = points[-1]
     if _inside(axes, end):
         axes.plot(*end, "o", color=path.colour, markersize=8.5, markeredgewidth=0, zorder=5)
-        _write_beside(axes, end, f"{path.label}\n({plain_pair(end)})", path.colour)
-        return
+        return Label(end, f"{path.label}\n({plain_pair(end)})", path.colour)
     outside = max(i for i in range(len(points)) if i == 0 or _inside(axes, points[i - 1]))
     inside = points[max(outside - 1, 0)]
     exit_point = _exit(axes, inside, points[outside])
-    before = inside + 0.8 * (exit_point - inside)
     axes.annotate(
         "",
         xy=tuple(exit_point),
-        xytext=tuple(before),
+        xytext=tuple(inside + 0.7 * (exit_point - inside)),
         arrowprops={"arrowstyle": "-|>", "color": path.colour, "linewidth": 1.6, "shrinkA": 0, "shrinkB": 0},
         zorder=5,
     )
-    _write_beside(axes, exit_point, f"{path.label} leaves the plot,\nends at ({plain_pair(end)})", path.colour)
+    return Label(exit_point, f"{path.label} leaves the plot,\nends at ({plain_pair(end)})", path.colour)
 
 
 def plain_pair(point: Floats) -> str:
@@ -281,21 +295,3 @@ def _exit(axes: Axes, inside: Floats, outside: Floats) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
         shares = np.where(way > 0, (high - inside) / way, np.where(way < 0, (low - inside) / way, np.inf))
     return np.asarray(inside + min(float(shares.min()), 1.0) * way, dtype=np.float64)
-
-
-def _write_beside(axes: Axes, point: Floats, text: str, colour: str) -> None:
-    """Write next to a point, on the side where the panel has more room."""
-    (x0, x1), (y0, y1) = axes.get_xlim(), axes.get_ylim()
-    right = point[0] < (x0 + x1) / 2
-    low = point[1] > y0 + 0.3 * (y1 - y0)
-    axes.annotate(
-        text,
-        xy=(float(point[0]), float(point[1])),
-        xytext=(9 if right else -9, -8 if low else 8),
-        textcoords="offset points",
-        ha="left" if right else "right",
-        va="top" if low else "bottom",
-        color=colour,
-        zorder=6,
-        linespacing=1.3,
-    )

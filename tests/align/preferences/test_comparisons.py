@@ -130,5 +130,5 @@ def test_bad_records_are_named_by_line(lines, row, message):
 
 
 def test_an_unknown_format_is_refused(lines):
-    with pytest.raises(HeedError, match="format 'csv' is not known .*: give auto, heed, pku, hh, trl"):
+    with pytest.raises(HeedError, match=r"format 'csv' is not known .*: give auto, heed, pku, hh, trl"):
         read_comparisons(lines(*HEED), format="csv")

@@ -60,7 +60,9 @@ def test_ties_and_skips_contribute_nothing():
     margins = torch.zeros(4, 2)
     decided = verdicts != 0
     loss = bradley_terry_loss(left, right, verdicts, margins)
-    alone = bradley_terry_loss(left[decided][:, None], right[decided][:, None], verdicts[decided][:, None], margins[decided][:, None])
+    alone = bradley_terry_loss(
+        left[decided][:, None], right[decided][:, None], verdicts[decided][:, None], margins[decided][:, None]
+    )
     assert torch.allclose(loss, alone)
     loss.backward()
     assert torch.equal(left.grad != 0, decided)
@@ -71,7 +73,13 @@ def test_left_and_right_are_the_halves_of_a_batch_and_verdicts_the_signs(tokeniz
     tokenizer = tokenizer_of()
     rows = [
         {"prompt": "fever ?", "left": "tea", "right": "rest .", "verdicts": {"help": "right", "price": "tie"}},
-        {"prompt": "cough ?", "left": "mint", "right": "sage", "verdicts": {"price": "left"}, "margins": {"price": 0.5}},
+        {
+            "prompt": "cough ?",
+            "left": "mint",
+            "right": "sage",
+            "verdicts": {"price": "left"},
+            "margins": {"price": 0.5},
+        },
     ]
     batch = collate_comparisons([encode_comparison(row, ["price", "help"], tokenizer) for row in rows], 0)
     texts = [tokenizer.decode(row, skip_special_tokens=True) for row in batch["input_ids"]]
@@ -89,7 +97,13 @@ def test_the_first_steps_loss_is_that_of_the_heads_scores(tokenizer_of, causal_m
         epochs=1, batch_size=16, learning_rate=1e-12, held_out=0.0, centre=False, warmup_steps=0
     )
     train_reward_model(
-        causal_model_of(), tokenizer_of(), rows, ["help", "price"], tmp_path / "rm", quiet, on_step=lambda *s: losses.append(s)
+        causal_model_of(),
+        tokenizer_of(),
+        rows,
+        ["help", "price"],
+        tmp_path / "rm",
+        quiet,
+        on_step=lambda *s: losses.append(s),
     )
     judge = ManyHeadedRewardModel(tmp_path / "rm", [HeadSpec("help", 0), HeadSpec("price", 1)])
     prompts = [row["prompt"] for row in rows]
@@ -105,7 +119,9 @@ def test_the_first_steps_loss_is_that_of_the_heads_scores(tokenizer_of, causal_m
 @pytest.mark.parametrize("family", ["mistral", "gpt2"])
 def test_two_objectives_are_learnt_by_two_heads(tokenizer_of, causal_model_of, tmp_path, family):
     rows = comparisons(800)
-    report = train_reward_model(causal_model_of(family), tokenizer_of(), rows, ["help", "price"], tmp_path / "rm", CONFIG)
+    report = train_reward_model(
+        causal_model_of(family), tokenizer_of(), rows, ["help", "price"], tmp_path / "rm", CONFIG
+    )
     assert report.accuracy["help"] > 0.9
     assert report.accuracy["price"] > 0.9
     for name in ("help", "price"):
@@ -119,16 +135,21 @@ def test_two_objectives_are_learnt_by_two_heads(tokenizer_of, causal_model_of, t
     assert abs(scores[1, 0] - scores[0, 0]) > 2 * abs(scores[1, 1] - scores[0, 1])  # and tea costs no more
 
 
-def test_an_objective_without_a_verdict_does_not_move_its_head(tokenizer_of, causal_model_of, tmp_path):
-    """Under weight decay 0 and with a frozen body, only decided heads change."""
-    rows = comparisons(64)
-    for row in rows[1:]:
-        del row["verdicts"]["price"]
-    rows[0]["verdicts"] = {"help": "tie", "price": "tie"}
-    with pytest.raises(HeedError, match=r"none of 64 comparisons decides on objective 'price' .*judge help, price"):
+def test_a_head_without_a_verdict_gets_no_gradient(tokenizer_of, judge_folder_of):
+    _, model = judge_folder_of(heads=("help", "price"))
+    rows = [{**row, "verdicts": {"help": row["verdicts"]["help"], "price": "skip"}} for row in comparisons(8)]
+    batch = collate_comparisons([encode_comparison(row, ["help", "price"], tokenizer_of()) for row in rows], 0)
+    left, right = model(batch["input_ids"], attention_mask=batch["attention_mask"]).logits.chunk(2)
+    bradley_terry_loss(left, right, batch["verdicts"], batch["margins"]).backward()
+    assert model.score.weight.grad[0].norm() > 0
+    assert torch.equal(model.score.weight.grad[1], torch.zeros(32))
+
+
+def test_an_objective_on_which_nothing_decides_is_refused(tokenizer_of, causal_model_of, tmp_path):
+    rows = [{**row, "verdicts": {**row["verdicts"], "price": "tie"}} for row in comparisons(8)]
+    with pytest.raises(HeedError, match=r"none of 8 comparisons decides on objective 'price' .*judge help, price"):
         train_reward_model(causal_model_of(), tokenizer_of(), rows, ["help", "price"], tmp_path / "rm", BRIEF)
-    report = train_reward_model(causal_model_of(), tokenizer_of(), rows, ["help"], tmp_path / "rm", BRIEF)
-    assert report.trained["help"] + report.held_out["help"] + report.ties["help"] == 64
+    assert not (tmp_path / "rm").exists()
 
 
 def test_scores_are_centred_on_the_training_completions_and_order_is_kept(tokenizer_of, causal_model_of, tmp_path):
@@ -200,11 +221,11 @@ def test_training_prints_nothing(tokenizer_of, causal_model_of, tmp_path, capfd)
 
 def test_faults_are_said_before_training(tokenizer_of, causal_model_of, tmp_path):
     model, tokenizer, rows = causal_model_of(), tokenizer_of(), comparisons(8)
-    with pytest.raises(HeedError, match="the objectives are help, help .*: give each name once"):
+    with pytest.raises(HeedError, match=r"the objectives are help, help .*: give each name once"):
         train_reward_model(model, tokenizer, rows, ["help", "help"], tmp_path / "rm")
     with pytest.raises(HeedError, match="there is no base model"):
         train_reward_model(tmp_path / "none", tokenizer, rows, ["help"], tmp_path / "rm")
-    with pytest.raises(HeedError, match="held_out is 1.0"):
+    with pytest.raises(HeedError, match=r"held_out is 1\.0"):
         RewardTrainingConfig(held_out=1.0)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").write_text("mine")

@@ -59,13 +59,20 @@ def test_a_conversations_prompt_carries_no_loss(tokenizer_of):
     tokenizer = tokenizer_of(chat=True)
     example = {"prompt": [{"role": "user", "content": "fever ?"}], "completion": "tea"}
     encoded = encode_demonstration(example, tokenizer)
-    assert tokenizer.convert_ids_to_tokens(encoded["input_ids"]) == ["<user>", "fever", "?", "<assistant>", "tea", "</s>"]
+    assert tokenizer.convert_ids_to_tokens(encoded["input_ids"]) == [
+        "<user>",
+        "fever",
+        "?",
+        "<assistant>",
+        "tea",
+        "</s>",
+    ]
     assert [label == -100 for label in encoded["labels"]] == [True] * 4 + [False] * 2
 
 
 def test_the_first_steps_loss_is_the_mean_over_the_completions_tokens(tokenizer_of, causal_model_of):
     tokenizer, model = tokenizer_of(), causal_model_of()
-    examples = copy_task()[:3] + [{"prompt": "gout ?", "completion": "rest"}]
+    examples = [*copy_task()[:3], {"prompt": "gout ?", "completion": "rest"}]
     batch = collate_demonstrations([encode_demonstration(e, tokenizer) for e in examples], 0)
     with torch.no_grad():
         logp = model(batch["input_ids"], attention_mask=batch["attention_mask"]).logits[:, :-1].log_softmax(-1)
@@ -76,7 +83,11 @@ def test_the_first_steps_loss_is_the_mean_over_the_completions_tokens(tokenizer_
         losses = []
         config = TrainingConfig(epochs=1, batch_size=batch_size, accumulation=accumulation)
         supervised_warm_start(
-            copy.deepcopy(model), tokenizer, examples, config=config, on_step=lambda *step: losses.append(step)
+            copy.deepcopy(model),
+            tokenizer,
+            examples,
+            config=config,
+            on_step=lambda *step, seen=losses: seen.append(step),
         )
         assert losses == [(1, 1, pytest.approx(expected, abs=1e-5))]
 
