@@ -5,7 +5,15 @@ import subprocess
 from html.parser import HTMLParser
 
 import pytest
-from conftest import HOSTILE, NAMES, make_align_run, write_json
+from conftest import (
+    HOSTILE,
+    NAMES,
+    make_align_run,
+    make_compare_run,
+    make_demo_run,
+    make_front_run,
+    write_json,
+)
 
 from heed.errors import HeedError
 from heed.report import write_report
@@ -52,17 +60,20 @@ def read(run):
     return Reader(write_report(run).read_text(encoding="utf-8"))
 
 
-@pytest.fixture(params=["align_run", "front_run", "compare_run", "demo_run"])
-def any_run(request):
-    return request.getfixturevalue(request.param)
+@pytest.fixture(scope="module", params=["align", "front", "compare", "demo"])
+def page_file(request, tmp_path_factory):
+    """Write the page of each kind once for all that holds for every page."""
+    make = {"align": make_align_run, "front": make_front_run, "compare": make_compare_run, "demo": make_demo_run}
+    return write_report(make[request.param](tmp_path_factory.mktemp("runs") / request.param))
 
 
-def test_the_page_lies_in_the_run(any_run):
-    assert write_report(any_run) == any_run / "report.html"
+def test_the_page_lies_in_the_run(page_file):
+    assert page_file.name == "report.html"
+    assert (page_file.parent / "summary.json").exists() or (page_file.parent / "compare.json").exists()
 
 
-def test_the_page_loads_nothing_and_links_only_to_its_neighbours(any_run):
-    html = write_report(any_run).read_text(encoding="utf-8")
+def test_the_page_loads_nothing_and_links_only_to_its_neighbours(page_file):
+    html = page_file.read_text(encoding="utf-8")
     page = Reader(html)
     assert "script" not in page.tags
     assert {tag for tag, address in page.addresses if not address.startswith(("#", "data:"))} <= {"a"}
@@ -72,33 +83,37 @@ def test_the_page_loads_nothing_and_links_only_to_its_neighbours(any_run):
     assert set(re.findall(r"url\(([^)]*)\)", html)) <= {f"#{name}" for name in page.ids}
 
 
-def test_the_parts_of_the_plots_keep_their_own_ids(any_run):
-    page = read(any_run)
+def test_the_parts_of_the_plots_keep_their_own_ids(page_file):
+    page = Reader(page_file.read_text(encoding="utf-8"))
     assert len(page.ids) == len(set(page.ids)) > 0
     references = {address.removeprefix("#") for _, address in page.addresses if address.startswith("#")}
     assert references <= set(page.ids)
 
 
-def test_every_tag_is_closed(any_run):
-    assert read(any_run).open == []
+def test_every_tag_is_closed(page_file):
+    assert Reader(page_file.read_text(encoding="utf-8")).open == []
 
 
-def test_the_plots_take_their_colours_from_the_page(any_run):
-    html = write_report(any_run).read_text(encoding="utf-8")
+def test_the_plots_take_their_colours_and_fonts_from_the_page(page_file):
+    html = page_file.read_text(encoding="utf-8")
     pictures = "".join(re.findall(r"<svg.*?</svg>", html, flags=re.DOTALL))
     assert re.findall(r"#[0-9a-f]{6}\b", pictures) == []
     assert "var(--ink)" in pictures
     assert "font-family" not in pictures
-    used = set(re.findall(r"var\((--[a-z0-9-]+)", html))
-    assert used <= set(re.findall(r"(--[a-z0-9-]+):", html))
+    assert set(re.findall(r"var\((--[a-z0-9-]+)", pictures)) <= set(re.findall(r"(--[a-z0-9-]+):", html))
 
 
-def test_the_same_run_gives_the_same_page(any_run):
-    assert write_report(any_run).read_text() == write_report(any_run).read_text()
+def test_the_same_run_gives_the_same_page(page_file):
+    html = page_file.read_text(encoding="utf-8")
+    assert write_report(page_file.parent).read_text(encoding="utf-8") == html
 
 
-def test_the_page_does_not_name_the_machine(any_run):
-    assert str(any_run.parent) not in write_report(any_run).read_text()
+def test_the_page_does_not_name_the_machine(page_file):
+    assert str(page_file.parent.parent) not in page_file.read_text(encoding="utf-8")
+
+
+def test_a_hostile_completion_is_no_script(page_file):
+    assert "<script" not in page_file.read_text(encoding="utf-8")
 
 
 def test_an_align_page_shows_the_numbers_of_the_run(align_run):
@@ -128,11 +143,6 @@ def test_replies_before_and_after_stand_side_by_side(align_run):
     first = page.text.index("willowbark 2 , sage 1 . warning")
     assert first < page.text.index("willowbark 1 , sage 1 . warning") < page.text.index("hellebore 3")
     assert "help 1.50 gold −0.75" in page.text
-
-
-def test_a_hostile_completion_is_text(any_run):
-    html = write_report(any_run).read_text()
-    assert "<script" not in html
 
 
 def test_a_hostile_completion_is_shown(align_run):
@@ -304,21 +314,20 @@ def test_a_note_escapes_its_text():
 
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-MEASURE = "<script>document.title = document.documentElement.scrollWidth + ' of ' + window.innerWidth</script></body>"
+WIDTHS = (360, 768, 1280)
+MEASURE = "<script>name = document.documentElement.scrollWidth - document.documentElement.clientWidth</script></body>"
+COLLECT = "<script>onload = () => document.title = Array.from(frames, frame => frame.name).join()</script>"
 
 
 @pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
-@pytest.mark.parametrize("width", [360, 768, 1280])
-def test_no_page_is_wider_than_its_window(any_run, tmp_path, width):
-    html = write_report(any_run).read_text().replace("</body>", MEASURE)
-    (tmp_path / "measured.html").write_text(html)
-    # a frame, for a browser's own window cannot be as narrow as a phone
-    frame = f'<iframe src="measured.html" style="width:{width}px;height:900px;border:0"></iframe>'
-    (tmp_path / "frame.html").write_text(
-        f"<!doctype html>{frame}<script>onload = () => document.title = frames[0].document.title</script>"
-    )
+def test_no_page_is_wider_than_its_window(page_file, tmp_path):
+    html = page_file.read_text(encoding="utf-8").replace("</body>", MEASURE)
+    (tmp_path / "page.html").write_text(html, encoding="utf-8")
+    # frames, for a browser's own window cannot be as narrow as a phone
+    frames = "".join(f'<iframe src="page.html" style="width:{width}px;height:900px"></iframe>' for width in WIDTHS)
+    (tmp_path / "frames.html").write_text(f"<!doctype html>{frames}{COLLECT}")
     command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    command += ["--allow-file-access-from-files", "--dump-dom", (tmp_path / "frame.html").as_uri()]
+    command += ["--allow-file-access-from-files", "--dump-dom", (tmp_path / "frames.html").as_uri()]
     shown = subprocess.run(command, capture_output=True, text=True, timeout=60).stdout
-    assert f"<title>{width} of {width}</title>" in shown
+    assert "<title>0,0,0</title>" in shown

@@ -110,7 +110,7 @@ def test_a_label_stays_in_its_panel_and_off_the_line():
     figure, (axes,) = panels(WIDE, 1, 3.0)
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
-    line = np.array([[0.0, 0.0], [1.0, 1.0]])
+    line = np.array([[0.0, 0.4], [1.0, 0.6]])
     place_labels(axes, [Label(line[1], "the end of the line", INK)], [line], 8.0)
     figure.draw_without_rendering()
     (box,) = [text.get_window_extent() for text in axes.texts]

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from heed.errors import HeedError
+
+
+_LEAST = {
+    **dict.fromkeys(("steps", "prompts_per_step", "completions_per_prompt", "epochs", "minibatches"), 1),
+    **dict.fromkeys(("checkpoint_every", "max_completion_tokens", "eval_completions", "critic_epochs"), 1),
+    **dict.fromkeys(("seed", "micro_batch", "top_k", "warmup_steps", "eval_every", "eval_prompts"), 0),
+    **dict.fromkeys(("log_completions_every", "weight_decay", "max_grad_norm", "clip_low", "clip_high", "kl_beta"), 0),
+}
+"""The least value of each setting that has one."""
 
 
 @dataclass
@@ -16,7 +25,7 @@ class AlignConfig:
     Args:
         steps: optimiser rounds: rollout, scoring, update.
         seed: of everything that is drawn: prompts, tokens, adapters.
-        prompts_per_step: prompts drawn for one rollout.
+        prompts_per_step: prompts drawn for one rollout, by each process.
         completions_per_prompt: completions of each prompt; group baselines compare these.
         micro_batch: sequences in one forward and backward; 0 takes the whole minibatch.
         epochs: passes over one rollout (PPO epochs).
@@ -60,19 +69,19 @@ class AlignConfig:
         gradient_checkpointing: recompute activations in the backward pass (less memory, more time).
     """
 
-    steps: int = 120
+    steps: int = 200
     seed: int = 0
-    prompts_per_step: int = 64
+    prompts_per_step: int = 16
     completions_per_prompt: int = 4
-    micro_batch: int = 0
+    micro_batch: int = 8
     epochs: int = 1
     minibatches: int = 1
-    max_completion_tokens: int = 32
+    max_completion_tokens: int = 256
     temperature: float = 1.0
     top_p: float = 1.0
     top_k: int = 0
     sampler: Literal["auto", "static", "generate"] = "auto"
-    learning_rate: float = 1e-3
+    learning_rate: float = 5e-5
     beta1: float = 0.9
     beta2: float = 0.95
     weight_decay: float = 0.0
@@ -98,7 +107,7 @@ class AlignConfig:
     scope: Literal["all", "last_layer"] = "all"
     jacobian_path: Literal["auto", "factored", "sequential", "batched"] = "auto"
     eval_every: int = 20
-    eval_prompts: int = 84
+    eval_prompts: int = 32
     eval_completions: int = 4
     checkpoint_every: int = 40
     log_completions_every: int = 0
@@ -106,9 +115,17 @@ class AlignConfig:
 
     def __post_init__(self) -> None:
         """Refuse settings that contradict each other."""
-        for name in ("steps", "prompts_per_step", "completions_per_prompt", "epochs", "minibatches", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise HeedError(f"{getattr(self, name)} is too few", f"--{name}", "give at least 1")
+        for name, kind in get_type_hints(AlignConfig).items():
+            if get_origin(kind) is Literal and getattr(self, name) not in get_args(kind):
+                raise HeedError(
+                    f"'{getattr(self, name)}' is no choice", f"--{name}", f"take {', '.join(get_args(kind))}"
+                )
+        for name, least in _LEAST.items():
+            if not getattr(self, name) >= least:
+                raise HeedError(f"{getattr(self, name)} is too little", f"--{name}", f"give at least {least:g}")
+        for name in ("temperature", "learning_rate"):
+            if not getattr(self, name) > 0:
+                raise HeedError(f"{getattr(self, name)} is not positive", f"--{name}", "give more than 0")
         if self.advantage != "gae" and self.completions_per_prompt < 2:
             raise HeedError(
                 "a group baseline needs at least two completions of each prompt",
@@ -120,6 +137,12 @@ class AlignConfig:
                 f"{self.prompts_per_step} prompts do not divide into {self.minibatches} minibatches",
                 "--minibatches",
                 "take a divisor",
+            )
+        if self.gram == "unbiased" and self.scope == "last_layer":
+            raise HeedError(
+                "the unbiased Gram matrix is of all trainable parameters",
+                "--scope",
+                "take --scope all, or --gram plain",
             )
         if self.gram == "unbiased" and self.micro_batches < 2:
             raise HeedError(

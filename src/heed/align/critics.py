@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from heed.align import distributed
 from heed.align.policy import Policy, Sequences
 
 
@@ -87,21 +88,22 @@ class Critics(nn.Module):
 
         Args:
             parts: the step's sequences, in micro-batches.
-            returns: their returns, [K, b, T] each.
+            returns: their returns, [K, b, T] each; NaN where there is nothing to learn from.
 
         Returns:
             The mean squared error before the step, in units of the returns' standard deviation.
         """
         if self.config.scale:
             self._observe(parts, returns)
-        tokens = sum(int(part.mask.sum()) for part in parts)
+        known = [part.mask * ~target.isnan() for part, target in zip(parts, returns, strict=True)]
+        count = float(distributed.mean(torch.stack([each.sum() for each in known]).sum().double()).clamp(min=1))
         old: list[Tensor] = []
         first = 0.0
         for epoch in range(self.config.epochs):
             self.optimizer.zero_grad(set_to_none=True)
             with self._active():
                 for i, (part, target) in enumerate(zip(parts, returns, strict=True)):
-                    goal = (target - self.mean[:, None, None]) / self.std[:, None, None]
+                    goal = ((target - self.mean[:, None, None]) / self.std[:, None, None]).nan_to_num(0.0)
                     value = self._scaled_values(part)
                     if epoch == 0:
                         old.append(value.detach())
@@ -109,20 +111,23 @@ class Critics(nn.Module):
                     if self.config.value_clip > 0:
                         near = old[i] + (value - old[i]).clamp(-self.config.value_clip, self.config.value_clip)
                         error = torch.maximum(error, (near - goal).square())
-                    loss = (error * part.mask).sum() / (tokens * len(goal))
+                    loss = (error * known[i]).sum() / count
                     loss.backward()
                     if epoch == 0:
                         first += float(loss.detach())
-            average_gradients([p for group in self.optimizer.param_groups for p in group["params"]])
+            distributed.average_gradients(p for group in self.optimizer.param_groups for p in group["params"])
             self.optimizer.step()
         return first
 
     def _observe(self, parts: list[Sequences], returns: list[Tensor]) -> None:
         """Follow the returns' mean and deviation; the heads are rescaled so that no value changes (PopArt)."""
         flat = torch.cat([target[:, part.mask.bool()] for part, target in zip(parts, returns, strict=True)], dim=1)
-        mean, std = flat.mean(1), flat.std(1).clamp(min=1e-3)
-        keep = self.config.memory if bool(self.seen) else 0.0
-        new_mean, new_std = keep * self.mean + (1 - keep) * mean, keep * self.std + (1 - keep) * std
+        count = distributed.mean((~flat.isnan()).sum(1).to(flat.dtype))
+        mean = distributed.mean(flat.nansum(1)) / count.clamp(min=1e-9)
+        variance = distributed.mean((flat - mean[:, None]).square().nansum(1)) / count.clamp(min=1e-9)
+        keep = torch.where(count > 0, self.config.memory if bool(self.seen) else 0.0, 1.0)
+        new_mean = keep * self.mean + (1 - keep) * mean
+        new_std = keep * self.std + (1 - keep) * variance.sqrt().clamp(min=1e-3)
         with torch.no_grad():
             if bool(self.seen):
                 self.heads.weight.mul_((self.std / new_std)[:, None])
@@ -134,24 +139,18 @@ class Critics(nn.Module):
     def state(self) -> dict[str, Any]:
         """Everything that resuming needs."""
         return {
-            "heads": self.state_dict(),
+            "heads": self.heads.state_dict(),
+            "scale": {"mean": self.mean, "std": self.std, "seen": self.seen},
             "body": [p.detach().cpu() for p in self.body],
             "optimizer": self.optimizer.state_dict(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to what :meth:`state` returned."""
-        self.load_state_dict(state["heads"])
+        self.heads.load_state_dict(state["heads"])
         with torch.no_grad():
+            for name, buffer in self.named_buffers(recurse=False):
+                buffer.copy_(state["scale"][name])
             for parameter, stored in zip(self.body, state["body"], strict=True):
                 parameter.copy_(stored)
         self.optimizer.load_state_dict(state["optimizer"])
-
-
-def average_gradients(parameters: list[nn.Parameter]) -> None:
-    """Average ``.grad`` over the processes of torch.distributed, if there are several."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        for parameter in parameters:
-            if parameter.grad is not None:
-                torch.distributed.all_reduce(parameter.grad)
-                parameter.grad /= torch.distributed.get_world_size()

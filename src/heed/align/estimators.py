@@ -133,7 +133,7 @@ class CriticEstimator:
         if len(scored_rows) < self.rows:
             scored_rows = torch.cat([scored_rows, torch.ones_like(scored_rows[:1])])
         keep = scored_rows[:, :, None]
-        returns = torch.where(keep, returns, values)  # an unscored completion teaches its critic nothing
+        returns = torch.where(keep, returns, torch.nan)  # an unscored completion teaches its critic nothing
         self._batch = ([sequences.rows(part) for part in parts], [returns[:, part] for part in parts])
         advantages = advantages * keep
         if kl_row(config) and config.kl_place == "loss":

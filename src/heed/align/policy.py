@@ -9,11 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
+from peft.utils import SAFETENSORS_WEIGHTS_NAME
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.modeling_layers import GradientCheckpointingLayer
 
+from heed.align.pretrained import quiet_transformers, with_pad_token
 from heed.errors import HeedError
 
 POLICY_ADAPTER = "default"
@@ -51,7 +55,8 @@ class Policy:
     """A causal language model with its tokenizer and its reference.
 
     With ``peft_config`` only an adapter is trained, and the reference is the model with that adapter switched off. Without,
-    all parameters are trained and the reference is a frozen copy.
+    all parameters are trained and the reference is a frozen copy. The model is kept in evaluation mode: with dropout
+    the policy that is trained would not be the one that spoke.
 
     Args:
         model: a model, a folder or a hub id.
@@ -69,11 +74,10 @@ class Policy:
         dtype: str = "auto",
         seed: int = 0,
     ) -> None:
-        base, self.tokenizer = _load(model, tokenizer, dtype)
-        if self.tokenizer.pad_token_id is None:
-            self.tokenizer.pad_token = self.tokenizer.eos_token
-        if self.tokenizer.eos_token_id is None:
-            raise HeedError("the tokenizer has no end token", str(model), "set its eos_token")
+        base, tokenizer = _load(model, tokenizer, dtype)
+        if tokenizer.eos_token_id is None:
+            raise HeedError("the tokenizer has no end token", _name(model), "set its eos_token")
+        self.tokenizer = with_pad_token(tokenizer, _name(model))
         self.peft_config = peft_config
         self.reference: PreTrainedModel | None = None
         self.model: nn.Module
@@ -84,6 +88,7 @@ class Policy:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
                 self.model = get_peft_model(base, peft_config, adapter_name=POLICY_ADAPTER)
+        self.model.eval()
 
     @property
     def causal_lm(self) -> PreTrainedModel:
@@ -113,6 +118,28 @@ class Policy:
         """Names of the trainable parameters of the last transformer layer (the paper's scope)."""
         layers = int(self.causal_lm.config.get_text_config().num_hidden_layers)
         return [name for name in self.trainable() if f".layers.{layers - 1}." in name or f".h.{layers - 1}." in name]
+
+    def checkpoint_activations(self) -> None:
+        """Recompute activations in the backward pass, without bringing back dropout.
+
+        transformers' layers do so only in training mode, so just the layers, not what is in them, are put into it.
+        """
+        self.causal_lm.gradient_checkpointing_enable({"use_reentrant": False})
+        self.causal_lm.enable_input_require_grads()
+        for module in self.causal_lm.modules():
+            if isinstance(module, GradientCheckpointingLayer):
+                module.training = True
+
+    @contextmanager
+    def generating(self) -> Iterator[None]:
+        """Within: every module is in evaluation mode, so that keys and values are kept; then as it was."""
+        training = [module for module in self.model.modules() if module.training]
+        self.model.eval()
+        try:
+            yield
+        finally:
+            for module in training:
+                module.training = True
 
     def logp(self, batch: Sequences, temperature: float = 1.0) -> Tensor:
         """Log-probabilities of the completions' tokens under the policy, [B, T] with graph; 0 off the mask."""
@@ -161,22 +188,18 @@ class Policy:
         if isinstance(self.model, PeftModel):
             self.model.save_pretrained(folder, selected_adapters=[POLICY_ADAPTER])
         else:
-            self.model.save_pretrained(folder)
+            self.causal_lm.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 
     def restore(self, folder: Path) -> None:
         """Read back the weights that :meth:`save` wrote, exactly."""
-        files = sorted(folder.glob("*.safetensors"))
-        stored = {name: tensor for file in files for name, tensor in load_file(file).items()}
         if isinstance(self.model, PeftModel):
-            stored = {
-                name.replace(".weight", f".{POLICY_ADAPTER}.weight").replace(".bias", f".{POLICY_ADAPTER}.bias"): tensor
-                for name, tensor in stored.items()
-            }
-        own = dict(self.model.named_parameters())
-        with torch.no_grad():
-            for name, tensor in stored.items():
-                own[name].copy_(tensor)
+            stored = load_file(folder / SAFETENSORS_WEIGHTS_NAME)
+            set_peft_model_state_dict(self.model, stored, adapter_name=POLICY_ADAPTER)
+            return
+        with quiet_transformers():
+            saved = type(self.causal_lm).from_pretrained(folder, dtype=self.causal_lm.dtype)
+        self.causal_lm.load_state_dict(saved.state_dict())
 
 
 def positions(attention: Tensor) -> Tensor:
@@ -208,12 +231,21 @@ def _load(
     if not isinstance(model, str | Path):
         if tokenizer is None:
             raise HeedError("a model object needs its tokenizer", "AlignTrainer(tokenizer=...)", "pass both")
+        if isinstance(model, PeftModel):
+            raise HeedError("the model already carries an adapter", _name(model), "merge it: model.merge_and_unload()")
         return model, tokenizer
+    if (Path(model) / "adapter_config.json").is_file():
+        raise HeedError("the folder holds an adapter, not a whole model", str(model), "merge it into its base first")
     try:
-        loaded = AutoModelForCausalLM.from_pretrained(str(model), dtype=dtype)
-        return loaded, tokenizer or AutoTokenizer.from_pretrained(str(model))
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        with quiet_transformers():
+            loaded = AutoModelForCausalLM.from_pretrained(str(model), dtype=dtype)
+            return loaded, tokenizer or AutoTokenizer.from_pretrained(str(model))
+    except (OSError, ValueError, SafetensorError) as error:
+        reason = " ".join(str(error).split("\n")[0].split())
         raise HeedError(
             f"no causal language model at '{model}': {reason}", "--model", "name a model folder or a hub id"
         ) from error
+
+
+def _name(model: str | Path | PreTrainedModel) -> str:
+    return str(model) if isinstance(model, str | Path) else type(model).__name__

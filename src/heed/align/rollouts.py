@@ -41,6 +41,8 @@ class Rollout:
         sequences: the tokens.
         finished: whether the completion ended by itself, bool [B].
         columns: the dataset's other columns, one value for each completion.
+        logp: log-probabilities of the drawn tokens at the sampling temperature, [B, T], where the sampler has them
+            and drew from the whole distribution; None otherwise.
     """
 
     prompts: list[Any]
@@ -48,6 +50,7 @@ class Rollout:
     sequences: Sequences
     finished: Tensor
     columns: dict[str, list[Any]] = field(default_factory=dict)
+    logp: Tensor | None = None
 
 
 class Sampler:
@@ -98,7 +101,7 @@ class Sampler:
         model.eval()
         draw = self._static if self.method == "static" else self._generate
         with torch.no_grad():
-            tokens = draw(ids, attention, generator, greedy)
+            tokens, logp = draw(ids, attention, generator, greedy)
         model.train(was_training)
         mask, finished = _completion_mask(tokens, tokenizer.eos_token_id)
         tokens = torch.where(mask.bool(), tokens, tokenizer.pad_token_id)
@@ -111,15 +114,21 @@ class Sampler:
             text if isinstance(prompt, str) else as_message_completion(text)
             for text, prompt in zip(said, prompts, strict=True)
         ]
-        return Rollout(list(prompts), completions, sequences, finished, dict(columns or {}))
+        return Rollout(
+            list(prompts), completions, sequences, finished, dict(columns or {}), None if logp is None else logp * mask
+        )
 
-    def _static(self, ids: Tensor, attention: Tensor, generator: torch.Generator, greedy: bool) -> Tensor:
+    def _static(
+        self, ids: Tensor, attention: Tensor, generator: torch.Generator, greedy: bool
+    ) -> tuple[Tensor, Tensor | None]:
         model, (B, P), limit = self.policy.model, ids.shape, self.sampling.max_tokens
         eos = self.policy.tokenizer.eos_token_id
         cache = StaticCache(config=self.policy.causal_lm.config, max_cache_len=P + limit)
         seen = torch.cat([attention, attention.new_ones(B, limit)], 1)
         where = positions(seen)
         tokens = ids.new_full((B, limit), eos)
+        logp = torch.zeros(B, limit, device=ids.device)
+        whole = not (greedy or self._warpers)
         done = torch.zeros(B, dtype=torch.bool, device=ids.device)
         fresh, start = ids, 0
         for t in range(limit):
@@ -133,11 +142,14 @@ class Sampler:
             ).logits[:, -1]
             drawn = self._draw(ids, logits, generator, greedy)
             tokens[:, t] = torch.where(done, eos, drawn)
+            if whole:
+                scaled = (logits.float() / self.sampling.temperature).log_softmax(-1)
+                logp[:, t] = scaled.gather(1, drawn[:, None]).squeeze(1)
             done |= drawn == eos
             if bool(done.all()):
-                return tokens[:, : t + 1]
+                return tokens[:, : t + 1], logp[:, : t + 1] if whole else None
             fresh, start = tokens[:, t : t + 1], P + t
-        return tokens
+        return tokens, logp if whole else None
 
     def _draw(self, ids: Tensor, logits: Tensor, generator: torch.Generator, greedy: bool) -> Tensor:
         if greedy:
@@ -145,7 +157,9 @@ class Sampler:
         warped = self._warpers(ids, logits.float() / self.sampling.temperature)
         return torch.multinomial(warped.softmax(-1), 1, generator=generator).squeeze(1)
 
-    def _generate(self, ids: Tensor, attention: Tensor, generator: torch.Generator, greedy: bool) -> Tensor:
+    def _generate(
+        self, ids: Tensor, attention: Tensor, generator: torch.Generator, greedy: bool
+    ) -> tuple[Tensor, None]:
         tokenizer = self.policy.tokenizer
         config = GenerationConfig(
             max_new_tokens=self.sampling.max_tokens,
@@ -162,7 +176,7 @@ class Sampler:
             seed = int(torch.randint(1 << 62, (), generator=generator, device=generator.device))
             torch.manual_seed(seed)
             output = self.policy.model.generate(input_ids=ids, attention_mask=attention, generation_config=config)
-        return output[:, ids.shape[1] :]
+        return output[:, ids.shape[1] :], None
 
 
 def _completion_mask(tokens: Tensor, eos: int) -> tuple[Tensor, Tensor]:

@@ -126,10 +126,10 @@ class PPOClip:
             return Cotangents.from_dense(torch.where(advantages >= 0, rise, fall) * advantages)
         # A sequence goes wholly into the first term unless its tokens are clipped and its objectives disagree.
         one_mask = (rise == fall).all(dim=1)
-        positive = advantages >= 0
+        positive = advantages > 0
         main = positive.any(dim=0)
         first = torch.where(main[:, None], rise, fall)
-        in_first = one_mask | (positive == main)
+        in_first = one_mask | (positive == main) | (advantages == 0)
         second_rows = ~in_first.all(dim=0)
         terms = [Term(first, advantages * in_first)]
         if second_rows.any():

@@ -187,7 +187,9 @@ class AlignTrainer:
         """Log-probabilities of the policy that spoke and of the reference, and the rewards in training units."""
         parts = [rollout.sequences.rows(part) for part in _parts(len(rollout.sequences), self.config.micro_batch)]
         temperature = self.config.temperature
-        logp = torch.cat([self.policy.logp(part, temperature) for part in parts])
+        logp = rollout.logp
+        if logp is None:
+            logp = torch.cat([self.policy.logp(part, temperature) for part in parts])
         reference = torch.cat([self.policy.reference_logp(part, temperature) for part in parts])
         if self.config.normalise_rewards:
             deviation = torch.stack([row[~row.isnan()].std() for row in rewards]).clamp(min=1e-6)

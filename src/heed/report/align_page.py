@@ -149,8 +149,13 @@ def numbers_table(run: RunRecord) -> Block:
     return Table(columns, rows, caption)
 
 
-def objectives_figure(run: RunRecord) -> Block:
-    """Show every objective over the steps."""
+def objectives_figure(run: RunRecord, name: str = "objectives") -> Block:
+    """Show every objective over the steps.
+
+    Args:
+        run: the run.
+        name: of the plot, unique on its page.
+    """
     judged = [f"{judge}/{name}/mean" for judge in ("rewards", "gold") for name in run.judged_names]
     judged += [f"eval/{judge}/{name}" for judge in ("rewards", "gold") for name in run.judged_names]
     if not any(run.has(metric) for metric in judged):
@@ -163,7 +168,7 @@ def objectives_figure(run: RunRecord) -> Block:
         caption += "say: a reward that climbs while gold falls is over-optimised."
     else:
         caption += "No gold values: this run has no world to judge the replies by."
-    picture = draw(partial(plot_objectives, run=run), "objectives", "Objectives over the steps of the run")
+    picture = draw(partial(plot_objectives, run=run), name, "Objectives over the steps of the run")
     key = [*objective_keys(run, run.judged_names), Key(css_colour(SOFT), "value at the start", "dashed")]
     return Figure(picture, "Each objective over the steps.", caption, key)
 
@@ -209,9 +214,10 @@ def conflict_block(run: RunRecord) -> Block:
     """Show what the weighting saw."""
     pairs = [f"cosine/{a}~{b}" for a, b in combinations(run.names, 2)]
     metrics = pairs + [f"{kind}/{name}" for kind in ("weights", "norm", "signal") for name in run.names]
+    if len(run.names) == 1:
+        return Note("No conflict between gradients: one objective has nothing to conflict with.", missing=True)
     if not any(run.has(metric) for metric in metrics):
-        reason = "one objective has nothing to conflict with" if len(run.names) == 1 else "none was logged"
-        return Note(f"No conflict between gradients: {reason}.", missing=True)
+        return Note("No conflict between gradients was logged.", missing=True)
     caption = (
         "Cosine of the angle between the objectives' gradients: below zero, in the shaded part, a step for one is a "
         "step against the other. Weight: what each raw gradient is multiplied by in the update. Gradient norm: "

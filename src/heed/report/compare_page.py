@@ -58,8 +58,8 @@ def dots_block(columns: list[str], rows: list[dict[str, object]]) -> Block:
     picture = draw(partial(plot_comparison, columns=shown, rows=rows), "comparison", "Methods by measure")
     caption = (
         "One panel a measure, each on its own scale; methods in the order of the table. Where two intervals overlap "
-        "widely, the seeds do not tell the two methods apart. An arrow at a panel's edge marks a mean that lies beyond it, "
-        "where it would squeeze all others together."
+        "widely, the seeds do not tell the two methods apart. An arrow at a panel's edge marks a mean that "
+        "lies far beyond it."
     )
     key = [Key(css_colour(colour_of(0)), "mean over seeds", "dot"), Key(css_colour(SOFT), "interval")]
     return Figure(picture, "Means with intervals.", caption, key)

@@ -34,8 +34,8 @@ def demo_page(run: RunRecord) -> Page:
         Section("What changed", change_blocks(runs)),
         Section("Against the exact front", [plane_block(run, runs)]),
         *(
-            Section(f"Over the steps: {label}", [objectives_figure(record), numbers_table(record)])
-            for label, record in runs
+            Section(f"Over the steps: {label}", [objectives_figure(record, f"run-{index}"), numbers_table(record)])
+            for index, (label, record) in enumerate(runs)
         ),
         Section("The same customers, three answers", [replies_block(runs)]),
         Section("How good the learnt judges are", [judges_block(run.demo.get("judges") or {})]),

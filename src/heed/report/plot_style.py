@@ -100,7 +100,7 @@ def to_svg(figure: Figure, description: str) -> Markup:
 
 def _clean_tag(match: re.Match[str]) -> str:
     """Rid a tag of what the page decides: fonts, colours; and of what nothing refers to: ids like patch_3."""
-    tag = re.sub(r' id="[A-Za-z]\w*?_\d+"', "", match.group())
+    tag = re.sub(r' id="[A-Za-z][\w.]*?_\d+"', "", match.group())
     tag = tag.replace("xlink:href", "href")
     tag = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", tag)
     tag = re.sub(r"font: (\w+) ([\d.]+px) [^;\"]*", r"font-weight: \1; font-size: \2", tag)

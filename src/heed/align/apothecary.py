@@ -1,0 +1,189 @@
+"""The built-in world made ready for alignment: a warm-started policy and judges learnt from noisy comparisons.
+
+Everything is made on the spot from a seed, kept in a folder and found again there, so that many runs share it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import platformdirs
+import torch
+
+import heed
+from heed.align.objectives import Objective, RewardFunction
+from heed.align.policy import Policy
+from heed.align.preferences.reward_training import RewardTrainingConfig, train_reward_model
+from heed.align.preferences.training import TrainingConfig
+from heed.align.preferences.warm_start import supervised_warm_start
+from heed.align.pretrained import quiet_transformers
+from heed.align.reward_models import HeadSpec, ManyHeadedRewardModel
+from heed.align.rollouts import Sampler, Sampling
+from heed.runs.config import config_hash
+from heed.worlds.apothecary import Apothecary
+
+OnStage = Callable[[str, int, int], None]
+Rewards = Literal["learnt", "gold"]
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What is made of the world, and how much of it.
+
+    Args:
+        objectives: out of help, harmless, brevity, price.
+        seed: of the world, the model and everything drawn.
+        hidden: width of the policy.
+        layers: depth of the policy.
+        demonstrations: of the warm start.
+        warm_epochs: passes of the warm start over these.
+        comparisons: of two replies each; half demonstrated, half the warm policy's own.
+        noise: of the comparisons' Bradley-Terry judges, in ranges of the front.
+        judge_epochs: passes of the reward model over these.
+    """
+
+    objectives: tuple[str, ...] = ("help", "harmless")
+    seed: int = 0
+    hidden: int = 128
+    layers: int = 3
+    demonstrations: int = 4000
+    warm_epochs: float = 4.0
+    comparisons: int = 8000
+    noise: float = 0.1
+    judge_epochs: float = 3.0
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A world, its warm-started policy and, if asked for, its judges.
+
+    Args:
+        world: the world.
+        policy: the warm-started policy's folder.
+        judges: the many-headed reward model's folder, or None.
+        accuracy: held-out accuracy of each judge.
+    """
+
+    world: Apothecary
+    policy: Path
+    judges: Path | None = None
+    accuracy: dict[str, float] = field(default_factory=dict)
+
+    def objectives(self, rewards: Rewards) -> list[Objective]:
+        """The world's objectives: learnt judges, or gold itself (to see a method without its judges' errors)."""
+        names = self.world.names
+        if rewards == "gold":
+            return [RewardFunction(function, name=name) for name, function in self.world.reward_functions().items()]
+        assert self.judges is not None
+        return [ManyHeadedRewardModel(str(self.judges), [HeadSpec(name, head=name) for name in names], batch_size=256)]
+
+
+def cache_folder() -> Path:
+    """Where prepared worlds are kept: ``HEED_CACHE``, or the user's cache folder."""
+    return Path(os.environ.get("HEED_CACHE") or platformdirs.user_cache_dir("heed"))
+
+
+def prepare(
+    preparation: Preparation, judges: bool, folder: Path | None = None, on_stage: OnStage | None = None
+) -> Prepared:
+    """Make the world's policy and judges, or find them.
+
+    Args:
+        preparation: what to make.
+        judges: whether learnt judges are needed.
+        folder: where to keep them; the cache by default.
+        on_stage: called with the stage's name, the step and the number of steps.
+    """
+    world = Apothecary(preparation.seed, preparation.objectives)
+    made = asdict(preparation)
+    warm_part = {k: made[k] for k in ("seed", "hidden", "layers", "demonstrations", "warm_epochs")}
+    root = (folder or cache_folder()) / f"apothecary-{heed.__version__}"
+    policy = root / f"policy-{config_hash(warm_part)[:12]}"
+    _once(policy, lambda into: _warm_start(world, preparation, into, on_stage))
+    if not judges:
+        return Prepared(world, policy)
+    judge = root / f"judges-{config_hash(made)[:12]}"
+    _once(judge, lambda into: _train_judges(world, policy, preparation, into, on_stage))
+    accuracy = json.loads((judge / "accuracy.json").read_text())
+    return Prepared(world, policy, judge, accuracy)
+
+
+def _once(target: Path, make: Callable[[Path], None]) -> None:
+    """Make a folder whole or not at all; two processes at once both end with one whole folder."""
+    if target.exists():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
+        made = Path(temporary) / "made"
+        with quiet_transformers():
+            make(made)
+        try:
+            made.replace(target)
+        except OSError:
+            if not target.exists():
+                raise
+            shutil.rmtree(made)
+
+
+def _warm_start(world: Apothecary, preparation: Preparation, into: Path, on_stage: OnStage | None) -> None:
+    generator = torch.Generator().manual_seed(preparation.seed)
+    supervised_warm_start(
+        world.model(preparation.seed, preparation.hidden, preparation.layers),
+        world.tokenizer(),
+        world.demonstrations(preparation.demonstrations, generator),
+        into,
+        TrainingConfig(learning_rate=2e-3, batch_size=32, epochs=preparation.warm_epochs, seed=preparation.seed),
+        _stage("warm start", on_stage),
+    )
+
+
+def _train_judges(
+    world: Apothecary, policy: Path, preparation: Preparation, into: Path, on_stage: OnStage | None
+) -> None:
+    generator = torch.Generator().manual_seed(preparation.seed + 1)
+    said = _replies(world, policy, preparation.comparisons // 2, generator)
+    compared = world.comparisons(preparation.comparisons // 2, preparation.noise, generator)
+    compared += world.comparisons(preparation.comparisons // 2, preparation.noise, generator, completions=said)
+    report = train_reward_model(
+        str(policy),
+        world.tokenizer(),
+        compared,
+        list(world.names),
+        into,
+        RewardTrainingConfig(
+            learning_rate=1e-3, batch_size=32, epochs=preparation.judge_epochs, seed=preparation.seed
+        ),
+        on_step=_stage("reward models", on_stage),
+    )
+    (into / "accuracy.json").write_text(json.dumps(report.accuracy))
+
+
+def _replies(world: Apothecary, policy: Path, count: int, generator: torch.Generator) -> list[dict[str, Any]]:
+    sampler = Sampler(Policy(policy), Sampling(max_tokens=32))
+    asked = [world.prompts[i % len(world.prompts)] for i in range(2 * count)]
+    said: list[str] = []
+    for lo in range(0, len(asked), 256):
+        said += sampler.roll(asked[lo : lo + 256], generator).completions
+    return [{"prompt": prompt, "completion": reply} for prompt, reply in zip(asked, said, strict=True)]
+
+
+def _stage(name: str, on_stage: OnStage | None) -> Callable[[int, int, float], None] | None:
+    if on_stage is None:
+        return None
+
+    def on_step(step: int, total: int, loss: float) -> None:  # noqa: ARG001 - what the trainers call
+        on_stage(name, step, total)
+
+    return on_step
+
+
+def objective_names(objectives: Sequence[Objective]) -> tuple[str, ...]:
+    """All names that the objectives score by."""
+    return tuple(spec.name for objective in objectives for spec in objective.specs)

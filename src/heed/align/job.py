@@ -1,0 +1,265 @@
+"""An alignment run as one declares it: what is trained, on which prompts, by which objectives, balanced how.
+
+`start` makes the run folder and the trainer, `resume` finds both again from the folder alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from peft import LoraConfig
+from torchjd.aggregation import Weighting
+from torchjd.linalg import PSDMatrix
+
+from heed.align.apothecary import OnStage, Preparation, Prepared, Rewards, prepare
+from heed.align.config import PRESETS, AlignConfig
+from heed.align.data import load_prompts
+from heed.align.objective_spec import parse_objective
+from heed.align.objectives import Objective, ObjectiveSet
+from heed.align.pretrained import quiet_transformers
+from heed.align.trainer import AlignTrainer
+from heed.balance import PREFERENCE_METHODS, check_preference, weighting_from_name
+from heed.errors import HeedError, RunFailed
+from heed.runs.config import describe_differences
+from heed.runs.folder import RunFolder
+
+
+@dataclass
+class AlignJob:
+    """What is aligned, to what, and by which method.
+
+    Args:
+        world: a built-in world in place of model, data and objectives: apothecary.
+        rewards: a world's rewards: judges learnt from noisy comparisons, or gold itself.
+        world_objectives: a world's objectives: out of help, harmless, brevity, price.
+        world_seed: a world's own seed (its remedies, its warm start, its judges).
+        model: a model folder or hub id.
+        data: prompts: JSONL, Parquet, a datasets folder or a hub id, with a column prompt.
+        split: which split of the data.
+        objectives: one SPEC each: [name=]TARGET[,key=value...]; TARGET is module:function, a reward model's folder or
+            hub id, or a service's http address; keys are sign, scale, unit, head, heads.
+        method: how the objectives' gradients become one update.
+        p: gapo's power of the gradient norm; 0 is MGDA, 1 and 2 are the paper's.
+        preference: one weight per objective, on the simplex; for pgapo, linear, tchebycheff.
+        weights: raw weights of linear, where they are not a preference.
+        ideal: tchebycheff's best value of each objective; a world knows its own.
+        nadir: tchebycheff's worst value of each objective on the front; a world knows its own.
+        mu: tchebycheff's temperature.
+        lora_r: rank of the adapter; 0 trains all parameters.
+        lora_alpha: scale of the adapter.
+        lora_targets: names of the layers with an adapter, comma-separated, or all-linear.
+    """
+
+    world: Literal["apothecary"] | None = None
+    rewards: Rewards = "learnt"
+    world_objectives: list[str] = field(default_factory=lambda: ["help", "harmless"])
+    world_seed: int = 0
+    model: str | None = None
+    data: str | None = None
+    split: str | None = None
+    objectives: list[str] = field(default_factory=list)
+    method: str = "gapo"
+    p: float = 1.0
+    preference: list[float] | None = None
+    weights: list[float] | None = None
+    ideal: list[float] | None = None
+    nadir: list[float] | None = None
+    mu: float = 0.1
+    lora_r: int = 16
+    lora_alpha: int = 32
+    lora_targets: str = "all-linear"
+
+
+APOTHECARY: dict[str, Any] = {
+    "lora_r": 64,
+    "lora_alpha": 64,
+    "lora_targets": "q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj,lm_head",
+    "prompts_per_step": 64,
+    "completions_per_prompt": 4,
+    "micro_batch": 0,
+    "max_completion_tokens": 32,
+    "learning_rate": 2e-3,
+    "steps": 120,
+    "eval_prompts": 84,
+}
+"""Settings that fit the apothecary's small policy, under whatever flags say."""
+
+
+def defaults(world: str | None, preset: str) -> dict[str, Any]:
+    """Every setting of a job and its config: the dataclasses' defaults, the preset's over them, the world's over all.
+
+    Raises:
+        HeedError: no such preset.
+
+    >>> defaults("apothecary", "paper")["learning_rate"], defaults(None, "modern")["advantage"]
+    (0.002, 'group')
+    """
+    if preset not in PRESETS:
+        raise HeedError(f"there is no preset '{preset}'", "--preset", f"take one of {', '.join(PRESETS)}")
+    values = {**dataclasses.asdict(AlignJob()), **dataclasses.asdict(AlignConfig()), **PRESETS[preset]}
+    return values | APOTHECARY if world == "apothecary" else values
+
+
+def split_settings(settings: dict[str, Any]) -> tuple[AlignJob, AlignConfig]:
+    """One flat dictionary of settings into the job and its config.
+
+    Raises:
+        HeedError: an unknown setting.
+    """
+    of_job = {f.name for f in dataclasses.fields(AlignJob)}
+    of_config = {f.name for f in dataclasses.fields(AlignConfig)}
+    if unknown := sorted(set(settings) - of_job - of_config):
+        raise HeedError(f"no setting is called '{unknown[0]}'", "config", "see heed align --help")
+    job = AlignJob(**{k: v for k, v in settings.items() if k in of_job})
+    return job, AlignConfig(**{k: v for k, v in settings.items() if k in of_config})
+
+
+def start(
+    job: AlignJob,
+    config: AlignConfig,
+    out: Path | None,
+    prepared: Prepared | None = None,
+    on_stage: OnStage | None = None,
+) -> AlignTrainer:
+    """Make the run folder and the trainer; where the trainer cannot be made, no folder is left.
+
+    Args:
+        job: what is trained.
+        config: how.
+        out: the run folder; None keeps nothing on disk.
+        prepared: the world made ready, where the caller has it already.
+        on_stage: follows the preparation of a world.
+    """
+    settings = {**dataclasses.asdict(job), **dataclasses.asdict(config)}
+    run = None if out is None else RunFolder.create(out, settings, kind="align")
+    try:
+        return _build(job, config, run, prepared, on_stage)
+    except HeedError:
+        if run is not None:
+            run.close()
+            shutil.rmtree(run.path)
+        raise
+
+
+def resume(path: Path, wanted: dict[str, Any] | None = None) -> AlignTrainer:
+    """Go on with a run from its newest checkpoint.
+
+    Args:
+        path: the run folder.
+        wanted: settings that were asked for; they must be the run's own.
+
+    Raises:
+        HeedError: no run or no checkpoint there, or other settings than the run's.
+    """
+    run = RunFolder.open(path)
+    changed = {k: v for k, v in (wanted or {}).items() if k in run.config and run.config[k] != v}
+    if changed:
+        run.close()
+        lines = describe_differences({k: run.config[k] for k in changed}, changed)
+        raise HeedError(
+            f"the run has other settings: {'; '.join(lines)}", f"--resume {path}", "leave these out, or start a new run"
+        )
+    checkpoint = run.latest_checkpoint()
+    if checkpoint is None:
+        run.close()
+        raise HeedError("there is no checkpoint to go on from", str(path), "start the run anew")
+    job, config = split_settings(run.config)
+    trainer = _build(job, config, run, None, None)
+    trainer.restore(checkpoint)
+    return trainer
+
+
+def _build(
+    job: AlignJob,
+    config: AlignConfig,
+    run: RunFolder | None,
+    prepared: Prepared | None,
+    on_stage: OnStage | None,
+) -> AlignTrainer:
+    if job.world is not None:
+        preparation = Preparation(objectives=tuple(job.world_objectives), seed=job.world_seed)
+        prepared = prepared or prepare(preparation, judges=job.rewards == "learnt", on_stage=on_stage)
+        model: str | Path = prepared.policy
+        objectives: list[Objective] = prepared.objectives(job.rewards)
+        dataset: Any = [{"prompt": prompt} for prompt in prepared.world.prompts]
+        if run is not None:
+            record = json.dumps(prepared.world.front().to_record())
+            (run.path / "exact.json").write_text(record)
+    else:
+        for flag, value in (("--model", job.model), ("--data", job.data), ("--objectives", job.objectives)):
+            if not value:
+                raise HeedError("there is nothing to train", flag, "give --model, --data and --objectives, or --world")
+        model, objectives = str(job.model), [parse_objective(text) for text in job.objectives]
+        dataset = load_prompts(str(job.data), split=job.split)
+    names = ObjectiveSet(objectives).names
+    weighting = build_weighting(job, names, prepared)
+    with quiet_transformers():
+        return AlignTrainer(
+            model,
+            objectives,
+            weighting,
+            dataset,
+            config,
+            peft_config=_adapter(job),
+            run=run,
+            gold=prepared.world if prepared is not None else None,
+        )
+
+
+def build_weighting(job: AlignJob, names: tuple[str, ...], prepared: Prepared | None = None) -> Weighting[PSDMatrix]:
+    """The job's weighting for objectives of these names.
+
+    Raises:
+        HeedError: an unknown method, a setting out of its range, a preference off the simplex.
+    """
+    method, K = job.method.partition(":")[0], len(names)
+    if job.p < 0:
+        raise HeedError(f"p is {job.p:g}", "--p", "give a power of at least 0")
+    if job.preference is not None:
+        if method not in PREFERENCE_METHODS:
+            raise HeedError(
+                f"{method} follows no preference", "--preference", f"take --method {', '.join(PREFERENCE_METHODS)}"
+            )
+        check_preference(job.preference, K)
+    elif method in ("pgapo", "tchebycheff"):
+        raise HeedError(f"{method} needs a preference", "--preference", f"give {K} weights that add up to 1")
+    options: dict[str, Any] = {}
+    if method == "gapo":
+        options["p"] = job.p
+    elif method in PREFERENCE_METHODS and job.preference is not None:
+        options["preference"] = job.preference
+    elif method == "linear" and job.weights is not None:
+        options["weights"] = job.weights
+    if method == "tchebycheff":
+        options |= {"mu": job.mu} | dict(zip(("ideal", "nadir"), _extremes(job, prepared), strict=True))
+    return weighting_from_name(job.method, K, names=names, **options)
+
+
+def _extremes(job: AlignJob, prepared: Prepared | None) -> tuple[list[float], list[float]]:
+    if job.ideal is not None and job.nadir is not None:
+        return job.ideal, job.nadir
+    if prepared is None or job.rewards != "gold":
+        raise HeedError(
+            "tchebycheff needs each objective's best and worst value on the front",
+            "--ideal, --nadir",
+            "give both; values of single-objective runs serve (heed front finds them by itself)",
+        )
+    front = prepared.world.front()
+    return front.ideal.tolist(), front.nadir.tolist()
+
+
+def _adapter(job: AlignJob) -> LoraConfig | None:
+    if job.lora_r == 0:
+        return None
+    targets = job.lora_targets if job.lora_targets == "all-linear" else job.lora_targets.split(",")
+    return LoraConfig(r=job.lora_r, lora_alpha=job.lora_alpha, target_modules=targets, task_type="CAUSAL_LM")
+
+
+def survive(error: RunFailed, trainer: AlignTrainer) -> RunFailed:
+    """A failure with the checkpoint that outlives it."""
+    return RunFailed(error.reason, error.checkpoint or trainer.journal.last_checkpoint())

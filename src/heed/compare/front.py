@@ -1,0 +1,232 @@
+"""A family of policies along preferences, and how much of the front it covers."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+
+import heed
+from heed.align.job import defaults
+from heed.compare.pool import OnProgress, Task, run_all
+from heed.errors import HeedError
+from heed.runs.config import config_hash
+from heed.runs.folder import RunFolder
+from heed.worlds.apothecary import Apothecary, hypervolume
+
+Array = NDArray[np.float64]
+
+
+@dataclass
+class FrontJob:
+    """What `heed front` makes.
+
+    Args:
+        methods: preference methods: pgapo, linear, tchebycheff.
+        preferences: points of the simplex, evenly spread, for K = 2 from .1 to .9.
+        seeds: runs of every point.
+        workers: runs at once.
+        settings: everything else, as `heed align` takes it.
+    """
+
+    methods: list[str] = field(default_factory=lambda: ["tchebycheff", "pgapo", "linear"])
+    preferences: int = 5
+    seeds: int = 1
+    workers: int = 2
+    settings: dict[str, Any] = field(default_factory=lambda: defaults("apothecary", "paper"))
+
+
+def spread_preferences(count: int, k: int) -> list[list[float]]:
+    """Preferences evenly over the inner simplex.
+
+    Two objectives get ``count`` points from .1 to .9; more objectives the coarsest lattice with at least ``count``
+    points, drawn in by a tenth towards the middle.
+
+    >>> spread_preferences(3, 2)
+    [[0.1, 0.9], [0.5, 0.5], [0.9, 0.1]]
+    >>> len(spread_preferences(6, 3))
+    6
+    """
+    if k == 2:
+        return [[round(float(x), 6), round(1 - float(x), 6)] for x in np.linspace(0.1, 0.9, count)]
+    parts = next(n for n in itertools.count(1) if _lattice_size(n, k) >= count)
+    lattice = [c for c in itertools.product(range(parts + 1), repeat=k) if sum(c) == parts]
+    return [[round(0.9 * c / parts + 0.1 / k, 6) for c in point] for point in lattice]
+
+
+def _lattice_size(parts: int, k: int) -> int:
+    return sum(1 for c in itertools.product(range(parts + 1), repeat=k) if sum(c) == parts)
+
+
+def run_front(job: FrontJob, out: Path, on_progress: OnProgress | None = None, resumed: bool = False) -> dict[str, Any]:
+    """Train every point and judge the fronts.
+
+    Args:
+        job: what to train.
+        out: the run folder; each run lies below ``runs/``.
+        on_progress: follows the runs.
+        resumed: go on with what ``out`` holds.
+
+    Returns:
+        The summary, also in ``summary.json``; ``front.json`` names the adapters by preference.
+    """
+    settings = dict(job.settings)
+    record = {**settings, "methods": job.methods, "preferences": job.preferences, "seeds": job.seeds}
+    folder = RunFolder.open(out) if resumed else RunFolder.create(out, record, kind="front")
+    with folder as run:
+        names = _names(settings)
+        grid = spread_preferences(job.preferences, len(names))
+        _check_methods(job.methods)
+        settings |= _extremes(job, out, settings, names, on_progress)
+        tasks, points = [], []
+        for method, preference, seed in itertools.product(job.methods, grid, range(job.seeds)):
+            label = f"{method}-{'-'.join(f'{x:g}' for x in preference)}-seed{seed}"
+            tasks.append(
+                Task(
+                    label,
+                    settings | {"method": method, "preference": preference, "seed": seed},
+                    out / "runs" / label,
+                )
+            )
+            points.append({"preference": preference, "method": method, "seed": seed})
+        summaries = run_all(tasks, job.workers, on_progress)
+        for point, task, summary in zip(points, tasks, summaries, strict=True):
+            point["values"] = [_value(summary, name) for name in names]
+            point["seconds"] = summary["seconds"]
+            newest = max((task.folder / "checkpoints").glob("step-*"))
+            point["adapter"] = str(newest.relative_to(out))
+        (out / "front.json").write_text(
+            json.dumps({"names": names, "preferences": grid, "adapters": points}, indent=1)
+        )
+        summary = summarise(names, grid, points, settings)
+        summary |= {"version": heed.__version__, "config_hash": config_hash(record), "completed": True}
+        if settings["world"]:
+            world = Apothecary(settings["world_seed"], tuple(names))
+            (out / "exact.json").write_text(json.dumps(world.front().to_record()))
+        run.write_summary(summary)
+    return summary
+
+
+def summarise(
+    names: Sequence[str], grid: Sequence[Sequence[float]], points: list[dict[str, Any]], settings: dict[str, Any]
+) -> dict[str, Any]:
+    """Hypervolumes and rank correlations of each method's fronts, one front a seed.
+
+    With a world the volumes are also shares: of the exact front's, and of the exact optima's at the same preferences.
+    """
+    front = Apothecary(settings["world_seed"], tuple(names)).front() if settings["world"] else None
+    values = np.array([point["values"] for point in points])
+    if front is not None:
+        references = [np.asarray(r) for r in front.references]
+    else:
+        low, high = values.min(0), values.max(0)
+        references = [low - 0.1 * (high - low + 1e-9)]
+    methods = list(dict.fromkeys(point["method"] for point in points))
+    seeds = sorted({point["seed"] for point in points})
+    summary: dict[str, Any] = {
+        "kind": "front",
+        "names": list(names),
+        "points": points,
+        "seeds": len(seeds),
+        "steps": settings["steps"],
+        "seconds": sum(point["seconds"] for point in points),
+        "reference_point": references[0].tolist(),
+        "hypervolume": {},
+        "exact_hypervolume": None if front is None else front.hypervolume(front.vertices, references[0], hull=True),
+        "methods": {},
+    }
+    for method in methods:
+        fronts = [_values(points, method, seed) for seed in seeds]
+        rows: dict[str, Any] = {"follows": [follows(grid, found) for found in fronts], "volumes": []}
+        for which, reference in enumerate(references):
+            for hull in (False, True):
+                volumes = [hypervolume(found, reference, hull=hull) for found in fronts]
+                row = {"reference": which, "hull": hull, "volumes": volumes}
+                if front is not None:
+                    optima = exact_optima(front, method, grid)
+                    row["of_exact_front"] = [v / front.hypervolume(front.vertices, reference, hull=True) for v in volumes]
+                    for name, best in optima.items():
+                        whole = hypervolume(best, reference, hull=hull)
+                        row[f"of_{name}"] = [v / whole for v in volumes]
+                rows["volumes"].append(row)
+        if front is not None:
+            rows["optima"] = {name: best.tolist() for name, best in exact_optima(front, method, grid).items()}
+        rows["pooled"] = follows(list(grid) * len(seeds), np.concatenate(fronts))
+        summary["methods"][method] = rows
+        summary["hypervolume"][method] = float(np.mean(rows["volumes"][0]["volumes"]))
+    return summary
+
+
+def exact_optima(front: Any, method: str, grid: Sequence[Sequence[float]]) -> dict[str, Array]:
+    """The exact optima at the same preferences: the points of the front where each objective's weighted gap is equal
+    (Tchebycheff), and for the linear method also the maxima of the weighted sum itself.
+    """
+    optima = {"tchebycheff_optima": np.array([front.tchebycheff(p) for p in grid])}
+    if method == "linear":
+        optima["linear_optima"] = np.array([front.optimum(p) for p in grid])
+    return optima
+
+
+def follows(grid: Sequence[Sequence[float]], values: Array) -> list[float]:
+    """Rank correlation (Spearman) of each objective's value with its weight in the preference, [K].
+
+    >>> follows([[0.1, 0.9], [0.5, 0.5], [0.9, 0.1]], np.array([[1.0, 3.0], [2.0, 2.0], [3.0, 1.0]]))
+    [1.0, 1.0]
+    """
+    weights = np.asarray(grid)
+    found = [float(spearmanr(weights[:, k], values[:, k]).statistic) for k in range(weights.shape[1])]
+    return [round(x, 6) if np.isfinite(x) else 0.0 for x in found]
+
+
+def _values(points: list[dict[str, Any]], method: str, seed: int) -> Array:
+    return np.array([p["values"] for p in points if p["method"] == method and p["seed"] == seed])
+
+
+def _value(summary: dict[str, Any], name: str) -> float:
+    found = summary["objectives"][name]
+    return float(found["gold"] if found["gold"] is not None else found["proxy"])
+
+
+def _names(settings: dict[str, Any]) -> list[str]:
+    if settings["world"]:
+        return list(settings["world_objectives"])
+    from heed.align.objective_spec import parse_objective
+    from heed.align.objectives import ObjectiveSet
+
+    return list(ObjectiveSet([parse_objective(text) for text in settings["objectives"]]).names)
+
+
+def _check_methods(methods: Sequence[str]) -> None:
+    from heed.balance import PREFERENCE_METHODS
+
+    for method in methods:
+        if method not in PREFERENCE_METHODS:
+            raise HeedError(f"{method} follows no preference", "--methods", f"take {', '.join(PREFERENCE_METHODS)}")
+
+
+def _extremes(
+    job: FrontJob, out: Path, settings: dict[str, Any], names: list[str], on_progress: OnProgress | None
+) -> dict[str, Any]:
+    """Tchebycheff's scale where nothing is known of the front: the values of K runs that each lean on one objective.
+
+    P-GAPO at .9 on one objective gives that one's best value, and the others' values where it leads.
+    """
+    known = settings["ideal"] is not None or (settings["world"] and settings["rewards"] == "gold")
+    if known or "tchebycheff" not in job.methods:
+        return {}
+    K = len(names)
+    tasks = []
+    for k in range(K):
+        preference = [0.9 if j == k else 0.1 / (K - 1) for j in range(K)]
+        chosen = settings | {"method": "pgapo", "preference": preference, "seed": 0}
+        tasks.append(Task(f"anchor-{names[k]}", chosen, out / "runs" / f"anchor-{names[k]}"))
+    anchors = run_all(tasks, job.workers, on_progress)
+    values = np.array([[summary["objectives"][n]["proxy"] for n in names] for summary in anchors])
+    return {"ideal": values.max(0).tolist(), "nadir": values.min(0).tolist()}
