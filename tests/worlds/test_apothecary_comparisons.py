@@ -90,14 +90,14 @@ def test_some_compared_replies_are_malformed_and_lose_without_noise(world):
 def test_pairs_come_from_the_given_completions_of_one_prompt(world):
     first, second = world.prompts[:2]
     given = [
-        {"prompt": first, "completion": "take 1 dose of mint ."},
-        {"prompt": first, "completion": "take 3 doses of mercury ."},
-        {"prompt": first, "completion": "take 3 doses of mercury ."},
-        {"prompt": second, "completion": "take 1 dose of sage ."},
+        {"prompt": first, "completion": "1 mint ."},
+        {"prompt": first, "completion": "3 mercury ."},
+        {"prompt": first, "completion": "3 mercury ."},
+        {"prompt": second, "completion": "1 sage ."},
     ]
     rows = world.comparisons(40, 0.0, seeded(7), completions=given)
     assert {(row["prompt"], *sorted((row["left"], row["right"]))) for row in rows} == {
-        (first, "take 1 dose of mint .", "take 3 doses of mercury .")
+        (first, "1 mint .", "3 mercury .")
     }
     assert {row["verdicts"]["harmless"] == "left" for row in rows if "mint" in row["left"]} == {True}
 

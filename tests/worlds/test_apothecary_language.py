@@ -29,19 +29,20 @@ def test_parsing_undoes_rendering_for_every_remedy_dose_and_warning():
     [
         "",
         ".",
-        "warning : may cause thirst .",  # no prescription
-        "take 1 doses of mint .",
-        "take 2 dose of mint .",
-        "take 4 doses of mint .",
-        "take 1 dose of mint",
-        "take 1 dose of mint . take 2 doses of",
-        "take 1 dose of gout .",
-        "take 1 dose of mint . warning : may cause gout .",
-        "take 1 dose of mint . warning : may cause thirst . warning : may cause thirst .",
-        "warning : may cause thirst . take 1 dose of mint .",
-        "take 1 dose of mint . " * 4,
-        "sir , take 1 dose of mint .",
-        "take 1 dose of mint . thanks",
+        "beware thirst .",  # no prescription
+        "1 mint",
+        "mint .",
+        "0 mint .",
+        "4 mint .",
+        "1 mint , 2",
+        "1 mint 2 sage .",
+        "1 gout .",
+        "1 mint . beware gout .",
+        "1 mint . beware thirst . beware thirst .",
+        "beware thirst . 1 mint .",
+        "1 mint , " * 3 + "1 mint .",
+        "sir , 1 mint .",
+        "1 mint . thanks",
     ],
 )
 def test_what_departs_from_the_grammar_is_malformed(text):
@@ -49,7 +50,7 @@ def test_what_departs_from_the_grammar_is_malformed(text):
 
 
 def test_spacing_does_not_matter():
-    assert parse_reply("  take 1 dose of mint.take 2 doses of sage .\n") == Reply(((4, 1), (3, 2)), None)
+    assert parse_reply("  1 mint,2 sage .\n") == Reply(((4, 1), (3, 2)), None)
 
 
 @pytest.mark.parametrize("count", [0, 4])

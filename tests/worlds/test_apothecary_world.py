@@ -29,15 +29,15 @@ def test_gold_of_one_reply_by_hand(world):
     values = world.gold(
         [prompt] * 3,
         [
-            f"take 1 dose of {herb} .",
-            f"take 2 doses of {herb} .",
-            f"take 1 dose of {herb} . warning : may cause chills .",
+            f"1 {herb} .",
+            f"2 {herb} .",
+            f"1 {herb} . beware chills .",
         ],
     )
     expected = [
-        [strength, -0.5 * 0.5, -6.0, -6.0],
-        [4.5, -0.5 * 0.5 * 2**1.5, -6.0, -12.0],
-        [strength, -0.25 * 0.5, -12.0, -6.0],
+        [strength, -0.5 * 0.5, -3.0, -6.0],
+        [4.5, -0.5 * 0.5 * 2**1.5, -3.0, -12.0],
+        [strength, -0.25 * 0.5, -6.0, -6.0],
     ]
     torch.testing.assert_close(values, torch.tensor(expected, dtype=torch.float64))
 
@@ -45,14 +45,14 @@ def test_gold_of_one_reply_by_hand(world):
 def test_splitting_a_dose_gains_nothing_and_costs_brevity(world):
     whole, split = world.gold(
         world.prompts[:1] * 2,
-        ["take 3 doses of willow .", "take 1 dose of willow . take 1 dose of willow . take 1 dose of willow ."],
+        ["3 willow .", "1 willow , 1 willow , 1 willow ."],
     )
     torch.testing.assert_close(whole[[0, 1, 3]], split[[0, 1, 3]])
     assert whole[2] > split[2]
 
 
 def test_malformed_replies_have_their_defined_value_and_are_told_apart(world):
-    texts = ["", "take 1 dose of mint .", "warning : may cause thirst ."]
+    texts = ["", "1 mint .", "beware thirst ."]
     assert world.well_formed(texts).tolist() == [False, True, False]
     values = world.gold(world.prompts[:3], texts)
     for row in (0, 2):
@@ -68,7 +68,7 @@ def test_gold_columns_follow_the_chosen_objectives(world):
 
 
 def test_reward_functions_follow_trl_and_agree_with_gold(world):
-    texts = ["take 1 dose of mint .", "take 2 doses of mercury ."]
+    texts = ["1 mint .", "2 mercury ."]
     prompts = world.prompts[:2]
     functions = world.reward_functions()
     assert [function.__name__ for function in functions.values()] == list(functions) == list(ALL)
@@ -78,7 +78,7 @@ def test_reward_functions_follow_trl_and_agree_with_gold(world):
 
 def test_strangers_and_unequal_lengths_are_refused(world):
     with pytest.raises(HeedError, match="no customer of the apothecary says 'hello'"):
-        world.gold(["hello"], ["take 1 dose of mint ."])
+        world.gold(["hello"], ["1 mint ."])
     with pytest.raises(HeedError, match="1 prompts for 2 completions"):
         world.gold(world.prompts[:1], ["", ""])
 
@@ -91,12 +91,12 @@ def test_every_prompt_and_reply_survives_the_tokenizer(world):
         assert ids[0] == tokenizer.bos_token_id
         assert tokenizer.unk_token_id not in ids
         assert tokenizer.decode(ids, skip_special_tokens=True) == text
-        assert len(ids) <= 24 + 1
+        assert len(ids) <= 12 + 1
 
 
 def test_batches_are_padded_on_the_left(world):
-    batch = world.tokenizer()(["take 1 dose of mint .", "mint"], padding=True, return_tensors="pt")
-    assert batch.attention_mask.tolist() == [[1] * 7, [0] * 5 + [1] * 2]
+    batch = world.tokenizer()(["1 mint .", "mint"], padding=True, return_tensors="pt")
+    assert batch.attention_mask.tolist() == [[1] * 4, [0, 0, 1, 1]]
     assert len({world.tokenizer().pad_token_id, *batch.input_ids[1, -2:].tolist()}) == 3
 
 

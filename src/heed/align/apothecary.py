@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import platformdirs
 import torch
@@ -20,6 +20,7 @@ import torch
 import heed
 from heed.align.objectives import Objective, RewardFunction
 from heed.align.policy import Policy
+from heed.align.preferences.comparisons import Comparison
 from heed.align.preferences.reward_training import RewardTrainingConfig, train_reward_model
 from heed.align.preferences.training import TrainingConfig
 from heed.align.preferences.warm_start import supervised_warm_start
@@ -154,7 +155,7 @@ def _train_judges(
     report = train_reward_model(
         str(policy),
         world.tokenizer(),
-        compared,
+        cast(list[Comparison], compared),
         list(world.names),
         into,
         RewardTrainingConfig(

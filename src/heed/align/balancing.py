@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,11 +12,12 @@ from torch import Tensor
 from torchjd.aggregation import Weighting
 from torchjd.linalg import PSDMatrix
 
+from heed.align import distributed
 from heed.align.config import AlignConfig
 from heed.balance import GramAverage, ObservesValues, cosines, norms, predicted_change, signal_share, unbiased_gram
 from heed.balance.gramian import project_psd
 from heed.balance.jacobian import JacobianAccumulator
-from heed.errors import RunFailed
+from heed.errors import HeedError, RunFailed
 
 
 @dataclass
@@ -52,7 +55,6 @@ class Balance:
         found |= {f"signal/{name}": float(s) for name, s in zip(names, self.signal, strict=True) if s.isfinite()}
         for i in range(len(names)):
             found |= {f"cosine/{names[i]}~{names[j]}": float(cosine[i, j]) for j in range(i + 1, len(names))}
-        found["direction/norm"] = float((self.weights @ self.gram @ self.weights).clamp(min=0).sqrt())
         return found
 
 
@@ -65,6 +67,10 @@ class Balancer:
         objectives: K.
         config: the run's.
         last_layer: the parameters of the paper's scope.
+        last_checkpoint: finds the checkpoint that survives, for errors.
+
+    Raises:
+        HeedError: the scope is the last layer, and nothing in it is trained.
     """
 
     def __init__(
@@ -74,15 +80,19 @@ class Balancer:
         objectives: int,
         config: AlignConfig,
         last_layer: list[str],
+        last_checkpoint: Callable[[], Path | None],
     ) -> None:
         self.weighting, self.jacobian, self.K, self.config = weighting, jacobian, objectives, config
+        self.last_checkpoint = last_checkpoint
+        if config.scope == "last_layer" and not last_layer:
+            raise HeedError("no parameter of the last layer is trained", "--scope last_layer", "take --scope all")
         self.only = last_layer if config.scope == "last_layer" else None
         self.average = GramAverage(config.gram_memory) if config.gram_memory > 0 else None
 
     def observe(self, values: Tensor) -> None:
         """Show the objectives' mean values of a rollout, [K], to a weighting that follows them."""
         if isinstance(self.weighting, ObservesValues):
-            self.weighting.observe(values)
+            self.weighting.observe(distributed.mean(values))
 
     def solve(self, optimizer: torch.optim.AdamW) -> Balance:
         """The weights for this optimiser step.
@@ -91,24 +101,31 @@ class Balancer:
             RunFailed: the gradients are not finite; nothing was changed.
         """
         K = self.K
-        plain = self.jacobian.gram(only=self.only)[:K, :K].cpu()
-        if not bool(plain.isfinite().all()):
-            raise RunFailed("a gradient is not finite, so no optimiser step was taken")
-        gram, signal = plain, torch.full((K,), float("nan"), dtype=plain.dtype)
-        M = len(self.jacobian.micro_grams)
-        if M > 1:
-            micro = torch.stack([g[:K, :K].cpu() for g in self.jacobian.micro_grams])
-            unbiased = unbiased_gram(micro, self.jacobian.gram()[:K, :K].cpu()) * M**2
-            signal = signal_share(unbiased, plain)
+        whole = self.jacobian.gram()[:K, :K].cpu()
+        if not bool(whole.isfinite().all()):
+            raise RunFailed("a gradient is not finite, so no optimiser step was taken", self.last_checkpoint())
+        gram = whole if self.only is None else self.jacobian.gram(only=self.only)[:K, :K].cpu()
+        signal = torch.full((K,), float("nan"), dtype=whole.dtype)
+        if len(self.jacobian.micro_grams) > 1:
+            unbiased = self._unbiased(whole)
+            signal = signal_share(unbiased, whole)
             if self.config.gram == "unbiased":
                 gram = unbiased
         if self.config.gram == "adam":
-            gram = self.jacobian.gram(metric=_adam_metric(optimizer, self.jacobian))[:K, :K].cpu()
+            gram = self.jacobian.gram(_adam_metric(optimizer, self.jacobian), self.only)[:K, :K].cpu()
         if self.average is not None:
             gram = self.average.update(gram)
         if self.config.gram == "unbiased":
             gram = project_psd(gram)
         return Balance(gram, self.weighting(gram), signal)
+
+    def _unbiased(self, whole: Tensor) -> Tensor:
+        """The unbiased Gram matrix [K, K] from every process's micro-batches, on the scale of the whole batch."""
+        K = self.K
+        own = torch.stack([gram[:K, :K].cpu() for gram in self.jacobian.micro_grams])
+        # The Jacobian is the mean over the processes, so each micro-batch counts for so much less in it.
+        micro = torch.cat(distributed.gather(own)) / distributed.world_size() ** 2
+        return unbiased_gram(micro, whole) * len(micro) ** 2
 
     def state(self) -> dict[str, Any]:
         """Everything that resuming needs."""

@@ -8,7 +8,6 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from heed.errors import HeedError
 
-
 _LEAST = {
     **dict.fromkeys(("steps", "prompts_per_step", "completions_per_prompt", "epochs", "minibatches"), 1),
     **dict.fromkeys(("checkpoint_every", "max_completion_tokens", "eval_completions", "critic_epochs"), 1),

@@ -122,12 +122,13 @@ class Critics(nn.Module):
     def _observe(self, parts: list[Sequences], returns: list[Tensor]) -> None:
         """Follow the returns' mean and deviation; the heads are rescaled so that no value changes (PopArt)."""
         flat = torch.cat([target[:, part.mask.bool()] for part, target in zip(parts, returns, strict=True)], dim=1)
-        count = distributed.mean((~flat.isnan()).sum(1).to(flat.dtype))
-        mean = distributed.mean(flat.nansum(1)) / count.clamp(min=1e-9)
-        variance = distributed.mean((flat - mean[:, None]).square().nansum(1)) / count.clamp(min=1e-9)
-        keep = torch.where(count > 0, self.config.memory if bool(self.seen) else 0.0, 1.0)
-        new_mean = keep * self.mean + (1 - keep) * mean
-        new_std = keep * self.std + (1 - keep) * variance.sqrt().clamp(min=1e-3)
+        count = distributed.mean(
+            (~flat.isnan()).sum(1).to(flat.dtype)
+        )  # not 0: an objective that scores none is refused
+        mean = distributed.mean(flat.nansum(1)) / count
+        std = (distributed.mean((flat - mean[:, None]).square().nansum(1)) / count).sqrt().clamp(min=1e-3)
+        keep = self.config.memory if bool(self.seen) else 0.0
+        new_mean, new_std = keep * self.mean + (1 - keep) * mean, keep * self.std + (1 - keep) * std
         with torch.no_grad():
             if bool(self.seen):
                 self.heads.weight.mul_((self.std / new_std)[:, None])

@@ -11,12 +11,14 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor, nn, distributed
+from torch import Tensor, distributed, nn
 
 
 def join() -> None:
     """Join the other processes, where torchrun started several and nobody has joined them yet."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not _several():
+        if torch.cuda.is_available():
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
 
 

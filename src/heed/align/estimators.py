@@ -81,10 +81,8 @@ class GroupEstimator:
         penalty = config.kl_beta * scored.kl.sum(1)
         if config.kl_place == "reward" and config.kl_in == "each":
             rewards = rewards - penalty
-        if config.advantage == "group":
-            advantages = group_relative(rewards, group)
-        else:
-            advantages = leave_one_out(rewards, group)
+        baseline = group_relative if config.advantage == "group" else leave_one_out
+        advantages = baseline(rewards, group)
         if not kl_row(config):
             return advantages
         last = -penalty[None] if config.kl_place == "reward" else torch.zeros_like(penalty[None])

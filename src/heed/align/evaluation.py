@@ -1,8 +1,8 @@
-"""What the policy says on a fixed set of prompts, judged by the objectives and, where a task has them, by exact values."""
+"""What the policy says on a fixed set of prompts, judged by the objectives and, where there are any, exact values."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from heed.align.config import AlignConfig
 from heed.align.objectives import ObjectiveSet
+from heed.align.prompts import split
 from heed.align.rollouts import Sampler
 
 EVALUATION_SEED = 20_250_702
@@ -54,16 +55,28 @@ class Evaluation:
 
 
 def evaluate(
-    sampler: Sampler, objectives: ObjectiveSet, prompts: Sequence[Any], config: AlignConfig, gold: Gold | None
+    sampler: Sampler,
+    objectives: ObjectiveSet,
+    rows: Sequence[Mapping[str, Any]],
+    config: AlignConfig,
+    gold: Gold | None,
 ) -> Evaluation:
-    """Sample ``config.eval_completions`` for each prompt and judge them."""
+    """Sample ``config.eval_completions`` for the prompt of each row and judge them.
+
+    Args:
+        sampler: of the policy.
+        objectives: the run's; they get the rows' other columns.
+        rows: with a column ``prompt``.
+        config: the run's.
+        gold: exact values, where the task has them.
+    """
     generator = torch.Generator(sampler.policy.device).manual_seed(EVALUATION_SEED + config.seed)
-    asked = [prompt for prompt in prompts for _ in range(config.eval_completions)]
+    asked, columns = split([row for row in rows for _ in range(config.eval_completions)])
     size = max(1, config.prompts_per_step * config.completions_per_prompt)
     said: list[Any] = []
     for lo in range(0, len(asked), size):
         said += sampler.roll(asked[lo : lo + size], generator).completions
-    rewards = objectives.score(asked, said, {})
+    rewards = objectives.score(asked, said, columns)
     exact = gold.gold(asked, said) if gold is not None else None
     share = float(gold.well_formed(said).double().mean()) if gold is not None else None
     return Evaluation(asked, said, rewards, exact, share)

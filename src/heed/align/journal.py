@@ -16,6 +16,7 @@ from heed.align.conversations import completion_text
 from heed.align.evaluation import Evaluation, Gold
 from heed.align.objectives import ObjectiveSet
 from heed.align.rollouts import Rollout
+from heed.errors import RunFailed
 from heed.runs.config import config_hash
 from heed.runs.folder import RunFolder
 
@@ -35,7 +36,7 @@ class Journal:
         self.at_start: dict[str, float] = {}
         self.latest: dict[str, float] = {}
 
-    def describe(self, rollout: Rollout, rewards: Tensor, step: int) -> dict[str, float]:
+    def describe(self, rollout: Rollout, rewards: Tensor) -> dict[str, float]:
         """Metrics of a rollout: TRL's names for rewards and lengths, gold values, share well-formed."""
         metrics: dict[str, float] = {}
         for name, row in zip(self.objectives.names, rewards, strict=True):
@@ -55,10 +56,15 @@ class Journal:
         if self.run is not None:
             self.run.append("balance", record)
 
+    def rollout(self, step: int, rollout: Rollout, rewards: Tensor) -> None:
+        """Write the completions of a training round, with their rewards [K, B]."""
+        exact = self.gold.gold(rollout.prompts, rollout.completions) if self.gold is not None else None
+        self._completions(step, f"step-{step:06d}", rollout.prompts, rollout.completions, rewards.T, exact)
+
     def start(self, evaluation: Evaluation | None) -> None:
         """The policy before the first update."""
         metrics = self.evaluated(0, evaluation, "before")
-        self.at_start = metrics
+        self.at_start = dict(metrics)
         if metrics:
             self.log(0, metrics)
 
@@ -71,10 +77,11 @@ class Journal:
             for n, column in zip(self.objectives.names, evaluation.rewards.T, strict=True)
         }
         if evaluation.gold is not None and self.gold is not None:
-            metrics |= {f"eval/gold/{n}": float(v) for n, v in zip(self.gold.names, evaluation.gold.mean(0), strict=True)}
+            metrics |= {
+                f"eval/gold/{n}": float(v) for n, v in zip(self.gold.names, evaluation.gold.mean(0), strict=True)
+            }
             metrics["eval/well_formed"] = float(evaluation.well_formed or 0.0)
-        self._completions(step, evaluation, name)
-        self.latest = metrics
+        self._completions(step, name, evaluation.prompts, evaluation.completions, evaluation.rewards, evaluation.gold)
         return metrics
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
@@ -83,25 +90,26 @@ class Journal:
         self.totals["generation"] += metrics.get("seconds/generation", 0.0)
         self.totals["gradients"] += metrics.get("seconds/gradients", 0.0)
         self.totals["tokens"] += metrics.get("tokens_per_second", 0.0) * metrics.get("seconds/generation", 0.0)
-        if "kl" in metrics:
-            self.latest["kl"] = metrics["kl"]
+        if not self.at_start:
+            self.at_start = dict(metrics)
+        self.latest |= metrics
         if self.run is not None:
             self.run.log(step, metrics)
 
     def finish(self, step: int, config: AlignConfig) -> dict[str, Any]:
-        """The run's summary; written where there is a folder."""
+        """The run's summary; written where there is a folder. Without evaluations it tells of the training batches."""
         gold = set(self.gold.names) if self.gold is not None else set()
         objectives = {
             name: {
-                "proxy": self.latest.get(f"eval/rewards/{name}"),
-                "gold": self.latest.get(f"eval/gold/{name}") if name in gold else None,
-                "start": self.at_start.get(f"eval/gold/{name}" if name in gold else f"eval/rewards/{name}"),
-                "start_proxy": self.at_start.get(f"eval/rewards/{name}"),
+                "proxy": _value(self.latest, "rewards", name),
+                "gold": _value(self.latest, "gold", name),
+                "start": _value(self.at_start, "gold" if name in gold else "rewards", name),
+                "start_proxy": _value(self.at_start, "rewards", name),
             }
             for name in self.objectives.names
         }
         for name in sorted(gold - set(self.objectives.names)):  # judged, not trained on
-            exact, start = self.latest.get(f"eval/gold/{name}"), self.at_start.get(f"eval/gold/{name}")
+            exact, start = _value(self.latest, "gold", name), _value(self.at_start, "gold", name)
             objectives[name] = {"proxy": None, "gold": exact, "start": start, "start_proxy": None}
         seconds = self.totals["seconds"]
         summary = {
@@ -140,18 +148,29 @@ class Journal:
         if self.run is not None:
             self.run.truncate_after(step)
 
-    def _completions(self, step: int, evaluation: Evaluation, name: str) -> None:
+    def _completions(
+        self, step: int, name: str, prompts: list[Any], completions: list[Any], rewards: Tensor, exact: Tensor | None
+    ) -> None:
+        """Write ``completions/<name>.parquet``; rewards and exact values are [B, K]."""
         if self.run is None:
             return
         rows: dict[str, list[Any]] = {
-            "step": [step] * len(evaluation.prompts),
-            "prompt": [p if isinstance(p, str) else p[-1]["content"] for p in evaluation.prompts],
-            "completion": [completion_text(c) for c in evaluation.completions],
+            "step": [step] * len(prompts),
+            "prompt": [p if isinstance(p, str) else p[-1]["content"] for p in prompts],
+            "completion": [completion_text(c) for c in completions],
         }
-        rows |= {f"rewards/{n}": c.tolist() for n, c in zip(self.objectives.names, evaluation.rewards.T, strict=True)}
-        if evaluation.gold is not None and self.gold is not None:
-            rows |= {f"gold/{n}": c.tolist() for n, c in zip(self.gold.names, evaluation.gold.T, strict=True)}
-        folder = self.run.path / "completions"
-        folder.mkdir(exist_ok=True)
+        rows |= {f"rewards/{n}": c.tolist() for n, c in zip(self.objectives.names, rewards.T, strict=True)}
+        if exact is not None and self.gold is not None:
+            rows |= {f"gold/{n}": c.tolist() for n, c in zip(self.gold.names, exact.T, strict=True)}
+        file = self.run.path / "completions" / f"{name}.parquet"
         datasets.disable_progress_bars()
-        datasets.Dataset.from_dict(rows).to_parquet(str(folder / f"{name}.parquet"))
+        try:
+            file.parent.mkdir(exist_ok=True)
+            datasets.Dataset.from_dict(rows).to_parquet(str(file))
+        except OSError as error:
+            raise RunFailed(f"{file} could not be written: {error}", self.last_checkpoint()) from error
+
+
+def _value(metrics: dict[str, float], kind: str, name: str) -> float | None:
+    """An objective's evaluated value, or the training batch's where nothing was evaluated."""
+    return metrics.get(f"eval/{kind}/{name}", metrics.get(f"{kind}/{name}/mean"))

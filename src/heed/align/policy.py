@@ -1,4 +1,4 @@
-"""The language model that is trained: its log-probabilities, its reference, its adapters, how it is loaded and saved."""
+"""The language model that is trained: its log-probabilities, reference and adapters, how it is loaded and saved."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ class Sequences:
 class Policy:
     """A causal language model with its tokenizer and its reference.
 
-    With ``peft_config`` only an adapter is trained, and the reference is the model with that adapter switched off. Without,
-    all parameters are trained and the reference is a frozen copy. The model is kept in evaluation mode: with dropout
-    the policy that is trained would not be the one that spoke.
+    With ``peft_config`` only an adapter is trained, and the reference is the model with that adapter switched off.
+    Without, all parameters are trained and the reference is a frozen copy. The model is kept in evaluation mode: with
+    dropout the policy that is trained would not be the one that spoke.
 
     Args:
-        model: a model, a folder or a hub id.
+        model: a model, a folder or a hub id; what is loaded here is put on a CUDA device if there is one.
         tokenizer: needed where ``model`` is a model.
         peft_config: LoRA settings, or None for full fine-tuning.
         dtype: of the base's weights when it is loaded here.
@@ -157,7 +157,10 @@ class Policy:
         """Last hidden states at the positions from which the completions' tokens are chosen, [B, T, hidden]."""
         backbone = self.causal_lm.base_model if backbone is None else backbone
         states = backbone(
-            input_ids=batch.ids, attention_mask=batch.attention, position_ids=positions(batch.attention), use_cache=False
+            input_ids=batch.ids,
+            attention_mask=batch.attention,
+            position_ids=positions(batch.attention),
+            use_cache=False,
         ).last_hidden_state
         return states[:, -batch.width - 1 : -1]
 
@@ -186,7 +189,8 @@ class Policy:
     def save(self, folder: Path) -> None:
         """Save the adapter (or the whole model) and the tokenizer in transformers' and peft's own format."""
         if isinstance(self.model, PeftModel):
-            self.model.save_pretrained(folder, selected_adapters=[POLICY_ADAPTER])
+            # An adapter on the head is saved without the base's own embeddings, which have not changed.
+            self.model.save_pretrained(folder, selected_adapters=[POLICY_ADAPTER], save_embedding_layers=False)
         else:
             self.causal_lm.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
@@ -239,6 +243,7 @@ def _load(
     try:
         with quiet_transformers():
             loaded = AutoModelForCausalLM.from_pretrained(str(model), dtype=dtype)
+            loaded = loaded.to("cuda" if torch.cuda.is_available() else "cpu")
             return loaded, tokenizer or AutoTokenizer.from_pretrained(str(model))
     except (OSError, ValueError, SafetensorError) as error:
         reason = " ".join(str(error).split("\n")[0].split())

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
+from heed.align import distributed
 from heed.align.config import AlignConfig
 from heed.align.conversations import prompt_ids
 from heed.align.policy import Policy
@@ -28,42 +30,67 @@ class PromptStream:
 
     def __init__(self, dataset: Any, policy: Policy, config: AlignConfig) -> None:
         self.config = config
-        self.rows: list[dict[str, Any]] = [dict(row) for row in dataset or ()]
+        self.rows = checked_rows(dataset, policy, config)
         if not self.rows:
             raise HeedError("there are no prompts", "dataset", "give a dataset with a column 'prompt'")
-        if "prompt" not in self.rows[0]:
-            columns = ", ".join(self.rows[0])
-            raise HeedError("the dataset has no column 'prompt'", f"its columns: {columns}", "rename one to 'prompt'")
-        room = policy.context - config.max_completion_tokens
-        for i, row in enumerate(self.rows):
-            tokens = len(prompt_ids(row["prompt"], policy.tokenizer))
-            if tokens > room:
-                raise HeedError(
-                    f"prompt {i} has {tokens} tokens, but the model's context of {policy.context} leaves {room} beside "
-                    f"completions of {config.max_completion_tokens}",
-                    "dataset",
-                    "shorten it, or lower --max_completion_tokens",
-                )
+        self._epoch, self._permutation = -1, list[int]()
 
     def draw(self, step: int) -> tuple[list[Any], dict[str, list[Any]]]:
-        """Prompts and the other columns of a step (counted from 0), each prompt repeated for its completions."""
-        config = self.config
-        first = step * config.prompts_per_step
-        chosen = [self._at(first + i) for i in range(config.prompts_per_step)]
-        rows = [row for row in chosen for _ in range(config.completions_per_prompt)]
-        columns = {name: [row[name] for row in rows] for name in self.rows[0] if name != "prompt"}
-        return [row["prompt"] for row in rows], columns
+        """Prompts and the other columns of a step (counted from 0), each prompt repeated for its completions.
 
-    def first(self, count: int) -> list[Any]:
-        """The first prompts of the dataset."""
-        return [row["prompt"] for row in self.rows[:count]]
+        Where there are several processes, each gets prompts of its own.
+        """
+        config = self.config
+        first = (step * distributed.world_size() + distributed.rank()) * config.prompts_per_step
+        chosen = [self._at(first + i) for i in range(config.prompts_per_step)]
+        return split([row for row in chosen for _ in range(config.completions_per_prompt)])
+
+    def first(self, count: int) -> list[dict[str, Any]]:
+        """The first rows of the dataset."""
+        return self.rows[:count]
 
     def _at(self, position: int) -> dict[str, Any]:
         epoch, place = divmod(position, len(self.rows))
         return self.rows[self._order(epoch)[place]]
 
     def _order(self, epoch: int) -> list[int]:
-        if getattr(self, "_epoch", None) != epoch:
+        if self._epoch != epoch:
             generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + epoch)
             self._epoch, self._permutation = epoch, torch.randperm(len(self.rows), generator=generator).tolist()
         return self._permutation
+
+
+def split(rows: Sequence[Mapping[str, Any]]) -> tuple[list[Any], dict[str, list[Any]]]:
+    """Rows to their prompts and their other columns; None where a row lacks a column.
+
+    >>> split([{"prompt": "fever", "dose": 1}, {"prompt": "gout"}])
+    (['fever', 'gout'], {'dose': [1, None]})
+    """
+    names = dict.fromkeys(name for row in rows for name in row if name != "prompt")
+    return [row["prompt"] for row in rows], {name: [row.get(name) for row in rows] for name in names}
+
+
+def checked_rows(dataset: Any, policy: Policy, config: AlignConfig) -> list[dict[str, Any]]:
+    """The rows of a dataset, a list of dicts or a list of prompts.
+
+    Raises:
+        HeedError: a row without ``prompt``, or a prompt that is empty or leaves completions no room in the context.
+    """
+    rows = [dict(row) if isinstance(row, Mapping) else {"prompt": row} for row in dataset or ()]
+    room = policy.context - config.max_completion_tokens
+    for i, row in enumerate(rows):
+        if "prompt" not in row:
+            columns = ", ".join(row)
+            where = f"row {i}, whose columns are {columns}"
+            raise HeedError("the dataset has no column 'prompt'", where, "rename one to 'prompt'")
+        tokens = len(prompt_ids(row["prompt"], policy.tokenizer))
+        if tokens == 0:
+            raise HeedError(f"prompt {i} has no tokens", "dataset", "leave it out")
+        if tokens > room:
+            raise HeedError(
+                f"prompt {i} has {tokens} tokens, but the model's context of {policy.context} leaves {room} beside "
+                f"completions of {config.max_completion_tokens}",
+                "dataset",
+                "shorten it, or lower --max_completion_tokens",
+            )
+    return rows

@@ -89,20 +89,16 @@ class Sampler:
 
         Args:
             prompts: texts or message lists.
-            generator: draws the tokens (on the policy's device).
+            generator: draws the tokens; fastest on the policy's device.
             columns: the dataset's other columns.
             greedy: take the likeliest token instead of drawing.
         """
         tokenizer = self.policy.tokenizer
         ids, attention = pad_left([prompt_ids(prompt, tokenizer) for prompt in prompts], tokenizer.pad_token_id)
         ids, attention = ids.to(self.policy.device), attention.to(self.policy.device)
-        model = self.policy.model
-        was_training = model.training
-        model.eval()
         draw = self._static if self.method == "static" else self._generate
-        with torch.no_grad():
+        with torch.no_grad(), self.policy.generating():
             tokens, logp = draw(ids, attention, generator, greedy)
-        model.train(was_training)
         mask, finished = _completion_mask(tokens, tokenizer.eos_token_id)
         tokens = torch.where(mask.bool(), tokens, tokenizer.pad_token_id)
         sequences = Sequences(torch.cat([ids, tokens], 1), torch.cat([attention, mask], 1), mask)
@@ -155,12 +151,13 @@ class Sampler:
         if greedy:
             return logits.argmax(-1)
         warped = self._warpers(ids, logits.float() / self.sampling.temperature)
-        return torch.multinomial(warped.softmax(-1), 1, generator=generator).squeeze(1)
+        share = warped.softmax(-1).to(generator.device)
+        return torch.multinomial(share, 1, generator=generator).squeeze(1).to(ids.device)
 
     def _generate(
         self, ids: Tensor, attention: Tensor, generator: torch.Generator, greedy: bool
     ) -> tuple[Tensor, None]:
-        tokenizer = self.policy.tokenizer
+        tokenizer, model = self.policy.tokenizer, self.policy.causal_lm
         config = GenerationConfig(
             max_new_tokens=self.sampling.max_tokens,
             do_sample=not greedy,
@@ -175,7 +172,12 @@ class Sampler:
         with torch.random.fork_rng(devices=devices):
             seed = int(torch.randint(1 << 62, (), generator=generator, device=generator.device))
             torch.manual_seed(seed)
-            output = self.policy.model.generate(input_ids=ids, attention_mask=attention, generation_config=config)
+            # What is not set above would come from the model's own defaults: a repetition penalty, banned tokens, ...
+            own, model.generation_config = model.generation_config, GenerationConfig()
+            try:
+                output = model.generate(input_ids=ids, attention_mask=attention, generation_config=config)
+            finally:
+                model.generation_config = own
         return output[:, ids.shape[1] :], None
 
 

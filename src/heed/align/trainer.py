@@ -6,6 +6,7 @@ One round reads, top to bottom, like the algorithm: prompts, completions, K rewa
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from torchjd.aggregation import Weighting
 from torchjd.linalg import PSDMatrix
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from heed.align import distributed
 from heed.align.balancing import Balance, Balancer
 from heed.align.config import AlignConfig
 from heed.align.estimators import CriticEstimator, Estimator, GroupEstimator, Scored, kl_row
@@ -25,15 +27,17 @@ from heed.align.evaluation import Evaluation, Gold, evaluate
 from heed.align.journal import Journal
 from heed.align.objectives import Objective, ObjectiveSet
 from heed.align.policy import Policy, Sequences
-from heed.align.prompts import PromptStream
+from heed.align.prompts import PromptStream, checked_rows
 from heed.align.rollouts import Rollout, Sampler, Sampling
 from heed.align.surrogates import CISPO, Plain, PPOClip, Surrogate, kl_cotangent
-from heed.balance import GAPO
+from heed.balance import GAPO, Linear
 from heed.balance.cotangents import Cotangents, Term
 from heed.balance.jacobian import JacobianAccumulator
-from heed.errors import RunFailed
+from heed.errors import HeedError, RunFailed
 from heed.runs.folder import RunFolder
 from heed.runs.randomness import capture_randomness, restore_randomness, seed_everything
+
+logger = logging.getLogger(__name__)
 
 OnStep = Callable[[int, dict[str, float]], None]
 
@@ -52,12 +56,16 @@ class AlignTrainer:
         peft_config: the adapter; None trains all parameters.
         run: where metrics, completions and checkpoints go; None keeps nothing on disk.
         gold: exact values to judge by (never to train on), where the task has them.
-        eval_prompts: prompts of the evaluations; by default the first ``config.eval_prompts`` of the dataset.
+        eval_prompts: prompts (or rows) of the evaluations; by default the first ``config.eval_prompts`` rows of the
+            dataset.
+
+    Under torchrun each process draws prompts of its own, gradients are averaged, and process 0 writes the run folder.
 
     Example::
 
         trainer = AlignTrainer("models/base", [RewardModel("models/helpful"), RewardFunction(brevity)],
-                               GAPO(p=1), load_prompts("prompts.jsonl"), AlignConfig(steps=200), peft_config=LoraConfig())
+                               GAPO(p=1), load_prompts("prompts.jsonl"), AlignConfig(steps=200),
+                               peft_config=LoraConfig())
         trainer.train()
     """
 
@@ -74,6 +82,7 @@ class AlignTrainer:
         gold: Gold | None = None,
         eval_prompts: Sequence[Any] | None = None,
     ) -> None:
+        distributed.join()
         self.config = config = config or AlignConfig()
         seed_everything(config.seed)
         self.objectives = ObjectiveSet(objectives)
@@ -83,8 +92,7 @@ class AlignTrainer:
         self.surrogate = _surrogate(config)
         self.estimator = _estimator(self.policy, self.K, config)
         if config.gradient_checkpointing:
-            self.policy.causal_lm.gradient_checkpointing_enable({"use_reentrant": False})
-            self.policy.causal_lm.enable_input_require_grads()
+            self.policy.checkpoint_activations()
         self.jacobian = JacobianAccumulator(
             self.policy.model,
             objectives=self.K + int(kl_row(config)),
@@ -93,20 +101,27 @@ class AlignTrainer:
             parameters=self.policy.trainable(),
             keep_micro_grams=config.micro_batches > 1,
         )
+        self.journal = Journal(run if distributed.rank() == 0 else None, self.objectives, gold)
         self.weighting = GAPO(p=1) if weighting is None else weighting
-        self.balancer = Balancer(self.weighting, self.jacobian, self.K, config, self.policy.last_layer())
+        if self.K == 1:
+            logger.warning("K = 1: plain PPO on %s, there is nothing to balance", self.objectives.names[0])
+            self.weighting = Linear([1.0])
+        scope, kept = self.policy.last_layer(), self.journal.last_checkpoint
+        self.balancer = Balancer(self.weighting, self.jacobian, self.K, config, scope, kept)
         self.optimizer = torch.optim.AdamW(
             list(self.jacobian.parameters.values()),
             lr=config.learning_rate,
             betas=(config.beta1, config.beta2),
             weight_decay=config.weight_decay,
         )
-        self.generator = torch.Generator(self.policy.device).manual_seed(config.seed)
+        self.generator = torch.Generator(self.policy.device).manual_seed(config.seed + 1_000_003 * distributed.rank())
         self.reward_scale = torch.zeros(self.K)
-        self.journal = Journal(run, self.objectives, gold)
         self.gold = gold
-        self.eval_prompts = list(eval_prompts or self.prompts.first(config.eval_prompts))
+        self.eval_rows = self.prompts.first(config.eval_prompts)
+        if eval_prompts is not None:
+            self.eval_rows = checked_rows(eval_prompts, self.policy, config)
         self.step = 0
+        self._started = self._stopping = False
 
     @property
     def K(self) -> int:  # noqa: N802 - the papers' K
@@ -126,20 +141,27 @@ class AlignTrainer:
             HeedError: an objective gave what no optimiser step may see; the last checkpoint stands.
             RunFailed: a gradient is not finite or the disk is full; the last checkpoint stands.
         """
-        if self.step == 0:
+        if not self._started:
+            self._started = True
             self.journal.start(self.evaluate())
             self.checkpoint()
-        while self.step < self.config.steps:
+        while self.step < self.config.steps and not self._stops():
             metrics = self.round()
             self.step += 1
-            if self.config.eval_every and self.step % self.config.eval_every == 0 or self.step == self.config.steps:
+            if (self.config.eval_every and self.step % self.config.eval_every == 0) or self.step == self.config.steps:
                 metrics |= self.journal.evaluated(self.step, self.evaluate())
             self.journal.log(self.step, metrics)
             if self.step % self.config.checkpoint_every == 0 or self.step == self.config.steps:
                 self.checkpoint()
             if on_step is not None:
                 on_step(self.step, metrics)
+        if self._stopping and self.step < self.config.steps:
+            self.checkpoint()
         return self.journal.finish(self.step, self.config)
+
+    def stop(self) -> None:
+        """Ask :meth:`train` to end after the round under way, with a checkpoint; safe in a signal handler."""
+        self._stopping = True
 
     def round(self) -> dict[str, float]:
         """One rollout and the update on it."""
@@ -153,30 +175,35 @@ class AlignTrainer:
         advantages = self.estimator.advantages(scored, parts)
         self.balancer.observe(torch.nanmean(rewards, dim=1))
         measured = time.perf_counter()
-        gradient_seconds, clipped, balance = 0.0, 0.0, None
+        gradient_seconds, clipped, length, balance = 0.0, 0.0, 0.0, None
         for rows in self._minibatches():
             started = time.perf_counter()
             clipped += self.accumulate(scored, advantages, rows)
             balance = self.balancer.solve(self.optimizer)
             gradient_seconds += time.perf_counter() - started
-            self.update(balance)
+            length = self.update(balance)
         assert balance is not None
         critic = self.estimator.learn()
         ended = time.perf_counter()
-        metrics = self.journal.describe(rollout, rewards, self.step + 1)
+        metrics = self.journal.describe(rollout, rewards)
         metrics |= balance.metrics(self.objectives.names) | critic
         metrics |= {
+            "direction/norm": length,
             "kl": float(scored.kl.sum() / scored.sequences.mask.sum()),
             "entropy": -float((scored.logp * scored.sequences.mask).sum() / scored.sequences.mask.sum()),
             "clip_ratio": clipped / (self.config.epochs * self.config.minibatches),
-            "tokens_per_second": float(scored.sequences.mask.sum()) / (generated - clock),
+            "tokens_per_second": distributed.world_size() * float(scored.sequences.mask.sum()) / (generated - clock),
             "seconds/step": ended - clock,
             "seconds/generation": generated - clock,
             "seconds/scoring": measured - generated,
             "seconds/gradients": gradient_seconds,
         }
         self.journal.balance(balance.record(self.step + 1, self.objectives.names))
-        return metrics
+        every = self.config.log_completions_every
+        if every and (self.step + 1) % every == 0:
+            self.journal.rollout(self.step + 1, rollout, rewards)
+        values = distributed.mean(torch.tensor(list(metrics.values()), dtype=torch.float64))
+        return dict(zip(metrics, values.tolist(), strict=True))
 
     def score(self, rollout: Rollout) -> Tensor:
         """The objectives' rewards of a rollout, [K, B], NaN where not scored."""
@@ -192,17 +219,19 @@ class AlignTrainer:
             logp = torch.cat([self.policy.logp(part, temperature) for part in parts])
         reference = torch.cat([self.policy.reference_logp(part, temperature) for part in parts])
         if self.config.normalise_rewards:
-            deviation = torch.stack([row[~row.isnan()].std() for row in rewards]).clamp(min=1e-6)
-            keep = 0.9 if bool(self.reward_scale.any()) else 0.0
+            deviation = distributed.mean(torch.stack([row[~row.isnan()].std(correction=0) for row in rewards]))
+            keep = torch.where(self.reward_scale > 0, 0.9, 0.0)
             self.reward_scale = keep * self.reward_scale + (1 - keep) * deviation
-            rewards = rewards / self.reward_scale[:, None]
+            # An objective that has been constant so far has no scale yet.
+            rewards = rewards / torch.where(self.reward_scale > 0, self.reward_scale, 1.0)[:, None]
         return Scored(rollout.sequences, rewards.to(logp.device), logp, reference)
 
     def accumulate(self, scored: Scored, advantages: Tensor, rows: Tensor) -> float:
         """Take the K gradients over a minibatch; returns the share of clipped tokens."""
         config, mask = self.config, scored.sequences.mask
         self.jacobian.zero()
-        count = float(mask[rows].sum()) if config.average_over == "tokens" else float(len(rows))
+        terms = mask[rows].sum() if config.average_over == "tokens" else torch.tensor(len(rows))
+        count = float(distributed.mean(terms.double()))  # the same in all processes: theirs is one batch
         clipped = 0.0
         for part in _parts(len(rows), config.micro_batch):
             index = rows[part]
@@ -212,7 +241,9 @@ class AlignTrainer:
             def forward(few: Tensor | None, batch: Sequences = batch) -> Tensor:
                 return self.policy.logp(batch if few is None else batch.rows(few), config.temperature)
 
-            def cotangents(logp: Tensor, index: Tensor = index, old: Tensor = old, weight: Tensor = weight) -> Cotangents:
+            def cotangents(
+                logp: Tensor, index: Tensor = index, old: Tensor = old, weight: Tensor = weight
+            ) -> Cotangents:
                 before = logp if config.on_policy else old
                 found = self.surrogate.cotangents(logp, before, advantages[:, index], weight)
                 if config.kl_beta > 0 and config.kl_place == "loss":
@@ -221,20 +252,24 @@ class AlignTrainer:
 
             logp = self.jacobian.accumulate(forward, cotangents)
             if not config.on_policy:
-                clipped += float((self.surrogate.clipped(logp, old) & batch.mask.bool()).sum()) / float(mask[rows].sum())
+                clipped += float((self.surrogate.clipped(logp, old) & batch.mask.bool()).sum()) / float(
+                    mask[rows].sum()
+                )
             if config.micro_batches > 1:
                 self.jacobian.end_micro_batch()
         self.jacobian.all_reduce()
         return clipped
 
     def _with_kl(self, cotangents: Cotangents, kl: Tensor) -> Cotangents:
-        coefficients = torch.full((cotangents.objectives, kl.shape[0]), self.config.kl_beta, dtype=kl.dtype, device=kl.device)
+        coefficients = torch.full(
+            (cotangents.objectives, kl.shape[0]), self.config.kl_beta, dtype=kl.dtype, device=kl.device
+        )
         if kl_row(self.config):
             coefficients[: self.K] = 0
         return Cotangents((*cotangents.terms, Term(kl, coefficients)))
 
-    def update(self, balance: Balance) -> None:
-        """One optimiser step along the weighted sum of the gradients."""
+    def update(self, balance: Balance) -> float:
+        """One optimiser step along the weighted sum of the gradients; returns that sum's length, before clipping."""
         weights = balance.weights
         if kl_row(self.config):  # outside the balance, but in proportion to it
             weights = torch.cat([weights, weights.sum()[None]])
@@ -249,17 +284,25 @@ class AlignTrainer:
             group["lr"] = self.config.learning_rate * warm
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        return float(direction.norm())
 
     def evaluate(self) -> Evaluation | None:
-        """Sample the evaluation prompts with a seed of their own; None without such prompts."""
-        if not self.eval_prompts:
+        """Sample the evaluation prompts with a seed of their own; None without such prompts, and but in process 0."""
+        if not self.eval_rows or distributed.rank() > 0:
             return None
-        return evaluate(self.sampler, self.objectives, self.eval_prompts, self.config, self.gold)
+        return evaluate(self.sampler, self.objectives, self.eval_rows, self.config, self.gold)
+
+    def _stops(self) -> bool:
+        """Whether any process was asked to stop: they end together, or they would wait for each other."""
+        self._stopping = bool(distributed.mean(torch.tensor(float(self._stopping))) > 0)
+        return self._stopping
 
     def _minibatches(self) -> list[Tensor]:
         """Rows of each optimiser step; the completions of a prompt stay together."""
         config = self.config
-        rows = torch.arange(config.prompts_per_step * config.completions_per_prompt).view(-1, config.completions_per_prompt)
+        rows = torch.arange(config.prompts_per_step * config.completions_per_prompt).view(
+            -1, config.completions_per_prompt
+        )
         if config.on_policy:
             return [rows.flatten().to(self.policy.device)]
         shuffled = [
@@ -272,11 +315,13 @@ class AlignTrainer:
 
     def checkpoint(self) -> None:
         """Write a checkpoint with everything that going on exactly needs; does nothing without a run folder."""
-        self.journal.save_checkpoint(self.step, self._write)
+        state = self.state()
 
-    def _write(self, folder: Path) -> None:
-        self.policy.save(folder)
-        torch.save(self.state(), folder / "trainer.pt")
+        def write(folder: Path) -> None:
+            self.policy.save(folder)
+            torch.save(state, folder / "trainer.pt")
+
+        self.journal.save_checkpoint(self.step, write)
 
     def state(self) -> dict[str, Any]:
         """Everything beside the weights."""
@@ -286,23 +331,32 @@ class AlignTrainer:
             "estimator": self.estimator.state(),
             "balancer": self.balancer.state(),
             "reward_scale": self.reward_scale,
-            "generator": self.generator.get_state(),
-            "randomness": capture_randomness(),
+            "processes": distributed.gather((self.generator.get_state(), capture_randomness())),
             "journal": self.journal.state(),
         }
 
     def restore(self, folder: Path) -> None:
-        """Go on from a checkpoint: the run that follows equals the uninterrupted one."""
+        """Go on from a checkpoint: the run that follows equals the uninterrupted one.
+
+        Raises:
+            HeedError: the checkpoint was written by another number of processes.
+        """
+        state = torch.load(folder / "trainer.pt", map_location="cpu", weights_only=True)
+        processes = state["processes"]
+        if len(processes) != distributed.world_size():
+            there, here = len(processes), distributed.world_size()
+            raise HeedError(f"the checkpoint is of {there} processes, not {here}", str(folder), f"start {there}")
         self.policy.restore(folder)
-        state = torch.load(folder / "trainer.pt", map_location=self.policy.device, weights_only=True)
         self.step = state["step"]
         self.optimizer.load_state_dict(state["optimizer"])
         self.estimator.restore(state["estimator"])
         self.balancer.restore(state["balancer"])
         self.reward_scale = state["reward_scale"]
-        self.generator.set_state(state["generator"].cpu())
-        restore_randomness(state["randomness"])
+        generator, randomness = processes[distributed.rank()]
+        self.generator.set_state(generator)
+        restore_randomness(randomness)
         self.journal.restore(self.step, state["journal"])
+        self._started = True
 
 
 def _sampling(config: AlignConfig) -> Sampling:

@@ -1,5 +1,6 @@
 """K objectives' gradients become one update: weightings of the gradients from their Gram matrix."""
 
+from heed.balance.cotangents import Cotangents, Term
 from heed.balance.gramian import (
     GramAverage,
     cosines,
@@ -9,6 +10,7 @@ from heed.balance.gramian import (
     signal_share,
     unbiased_gram,
 )
+from heed.balance.jacobian import JacobianAccumulator
 from heed.balance.minnorm import MinNorm, min_norm_weights
 from heed.balance.preferences import ObservesValues, SmoothTchebycheff
 from heed.balance.registry import METHODS, PREFERENCE_METHODS, weighting_from_name
@@ -20,12 +22,15 @@ __all__ = [
     "MGDA",
     "PGAPO",
     "PREFERENCE_METHODS",
+    "Cotangents",
     "GramAverage",
+    "JacobianAccumulator",
     "Linear",
     "MinNorm",
     "ObservesValues",
     "Single",
     "SmoothTchebycheff",
+    "Term",
     "check_preference",
     "cosines",
     "min_norm_weights",

@@ -63,7 +63,7 @@ class LinearRecorder:
         self._term: Term | None = None
 
     @property
-    def weights(self) -> list[nn.Parameter]:
+    def weights(self) -> list[Tensor]:
         """The weights of the recorded linears."""
         return [linear.weight for linear in self.linears.values()]
 
@@ -71,7 +71,7 @@ class LinearRecorder:
     def recording(self) -> Iterator[None]:
         """Within: the linears' forward leaves a node in the graph that knows how to contract."""
         for name, linear in self.linears.items():
-            linear.forward = _Recorded(self, name, linear)  # type: ignore[method-assign] # on this instance only
+            linear.forward = _Recorded(self, name, linear)  # type: ignore[method-assign, assignment] # this instance only
         try:
             yield
         finally:

@@ -1,1 +1,60 @@
-"""The room ``cli``."""
+"""The command line: parse, call, print."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+from collections.abc import Sequence
+
+from heed import __version__
+from heed.cli.console import error_line
+from heed.errors import HeedError, RunFailed
+
+COMMANDS = {
+    "demo": "both gold values rise: the apothecary from nothing to a report, in minutes",
+    "align": "fine-tune one policy to several objectives",
+    "front": "a family of policies along preferences, and their front",
+    "compare": "several methods and seeds under one budget, as a table",
+    "report": "write the page of a run",
+    "bench": "measure speed",
+    "doctor": "what is installed here, and whether it works together",
+}
+
+
+def usage() -> str:
+    """What `heed --help` prints.
+
+    >>> "heed align" in usage()
+    True
+    """
+    lines = ["heed: reinforcement learning that heeds people", "", "usage: heed COMMAND ...", ""]
+    lines += [f"  heed {name:<9}{what}" for name, what in COMMANDS.items()]
+    return "\n".join([*lines, "", "heed COMMAND --help tells a command's options; --debug shows tracebacks."])
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and exit: 0 done, 1 a run failed, 2 a mistake of the user's, 130 interrupted."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    given = [argument for argument in given if argument != "--debug"]
+    if not given or given[0] in ("--help", "-h"):
+        print(usage())
+        raise SystemExit(0)
+    if given[0] == "--version":
+        print(__version__)
+        raise SystemExit(0)
+    try:
+        if given[0] not in COMMANDS:
+            raise HeedError(f"there is no command '{given[0]}'", "heed", f"take one of {', '.join(COMMANDS)}")
+        importlib.import_module(f"heed.cli.{given[0]}").run(given[1:])
+    except HeedError as error:
+        if debug:
+            traceback.print_exc()
+        error_line(str(error))
+        raise SystemExit(2) from None
+    except RunFailed as error:
+        if debug:
+            traceback.print_exc()
+        error_line(str(error))
+        raise SystemExit(1) from None

@@ -1,7 +1,8 @@
 """The few words that customers and apothecaries speak: prompts and replies as text, and back.
 
 A reply is one to three prescriptions and at most one warning:
-``take 2 doses of willow . take 1 dose of mint . warning : may cause thirst .``
+``2 willow , 1 mint . beware thirst .`` is two doses of willow, one of mint, and a warning. The language is terse on
+purpose: what a reply means takes few tokens, so that training on it takes seconds.
 """
 
 from __future__ import annotations
@@ -15,17 +16,13 @@ from typing import NamedTuple
 from heed.worlds.apothecary.pharmacy import COMPLAINTS, MOST_DOSES, MOST_PRESCRIPTIONS, REMEDIES
 
 SIDE_EFFECTS = ("drowsiness", "thirst", "chills", "tremor")
-WORDS_PER_PRESCRIPTION = 6
-WORDS_PER_WARNING = 6
+WORDS_PER_PRESCRIPTION = 3
+WORDS_PER_WARNING = 3
 
 _WORD = re.compile(r"\w+|[^\w\s]")
-_PRESCRIPTION = re.compile(r"take (?:(1) dose|([23]) doses) of (" + "|".join(REMEDIES) + r") \. ?")
+_PRESCRIPTION = re.compile(r"([1-3]) (" + "|".join(REMEDIES) + r")")
 _REPLY = re.compile(
-    r"((?:take (?:1 dose|[23] doses) of (?:"
-    + "|".join(REMEDIES)
-    + r") \. ?){1,3})(warning : may cause (?:"
-    + "|".join(SIDE_EFFECTS)
-    + r") \.)?"
+    rf"({_PRESCRIPTION.pattern}(?: , {_PRESCRIPTION.pattern}){{0,2}}) \.(?: beware ({'|'.join(SIDE_EFFECTS)}) \.)?"
 )
 
 
@@ -45,62 +42,55 @@ class Reply(NamedTuple):
 def words(text: str) -> list[str]:
     """Split a text into words and punctuation marks.
 
-    >>> words("take 1 dose of mint.")
-    ['take', '1', 'dose', 'of', 'mint', '.']
+    >>> words("1 mint.")
+    ['1', 'mint', '.']
     """
     return _WORD.findall(text)
 
 
 def vocabulary() -> tuple[str, ...]:
     """Every word and mark that prompts and replies are made of, in a fixed order."""
-    grammar = ("i", "suffer", "from", "and", "what", "helps", "?", ",", ".", ":", "take", "dose", "doses", "of")
+    grammar = ("and", "?", ",", ".", "beware")
     counts = tuple(str(count) for count in range(1, MOST_DOSES + 1))
-    return (*grammar, "warning", "may", "cause", *counts, *COMPLAINTS, *REMEDIES, *SIDE_EFFECTS)
+    return (*grammar, *counts, *COMPLAINTS, *REMEDIES, *SIDE_EFFECTS)
 
 
 @lru_cache(maxsize=1 << 16)
 def parse_reply(text: str) -> Reply | None:
     """Read a reply; None where it is malformed, which an empty one is.
 
-    >>> parse_reply("take 2 doses of nettle . warning : may cause thirst .")
+    >>> parse_reply("2 nettle . beware thirst .")
     Reply(prescriptions=((1, 2),), side_effect='thirst')
-    >>> parse_reply("warning : may cause thirst .") is None
+    >>> parse_reply("beware thirst .") is None
     True
     """
     match = _REPLY.fullmatch(" ".join(words(text)))
     if match is None:
         return None
-    prescriptions = tuple(
-        (REMEDIES.index(name), int(one or several)) for one, several, name in _PRESCRIPTION.findall(match[1])
-    )
-    return Reply(prescriptions, words(match[2])[-2] if match[2] else None)
+    prescriptions = tuple((REMEDIES.index(name), int(doses)) for doses, name in _PRESCRIPTION.findall(match[1]))
+    return Reply(prescriptions, match[match.re.groups])
 
 
 def render_reply(reply: Reply) -> str:
     """Write a reply down; the inverse of `parse_reply`.
 
     >>> render_reply(Reply(((0, 1),), None))
-    'take 1 dose of willow .'
+    '1 willow .'
     """
     if not 1 <= len(reply.prescriptions) <= MOST_PRESCRIPTIONS:
         raise ValueError(f"a reply has 1 to {MOST_PRESCRIPTIONS} prescriptions, not {len(reply.prescriptions)}")
-    sentences = [
-        f"take {doses} {'dose' if doses == 1 else 'doses'} of {REMEDIES[remedy]} ."
-        for remedy, doses in reply.prescriptions
-    ]
-    if reply.side_effect:
-        sentences.append(f"warning : may cause {reply.side_effect} .")
-    return " ".join(sentences)
+    prescribed = " , ".join(f"{doses} {REMEDIES[remedy]}" for remedy, doses in reply.prescriptions)
+    return f"{prescribed} ." + (f" beware {reply.side_effect} ." if reply.side_effect else "")
 
 
 def render_prompt(complaints: Sequence[int]) -> str:
     """What a customer with these complaints (indices) says.
 
     >>> render_prompt((0, 1, 2))
-    'i suffer from cough , fever and gout . what helps ?'
+    'cough , fever and gout ?'
     """
     names = [COMPLAINTS[complaint] for complaint in complaints]
-    return f"i suffer from {' , '.join(names[:-1])} and {names[-1]} . what helps ?"
+    return f"{' , '.join(names[:-1])} and {names[-1]} ?"
 
 
 def customers() -> list[tuple[int, ...]]:

@@ -62,8 +62,8 @@ class Apothecary:
         HeedError: if an objective is unknown or named twice.
 
     >>> world = Apothecary(objectives=("harmless", "brevity", "price"))
-    >>> world.gold(world.prompts[:2], ["take 1 dose of mint .", "rest"]).tolist()
-    [[-0.25, -6.0, -6.0], [-10.0, -30.0, -100.0]]
+    >>> world.gold(world.prompts[:2], ["1 mint .", "rest"]).tolist()
+    [[-0.25, -3.0, -6.0], [-10.0, -30.0, -100.0]]
     """
 
     def __init__(self, seed: int = 0, objectives: Sequence[str] = ("help", "harmless")) -> None:

@@ -1,0 +1,97 @@
+"""What the commands show: one console, error lines, progress bars, and a quiet way to stop."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+console = Console(stderr=True, highlight=False)
+
+
+class Stopped(Exception):  # noqa: N818 - a wish, not an error
+    """The person asked to stop, and the round that was under way has ended."""
+
+
+def error_line(message: str) -> None:
+    """One line on standard error."""
+    print("heed: error: " + " ".join(message.split()), file=sys.stderr)
+
+
+def quiet_libraries() -> None:
+    """Say what heed has to say; keep the libraries' deprecations and progress bars to themselves."""
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[RichHandler(console=console, show_path=False)])
+    logging.getLogger("heed").setLevel(logging.INFO)
+
+
+class Bar:
+    """A progress bar with rate, time left and the numbers that matter; plain lines where there is no terminal.
+
+    Args:
+        title: what goes on.
+    """
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[numbers]}"),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._tasks: dict[str, int] = {}
+        self._said: dict[str, int] = {}
+
+    def __enter__(self) -> Bar:
+        self.progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.progress.stop()
+
+    def show(self, name: str, done: int, total: int, numbers: str = "") -> None:
+        """Move the bar of one stage."""
+        if name not in self._tasks:
+            self._tasks[name] = self.progress.add_task(name, total=total, rate="", numbers="")
+        task = self._tasks[name]
+        speed = self.progress.tasks[task].speed
+        rate = f"{speed:.2f}/s" if speed else ""
+        self.progress.update(task, completed=done, total=total, numbers=numbers, rate=rate)
+        tenth = 10 * done // max(total, 1)
+        if not console.is_terminal and tenth != self._said.get(name):
+            self._said[name] = tenth
+            print(f"{name}: {done}/{total} {numbers}".rstrip(), file=sys.stderr, flush=True)
+
+
+@contextmanager
+def stopping_at_rounds() -> Iterator[list[bool]]:
+    """Within: Ctrl-C only raises a flag, so that a round in progress ends whole; a second Ctrl-C stops at once."""
+    wanted: list[bool] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if wanted:
+            raise KeyboardInterrupt
+        wanted.append(True)
+        console.print("stopping after this round (Ctrl-C again stops at once)")
+
+    previous = signal.signal(signal.SIGINT, note)
+    try:
+        yield wanted
+    finally:
+        signal.signal(signal.SIGINT, previous)

@@ -1,0 +1,93 @@
+"""The demonstration: one policy balanced between two objectives, one trained on a single objective, side by side."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import heed
+from heed.align.apothecary import OnStage, Preparation, prepare
+from heed.align.job import defaults, split_settings, start
+from heed.errors import HeedError
+from heed.report import write_report
+from heed.runs.folder import RunFolder
+
+OnRound = Callable[[str, int, int, dict[str, float]], None]
+
+
+def run_demo(
+    out: Path, steps: int, seed: int, on_stage: OnStage | None = None, on_round: OnRound | None = None
+) -> dict[str, Any]:
+    """From nothing to a report: warm start, judges learnt from comparisons, GAPO beside one objective alone.
+
+    Args:
+        out: the run folder; the runs lie in ``gapo`` and ``help-only``.
+        steps: rounds of each run.
+        seed: of both runs.
+        on_stage: follows the making of the world.
+        on_round: called with the run's label, the round, all rounds and the metrics.
+
+    Returns:
+        The summary; ``completed`` and each run's objectives.
+    """
+    settings = defaults("apothecary", "paper") | {"steps": steps, "seed": seed, "world": "apothecary"}
+    variants: dict[str, tuple[str, dict[str, Any]]] = {
+        "GAPO, p = 1": ("gapo", {"method": "gapo", "p": 1.0}),
+        "PPO on help alone": ("help-only", {"method": "single:help"}),
+    }
+    began = time.perf_counter()
+    with RunFolder.create(out, settings, kind="demo") as run:
+        prepared = prepare(Preparation(seed=settings["world_seed"]), judges=True, on_stage=on_stage)
+        summaries: dict[str, Any] = {}
+        for label, (folder, changes) in variants.items():
+            job, config = split_settings(settings | changes)
+            trainer = start(job, config, out / folder, prepared)
+
+            def follow(step: int, metrics: dict[str, float], label: str = label) -> None:
+                if on_round is not None:
+                    on_round(label, step, steps, metrics)
+
+            summaries[label] = trainer.train(follow)
+            if trainer.journal.run is not None:
+                trainer.journal.run.close()
+        siblings = [{"label": label, "path": f"../{folder}"} for label, (folder, _) in variants.items()]
+        for i, (folder, _) in enumerate(variants.values()):
+            others = [s for j, s in enumerate(siblings) if j != i]
+            (out / folder / "siblings.json").write_text(json.dumps(others))
+            write_report(out / folder)
+        demo = {
+            "runs": [{"label": label, "path": folder} for label, (folder, _) in variants.items()],
+            "headline": headline(summaries),
+            "judges": prepared.accuracy,
+        }
+        (out / "demo.json").write_text(json.dumps(demo, indent=1))
+        summary = {
+            "kind": "demo",
+            "method": "gapo",
+            "seed": seed,
+            "steps": steps,
+            "seconds": time.perf_counter() - began,
+            "version": heed.__version__,
+            "completed": True,
+            "judges": prepared.accuracy,
+            "runs": {label: found["objectives"] for label, found in summaries.items()},
+        }
+        run.write_summary(summary)
+        write_report(out)
+    return summary
+
+
+def headline(summaries: dict[str, Any]) -> str:
+    """One sentence on what the two runs did to the exact values."""
+    parts = []
+    for label, summary in summaries.items():
+        moves = [
+            f"{name} {values['start']:.1f} to {values['gold']:.1f}" for name, values in summary["objectives"].items()
+        ]
+        parts.append(f"{label}: {', '.join(moves)}")
+    if not parts:
+        raise HeedError("there is no run to tell of", "demo")
+    return "; ".join(parts) + " (exact values, which no policy was trained on)"

@@ -1,0 +1,221 @@
+"""Several ways of balancing the same objectives, side by side: one budget, several seeds, intervals."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+import heed
+from heed.align.job import defaults
+from heed.compare.pool import OnProgress, Task, run_all
+from heed.errors import HeedError
+from heed.runs.config import config_hash
+from heed.runs.folder import RunFolder
+from heed.worlds.apothecary import Apothecary
+
+TUNING_SEED = 1000
+TUNING_GRID = (0.2, 0.35, 0.5, 0.65, 0.8)
+"""Weights of the first objective that `linear:tuned` tries, on scaled values, with a seed that the table never uses."""
+
+PAPER_TABLE = (
+    "single:help",
+    "single:harmless",
+    "linear",
+    "linear:scaled",
+    "linear:tuned",
+    "mgda",
+    "gapo:p=1",
+    "gapo:p=2",
+)
+
+
+@dataclass
+class MethodsJob:
+    """What `heed compare align` runs.
+
+    Args:
+        methods: NAME or NAME:key=value; linear (raw), linear:scaled and linear:tuned; single:OBJECTIVE.
+        seeds: runs of each.
+        workers: runs at once.
+        settings: everything else, as `heed align` takes it.
+    """
+
+    methods: list[str] = field(default_factory=lambda: list(PAPER_TABLE))
+    seeds: int = 5
+    workers: int = 2
+    settings: dict[str, Any] = field(default_factory=lambda: defaults("apothecary", "paper") | {"rewards": "gold"})
+
+
+def method_settings(method: str, names: Sequence[str], ranges: Sequence[float]) -> dict[str, Any]:
+    """The settings that a method of the table stands for.
+
+    >>> method_settings("gapo:p=2", ["help", "harmless"], [9.0, 1.5])
+    {'method': 'gapo', 'p': 2.0}
+    >>> method_settings("linear:scaled", ["help", "harmless"], [8.0, 2.0])
+    {'method': 'linear', 'weights': [0.0625, 0.25]}
+
+    Raises:
+        HeedError: settings that cannot be read.
+    """
+    name, _, rest = method.partition(":")
+    if name == "single":
+        return {"method": method}
+    if method == "linear":
+        return {"method": "linear", "weights": [1 / len(names)] * len(names)}
+    if method == "linear:scaled":
+        return scaled_linear([1 / len(names)] * len(names), ranges)
+    settings: dict[str, Any] = {"method": name}
+    for pair in filter(None, rest.split(",")):
+        found = re.fullmatch(r"(\w+)=([-\d.e]+)", pair)
+        if found is None:
+            raise HeedError(f"'{pair}' is no setting of {name}", "--methods", "write NAME:key=number")
+        settings[found[1]] = float(found[2])
+    return settings
+
+
+def scaled_linear(preference: Sequence[float], ranges: Sequence[float]) -> dict[str, Any]:
+    """Linear weights for objectives that are first divided by their range on the exact front."""
+    return {"method": "linear", "weights": [w / r for w, r in zip(preference, ranges, strict=True)]}
+
+
+def compare_methods(job: MethodsJob, out: Path, on_progress: OnProgress | None = None, resumed: bool = False) -> dict[str, Any]:
+    """Run the table.
+
+    Args:
+        job: what to run; on a world, for its gold values and exact front.
+        out: the run folder; each run lies below ``runs/``.
+        on_progress: follows the runs.
+        resumed: go on with what ``out`` holds.
+
+    Returns:
+        The content of ``compare.json``.
+    """
+    settings = dict(job.settings)
+    if not settings["world"]:
+        raise HeedError("the table judges by gold values, which only a world has", "--world", "give --world apothecary")
+    record = {**settings, "methods": job.methods, "seeds": job.seeds}
+    with RunFolder.open(out) if resumed else RunFolder.create(out, record, kind="compare") as run:
+        names = list(settings["world_objectives"])
+        front = Apothecary(settings["world_seed"], tuple(names)).front()
+        ranges = [float(r) for r in front.ranges]
+        chosen: dict[str, dict[str, Any]] = {}
+        notes = []
+        for method in job.methods:
+            if method == "linear:tuned":
+                best, tried = _tune(job, out, names, ranges, front, on_progress)
+                chosen[method] = scaled_linear([best, *[(1 - best) / (len(names) - 1)] * (len(names) - 1)], ranges)
+                notes.append(f"linear:tuned is weight {best:g} on scaled {names[0]}; tried on seed {TUNING_SEED}: {tried}")
+            else:
+                chosen[method] = method_settings(method, names, ranges)
+        tasks = [
+            Task(
+                f"{method} seed {seed}",
+                settings | changes | {"seed": seed},
+                out / "runs" / f"{_slug(method)}-seed{seed}",
+            )
+            for method, changes in chosen.items()
+            for seed in range(job.seeds)
+        ]
+        summaries = run_all(tasks, job.workers, on_progress)
+        values = {
+            method: np.array([_gold(s, names) for s, t in zip(summaries, tasks, strict=True) if t.label.startswith(method + " seed")])
+            for method in chosen
+        }
+        start = np.array([[s["objectives"][n]["start"] for n in names] for s in summaries[: job.seeds]])
+        rows = [_row("warm start", start, names, front)]
+        rows += [_row(method, found, names, front) for method, found in values.items()]
+        rows.append(_row("exact: best scaled average", front.optimum(1 / front.ranges)[None], names, front))
+        seconds = sum(s["seconds"] for s in summaries)
+        notes.append(
+            f"{job.seeds} seeds, {settings['steps']} rounds of {settings['prompts_per_step'] * settings['completions_per_prompt']} "
+            f"replies, preset {'paper' if settings['advantage'] == 'gae' else 'modern'}, {settings['rewards']} rewards, "
+            f"{seconds / 3600:.2f} hours of training in all; 95% t-intervals over seeds"
+        )
+        table = {
+            "title": "Balancing " + " and ".join(names),
+            "columns": [*names, "average raw", "average scaled", "share of exact hypervolume"],
+            "rows": rows,
+            "notes": notes,
+        }
+        (out / "compare.json").write_text(json.dumps(table, indent=1))
+        run.write_summary(
+            {
+                "kind": "compare",
+                "method": ",".join(job.methods),
+                "seed": None,
+                "seeds": job.seeds,
+                "steps": settings["steps"],
+                "seconds": seconds,
+                "version": heed.__version__,
+                "config_hash": config_hash(record),
+                "completed": True,
+                "rows": rows,
+            }
+        )
+    return table
+
+
+def interval(values: Sequence[float]) -> dict[str, Any]:
+    """Mean and 95% t-interval over seeds.
+
+    >>> interval([1.0, 2.0, 3.0])
+    {'mean': 2.0, 'low': -0.484, 'high': 4.484, 'n': 3}
+    """
+    found = np.asarray(values, dtype=float)
+    mean, n = float(found.mean()), len(found)
+    if n < 2:
+        return {"mean": mean, "low": mean, "high": mean, "n": n}
+    half = float(stats.t.ppf(0.975, n - 1) * found.std(ddof=1) / np.sqrt(n))
+    return {"mean": mean, "low": round(mean - half, 3), "high": round(mean + half, 3), "n": n}
+
+
+def format_table(table: dict[str, Any]) -> str:
+    """The table as Markdown, means with their intervals."""
+    columns = table["columns"]
+    lines = ["| method | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
+    for row in table["rows"]:
+        cells = [
+            f"{row[c]['mean']:.3g} ({row[c]['low']:.3g} to {row[c]['high']:.3g})" if row[c]["n"] > 1 else f"{row[c]['mean']:.3g}"
+            for c in columns
+        ]
+        lines.append(f"| {row['method']} | " + " | ".join(cells) + " |")
+    return "\n".join([*lines, "", *table["notes"]])
+
+
+def _tune(
+    job: MethodsJob, out: Path, names: list[str], ranges: list[float], front: Any, on_progress: OnProgress | None
+) -> tuple[float, str]:
+    """The weight of scaled linear with the best scaled average, on a seed of its own."""
+    tasks = []
+    for weight in TUNING_GRID:
+        preference = [weight, *[(1 - weight) / (len(names) - 1)] * (len(names) - 1)]
+        changes = scaled_linear(preference, ranges) | {"seed": TUNING_SEED}
+        tasks.append(Task(f"tuning {weight:g}", job.settings | changes, out / "runs" / f"tuning-{weight:g}"))
+    scores = [float(front.scale(_gold(s, names)).mean()) for s in run_all(tasks, job.workers, on_progress)]
+    tried = ", ".join(f"{w:g} gave {s:.3f}" for w, s in zip(TUNING_GRID, scores, strict=True))
+    return TUNING_GRID[int(np.argmax(scores))], tried
+
+
+def _gold(summary: dict[str, Any], names: Sequence[str]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    return np.array([summary["objectives"][name]["gold"] for name in names], dtype=float)
+
+
+def _row(method: str, values: Any, names: Sequence[str], front: Any) -> dict[str, Any]:
+    whole = front.hypervolume(front.vertices, front.references[0], hull=True)
+    row: dict[str, Any] = {"method": method}
+    row |= {name: interval(values[:, k]) for k, name in enumerate(names)}
+    row["average raw"] = interval(values.mean(1))
+    row["average scaled"] = interval([float(front.scale(v).mean()) for v in values])
+    row["share of exact hypervolume"] = interval([front.hypervolume(v[None], front.references[0]) / whole for v in values])
+    return row
+
+
+def _slug(method: str) -> str:
+    return re.sub(r"[^\w.]+", "-", method)
