@@ -28,7 +28,7 @@ lint: install-dev  ## ruff, mypy, import-linter
 	$(BIN)/lint-imports
 
 docs: install-docs  ## build the documentation into site/
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # A stamp tells that .venv holds what pyproject.toml and constraints.txt say; the source itself is installed editable.
 # torch comes first and by itself, so that a torch that is already there (a GPU image's) is kept: nothing constrains it

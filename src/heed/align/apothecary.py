@@ -158,9 +158,7 @@ def _train_judges(
         cast(list[Comparison], compared),
         list(world.names),
         into,
-        RewardTrainingConfig(
-            learning_rate=1e-3, batch_size=32, epochs=preparation.judge_epochs, seed=preparation.seed
-        ),
+        RewardTrainingConfig(learning_rate=1e-3, batch_size=32, epochs=preparation.judge_epochs, seed=preparation.seed),
         on_step=_stage("reward models", on_stage),
     )
     (into / "accuracy.json").write_text(json.dumps(report.accuracy))

@@ -39,6 +39,7 @@ class AlignConfig:
         beta2: AdamW's memory of the squared gradient.
         weight_decay: AdamW's, decoupled.
         warmup_steps: rounds over which the learning rate rises linearly.
+        cooldown_steps: last rounds, over which the learning rate falls linearly to a tenth.
         max_grad_norm: the combined gradient is clipped to this norm; 0 leaves it alone.
         advantage: gae (K critics), group (relative to the prompt's other completions, over their deviation) or
             leave_one_out (less their mean).
@@ -85,6 +86,7 @@ class AlignConfig:
     beta2: float = 0.95
     weight_decay: float = 0.0
     warmup_steps: int = 5
+    cooldown_steps: int = 0
     max_grad_norm: float = 1.0
     advantage: Literal["gae", "group", "leave_one_out"] = "gae"
     surrogate: Literal["ppo", "cispo", "plain"] = "ppo"

@@ -16,6 +16,7 @@ from peft import LoraConfig
 from torchjd.aggregation import Weighting
 from torchjd.linalg import PSDMatrix
 
+from heed.align import distributed
 from heed.align.apothecary import OnStage, Preparation, Prepared, Rewards, prepare
 from heed.align.config import PRESETS, AlignConfig
 from heed.align.data import load_prompts
@@ -49,7 +50,9 @@ class AlignJob:
         weights: raw weights of linear, where they are not a preference.
         ideal: tchebycheff's best value of each objective; a world knows its own.
         nadir: tchebycheff's worst value of each objective on the front; a world knows its own.
-        mu: tchebycheff's temperature.
+        mu: tchebycheff's temperature; smaller holds the preference more stiffly.
+        share_floor: tchebycheff's least share of any objective, below 1/K.
+        settle: tchebycheff's rounds from equal shares to the preference's.
         lora_r: rank of the adapter; 0 trains all parameters.
         lora_alpha: scale of the adapter.
         lora_targets: names of the layers with an adapter, comma-separated, or all-linear.
@@ -69,7 +72,9 @@ class AlignJob:
     weights: list[float] | None = None
     ideal: list[float] | None = None
     nadir: list[float] | None = None
-    mu: float = 0.1
+    mu: float = 0.05
+    share_floor: float = 0.2
+    settle: int = 50
     lora_r: int = 16
     lora_alpha: int = 32
     lora_targets: str = "all-linear"
@@ -136,7 +141,9 @@ def start(
         on_stage: follows the preparation of a world.
     """
     settings = {**dataclasses.asdict(job), **dataclasses.asdict(config)}
-    run = None if out is None else RunFolder.create(out, settings, kind="align")
+    distributed.join()
+    writes = out is not None and distributed.rank() == 0
+    run = RunFolder.create(Path(out or ""), settings, kind="align") if writes else None
     try:
         return _build(job, config, run, prepared, on_stage)
     except HeedError:
@@ -156,7 +163,8 @@ def resume(path: Path, wanted: dict[str, Any] | None = None) -> AlignTrainer:
     Raises:
         HeedError: no run or no checkpoint there, or other settings than the run's.
     """
-    run = RunFolder.open(path)
+    distributed.join()
+    run = RunFolder.open(path, writable=distributed.rank() == 0)
     changed = {k: v for k, v in (wanted or {}).items() if k in run.config and run.config[k] != v}
     if changed:
         run.close()
@@ -169,7 +177,7 @@ def resume(path: Path, wanted: dict[str, Any] | None = None) -> AlignTrainer:
         run.close()
         raise HeedError("there is no checkpoint to go on from", str(path), "start the run anew")
     job, config = split_settings(run.config)
-    trainer = _build(job, config, run, None, None)
+    trainer = _build(job, config, run if distributed.rank() == 0 else None, None, None)
     trainer.restore(checkpoint)
     return trainer
 
@@ -236,7 +244,8 @@ def build_weighting(job: AlignJob, names: tuple[str, ...], prepared: Prepared | 
     elif method == "linear" and job.weights is not None:
         options["weights"] = job.weights
     if method == "tchebycheff":
-        options |= {"mu": job.mu} | dict(zip(("ideal", "nadir"), _extremes(job, prepared), strict=True))
+        options |= {"mu": job.mu, "softmax_floor": job.share_floor, "settle": job.settle}
+        options |= dict(zip(("ideal", "nadir"), _extremes(job, prepared), strict=True))
     return weighting_from_name(job.method, K, names=names, **options)
 
 

@@ -121,7 +121,7 @@ class AlignTrainer:
         if eval_prompts is not None:
             self.eval_rows = checked_rows(eval_prompts, self.policy, config)
         self.step = 0
-        self._started = self._stopping = False
+        self._started = False
 
     @property
     def K(self) -> int:  # noqa: N802 - the papers' K
@@ -145,7 +145,7 @@ class AlignTrainer:
             self._started = True
             self.journal.start(self.evaluate())
             self.checkpoint()
-        while self.step < self.config.steps and not self._stops():
+        while self.step < self.config.steps:
             metrics = self.round()
             self.step += 1
             if (self.config.eval_every and self.step % self.config.eval_every == 0) or self.step == self.config.steps:
@@ -155,13 +155,7 @@ class AlignTrainer:
                 self.checkpoint()
             if on_step is not None:
                 on_step(self.step, metrics)
-        if self._stopping and self.step < self.config.steps:
-            self.checkpoint()
         return self.journal.finish(self.step, self.config)
-
-    def stop(self) -> None:
-        """Ask :meth:`train` to end after the round under way, with a checkpoint; safe in a signal handler."""
-        self._stopping = True
 
     def round(self) -> dict[str, float]:
         """One rollout and the update on it."""
@@ -279,9 +273,8 @@ class AlignTrainer:
         parameters = list(self.jacobian.parameters.values())
         if self.config.max_grad_norm > 0:
             torch.nn.utils.clip_grad_norm_(parameters, self.config.max_grad_norm)
-        warm = min(1.0, (self.step + 1) / self.config.warmup_steps) if self.config.warmup_steps else 1.0
         for group in self.optimizer.param_groups:
-            group["lr"] = self.config.learning_rate * warm
+            group["lr"] = learning_rate(self.config, self.step)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return float(direction.norm())
@@ -291,11 +284,6 @@ class AlignTrainer:
         if not self.eval_rows or distributed.rank() > 0:
             return None
         return evaluate(self.sampler, self.objectives, self.eval_rows, self.config, self.gold)
-
-    def _stops(self) -> bool:
-        """Whether any process was asked to stop: they end together, or they would wait for each other."""
-        self._stopping = bool(distributed.mean(torch.tensor(float(self._stopping))) > 0)
-        return self._stopping
 
     def _minibatches(self) -> list[Tensor]:
         """Rows of each optimiser step; the completions of a prompt stay together."""
@@ -357,6 +345,19 @@ class AlignTrainer:
         restore_randomness(randomness)
         self.journal.restore(self.step, state["journal"])
         self._started = True
+
+
+def learning_rate(config: AlignConfig, step: int) -> float:
+    """The learning rate of a round: a linear rise, a plateau, a linear fall to a tenth.
+
+    >>> config = AlignConfig(steps=10, learning_rate=1.0, warmup_steps=2, cooldown_steps=3)
+    >>> [round(learning_rate(config, step), 2) for step in range(10)]
+    [0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.7, 0.4, 0.1]
+    """
+    rise = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
+    done = step + 1 - (config.steps - config.cooldown_steps)
+    fall = 1 - 0.9 * done / config.cooldown_steps if done > 0 else 1.0
+    return config.learning_rate * rise * fall
 
 
 def _sampling(config: AlignConfig) -> Sampling:

@@ -21,7 +21,7 @@ _ROUNDING = 16 * torch.finfo(torch.float64).eps
 class MinNorm(NamedTuple):
     """The min-norm point's weights and how far from optimal they can be.
 
-    Args:
+    Attributes:
         weights: point of the simplex, float64 [K].
         gap: duality gap ``||d||^2 - min_k <d, g_k>`` in the Gram matrix's units, >= 0; the squared distance
             of ``d = sum_k weights_k g_k`` to the exact min-norm point is at most this.

@@ -52,6 +52,9 @@ class SmoothTchebycheff(Weighting[PSDMatrix]):
         average: share of the past in the moving average of the values J, in [0, 1).
         unit_gradients: whether shares multiply ``g_k / ||g_k||`` or raw gradients over the range.
         outer_preference: whether lambda also multiplies unit gradients; raw gradients always carry it.
+        settle: rounds over which the shares go from equal ones, which raise all objectives as far as common ascent
+            goes, to the preference's; 0 follows the preference from the first round, and a lopsided one then rushes to
+            the cheapest end before anything is learnt.
         softmax_floor: least share of any objective, in [0, 1/K), so that all keep moving. Where lambda multiplies
             as well, a floor above what the fixed point needs makes it slide.
         floor: norms below ``floor * median(norms)`` are raised to it before they divide unit gradients.
@@ -82,6 +85,7 @@ class SmoothTchebycheff(Weighting[PSDMatrix]):
         outer_preference: bool = False,
         softmax_floor: float = 0.0,
         floor: float = 0.0,
+        settle: int = 0,
     ) -> None:
         super().__init__()
         self.preference = check_preference(preference)
@@ -99,7 +103,9 @@ class SmoothTchebycheff(Weighting[PSDMatrix]):
         _check_range("average", average, 0 <= average < 1, "in [0, 1)")
         _check_range("softmax_floor", softmax_floor, 0 <= softmax_floor < 1 / count, f"in [0, {1 / count:g})")
         _check_range("floor", floor, math.isfinite(floor) and floor >= 0, "of at least 0")
+        _check_range("settle", settle, settle >= 0, "of at least 0")
         self.mu, self.average, self.softmax_floor, self.floor = mu, average, softmax_floor, floor
+        self.settle = settle
         self.unit_gradients, self.outer_preference = unit_gradients, outer_preference
         self.divisors = Divisors()
         self.register_buffer("values", torch.zeros(count, dtype=torch.float64))
@@ -128,6 +134,8 @@ class SmoothTchebycheff(Weighting[PSDMatrix]):
         gap = (self.ideal - self.values.to(self.ideal)) / self.range
         share = torch.softmax(self.preference * gap / self.mu, dim=0)
         share = self.softmax_floor + (1 - len(share) * self.softmax_floor) * share
+        settled = min(1.0, int(self.observed) / self.settle) if self.settle else 1.0
+        share = settled * share + (1 - settled) / len(share)
         if self.outer_preference or not self.unit_gradients:
             share = share * self.preference
         return share / share.sum()

@@ -29,7 +29,9 @@ def error_line(message: str) -> None:
 def quiet_libraries() -> None:
     """Say what heed has to say; keep the libraries' deprecations and progress bars to themselves."""
     warnings.filterwarnings("ignore", category=FutureWarning)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[RichHandler(console=console, show_path=False)])
+    logging.basicConfig(
+        level=logging.WARNING, format="%(message)s", handlers=[RichHandler(console=console, show_path=False)]
+    )
     logging.getLogger("heed").setLevel(logging.INFO)
 
 

@@ -80,9 +80,7 @@ class GradientBench:
             raise HeedError(f"checkpointing is '{self.checkpointing}'", "--checkpointing", "choose both, off or on")
 
 
-def run_gradient_bench(
-    options: GradientBench, progress: Callable[[str], None] = lambda _: None
-) -> dict[str, Any]:
+def run_gradient_bench(options: GradientBench, progress: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
     """Measure every method at every K, with and without checkpointing.
 
     Args:

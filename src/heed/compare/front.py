@@ -102,9 +102,7 @@ def run_front(job: FrontJob, out: Path, on_progress: OnProgress | None = None, r
             point["seconds"] = summary["seconds"]
             newest = max((task.folder / "checkpoints").glob("step-*"))
             point["adapter"] = str(newest.relative_to(out))
-        (out / "front.json").write_text(
-            json.dumps({"names": names, "preferences": grid, "adapters": points}, indent=1)
-        )
+        (out / "front.json").write_text(json.dumps({"names": names, "preferences": grid, "adapters": points}, indent=1))
         summary = summarise(names, grid, points, settings)
         summary |= {"version": heed.__version__, "config_hash": config_hash(record), "completed": True}
         if settings["world"]:
@@ -151,7 +149,9 @@ def summarise(
                 row = {"reference": which, "hull": hull, "volumes": volumes}
                 if front is not None:
                     optima = exact_optima(front, method, grid)
-                    row["of_exact_front"] = [v / front.hypervolume(front.vertices, reference, hull=True) for v in volumes]
+                    row["of_exact_front"] = [
+                        v / front.hypervolume(front.vertices, reference, hull=True) for v in volumes
+                    ]
                     for name, best in optima.items():
                         whole = hypervolume(best, reference, hull=hull)
                         row[f"of_{name}"] = [v / whole for v in volumes]
@@ -165,8 +165,10 @@ def summarise(
 
 
 def exact_optima(front: Any, method: str, grid: Sequence[Sequence[float]]) -> dict[str, Array]:
-    """The exact optima at the same preferences: the points of the front where each objective's weighted gap is equal
-    (Tchebycheff), and for the linear method also the maxima of the weighted sum itself.
+    """The exact optima at the same preferences.
+
+    The points of the front where each objective's weighted gap is equal (Tchebycheff), and for the linear method also
+    the maxima of the weighted sum itself.
     """
     optima = {"tchebycheff_optima": np.array([front.tchebycheff(p) for p in grid])}
     if method == "linear":

@@ -85,7 +85,9 @@ def scaled_linear(preference: Sequence[float], ranges: Sequence[float]) -> dict[
     return {"method": "linear", "weights": [w / r for w, r in zip(preference, ranges, strict=True)]}
 
 
-def compare_methods(job: MethodsJob, out: Path, on_progress: OnProgress | None = None, resumed: bool = False) -> dict[str, Any]:
+def compare_methods(
+    job: MethodsJob, out: Path, on_progress: OnProgress | None = None, resumed: bool = False
+) -> dict[str, Any]:
     """Run the table.
 
     Args:
@@ -111,7 +113,9 @@ def compare_methods(job: MethodsJob, out: Path, on_progress: OnProgress | None =
             if method == "linear:tuned":
                 best, tried = _tune(job, out, names, ranges, front, on_progress)
                 chosen[method] = scaled_linear([best, *[(1 - best) / (len(names) - 1)] * (len(names) - 1)], ranges)
-                notes.append(f"linear:tuned is weight {best:g} on scaled {names[0]}; tried on seed {TUNING_SEED}: {tried}")
+                notes.append(
+                    f"linear:tuned is weight {best:g} on scaled {names[0]}; tried on seed {TUNING_SEED}: {tried}"
+                )
             else:
                 chosen[method] = method_settings(method, names, ranges)
         tasks = [
@@ -125,7 +129,9 @@ def compare_methods(job: MethodsJob, out: Path, on_progress: OnProgress | None =
         ]
         summaries = run_all(tasks, job.workers, on_progress)
         values = {
-            method: np.array([_gold(s, names) for s, t in zip(summaries, tasks, strict=True) if t.label.startswith(method + " seed")])
+            method: np.array(
+                [_gold(s, names) for s, t in zip(summaries, tasks, strict=True) if t.label.startswith(method + " seed")]
+            )
             for method in chosen
         }
         start = np.array([[s["objectives"][n]["start"] for n in names] for s in summaries[: job.seeds]])
@@ -133,9 +139,10 @@ def compare_methods(job: MethodsJob, out: Path, on_progress: OnProgress | None =
         rows += [_row(method, found, names, front) for method, found in values.items()]
         rows.append(_row("exact: best scaled average", front.optimum(1 / front.ranges)[None], names, front))
         seconds = sum(s["seconds"] for s in summaries)
+        replies = settings["prompts_per_step"] * settings["completions_per_prompt"]
         notes.append(
-            f"{job.seeds} seeds, {settings['steps']} rounds of {settings['prompts_per_step'] * settings['completions_per_prompt']} "
-            f"replies, preset {'paper' if settings['advantage'] == 'gae' else 'modern'}, {settings['rewards']} rewards, "
+            f"{job.seeds} seeds, {settings['steps']} rounds of {replies} replies, "
+            f"preset {'paper' if settings['advantage'] == 'gae' else 'modern'}, {settings['rewards']} rewards, "
             f"{seconds / 3600:.2f} hours of training in all; 95% t-intervals over seeds"
         )
         table = {
@@ -182,7 +189,9 @@ def format_table(table: dict[str, Any]) -> str:
     lines = ["| method | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
     for row in table["rows"]:
         cells = [
-            f"{row[c]['mean']:.3g} ({row[c]['low']:.3g} to {row[c]['high']:.3g})" if row[c]["n"] > 1 else f"{row[c]['mean']:.3g}"
+            f"{row[c]['mean']:.3g} ({row[c]['low']:.3g} to {row[c]['high']:.3g})"
+            if row[c]["n"] > 1
+            else f"{row[c]['mean']:.3g}"
             for c in columns
         ]
         lines.append(f"| {row['method']} | " + " | ".join(cells) + " |")
@@ -213,7 +222,9 @@ def _row(method: str, values: Any, names: Sequence[str], front: Any) -> dict[str
     row |= {name: interval(values[:, k]) for k, name in enumerate(names)}
     row["average raw"] = interval(values.mean(1))
     row["average scaled"] = interval([float(front.scale(v).mean()) for v in values])
-    row["share of exact hypervolume"] = interval([front.hypervolume(v[None], front.references[0]) / whole for v in values])
+    row["share of exact hypervolume"] = interval(
+        [front.hypervolume(v[None], front.references[0]) / whole for v in values]
+    )
     return row
 
 

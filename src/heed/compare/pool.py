@@ -127,7 +127,7 @@ def _run(task: Task, said: Any) -> None:
     resumable = (task.folder / "checkpoints").exists() and any((task.folder / "checkpoints").glob("step-*"))
     trainer = resume(task.folder) if resumable else start(job, config, task.folder)
     key = task.label + str(task.folder)
-    trainer.train(lambda step, metrics: said.put((key, step, task.label)))
+    trainer.train(lambda step, _metrics: said.put((key, step, task.label)))
     if trainer.journal.run is not None:
         trainer.journal.run.close()
 

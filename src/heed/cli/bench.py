@@ -1,0 +1,35 @@
+"""heed bench: measure speed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from heed.cli.console import console, quiet_libraries
+from heed.cli.settings import Command
+from heed.compare.bench_gradients import GradientBench, gradient_table, run_gradient_bench
+from heed.errors import HeedError
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Parse, measure, print a table or one JSON object."""
+    quiet_libraries()
+    if not arguments or arguments[0] not in ("gradients", "--help", "-h"):
+        raise HeedError("what shall be measured?", "heed bench", "heed bench gradients")
+    command = Command("bench gradients", "K gradients against one scalarised step, interleaved in one run.")
+    defaults = GradientBench()
+    command.add("--device", default=defaults.device, help="cpu or cuda")
+    command.add("--shape", default=defaults.shape, help="tiny, 60m or mistral-7b (random weights)")
+    command.add("--k", default="2,4,8", help="numbers of objectives, commas between")
+    command.add("--repeats", type=int, default=defaults.repeats, help="rounds, each method once in each")
+    command.add("--checkpointing", default=defaults.checkpointing, help="both, off or on")
+    command.add("--seed", type=int, default=0, help="of weights, tokens and the order of methods")
+    command.add("--json", action="store_true", help="print one JSON object")
+    parsed = command.parse(arguments[1:] if arguments[0] == "gradients" else arguments)
+    try:
+        k = tuple(int(part) for part in str(parsed.k).split(","))
+    except ValueError:
+        raise HeedError(f"'{parsed.k}' is not a list of numbers", "--k", "write 2,4,8") from None
+    options = GradientBench(parsed.device, parsed.shape, k, parsed.repeats, parsed.checkpointing, parsed.seed)
+    result = run_gradient_bench(options, lambda message: console.print(message, style="dim"))
+    print(json.dumps(result) if parsed.json else gradient_table(result))

@@ -1,0 +1,73 @@
+"""Two processes under torchrun train one policy: the gradients are the joint batch's, the weights stay the same."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory):
+    """What two processes found, one file each."""
+    folder = tmp_path_factory.mktemp("together")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE)}
+    command += [str(HERE / "two_processes.py"), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder, [torch.load(folder / f"rank-{rank}.pt", weights_only=True) for rank in (0, 1)]
+
+
+def test_the_accumulated_gradients_are_those_of_the_joint_batch(together):
+    _, found = together
+    for one in found:
+        for row, expected in zip(one["reduced"], one["joint"], strict=True):
+            assert float((row - expected).norm()) < 1e-5 * float(expected.norm())
+
+
+@pytest.mark.parametrize("kind", ["critics", "groups"])
+def test_each_process_draws_prompts_and_tokens_of_its_own_and_all_end_with_the_same_weights(together, kind):
+    _, (first, second) = together
+    assert not set(first[kind]["prompts"]) & set(second[kind]["prompts"])
+    assert first[kind]["generator"] != second[kind]["generator"]
+    assert torch.equal(first[kind]["weights"], second[kind]["weights"])
+    assert torch.equal(first[kind]["optimizer"], second[kind]["optimizer"])
+    assert not torch.equal(first[kind]["weights"], first[kind]["at_first"])
+    assert torch.equal(first[kind]["at_first"], second[kind]["at_first"])
+
+
+def test_critics_and_their_scales_stay_the_same_in_all_processes(together):
+    _, (first, second) = together
+    assert torch.equal(first["critics"]["critics"], second["critics"]["critics"])
+    assert first["critics"]["critics"].abs().sum() > 0
+
+
+def test_the_unbiased_gram_is_of_all_processes_micro_batches(together):
+    _, (first, second) = together
+    assert torch.equal(first["gram"], second["gram"])
+    assert torch.allclose(first["gram"], first["gram_by_hand"])
+
+
+def test_one_process_writes_the_run_folder(together):
+    folder, _ = together
+    lines = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [0, 1, 2, 3, 4]
+
+
+def test_what_is_logged_is_the_mean_over_the_processes(together):
+    folder, found = together
+    line = json.loads((folder / "run" / "metrics.jsonl").read_text().splitlines()[1])
+    own = [one["critics"]["rewards"] for one in found]
+    assert abs(line["rewards/vowels/mean"] - sum(own) / 2) < 1e-6 and own[0] != own[1]
+
+
+def test_a_resumed_run_of_two_processes_equals_the_uninterrupted_one(together):
+    _, found = together
+    for one in found:
+        assert torch.equal(one["resumed"], one["critics"]["weights"])

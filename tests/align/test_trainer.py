@@ -1,0 +1,495 @@
+"""One round against the same round written out with autograd; what training does; what stops it, and what stays."""
+
+import json
+import logging
+import math
+
+import datasets
+import pytest
+import torch
+from tiny_policies import PROMPTS, TOKENIZER, tiny_model
+from tiny_trainers import FUNCTIONS, HEAD_TOO, length, tiny_trainer, vowels
+
+from heed.align.objectives import RewardFunction
+from heed.align.trainer import AlignTrainer
+from heed.balance import GAPO, Linear
+from heed.errors import HeedError, RunFailed
+
+
+class Round:
+    """A trainer's round up to its K gradients, with all that is needed to write it out again."""
+
+    def __init__(self, trainer: AlignTrainer, drift: float = 0.0):
+        self.trainer, config = trainer, trainer.config
+        generator = torch.Generator().manual_seed(8)
+        with torch.no_grad():  # away from the reference, so that there is a KL
+            for parameter in trainer.policy.trainable().values():
+                parameter += 0.05 * torch.randn(parameter.shape, generator=generator)
+        self.asked, columns = trainer.prompts.draw(0)
+        self.rollout = trainer.sampler.roll(self.asked, trainer.generator, columns)
+        self.rewards = trainer.score(self.rollout)
+        self.scored = trainer.measure(self.rollout, self.rewards)
+        size = config.micro_batch or len(self.asked)
+        self.parts = [slice(lo, lo + size) for lo in range(0, len(self.asked), size)]
+        self.advantages = trainer.estimator.advantages(self.scored, self.parts)
+        with torch.no_grad():  # ... and from the policy that spoke, so that ratios are not 1
+            for parameter in trainer.policy.trainable().values():
+                parameter += drift * torch.randn(parameter.shape, generator=generator)
+        trainer.accumulate(self.scored, self.advantages, torch.arange(len(self.asked)))
+        self.total = trainer.jacobian.total().clone()
+
+    def logp(self, reference=False):
+        """Every completion by itself, unpadded, as a list of [length] tensors."""
+        policy, found = self.trainer.policy, []
+        sequences = self.rollout.sequences
+        for b in range(len(sequences)):
+            ids = sequences.ids[b][sequences.attention[b].bool()]
+            said = int(sequences.mask[b].sum())
+            logits = policy.model(input_ids=ids[None], use_cache=False).logits[0, -said - 1 : -1]
+            found.append((logits / self.trainer.config.temperature).log_softmax(-1).gather(-1, ids[-said:, None])[:, 0])
+        return found
+
+    def reference(self):
+        with torch.no_grad(), self.trainer.policy.model.disable_adapter():
+            return self.logp()
+
+    def gradient(self, objective):
+        """The gradient of a scalar in the Jacobian's columns."""
+        parameters = list(self.trainer.jacobian.parameters.values())
+        grads = torch.autograd.grad(objective, parameters, allow_unused=True, retain_graph=True)
+        return torch.cat(
+            [torch.zeros(p.numel()) if g is None else g.flatten() for p, g in zip(parameters, grads, strict=True)]
+        )
+
+    def against_the_other(self, values):
+        """Leave-one-out with two completions a prompt: less the other one's."""
+        return [values[b] - values[b ^ 1] for b in range(len(values))]
+
+
+def close(found, expected):
+    return float((found - expected).norm()) <= 2e-5 * float(expected.norm())
+
+
+class TestTheGradientsAreThoseOfTheLossesWrittenOut:
+    @pytest.mark.parametrize("K", [1, 2, 4])
+    @pytest.mark.parametrize("micro_batch", [0, 4])
+    def test_leave_one_out_and_the_plain_surrogate(self, K, micro_batch):
+        round_ = Round(tiny_trainer(FUNCTIONS[:K], micro_batch=micro_batch, temperature=0.8))
+        logp, reference = round_.logp(), round_.reference()
+        tokens = sum(len(row) for row in logp)
+        for k in range(K):
+            kl = [(row - ref).sum().detach() for row, ref in zip(logp, reference, strict=True)]
+            advantages = round_.against_the_other([round_.rewards[k, b] - 0.1 * kl[b] for b in range(8)])
+            objective = sum(a * row.sum() for a, row in zip(advantages, logp, strict=True)) / tokens
+            assert close(round_.total[k], round_.gradient(objective))
+
+    def test_a_mean_over_sequences_divides_by_their_number(self):
+        round_ = Round(tiny_trainer(average_over="sequences", kl_beta=0.0))
+        advantages = round_.against_the_other(round_.rewards[1])
+        objective = sum(a * row.sum() for a, row in zip(advantages, round_.logp(), strict=True)) / 8
+        assert close(round_.total[1], round_.gradient(objective))
+
+    @pytest.mark.parametrize("surrogate", ["ppo", "cispo"])
+    @pytest.mark.parametrize("path", ["factored", "sequential"])
+    def test_off_policy_ratios_are_clipped(self, surrogate, path):
+        settings = {"surrogate": surrogate, "epochs": 2, "jacobian_path": path, "kl_beta": 0.0}
+        round_ = Round(tiny_trainer(FUNCTIONS[:3], **settings), drift=0.3)
+        logp, tokens = round_.logp(), int(round_.rollout.sequences.mask.sum())
+        clipped = 0
+        for k in range(3):
+            objective = 0.0
+            for b, advantage in enumerate(round_.against_the_other(round_.rewards[k])):
+                ratio = (logp[b] - round_.scored.logp[b, : len(logp[b])]).exp()
+                held = ratio.clamp(0.8, 1.2)
+                clipped += int((held != ratio).sum())
+                if surrogate == "ppo":
+                    objective = objective + torch.minimum(ratio * advantage, held * advantage).sum() / tokens
+                else:
+                    objective = objective + (held.detach() * advantage * logp[b]).sum() / tokens
+            assert close(round_.total[k], round_.gradient(objective))
+        assert clipped > 10
+
+    @pytest.mark.parametrize("kl_in", ["each", "once"])
+    def test_the_kl_in_the_loss_is_k3(self, kl_in):
+        round_ = Round(tiny_trainer(kl_place="loss", kl_in=kl_in))
+        logp, reference = round_.logp(), round_.reference()
+        tokens = sum(len(row) for row in logp)
+        gaps = [ref - row for row, ref in zip(logp, reference, strict=True)]
+        penalty = -0.1 * sum((gap.exp() - gap - 1).sum() for gap in gaps) / tokens
+        for k in range(2):
+            advantages = round_.against_the_other(round_.rewards[k])
+            objective = sum(a * row.sum() for a, row in zip(advantages, logp, strict=True)) / tokens
+            assert close(round_.total[k], round_.gradient(objective + penalty if kl_in == "each" else objective))
+        if kl_in == "once":
+            assert close(round_.total[2], round_.gradient(penalty))
+
+    def test_gae_gives_each_token_its_own_advantage(self):
+        round_ = Round(tiny_trainer(advantage="gae", surrogate="ppo", gae_lambda=0.9))
+        logp, reference = round_.logp(), round_.reference()
+        tokens = sum(len(row) for row in logp)
+        for k in range(2):
+            objective = 0.0
+            for b, row in enumerate(logp):
+                rewards = -0.1 * (row - reference[b]).detach()
+                rewards[-1] += round_.rewards[k, b]
+                # Fresh critics say 0 everywhere, so the temporal differences are the rewards.
+                advantages = [sum(0.9 ** (s - t) * rewards[s] for s in range(t, len(row))) for t in range(len(row))]
+                objective = objective + (torch.stack(advantages) * row).sum() / tokens
+            assert close(round_.total[k], round_.gradient(objective))
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"advantage": "gae"}, {"kl_place": "loss"}, {"advantage": "gae", "kl_place": "loss"}]
+)
+def test_with_fixed_weights_it_does_not_matter_whether_each_objective_carries_the_kl_or_it_is_added_once(settings):
+    """sum_k w_k (J_k - beta KL) = sum_k w_k J_k - (sum_k w_k) beta KL."""
+    weights, found = [0.7, 1.1], []
+    for kl_in in ("each", "once"):
+        round_ = Round(tiny_trainer(weighting=Linear(weights), kl_in=kl_in, max_grad_norm=0.0, **settings))
+        trainer = round_.trainer
+        steps = capture_gradients(trainer)
+        trainer.update(trainer.balancer.solve(trainer.optimizer))
+        found.append(steps[0])
+        by_hand = torch.tensor(weights) @ round_.total[:2]
+        if kl_in == "once":
+            by_hand = by_hand + sum(weights) * round_.total[2]
+        assert close(-steps[0], by_hand)
+    assert close(found[0], found[1])
+
+
+def capture_gradients(trainer):
+    """The gradient of each optimiser step, in the Jacobian's columns."""
+    steps = []
+
+    def note(*_):
+        steps.append(torch.cat([p.grad.flatten() for p in trainer.jacobian.parameters.values()]))
+
+    trainer.optimizer.register_step_pre_hook(note)
+    return steps
+
+
+def test_a_step_goes_against_the_weighted_sum_of_the_gradients():
+    round_ = Round(tiny_trainer(FUNCTIONS[:2], max_grad_norm=0.0))
+    steps = capture_gradients(round_.trainer)
+    balance = round_.trainer.balancer.solve(round_.trainer.optimizer)
+    said = round_.trainer.update(balance)
+    g = round_.total.double()
+    by_hand = 0.5 * g[0] / g[0].norm() + 0.5 * g[1] / g[1].norm()  # GAPO, p = 1, K = 2: half and half of unit gradients
+    assert close(-steps[0].double(), by_hand)
+    assert math.isclose(said, float(by_hand.norm()), rel_tol=1e-4)
+
+
+def test_the_combined_gradient_is_clipped_after_it_was_balanced():
+    round_ = Round(tiny_trainer(weighting=Linear([100.0, 100.0]), max_grad_norm=0.5))
+    steps = capture_gradients(round_.trainer)
+    said = round_.trainer.update(round_.trainer.balancer.solve(round_.trainer.optimizer))
+    assert math.isclose(float(steps[0].norm()), 0.5, rel_tol=1e-4)
+    assert close(-steps[0] * said / 0.5, 100 * round_.total.sum(0))
+
+
+def test_the_first_minibatch_of_an_off_policy_round_has_the_gradient_of_the_on_policy_one():
+    whole, off = tiny_trainer(max_grad_norm=0.0), tiny_trainer(max_grad_norm=0.0, epochs=3, surrogate="ppo")
+    found = []
+    for trainer in (whole, off):
+        steps = capture_gradients(trainer)
+        trainer.round()
+        found.append(steps)
+    assert len(found[0]) == 1 and len(found[1]) == 3
+    assert close(found[1][0], found[0][0])
+    assert not close(found[1][1], found[0][0])
+
+
+def test_every_epoch_passes_over_all_prompts_in_minibatches_that_keep_their_completions_together():
+    trainer = tiny_trainer(epochs=3, minibatches=2, surrogate="ppo")
+    rows = [part.tolist() for part in trainer._minibatches()]
+    assert len(rows) == 6
+    for epoch in range(3):
+        assert sorted(rows[2 * epoch] + rows[2 * epoch + 1]) == list(range(8))
+    assert all(part[i] + 1 == part[i + 1] and part[i] % 2 == 0 for part in rows for i in range(0, 4, 2))
+    assert len({tuple(part) for part in rows}) > 2
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"adapter": HEAD_TOO},
+        {"adapter": HEAD_TOO, "advantage": "gae", "surrogate": "ppo", "epochs": 2, "minibatches": 2},
+        {"adapter": None},
+    ],
+)
+def test_a_simple_reward_rises(settings):
+    def cough(completions, **_):
+        return [float(said.split().count("cough")) for said in completions]
+
+    trainer = tiny_trainer(
+        [cough, length],
+        Linear([1.0, 0.0]),
+        **{"steps": 15, "prompts_per_step": 16, "learning_rate": 2e-2, "kl_beta": 0.0, "warmup_steps": 0, **settings},
+    )
+    means = []
+    trainer.train(lambda _, metrics: means.append(metrics["rewards/cough/mean"]))
+    assert sum(means[-3:]) / 3 > 1.0 + sum(means[:3]) / 3
+
+
+class TestOneObjective:
+    def test_is_plain_ppo_and_said_once(self, caplog):
+        with caplog.at_level(logging.WARNING, "heed"):
+            trainer = tiny_trainer([vowels], GAPO(p=2))
+            trainer.train()
+        assert [r.getMessage() for r in caplog.records if "K = 1" in r.getMessage()] == [
+            "K = 1: plain PPO on vowels, there is nothing to balance"
+        ]
+        assert isinstance(trainer.weighting, Linear)
+
+    def test_keeps_the_length_of_its_gradient(self):
+        round_ = Round(tiny_trainer([vowels], max_grad_norm=0.0))
+        steps = capture_gradients(round_.trainer)
+        balance = round_.trainer.balancer.solve(round_.trainer.optimizer)
+        round_.trainer.update(balance)
+        assert balance.weights.tolist() == [1.0]
+        assert torch.allclose(-steps[0], round_.total[0])
+
+
+class TestWhatReachesTheRewardFunctions:
+    def test_each_completion_comes_with_its_prompt_and_its_rows_other_columns(self):
+        calls = []
+
+        def watch(prompts, completions, number, **rest):
+            calls.append((prompts, number, rest))
+            return [float(n) for n in number]
+
+        tiny_trainer([watch, vowels], steps=3).train()
+        assert len(calls) == 5  # before, three rounds, after
+        for prompts, number, rest in calls:
+            assert [PROMPTS[n] for n in number] == prompts and not rest
+        drawn = [n for _, number, _ in calls[1:4] for n in number]
+        assert drawn[::2] == drawn[1::2]  # two completions of each
+        assert sorted(drawn[:20:2]) == list(range(10))  # all ten before any comes again
+
+    def test_rows_may_lack_a_column(self):
+        seen = []
+
+        def watch(completions, dose, **_):
+            seen.extend(dose)
+            return [1.0] * len(completions)
+
+        rows = [{"prompt": PROMPTS[0], "dose": 3}, {"prompt": PROMPTS[1]}]
+        tiny_trainer([watch, vowels], dataset=rows, steps=1, eval_prompts=0).train()
+        assert set(seen) == {3, None}
+
+    def test_evaluations_take_the_prompts_that_they_are_given_with_their_columns(self):
+        seen = []
+
+        def watch(prompts, completions, number, **_):
+            seen.append((tuple(prompts), tuple(number)))
+            return [1.0] * len(completions)
+
+        trainer = AlignTrainer(
+            tiny_model(),
+            [RewardFunction(watch)],
+            dataset=[{"prompt": PROMPTS[0], "number": 0}],
+            config=tiny_trainer().config,
+            tokenizer=TOKENIZER,
+            eval_prompts=[{"prompt": PROMPTS[7], "number": 7}],
+        )
+        trainer.evaluate()
+        assert seen == [((PROMPTS[7],) * 2, (7, 7))]
+
+
+class TestABadReward:
+    """Stops before the step: weights, optimiser and the last checkpoint are as they were."""
+
+    BAD = {
+        "raises": lambda completions: 1 / 0,
+        "returns too few": lambda completions: [1.0] * (len(completions) - 1),
+        "returns nan": lambda completions: [math.nan] * len(completions),
+        "returns inf": lambda completions: [math.inf] + [1.0] * (len(completions) - 1),
+        "scores none": lambda completions: [None] * len(completions),
+    }
+
+    @pytest.mark.parametrize("kind", BAD)
+    def test_is_refused_before_the_step(self, kind, tmp_path):
+        calls = []
+
+        def treacherous(completions, **_):
+            calls.append(1)
+            return vowels(completions) if len(calls) <= 3 else self.BAD[kind](completions)  # before, and two rounds
+
+        trainer = tiny_trainer([treacherous, length], run=tmp_path / "run", steps=5, checkpoint_every=2)
+        weights = []
+
+        def note(*_):
+            weights.append([p.detach().clone() for p in trainer.policy.trainable().values()])
+
+        with pytest.raises(HeedError, match="treacherous") as error:
+            trainer.train(note)
+        assert "\n" not in str(error.value)
+        assert len(weights) == 2 and trainer.step == 2
+        after = trainer.policy.trainable().values()
+        assert all(torch.equal(a, b) for a, b in zip(weights[-1], after, strict=True))
+        assert trainer.journal.last_checkpoint().name == "step-2"
+
+    def test_unscored_completions_do_no_harm(self):
+        def some(completions, **_):
+            return [None if i % 3 == 0 else float(len(said)) for i, said in enumerate(completions)]
+
+        for advantage in ("gae", "leave_one_out", "group"):
+            trainer = tiny_trainer([some, vowels], advantage=advantage)
+            summary = trainer.train()
+            assert math.isfinite(summary["objectives"]["some"]["proxy"])
+            assert all(p.isfinite().all() for p in trainer.policy.trainable().values())
+
+
+@pytest.mark.parametrize("where", ["a gradient", "the row of the kl"])
+def test_a_gradient_that_is_not_finite_stops_the_run_before_the_step(where, tmp_path):
+    trainer = tiny_trainer(run=tmp_path / "run", steps=3, checkpoint_every=1, kl_in="once", kl_place="loss")
+    trainer.train(lambda step, _: setattr(trainer.config, "steps", 1))  # one good round
+    before = [p.detach().clone() for p in trainer.policy.trainable().values()]
+    trainer.config.steps = 3
+    accumulate = trainer.accumulate
+
+    def spoilt(*arguments):
+        clipped = accumulate(*arguments)
+        trainer.jacobian._rows[0 if where == "a gradient" else 2, 5] = math.nan
+        return clipped
+
+    trainer.accumulate = spoilt
+    with pytest.raises(RunFailed, match="not finite") as failed:
+        trainer.train()
+    assert failed.value.checkpoint.name == "step-1"
+    assert all(torch.equal(a, b) for a, b in zip(before, trainer.policy.trainable().values(), strict=True))
+
+
+class TestTheRunFolder:
+    NAMES = ("vowels", "length")
+
+    @pytest.fixture
+    def run(self, tmp_path):
+        settings = {"steps": 4, "eval_every": 2, "log_completions_every": 2, "micro_batch": 4, "checkpoint_every": 3}
+        trainer = tiny_trainer(run=tmp_path / "run", **settings)
+        self.summary = trainer.train()
+        return tmp_path / "run"
+
+    def lines(self, run, name):
+        return [json.loads(line) for line in (run / name).read_text().splitlines()]
+
+    def test_metrics_have_their_names_in_every_round(self, run):
+        metrics = self.lines(run, "metrics.jsonl")
+        assert [line["step"] for line in metrics] == [0, 1, 2, 3, 4]
+        per_objective = ("rewards/{}/mean", "rewards/{}/std", "weights/{}", "norm/{}", "signal/{}")
+        wanted = {form.format(name) for form in per_objective for name in self.NAMES}
+        wanted |= {"kl", "entropy", "cosine/vowels~length", "direction/norm", "clip_ratio", "completions/mean_length"}
+        wanted |= {"tokens_per_second", "seconds/step", "seconds/generation", "seconds/gradients"}
+        for line in metrics[1:]:
+            assert wanted <= set(line)
+            assert all(isinstance(line[name], float) for name in wanted)
+        for line in metrics:
+            assert ("eval/rewards/vowels" in line) == (line["step"] % 2 == 0)
+
+    def test_balance_has_a_line_a_round(self, run):
+        balance = self.lines(run, "balance.jsonl")
+        assert [line["step"] for line in balance] == [1, 2, 3, 4]
+        keys = {"step", "names", "gram", "weights", "norms", "cosines", "predicted", "signal"}
+        metrics = self.lines(run, "metrics.jsonl")[1:]
+        for line, logged in zip(balance, metrics, strict=True):
+            assert set(line) == keys and line["names"] == list(self.NAMES)
+            gram = torch.tensor(line["gram"], dtype=torch.float64)
+            weights = torch.tensor(line["weights"], dtype=torch.float64)
+            assert torch.allclose(gram @ weights, torch.tensor(line["predicted"], dtype=torch.float64))
+            assert math.isclose(float(weights @ gram @ weights) ** 0.5, logged["direction/norm"], rel_tol=1e-4)
+            assert logged["weights/length"] == line["weights"][1]
+
+    def test_completions_are_kept_before_after_and_on_the_way(self, run):
+        tables = {
+            path.stem: datasets.Dataset.from_parquet(str(path)) for path in (run / "completions").glob("*.parquet")
+        }
+        assert set(tables) == {"before", "after", "step-000002", "step-000004"}
+        columns = {"step", "prompt", "completion", "rewards/vowels", "rewards/length"}
+        assert all(set(table.column_names) == columns for table in tables.values())
+        assert (
+            list(tables["before"]["prompt"]) == list(tables["after"]["prompt"]) == [PROMPTS[0]] * 2 + [PROMPTS[1]] * 2
+        )
+        said = list(tables["step-000002"]["completion"])
+        assert list(tables["step-000002"]["rewards/vowels"]) == vowels(said)
+        assert set(tables["step-000002"]["step"]) == {2} and len(said) == 8
+
+    def test_the_summary_keeps_its_contract(self, run):
+        summary = json.loads((run / "summary.json").read_text())
+        common = {"kind", "method", "seed", "steps", "seconds", "version", "config_hash", "completed"}
+        assert common | {"objectives", "kl", "generated_tokens_per_second", "gradient_seconds_share"} <= set(summary)
+        assert (summary["kind"], summary["steps"], summary["completed"]) == ("align", 4, True)
+        metrics = self.lines(run, "metrics.jsonl")
+        for name in self.NAMES:
+            found = summary["objectives"][name]
+            assert found["proxy"] == metrics[-1][f"eval/rewards/{name}"] and found["gold"] is None
+            assert found["start"] == metrics[0][f"eval/rewards/{name}"]
+        assert summary["kl"] == metrics[-1]["kl"]
+        assert 0 < summary["gradient_seconds_share"] < 1 and summary["generated_tokens_per_second"] > 0
+
+    def test_without_evaluations_the_summary_tells_of_the_training_batches(self, tmp_path):
+        seen = []
+        trainer = tiny_trainer(run=tmp_path / "run", eval_prompts=0)
+        summary = trainer.train(lambda _, metrics: seen.append(metrics["rewards/vowels/mean"]))
+        assert summary["objectives"]["vowels"]["start"] == seen[0]
+        assert summary["objectives"]["vowels"]["proxy"] == seen[-1]
+
+
+def test_evaluating_more_often_does_not_change_the_training():
+    often, seldom = tiny_trainer(steps=3, eval_every=1), tiny_trainer(steps=3, eval_prompts=0)
+    often.train()
+    seldom.train()
+    for a, b in zip(often.policy.trainable().values(), seldom.policy.trainable().values(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_the_seed_decides_everything():
+    def final(seed):
+        trainer = tiny_trainer(seed=seed)
+        trainer.train()
+        return torch.cat([p.detach().flatten() for p in trainer.policy.trainable().values()])
+
+    assert torch.equal(final(1), final(1)) and not torch.equal(final(1), final(2))
+
+
+def test_rewards_are_brought_to_unit_deviation_where_that_is_wanted_and_a_constant_objective_is_left_alone():
+    def constant(completions, **_):
+        return [7.0] * len(completions)
+
+    def huge(completions, **_):
+        return [1000.0 * value for value in vowels(completions)]
+
+    trainer = tiny_trainer([huge, constant], normalise_rewards=True)
+    round_ = Round(trainer)
+    assert math.isclose(float(round_.scored.rewards[0].std(correction=0)), 1.0, rel_tol=1e-5)
+    assert round_.scored.rewards[1].tolist() == [7.0] * 8
+    trainer.train()
+    assert all(p.isfinite().all() for p in trainer.policy.trainable().values())
+
+
+class TestPrompts:
+    def refused(self, match, **settings):
+        with pytest.raises(HeedError, match=match) as error:
+            tiny_trainer(**settings)
+        assert "\n" not in str(error.value)
+
+    def test_none_are_refused(self):
+        with pytest.raises(HeedError, match="there are no prompts"):
+            AlignTrainer(tiny_model(), [RewardFunction(vowels)], dataset=[], tokenizer=TOKENIZER)
+
+    def test_rows_without_the_column_are_refused_with_their_number(self):
+        self.refused("no column 'prompt' .row 1", dataset=[{"prompt": "fever ?"}, {"question": "gout ?"}])
+
+    def test_a_prompt_longer_than_the_context_is_refused_with_its_number(self):
+        self.refused("prompt 1 has 81 tokens", dataset=[{"prompt": "fever ?"}, {"prompt": "fever " * 80}])
+
+    def test_which_prompts_a_step_gets_follows_from_the_seed_and_the_step_alone(self):
+        first, second = tiny_trainer().prompts, tiny_trainer().prompts
+        drawn = [first.draw(step) for step in range(6)]
+        assert [second.draw(step) for step in reversed(range(6))] == drawn[::-1]
+        assert tiny_trainer(seed=1).prompts.draw(0) != drawn[0]
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_activations_that_are_recomputed_give_the_same_gradients(checkpointing):
+    expected = Round(tiny_trainer(gradient_checkpointing=False)).total
+    assert close(Round(tiny_trainer(gradient_checkpointing=checkpointing)).total, expected)
