@@ -55,6 +55,7 @@ class AlignConfig:
         critic_learning_rate: of the critics' AdamW.
         critic_epochs: passes of the critics over one rollout.
         critic_value_clip: PPO's value clipping, in deviations of the returns; 0 is off.
+        critic_rank: rank of the critics' adapter at most; 0 takes the policy's.
         critic_scale: learn each value in units of its own returns.
         normalise_rewards: divide each objective's rewards by the deviation of the batch (running).
         gram: plain, unbiased (from micro-batches; our mend for small gradients) or adam (in Adam's metric).
@@ -98,9 +99,10 @@ class AlignConfig:
     kl_in: Literal["each", "once"] = "each"
     gamma: float = 1.0
     gae_lambda: float = 0.95
-    critic_learning_rate: float = 2e-3
-    critic_epochs: int = 2
+    critic_learning_rate: float = 1e-4
+    critic_epochs: int = 1
     critic_value_clip: float = 0.0
+    critic_rank: int = 0
     critic_scale: bool = True
     normalise_rewards: bool = False
     gram: Literal["plain", "unbiased", "adam"] = "plain"

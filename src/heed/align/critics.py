@@ -25,6 +25,7 @@ class CriticConfig:
             units of the returns' standard deviation); 0 switches it off.
         scale: learn each objective's value in units of its own returns (running mean and standard deviation).
         memory: of that running mean and deviation, in [0, 1).
+        rank: the adapter's rank at most; 0 takes the policy's.
     """
 
     learning_rate: float = 1e-3
@@ -32,6 +33,7 @@ class CriticConfig:
     value_clip: float = 0.0
     scale: bool = True
     memory: float = 0.9
+    rank: int = 0
 
 
 class Critics(nn.Module):
@@ -62,7 +64,7 @@ class Critics(nn.Module):
             self.backbone = copy.deepcopy(policy.causal_lm.base_model)
             body = list(self.backbone.parameters())
         else:
-            body = policy.add_critic_adapter(seed)
+            body = policy.add_critic_adapter(seed, config.rank)
         self.register_buffer("mean", torch.zeros(objectives, device=policy.device))
         self.register_buffer("std", torch.ones(objectives, device=policy.device))
         self.register_buffer("seen", torch.zeros((), device=policy.device))

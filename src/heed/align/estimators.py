@@ -117,6 +117,7 @@ class CriticEstimator:
             epochs=config.critic_epochs,
             value_clip=config.critic_value_clip,
             scale=config.critic_scale,
+            rank=config.critic_rank,
         )
         self.critics = Critics(policy, self.rows, settings, seed=config.seed + 1)
         self._batch: tuple[list[Sequences], list[Tensor]] | None = None

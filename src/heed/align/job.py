@@ -87,8 +87,11 @@ APOTHECARY: dict[str, Any] = {
     "prompts_per_step": 64,
     "completions_per_prompt": 4,
     "micro_batch": 0,
-    "max_completion_tokens": 32,
+    "max_completion_tokens": 16,
     "learning_rate": 2e-3,
+    "cooldown_steps": 30,
+    "critic_learning_rate": 3e-3,
+    "critic_rank": 16,
     "steps": 120,
     "eval_prompts": 84,
 }

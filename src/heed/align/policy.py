@@ -164,8 +164,12 @@ class Policy:
         ).last_hidden_state
         return states[:, -batch.width - 1 : -1]
 
-    def add_critic_adapter(self, seed: int) -> list[nn.Parameter]:
+    def add_critic_adapter(self, seed: int, rank: int = 0) -> list[nn.Parameter]:
         """Put a second adapter, the critics', on the same frozen base.
+
+        Args:
+            seed: of its initial weights.
+            rank: at most this rank, with the policy's ratio of alpha to rank; 0 takes the policy's rank.
 
         Returns:
             Its parameters.
@@ -173,7 +177,11 @@ class Policy:
         assert isinstance(self.model, PeftModel) and self.peft_config is not None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.model.add_adapter(CRITIC_ADAPTER, copy.deepcopy(self.peft_config))
+            config = copy.deepcopy(self.peft_config)
+            if 0 < rank < config.r:
+                config.lora_alpha = config.lora_alpha * rank / config.r
+                config.r = rank
+            self.model.add_adapter(CRITIC_ADAPTER, config)
         return [p for name, p in self.model.named_parameters() if f".{CRITIC_ADAPTER}." in name]
 
     @contextmanager

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -50,7 +51,7 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def _weighting(name: str) -> str:
-    options: dict[str, object] = {"preference": [0.5, 0.5]} if name in ("pgapo", "tchebycheff") else {}
+    options: dict[str, Any] = {"preference": [0.5, 0.5]} if name in ("pgapo", "tchebycheff") else {}
     if name == "tchebycheff":
         options |= {"ideal": [1.0, 1.0], "nadir": [0.0, 0.0]}
     try:
