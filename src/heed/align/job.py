@@ -52,7 +52,7 @@ class AlignJob:
         nadir: tchebycheff's worst value of each objective on the front; a world knows its own.
         mu: tchebycheff's temperature; smaller holds the preference more stiffly.
         share_floor: tchebycheff's least share of any objective, below 1/K.
-        settle: tchebycheff's rounds from equal shares to the preference's.
+        settle: tchebycheff's first rounds, in which all shares are equal.
         lora_r: rank of the adapter; 0 trains all parameters.
         lora_alpha: scale of the adapter.
         lora_targets: names of the layers with an adapter, comma-separated, or all-linear.

@@ -52,9 +52,8 @@ class SmoothTchebycheff(Weighting[PSDMatrix]):
         average: share of the past in the moving average of the values J, in [0, 1).
         unit_gradients: whether shares multiply ``g_k / ||g_k||`` or raw gradients over the range.
         outer_preference: whether lambda also multiplies unit gradients; raw gradients always carry it.
-        settle: rounds over which the shares go from equal ones, which raise all objectives as far as common ascent
-            goes, to the preference's; 0 follows the preference from the first round, and a lopsided one then rushes to
-            the cheapest end before anything is learnt.
+        settle: first rounds, in which all shares are equal: every objective rises as far as common ascent goes before
+            the preference takes over. With 0 a lopsided preference rushes to the cheapest end before the rest is learnt.
         softmax_floor: least share of any objective, in [0, 1/K), so that all keep moving. Where lambda multiplies
             as well, a floor above what the fixed point needs makes it slide.
         floor: norms below ``floor * median(norms)`` are raised to it before they divide unit gradients.
@@ -134,8 +133,8 @@ class SmoothTchebycheff(Weighting[PSDMatrix]):
         gap = (self.ideal - self.values.to(self.ideal)) / self.range
         share = torch.softmax(self.preference * gap / self.mu, dim=0)
         share = self.softmax_floor + (1 - len(share) * self.softmax_floor) * share
-        settled = min(1.0, int(self.observed) / self.settle) if self.settle else 1.0
-        share = settled * share + (1 - settled) / len(share)
+        if int(self.observed) <= self.settle:
+            share = torch.full_like(share, 1 / len(share))
         if self.outer_preference or not self.unit_gradients:
             share = share * self.preference
         return share / share.sum()

@@ -85,6 +85,7 @@ def run_front(job: FrontJob, out: Path, on_progress: OnProgress | None = None, r
         grid = spread_preferences(job.preferences, len(names))
         _check_methods(job.methods)
         settings |= _extremes(job, out, settings, names, on_progress)
+        trunks = _trunks(job, out, settings, on_progress)
         tasks, points = [], []
         for method, preference, seed in itertools.product(job.methods, grid, range(job.seeds)):
             label = f"{method}-{'-'.join(f'{x:g}' for x in preference)}-seed{seed}"
@@ -93,6 +94,7 @@ def run_front(job: FrontJob, out: Path, on_progress: OnProgress | None = None, r
                     label,
                     settings | {"method": method, "preference": preference, "seed": seed},
                     out / "runs" / label,
+                    trunks.get((method, seed)),
                 )
             )
             points.append({"preference": preference, "method": method, "seed": seed})
@@ -100,8 +102,8 @@ def run_front(job: FrontJob, out: Path, on_progress: OnProgress | None = None, r
         for point, task, summary in zip(points, tasks, summaries, strict=True):
             point["values"] = [_value(summary, name) for name in names]
             point["seconds"] = summary["seconds"]
-            newest = max((task.folder / "checkpoints").glob("step-*"))
-            point["adapter"] = str(newest.relative_to(out))
+            newest = RunFolder.open(task.folder, writable=False).latest_checkpoint()
+            point["adapter"] = str(newest.relative_to(out)) if newest is not None else None
         (out / "front.json").write_text(json.dumps({"names": names, "preferences": grid, "adapters": points}, indent=1))
         summary = summarise(names, grid, points, settings)
         summary |= {"version": heed.__version__, "config_hash": config_hash(record), "completed": True}
@@ -185,6 +187,23 @@ def follows(grid: Sequence[Sequence[float]], values: Array) -> list[float]:
     weights = np.asarray(grid)
     found = [float(spearmanr(weights[:, k], values[:, k]).statistic) for k in range(weights.shape[1])]
     return [round(x, 6) if np.isfinite(x) else 0.0 for x in found]
+
+
+def _trunks(
+    job: FrontJob, out: Path, settings: dict[str, Any], on_progress: OnProgress | None
+) -> dict[tuple[str, int], Path]:
+    """Runs of the rounds that all of a seed's preferences have in common: Tchebycheff's with equal shares."""
+    rounds = settings["settle"]
+    if "tchebycheff" not in job.methods or not 0 < rounds < settings["steps"]:
+        return {}
+    K = len(_names(settings))
+    common = {"method": "tchebycheff", "preference": [1 / K] * K, "steps": rounds, "cooldown_steps": 0}
+    tasks = [
+        Task(f"trunk-seed{seed}", settings | common | {"seed": seed}, out / "runs" / f"trunk-seed{seed}")
+        for seed in range(job.seeds)
+    ]
+    run_all(tasks, job.workers, on_progress)
+    return {("tchebycheff", seed): task.folder for seed, task in enumerate(tasks)}
 
 
 def _values(points: list[dict[str, Any]], method: str, seed: int) -> Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import queue
+import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
@@ -28,11 +29,13 @@ class Task:
         label: what the run is called in tables.
         settings: the job's and the config's, flat.
         folder: the run folder.
+        trunk: a finished run with the same seed whose last checkpoint this one goes on from; its settings may differ.
     """
 
     label: str
     settings: dict[str, Any]
     folder: Path
+    trunk: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -124,12 +127,27 @@ def _settle(threads: int) -> None:
 
 def _run(task: Task, said: Any) -> None:
     job, config = split_settings(task.settings)
-    resumable = (task.folder / "checkpoints").exists() and any((task.folder / "checkpoints").glob("step-*"))
+    resumable = any((task.folder / "checkpoints").glob("step-*"))
+    if task.trunk is not None and not resumable:
+        _branch(task.trunk, task)
+        resumable = True
     trainer = resume(task.folder) if resumable else start(job, config, task.folder)
     key = task.label + str(task.folder)
     trainer.train(lambda step, _metrics: said.put((key, step, task.label)))
     if trainer.journal.run is not None:
         trainer.journal.run.close()
+
+
+def _branch(trunk: Path, task: Task) -> None:
+    """Make the task's folder as if it had been the trunk's run so far."""
+    newest = RunFolder.open(trunk, writable=False).latest_checkpoint()
+    if newest is None:
+        raise HeedError("there is no checkpoint to branch from", str(trunk), "finish that run first")
+    RunFolder.create(task.folder, task.settings, kind="align").close()
+    shutil.copytree(newest, task.folder / "checkpoints" / newest.name)
+    for name in ("metrics.jsonl", "balance.jsonl"):
+        shutil.copy(trunk / name, task.folder / name)
+    shutil.copytree(trunk / "completions", task.folder / "completions")
 
 
 def _drain(said: Any, steps: dict[str, int]) -> str:
