@@ -76,7 +76,11 @@ def test_an_outer_preference_slides_to_the_end_where_it_has_no_fixed_point():
 
 def test_raw_gradients_reach_the_optimum_of_the_smooth_scalarisation():
     preference, mu = 0.3, 0.1
-    values = climb(tchebycheff(preference, concave_front, mu=mu, unit_gradients=False), concave_front, rate=2.0)
+    values = climb(
+        tchebycheff(preference, concave_front, mu=mu, unit_gradients=False, outer_preference=True),
+        concave_front,
+        rate=2.0,
+    )
     x = torch.linspace(-1, 1, 200_001, dtype=torch.float64)
     gaps = torch.stack(((1 - x) ** 2, (1 + x) ** 2)) / 4
     weights = torch.tensor([[preference], [1 - preference]], dtype=torch.float64)
@@ -108,6 +112,8 @@ def test_the_shares_follow_the_formula():
     gram = torch.tensor([[4.0, -1.0], [-1.0, 9.0]], dtype=torch.float64)
     torch.testing.assert_close(weighting(gram), raw / raw.sum() / torch.tensor([2.0, 3.0]).double())
     weighting.unit_gradients = False
+    torch.testing.assert_close(weighting(gram), raw / raw.sum() / torch.tensor([10.0, 2.0]).double())
+    weighting.outer_preference = True
     exact = raw * torch.tensor([0.2, 0.8]).double()
     torch.testing.assert_close(weighting(gram), exact / exact.sum() / torch.tensor([10.0, 2.0]).double())
 

@@ -189,7 +189,12 @@ class JacobianAccumulator:
         few = [pair for i, pair in enumerate(terms) if i > 0 and self._recomputes(*pair)]
         if self._others:
             self._sequential(logp, wanted.dense(), self._others, keep_graph=True)
-        for term in whole:
+        import os
+        if len(whole)>1 and os.environ.get("LANES"):
+            with self._recorder.contracting(whole):
+                torch.autograd.grad(logp, self._recorder.weights, torch.stack([t.shared for t in whole]).to(logp.dtype), is_grads_batched=True, allow_unused=True)
+        else:
+          for term in whole:
             self._contract(logp, term, keep_graph=term is not whole[-1])
         if whole and not self._checked_routes:
             self._check_routes(forward, wanted)
@@ -204,7 +209,7 @@ class JacobianAccumulator:
     def _contract(self, logp: Tensor, term: Term, keep_graph: bool = False) -> None:
         for weight in self._recorder.weights:
             weight.grad = None
-        with self._recorder.contracting(term):
+        with self._recorder.contracting((term,)):
             torch.autograd.backward(
                 logp, term.shared.to(logp.dtype), retain_graph=keep_graph, inputs=self._recorder.weights
             )

@@ -32,17 +32,19 @@ class SmoothTchebycheff(Weighting[PSDMatrix]):
     front, each objective gets a share by how far its weighted gap stands out::
 
         share_k = softmax_k(lambda_k gap_k / mu)
-        w_k = share_k / ||g_k||                         unit gradients (default)
-        w_k ~ share_k lambda_k / (ideal_k - nadir_k)    raw gradients: the gradient of Lin et al.'s objective
+        w_k = share_k / ||g_k||                     unit gradients
+        w_k = share_k / (ideal_k - nadir_k)         raw gradients of the scaled values
 
     **What lambda means**: a larger lambda_k always gives *more* of objective k. The gaps settle where
     ``lambda_k gap_k`` is equal for all, so that gap_k is proportional to 1 / lambda_k.
 
-    On the front of two objectives the unit gradients oppose each other, so that the update vanishes exactly
-    where the shares are equal: at the point above, whatever mu and floor are. With ``outer_preference=True``
-    the preference also multiplies the unit gradients, and the fixed point moves to
+    Lin et al.'s own gradient also multiplies the shares by lambda (``outer_preference=True``). That counts the
+    preference twice as far as where it settles goes: on the front of two objectives the unit gradients oppose each
+    other, the update vanishes where the two weights are equal, and the fixed point moves to
     ``lambda_1 gap_1 - lambda_2 gap_2 = mu ln(lambda_2 / lambda_1)``; for mu = 0.1 and lambda = (0.1, 0.9) no point
-    of the front satisfies it, and the policy slides to the end. This switch, and unit gradients, are our reading.
+    of the front satisfies it, and the policy slides to the end. Without it, the fixed point is the one above
+    whatever mu and floor are (unit gradients), or within ``mu`` times the log of the front's slope of it (raw
+    gradients). This switch, the floor and the unit gradients are our reading.
 
     Args:
         preference: lambda, one weight per objective, on the simplex.
@@ -51,9 +53,10 @@ class SmoothTchebycheff(Weighting[PSDMatrix]):
         mu: temperature, > 0; as it goes to 0 only the worst weighted gap counts.
         average: share of the past in the moving average of the values J, in [0, 1).
         unit_gradients: whether shares multiply ``g_k / ||g_k||`` or raw gradients over the range.
-        outer_preference: whether lambda also multiplies unit gradients; raw gradients always carry it.
-        settle: first rounds, in which all shares are equal: every objective rises as far as common ascent goes before
-            the preference takes over. With 0 a lopsided preference rushes to the cheapest end before the rest is learnt.
+        outer_preference: whether lambda also multiplies the shares, as in the scalarisation's own gradient.
+        settle: first rounds, in which the weights are P-GAPO's at the centre: every objective rises as far as common
+            ascent goes before the preference takes over. With 0 a policy far from the front rushes to the cheapest
+            end of it before the rest is learnt.
         softmax_floor: least share of any objective, in [0, 1/K), so that all keep moving. Where lambda multiplies
             as well, a floor above what the fixed point needs makes it slide.
         floor: norms below ``floor * median(norms)`` are raised to it before they divide unit gradients.
@@ -135,7 +138,7 @@ class SmoothTchebycheff(Weighting[PSDMatrix]):
         share = self.softmax_floor + (1 - len(share) * self.softmax_floor) * share
         if int(self.observed) <= self.settle:
             share = torch.full_like(share, 1 / len(share))
-        if self.outer_preference or not self.unit_gradients:
+        if self.outer_preference:
             share = share * self.preference
         return share / share.sum()
 
@@ -144,7 +147,7 @@ class SmoothTchebycheff(Weighting[PSDMatrix]):
         gram = checked_gram(gramian)
         check_count(gram, len(self.preference), "preference weights")
         share = self.shares()
-        if not self.unit_gradients:
+        if not self.unit_gradients and int(self.observed) > self.settle:
             return (share / self.range).to(gramian)
         divisor, present = self.divisors(gram, self.floor)
         return torch.where(present, share / divisor, 0.0).to(gramian)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -60,7 +60,7 @@ class LinearRecorder:
 
     def __init__(self, rows: Tensor, linears: Mapping[str, nn.Linear], slices: Mapping[int, slice]) -> None:
         self.rows, self.linears, self.slices = rows, dict(linears), slices
-        self._term: Term | None = None
+        self._terms: Sequence[Term] = ()
 
     @property
     def weights(self) -> list[Tensor]:
@@ -79,18 +79,18 @@ class LinearRecorder:
                 del linear.forward
 
     @contextmanager
-    def contracting(self, term: Term) -> Iterator[None]:
+    def contracting(self, terms: Sequence[Term]) -> Iterator[None]:
         """Within: a backward with cotangent ``term.shared`` adds ``term.coefficients``' share to every row."""
-        self._term = term
+        self._terms = terms
         try:
             yield
         finally:
-            self._term = None
+            self._terms = ()
 
     @property
     def active(self) -> bool:
         """Whether a backward contracts now; otherwise the layers pass gradients to their inputs only."""
-        return self._term is not None
+        return bool(self._terms)
 
     def contract(self, name: str, x: Tensor, delta: Tensor) -> None:
         """Add ``sum_b C[k, b] sum_t delta[b, t] x[b, t]^T`` to row k of the layer's columns, for every k.
@@ -100,8 +100,11 @@ class LinearRecorder:
             x: its input, [B, ..., in].
             delta: the gradient of its output, [B, ..., out].
         """
-        assert self._term is not None
-        linear, term = self.linears[name], self._term
+        for term, lane in zip(self._terms, delta, strict=True):
+            self._contract_term(term, name, x, lane)
+
+    def _contract_term(self, term: Term, name: str, x: Tensor, delta: Tensor) -> None:
+        linear = self.linears[name]
         sequences = term.shared.shape[0]
         if x.shape[0] != sequences:
             raise RuntimeError(
@@ -173,6 +176,26 @@ class _RecordedLinear(torch.autograd.Function):
     def backward(ctx: Any, delta: Tensor) -> tuple[Tensor | None, None, None, None, None]:
         x, weight = ctx.saved_tensors
         if ctx.recorder.active:
-            ctx.recorder.contract(ctx.name, x, delta)
+            _Contract.apply(x, delta, ctx.recorder, ctx.name)
         towards_input = (delta @ weight.to(delta.dtype)).to(x.dtype) if ctx.needs_input_grad[0] else None
         return towards_input, None, None, None, None
+
+
+class _Contract(torch.autograd.Function):
+    """The contraction as a function of its own, so that a vectorised backward hands over all its lanes."""
+
+    @staticmethod
+    def forward(x: Tensor, delta: Tensor, recorder: LinearRecorder, name: str) -> Tensor:
+        recorder.contract(name, x, delta[None])
+        return delta.new_empty(0)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        """Nothing is kept: it is never differentiated."""
+
+    @staticmethod
+    def vmap(
+        info: Any, in_dims: tuple[Any, ...], x: Tensor, delta: Tensor, recorder: LinearRecorder, name: str
+    ) -> tuple[Tensor, None]:
+        recorder.contract(name, x, delta.movedim(in_dims[1], 0))
+        return delta.new_empty(0), None

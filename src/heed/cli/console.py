@@ -94,7 +94,7 @@ def stopping_at_rounds() -> Iterator[list[bool]]:
     """Within: Ctrl-C only raises a flag, so that a round in progress ends whole; a second Ctrl-C stops at once."""
     wanted: list[bool] = []
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def note(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - what signal calls
         if wanted:
             raise KeyboardInterrupt
         wanted.append(True)

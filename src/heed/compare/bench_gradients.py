@@ -1,9 +1,9 @@
 """What K gradients cost: every way to take them against one scalarised step, in one run.
 
 The scalarised step is forward and backward of ``sum_k w_k L_k`` by plain autograd. heed's steps include all that the
-trainer does besides: clearing the Jacobian, the Gram matrix, the weighting's solve and writing the combined gradient. The
-others stop at the K gradients. Before anything is timed, each method's gradients are compared with those of K separate
-backwards.
+trainer does besides: clearing the Jacobian, the Gram matrix, the weighting's solve and writing the combined gradient.
+The others stop at the K gradients. Before anything is timed, each method's gradients are compared with those of K
+separate backwards.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from torchjd.autojac import jac
 import heed
 from heed.balance import GAPO
 from heed.balance.jacobian import JacobianAccumulator, Path
-from heed.compare.bench_model import SHAPES, Batch, Losses, build_model, set_checkpointing
+from heed.compare.bench_model import LORA_RANK, SHAPES, Batch, Losses, build_model, enable_checkpointing
 from heed.compare.bench_timing import Spread, count_flops, interleaved, matmul_ceiling
 from heed.errors import HeedError
 
-K_FOLD_REPEATS = 3
+K_FOLD_REPEATS = 2
 """Rounds that methods take part in whose cost grows with K: their ratios are far from 1, where fewer rounds tell."""
 
 METHODS: dict[str, str] = {
@@ -88,12 +88,12 @@ def run_gradient_bench(options: GradientBench, progress: Callable[[str], None] =
         progress: is told what is measured next.
 
     Returns:
-        What ``heed bench gradients --json`` prints: "device", "version" and the like, and "rows". A row has "name", "k",
-        "checkpointing"; "ratio" to the scalarised step of the same round, median, with "ratio_low" and "ratio_high"
-        (10% and 90%); "ms", median; "flops_ratio"; "max_relative_error" of a gradient against K separate backwards;
-        "tokens_per_second"; "ceiling_share", counted FLOP/s over those of one large matrix product; "peak_memory_gb"
-        (CUDA; else None); "rank" of the cotangents, "repeats". A method that does not fit in the GPU's memory has
-        "error" in place of the figures.
+        What ``heed bench gradients --json`` prints: "device", "version" and the like, and "rows". A row has "name",
+        "k", "checkpointing"; "ratio" to the scalarised step of the same round, median, with "ratio_low" and
+        "ratio_high" (10% and 90%); "ms", median; "flops_ratio"; "max_relative_error" of a gradient against K separate
+        backwards; "tokens_per_second"; "ceiling_share", counted FLOP/s over those of one large matrix product;
+        "peak_memory_gb" (CUDA; else None); "rank" of the cotangents, "repeats". A method that does not fit in the
+        GPU's memory has "error" in place of the figures.
 
     Raises:
         HeedError: an option cannot be had here, such as a GPU that is not there.
@@ -108,11 +108,12 @@ def run_gradient_bench(options: GradientBench, progress: Callable[[str], None] =
     batch = Batch(model, shape, options.seed)
     rows: list[dict[str, Any]] = []
     for checkpointing in {"both": (False, True), "off": (False,), "on": (True,)}[options.checkpointing]:
-        set_checkpointing(model, checkpointing)
+        if checkpointing:
+            enable_checkpointing(model)
         for K in options.k:
             progress(f"K = {K}, checkpointing {'on' if checkpointing else 'off'}")
-            for row in _Round(model, batch, K, options).measure(ceiling):
-                rows.append({**row, "checkpointing": checkpointing})
+            measured = _Contest(model, batch, K, options).measure(ceiling)
+            rows += [row | {"checkpointing": checkpointing} for row in measured]
     return {
         "rows": rows,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
@@ -128,14 +129,11 @@ def run_gradient_bench(options: GradientBench, progress: Callable[[str], None] =
     }
 
 
-class _Method:
-    """One way to take K gradients: a step to time, and the gradients [K, n] that it took last."""
-
-    def __init__(self, losses: Losses, step: Callable[[], Callable[[], Tensor]]) -> None:
-        self.losses, self.step = losses, step
+Step = Callable[[], Callable[[], Tensor]]
+"""Takes the gradients, which is timed, and returns a function that gives them as [K, n], which is not."""
 
 
-class _Round:
+class _Contest:
     """All methods at one K on one batch."""
 
     def __init__(self, model: PeftModel, batch: Batch, K: int, options: GradientBench) -> None:
@@ -144,96 +142,100 @@ class _Round:
         index = torch.arange(len(batch.ids))
         plain = batch.losses(K)
         fifth, everywhere = batch.losses(K, index % 5 == 0), batch.losses(K, index >= 0)
-        self.builders: dict[str, Callable[[], _Method]] = {
-            "scalarised": lambda: _Method(plain, lambda: self._scalarised(plain)),
-            "factored-rank1": lambda: self._heed(plain, "factored"),
-            "factored-rank2-fifth": lambda: self._heed(fifth, "factored"),
-            "factored-rank2-all": lambda: self._heed(everywhere, "factored"),
-            "sequential": lambda: self._heed(plain, "sequential"),
-            "batched": lambda: self._heed(plain, "batched"),
-            "separate": lambda: _Method(plain, lambda: self._separate(plain)),
-            "torchjd": lambda: _Method(plain, lambda: self._torchjd(plain, None)),
-            "torchjd-chunk1": lambda: _Method(plain, lambda: self._torchjd(plain, 1)),
-        }
+        self.cases = dict.fromkeys(METHODS, plain) | {"factored-rank2-fifth": fifth, "factored-rank2-all": everywhere}
 
     def measure(self, ceiling: float) -> list[dict[str, Any]]:
-        methods: dict[str, _Method] = {}
+        steps: dict[str, Step] = {}
         rows: dict[str, dict[str, Any]] = {}
-        for name, build in self.builders.items():
+        truths: dict[int, Tensor] = {}
+        for name, losses in self.cases.items():
             rows[name] = {"name": name, "k": self.K}
             try:
-                methods[name] = build()
-                rows[name] |= self._examine(methods[name], scalarised=name == "scalarised")
+                if id(losses) not in truths:
+                    truths[id(losses)] = self._separate(losses)()
+                rows[name] |= self._examine(name, steps, truths[id(losses)])
             except torch.OutOfMemoryError:
-                methods.pop(name, None)
+                steps.pop(name, None)
                 rows[name] |= {"ratio": None, "ms": None, "error": "out of memory"}
-                self._forget()
-        if "scalarised" not in methods:
-            return list(rows.values())
-        rounds = self._time(methods)
-        flops = rows["scalarised"]["flops"]
-        for name in methods:
+        truths.clear()
+        self._forget()
+        if "scalarised" in steps:
+            self._compare(steps, rows, ceiling)
+        return list(rows.values())
+
+    def _examine(self, name: str, steps: dict[str, Step], truth: Tensor) -> dict[str, Any]:
+        """Build a method and run it once, for its gradients, FLOPs and memory; this also warms it up."""
+        cuda, losses = self.batch.device.type == "cuda", self.cases[name]
+        self._forget()
+        held = torch.cuda.memory_allocated(self.batch.device) if cuda else 0
+        steps[name] = self._step(name, losses)
+        if cuda:
+            torch.cuda.reset_peak_memory_stats(self.batch.device)
+        taken: list[Callable[[], Tensor]] = []
+        flops = count_flops(lambda: taken.append(steps[name]()))
+        row: dict[str, Any] = {"flops": flops, "max_relative_error": None, "rank": None, "peak_memory_gb": None}
+        if cuda:
+            own = torch.cuda.max_memory_allocated(self.batch.device) - held
+            weights = sum(p.numel() * p.element_size() for p in self.model.parameters())
+            row["peak_memory_gb"] = (weights + own) / 1e9
+        if name != "scalarised":
+            row["max_relative_error"] = float(((taken[0]() - truth).norm(dim=1) / truth.norm(dim=1)).max())
+            with torch.no_grad():
+                row["rank"] = losses.cotangents(self.batch.logp()).rank
+        return row
+
+    def _compare(self, steps: Mapping[str, Step], rows: dict[str, dict[str, Any]], ceiling: float) -> None:
+        """Time the methods in turn and complete their rows."""
+        ours = {name for name in steps if name == "scalarised" or name.startswith("factored")}
+        fewer = min(K_FOLD_REPEATS, self.options.repeats)
+        rounds = interleaved(
+            {name: self._cleared(step) for name, step in steps.items()},
+            {name: self.options.repeats if name in ours else fewer for name in steps},
+            random.Random(self.options.seed),
+            self.batch.device,
+        )
+        for name in steps:
             taken = [(r[name], r["scalarised"]) for r in rounds if name in r]
             ratio = Spread.of([own / scalarised for own, scalarised in taken])
-            seconds = Spread.of([own for own, _ in taken]).median
+            seconds, flops = Spread.of([own for own, _ in taken]).median, rows[name]["flops"]
             rows[name] |= {
                 "ratio": ratio.median,
                 "ratio_low": ratio.low,
                 "ratio_high": ratio.high,
                 "ms": seconds * 1e3,
-                "flops_ratio": rows[name]["flops"] / flops,
+                "flops_ratio": flops / rows["scalarised"]["flops"],
                 "tokens_per_second": self.batch.ids.numel() / seconds,
-                "ceiling_share": rows[name]["flops"] / seconds / ceiling,
+                "ceiling_share": flops / seconds / ceiling,
                 "repeats": len(taken),
             }
-        return list(rows.values())
 
-    def _time(self, methods: Mapping[str, _Method]) -> list[dict[str, float]]:
-        ours = [name for name in methods if name == "scalarised" or name.startswith("factored")]
-        fewer = min(K_FOLD_REPEATS, self.options.repeats)
-        repeats = {name: self.options.repeats if name in ours else fewer for name in methods}
-        steps = {name: self._cleared(method) for name, method in methods.items()}
-        return interleaved(steps, repeats, random.Random(self.options.seed), self.batch.device)
-
-    def _cleared(self, method: _Method) -> Callable[[], object]:
-        def step() -> None:
+    def _cleared(self, step: Step) -> Callable[[], object]:
+        def cleared() -> None:
             self._forget()
-            method.step()
+            step()
 
-        return step
+        return cleared
 
     def _forget(self) -> None:
         for parameter in self.parameters:
             parameter.grad = None
 
-    def _examine(self, method: _Method, scalarised: bool) -> dict[str, Any]:
-        """Warm up, compare the gradients, count the FLOPs, look at the memory."""
-        cuda = self.batch.device.type == "cuda"
-        error = None
-        if not scalarised:
-            gradients = method.step()().clone()
-            self._forget()
-            truth = self._separate(method.losses)()
-            error = float(((gradients - truth).norm(dim=1) / truth.norm(dim=1)).max())
-            del gradients, truth
-        step = self._cleared(method)
-        flops = count_flops(step)
-        self._forget()
-        if cuda:
-            torch.cuda.reset_peak_memory_stats(self.batch.device)
-        step()
-        peak = torch.cuda.max_memory_allocated(self.batch.device) / 1e9 if cuda else None
-        rank = None if scalarised else method.losses.cotangents(method.losses.old_logp).rank
-        return {"max_relative_error": error, "flops": flops, "peak_memory_gb": peak, "rank": rank}
-
-    # The methods. Each step returns a function that gives the gradients as [K, n], which is not timed.
+    def _step(self, name: str, losses: Losses) -> Step:
+        if name == "scalarised":
+            return lambda: self._scalarised(losses)
+        if name == "separate":
+            return lambda: self._separate(losses)
+        if name.startswith("torchjd"):
+            return lambda: self._torchjd(losses, 1 if name == "torchjd-chunk1" else None)
+        path: Path = "sequential" if name == "sequential" else "batched" if name == "batched" else "factored"
+        return self._heed(losses, path)
 
     def _scalarised(self, losses: Losses) -> Callable[[], Tensor]:
         values = losses.values(self.batch.logp())
         (-values.sum() / self.K).backward()
         return lambda: torch.cat([p.grad.flatten() for p in self.parameters if p.grad is not None])[None]
 
-    def _heed(self, losses: Losses, path: Path) -> _Method:
+    def _heed(self, losses: Losses, path: Path) -> Step:
         jacobian = JacobianAccumulator(self.model, self.K, rank=losses.surrogate.rank, path=path)
         weighting = GAPO(p=1)
 
@@ -243,7 +245,7 @@ class _Round:
             jacobian.write_gradient(weighting(jacobian.gram()))
             return jacobian.total
 
-        return _Method(losses, step)
+        return step
 
     def _separate(self, losses: Losses) -> Callable[[], Tensor]:
         rows = []
@@ -265,11 +267,13 @@ def gradient_table(result: Mapping[str, Any]) -> str:
     lines = [
         f"heed {result['version']}, torch {result['torch']}, {result['device']}, {result['threads']} CPU threads, "
         f"{result['dtype']}",
-        f"{shape['name']}: {result['parameters'] / 1e6:,.1f}M parameters, {result['trainable'] / 1e6:.2f}M trainable (LoRA "
-        f"r=16), {shape['sequences']} x {shape['tokens']} tokens; one large matmul: {result['matmul_tflops']:.2f} TFLOP/s",
-        "ratios to the scalarised step of the same round: median (10% to 90%)",
+        f"{shape['name']}: {result['parameters'] / 1e6:,.1f}M parameters, {result['trainable'] / 1e6:.2f}M of them "
+        f"adapters of rank {LORA_RANK}, {shape['sequences']} x {shape['tokens']} tokens; "
+        f"one large matrix product: {result['matmul_tflops']:.2f} TFLOP/s",
+        "ratio: to the scalarised step of the same round, median; matmul: counted FLOP/s over that product's",
     ]
-    head = f"{'method':<22}{'ratio':>7} {'10-90%':>13}{'FLOPs':>7}{'ms':>9}{'error':>9}{'tokens/s':>10}{'peak':>6}{'GB':>7}"
+    head = f"{'method':<22}{'ratio':>7} {'10-90%':>13}{'FLOPs':>7}{'ms':>9}{'error':>9}{'tokens/s':>10}"
+    head += f"{'matmul':>8}{'GB':>7}"
     block = None
     for row in result["rows"]:
         if block != (block := (row["k"], row["checkpointing"])):
@@ -287,5 +291,5 @@ def _line(row: Mapping[str, Any]) -> str:
     spread = f"{row['ratio_low']:.2f}-{row['ratio_high']:.2f}"
     return (
         f"{row['name']:<22}{row['ratio']:>7.3f} {spread:>13}{row['flops_ratio']:>7.3f}{row['ms']:>9.1f}{error:>9}"
-        f"{row['tokens_per_second']:>10.0f}{row['ceiling_share']:>6.0%}{memory:>7}"
+        f"{row['tokens_per_second']:>10.0f}{row['ceiling_share']:>8.0%}{memory:>7}"
     )

@@ -83,15 +83,11 @@ def build_model(shape: ModelShape, device: torch.device, dtype: torch.dtype, see
     return model.train()
 
 
-def set_checkpointing(model: PeftModel, on: bool) -> None:
-    """Switch non-reentrant gradient checkpointing, as `heed align` does with ``gradient_checkpointing``."""
+def enable_checkpointing(model: PeftModel) -> None:
+    """Switch on non-reentrant gradient checkpointing, as `heed align` does with ``gradient_checkpointing``."""
     base = model.get_base_model()
-    if on:
-        base.gradient_checkpointing_enable({"use_reentrant": False})
-        base.enable_input_require_grads()
-    else:
-        base.gradient_checkpointing_disable()
-        base.disable_input_require_grads()
+    base.gradient_checkpointing_enable({"use_reentrant": False})
+    base.enable_input_require_grads()
 
 
 @dataclass(frozen=True)
