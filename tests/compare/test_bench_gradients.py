@@ -61,6 +61,7 @@ def test_checkpointing_recomputes_for_every_backward_but_once_for_a_vectorised_o
         assert rows[name, 4, True]["flops_ratio"] == pytest.approx((1 + 2 * 4) / 3, rel=0.03), name
     for name in ("batched", "torchjd"):
         assert rows[name, 4, True]["flops_ratio"] == pytest.approx((2 + 4) / 3, rel=0.1), name
+    assert rows["factored-rank2-all", 4, True]["flops_ratio"] == pytest.approx((2 + 2) / 3, rel=0.1)
 
 
 def test_result_is_json_and_its_table_has_a_line_for_each_row(result):

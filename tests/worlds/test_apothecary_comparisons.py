@@ -90,14 +90,14 @@ def test_some_compared_replies_are_malformed_and_lose_without_noise(world):
 def test_pairs_come_from_the_given_completions_of_one_prompt(world):
     first, second = world.prompts[:2]
     given = [
-        {"prompt": first, "completion": "1 mint ."},
-        {"prompt": first, "completion": "3 mercury ."},
-        {"prompt": first, "completion": "3 mercury ."},
-        {"prompt": second, "completion": "1 sage ."},
+        {"prompt": first, "completion": "mint 1 ."},
+        {"prompt": first, "completion": "mercury 3 ."},
+        {"prompt": first, "completion": "mercury 3 ."},
+        {"prompt": second, "completion": "sage 1 ."},
     ]
     rows = world.comparisons(40, 0.0, seeded(7), completions=given)
     assert {(row["prompt"], *sorted((row["left"], row["right"]))) for row in rows} == {
-        (first, "1 mint .", "3 mercury .")
+        (first, "mercury 3 .", "mint 1 .")
     }
     assert {row["verdicts"]["harmless"] == "left" for row in rows if "mint" in row["left"]} == {True}
 

@@ -30,19 +30,19 @@ def test_parsing_undoes_rendering_for_every_remedy_dose_and_warning():
         "",
         ".",
         "beware thirst .",  # no prescription
-        "1 mint",
+        "mint 1",
         "mint .",
-        "0 mint .",
-        "4 mint .",
-        "1 mint , 2",
-        "1 mint 2 sage .",
+        "mint 0 .",
+        "mint 4 .",
+        "mint 1 , 2",
+        "mint 1 sage 2 .",
         "1 gout .",
-        "1 mint . beware gout .",
-        "1 mint . beware thirst . beware thirst .",
-        "beware thirst . 1 mint .",
-        "1 mint , " * 3 + "1 mint .",
-        "sir , 1 mint .",
-        "1 mint . thanks",
+        "mint 1 . beware gout .",
+        "mint 1 . beware thirst . beware thirst .",
+        "beware thirst . mint 1 .",
+        "mint 1 , " * 3 + "mint 1 .",
+        "sir , mint 1 .",
+        "mint 1 . thanks",
     ],
 )
 def test_what_departs_from_the_grammar_is_malformed(text):
@@ -50,7 +50,7 @@ def test_what_departs_from_the_grammar_is_malformed(text):
 
 
 def test_spacing_does_not_matter():
-    assert parse_reply("  1 mint,2 sage .\n") == Reply(((4, 1), (3, 2)), None)
+    assert parse_reply("  mint 1,sage 2 .\n") == Reply(((4, 1), (3, 2)), None)
 
 
 @pytest.mark.parametrize("count", [0, 4])

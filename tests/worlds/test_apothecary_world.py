@@ -29,9 +29,9 @@ def test_gold_of_one_reply_by_hand(world):
     values = world.gold(
         [prompt] * 3,
         [
-            f"1 {herb} .",
-            f"2 {herb} .",
-            f"1 {herb} . beware chills .",
+            f"{herb} 1 .",
+            f"{herb} 2 .",
+            f"{herb} 1 . beware chills .",
         ],
     )
     expected = [
@@ -45,14 +45,14 @@ def test_gold_of_one_reply_by_hand(world):
 def test_splitting_a_dose_gains_nothing_and_costs_brevity(world):
     whole, split = world.gold(
         world.prompts[:1] * 2,
-        ["3 willow .", "1 willow , 1 willow , 1 willow ."],
+        ["willow 3 .", "willow 1 , willow 1 , willow 1 ."],
     )
     torch.testing.assert_close(whole[[0, 1, 3]], split[[0, 1, 3]])
     assert whole[2] > split[2]
 
 
 def test_malformed_replies_have_their_defined_value_and_are_told_apart(world):
-    texts = ["", "1 mint .", "beware thirst ."]
+    texts = ["", "mint 1 .", "beware thirst ."]
     assert world.well_formed(texts).tolist() == [False, True, False]
     values = world.gold(world.prompts[:3], texts)
     for row in (0, 2):
@@ -68,7 +68,7 @@ def test_gold_columns_follow_the_chosen_objectives(world):
 
 
 def test_reward_functions_follow_trl_and_agree_with_gold(world):
-    texts = ["1 mint .", "2 mercury ."]
+    texts = ["mint 1 .", "mercury 2 ."]
     prompts = world.prompts[:2]
     functions = world.reward_functions()
     assert [function.__name__ for function in functions.values()] == list(functions) == list(ALL)
@@ -78,7 +78,7 @@ def test_reward_functions_follow_trl_and_agree_with_gold(world):
 
 def test_strangers_and_unequal_lengths_are_refused(world):
     with pytest.raises(HeedError, match="no customer of the apothecary says 'hello'"):
-        world.gold(["hello"], ["1 mint ."])
+        world.gold(["hello"], ["mint 1 ."])
     with pytest.raises(HeedError, match="1 prompts for 2 completions"):
         world.gold(world.prompts[:1], ["", ""])
 
@@ -95,7 +95,7 @@ def test_every_prompt_and_reply_survives_the_tokenizer(world):
 
 
 def test_batches_are_padded_on_the_left(world):
-    batch = world.tokenizer()(["1 mint .", "mint"], padding=True, return_tensors="pt")
+    batch = world.tokenizer()(["mint 1 .", "mint"], padding=True, return_tensors="pt")
     assert batch.attention_mask.tolist() == [[1] * 4, [0, 0, 1, 1]]
     assert len({world.tokenizer().pad_token_id, *batch.input_ids[1, -2:].tolist()}) == 3
 

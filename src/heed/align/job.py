@@ -89,11 +89,12 @@ APOTHECARY: dict[str, Any] = {
     "micro_batch": 0,
     "max_completion_tokens": 16,
     "learning_rate": 2e-3,
-    "cooldown_steps": 30,
+    "cooldown_steps": 20,
     "critic_learning_rate": 3e-3,
     "critic_rank": 16,
-    "steps": 120,
+    "steps": 80,
     "eval_prompts": 84,
+    "eval_completions": 8,
 }
 """Settings that fit the apothecary's small policy, under whatever flags say."""
 

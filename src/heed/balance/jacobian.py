@@ -14,7 +14,9 @@ papers take last-layer gradients instead.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -50,6 +52,9 @@ class JacobianAccumulator:
         parameters: the trainable parameters by name, where they are not all of the model's.
         keep_micro_grams: keep the Gram matrix of every micro-batch by itself, for an unbiased Gram; holds a second
             [K, n] buffer.
+        checkpointing: the model recomputes its activations in the backward. Several backwards through the whole graph
+            then become one that is vectorised over their cotangents and recomputes once, unless a kernel of the
+            model's does not take part in that, which is said once.
 
     Shape: the Jacobian is [K, n], n the number of trainable scalars, in float32 (float64 for float64 parameters).
 
@@ -72,6 +77,7 @@ class JacobianAccumulator:
         path: Path = "auto",
         parameters: dict[str, nn.Parameter] | None = None,
         keep_micro_grams: bool = False,
+        checkpointing: bool = False,
     ) -> None:
         named = parameters or {n: p for n, p in model.named_parameters() if p.requires_grad}
         if not named:
@@ -93,6 +99,7 @@ class JacobianAccumulator:
         self.path: Literal["factored", "sequential", "batched"] = path
         self._recorder = LinearRecorder(self._rows, linears, {id(p): self.slices[name] for name, p in named.items()})
         self._checked_routes = False
+        self._vectorises, self._has_vectorised = checkpointing, False
         logger.info(
             "%d gradients by the %s path: cotangents of rank %s, %d linear layers, %d scalars",
             *(objectives, path, rank or "K", len(linears), size),
@@ -189,35 +196,68 @@ class JacobianAccumulator:
         few = [pair for i, pair in enumerate(terms) if i > 0 and self._recomputes(*pair)]
         if self._others:
             self._sequential(logp, wanted.dense(), self._others, keep_graph=True)
-        import os
-        if len(whole)>1 and os.environ.get("LANES"):
-            with self._recorder.contracting(whole):
-                torch.autograd.grad(logp, self._recorder.weights, torch.stack([t.shared for t in whole]).to(logp.dtype), is_grads_batched=True, allow_unused=True)
-        else:
-          for term in whole:
-            self._contract(logp, term, keep_graph=term is not whole[-1])
+        stray = self._contract(logp, whole)
         if whole and not self._checked_routes:
-            self._check_routes(forward, wanted)
+            self._check_routes(stray, forward, wanted)
         for term, rows in few:
             index = rows.nonzero().squeeze(1)
-            self._contract(forward(index), Term(term.shared[index], term.coefficients[:, index]))
+            self._contract(forward(index), [Term(term.shared[index], term.coefficients[:, index])])
 
     def _recomputes(self, term: Term, rows: Tensor) -> bool:
-        drops_out = any(isinstance(m, nn.Dropout) and m.training and m.p > 0 for m in self.model.modules())
-        return float(rows.float().mean()) <= RECOMPUTE_BELOW and term.segments is None and not drops_out
+        few = float(rows.float().mean()) <= RECOMPUTE_BELOW
+        return few and term.segments is None and not self._drops_out()
 
-    def _contract(self, logp: Tensor, term: Term, keep_graph: bool = False) -> None:
-        for weight in self._recorder.weights:
-            weight.grad = None
-        with self._recorder.contracting((term,)):
-            torch.autograd.backward(
-                logp, term.shared.to(logp.dtype), retain_graph=keep_graph, inputs=self._recorder.weights
-            )
+    def _drops_out(self) -> bool:
+        return any(isinstance(m, nn.Dropout) and m.training and m.p > 0 for m in self.model.modules())
 
-    def _check_routes(self, forward: Forward, wanted: Cotangents) -> None:
+    def _contract(self, logp: Tensor, terms: list[Term]) -> set[str]:
+        """Contract the terms; returns the layers whose weight got an ordinary gradient besides."""
+        if not self._recorder.linears:
+            return set()
+        if len(terms) > 1 and self._vectorises and not self._drops_out():
+            stray = self._contract_together(logp, terms)
+            if stray is not None:
+                return stray
+        stray = set()
+        for term in terms:
+            with self._recorder.contracting([term]):
+                stray |= self._backward(logp, term.shared, keep_graph=term is not terms[-1])
+        return stray
+
+    def _contract_together(self, logp: Tensor, terms: list[Term]) -> set[str] | None:
+        """The same in one vectorised backward; None, and nothing changed, if a kernel does not take part in that."""
+        before = None if self._has_vectorised else self._rows.clone()
+        stray: set[str] = set()
+
+        def backward(shared: Tensor) -> Tensor:
+            stray.update(self._backward(logp, shared, keep_graph=before is not None))
+            return shared
+
+        try:
+            with self._recorder.contracting(terms), _without_fallback_warning():
+                torch.vmap(backward)(torch.stack([term.shared for term in terms]))
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            if before is None:
+                raise
+            self._rows.copy_(before)
+            self._vectorises = False
+            reason = str(error).splitlines()[0]
+            logger.warning("the model's backward cannot be vectorised, so each term recomputes by itself: %s", reason)
+            return None
+        self._has_vectorised = True
+        return stray
+
+    def _backward(self, logp: Tensor, shared: Tensor, keep_graph: bool) -> set[str]:
+        grads = torch.autograd.grad(
+            logp, self._recorder.weights, shared.to(logp.dtype), retain_graph=keep_graph, allow_unused=True
+        )
+        return {name for name, grad in zip(self._recorder.linears, grads, strict=True) if grad is not None}
+
+    def _check_routes(self, stray: set[str], forward: Forward, wanted: Cotangents) -> None:
         """A recorded weight that also got an ordinary gradient is used outside its layer: leave it to VJP."""
         self._checked_routes = True
-        stray = {n for n, linear in self._recorder.linears.items() if linear.weight.grad is not None}
         if not stray:
             return
         strays = {id(p) for n in stray for p in self._recorder.linears[n].parameters()}
@@ -226,9 +266,7 @@ class JacobianAccumulator:
         for name in names:
             self._rows[:, self.slices[name]] = 0
         for module_name in stray:
-            linear = self._recorder.linears.pop(module_name)
-            linear.weight.grad = None
-            del linear.forward
+            del self._recorder.linears.pop(module_name).forward
         self._others += names
         self._sequential(forward(None), wanted.dense(), names)
 
@@ -244,13 +282,10 @@ class JacobianAccumulator:
                     self._rows[k, self.slices[name]] += grad.flatten().to(self._rows.dtype)
 
     def _batched(self, logp: Tensor, dense: Tensor) -> None:
-        grads = torch.autograd.grad(
-            logp,
-            list(self.parameters.values()),
-            dense.to(logp.dtype),
-            is_grads_batched=True,
-            allow_unused=True,
-        )
+        with _without_fallback_warning():
+            grads = torch.autograd.grad(
+                logp, list(self.parameters.values()), dense.to(logp.dtype), is_grads_batched=True, allow_unused=True
+            )
         for name, grad in zip(self.parameters, grads, strict=True):
             if grad is not None:
                 self._rows[:, self.slices[name]] += grad.reshape(self.objectives, -1).to(self._rows.dtype)
@@ -264,3 +299,11 @@ class JacobianAccumulator:
                 block = rows[:, part].double()
                 gram += (block if metric is None else block * metric[part]) @ block.T
         return gram
+
+
+@contextmanager
+def _without_fallback_warning() -> Iterator[None]:
+    """Without torch's note that attention kernels run once per cotangent in a vectorised backward: it is known."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "There is a performance drop")
+        yield

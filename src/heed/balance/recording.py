@@ -80,7 +80,11 @@ class LinearRecorder:
 
     @contextmanager
     def contracting(self, terms: Sequence[Term]) -> Iterator[None]:
-        """Within: a backward with cotangent ``term.shared`` adds ``term.coefficients``' share to every row."""
+        """Within: a backward with cotangent ``term.shared`` adds ``term.coefficients``' share to every row.
+
+        Args:
+            terms: one for an ordinary backward; several for one that `torch.vmap` takes over their cotangents.
+        """
         self._terms = terms
         try:
             yield
@@ -92,13 +96,20 @@ class LinearRecorder:
         """Whether a backward contracts now; otherwise the layers pass gradients to their inputs only."""
         return bool(self._terms)
 
+    def receive(self, name: str, x: Tensor, delta: Tensor) -> None:
+        """Contract in the midst of a backward, where ``delta`` is one term's or stands for that of each."""
+        if len(self._terms) == 1:
+            self.contract(name, x, delta[None])
+        else:
+            _Contract.apply(x, delta, self, name)
+
     def contract(self, name: str, x: Tensor, delta: Tensor) -> None:
         """Add ``sum_b C[k, b] sum_t delta[b, t] x[b, t]^T`` to row k of the layer's columns, for every k.
 
         Args:
             name: the layer.
             x: its input, [B, ..., in].
-            delta: the gradient of its output, [B, ..., out].
+            delta: for each term the gradient of its output, [R, B, ..., out].
         """
         for term, lane in zip(self._terms, delta, strict=True):
             self._contract_term(term, name, x, lane)
@@ -165,29 +176,34 @@ class _RecordedLinear(torch.autograd.Function):
     """A linear map whose backward contracts instead of returning a weight gradient."""
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, recorder: LinearRecorder, name: str
-    ) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        ctx.recorder, ctx.name = recorder, name
+    def forward(x: Tensor, weight: Tensor, bias: Tensor | None, _recorder: LinearRecorder, _name: str) -> Tensor:
         return F.linear(x, weight, bias)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, _output: Any) -> None:
+        x, weight, _, ctx.recorder, ctx.name = inputs
+        ctx.save_for_backward(x, weight)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *inputs: Any) -> Any:
+        """A recomputation inside a vectorised backward needs this to exist; nothing in it is vectorised."""
+        raise NotImplementedError("the forward pass through a recorded linear layer cannot be vectorised")
 
     @staticmethod
     def backward(ctx: Any, delta: Tensor) -> tuple[Tensor | None, None, None, None, None]:
         x, weight = ctx.saved_tensors
         if ctx.recorder.active:
-            _Contract.apply(x, delta, ctx.recorder, ctx.name)
+            ctx.recorder.receive(ctx.name, x, delta)
         towards_input = (delta @ weight.to(delta.dtype)).to(x.dtype) if ctx.needs_input_grad[0] else None
         return towards_input, None, None, None, None
 
 
 class _Contract(torch.autograd.Function):
-    """The contraction as a function of its own, so that a vectorised backward hands over all its lanes."""
+    """The contraction as a function of its own: its vmap rule is handed the gradients of all terms at once."""
 
     @staticmethod
     def forward(x: Tensor, delta: Tensor, recorder: LinearRecorder, name: str) -> Tensor:
-        recorder.contract(name, x, delta[None])
-        return delta.new_empty(0)
+        raise NotImplementedError("several terms are contracted in a vectorised backward only")
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
@@ -195,7 +211,8 @@ class _Contract(torch.autograd.Function):
 
     @staticmethod
     def vmap(
-        info: Any, in_dims: tuple[Any, ...], x: Tensor, delta: Tensor, recorder: LinearRecorder, name: str
+        _info: Any, in_dims: tuple[Any, ...], x: Tensor, delta: Tensor, recorder: LinearRecorder, name: str
     ) -> tuple[Tensor, None]:
+        """Contract every term; the result is empty."""
         recorder.contract(name, x, delta.movedim(in_dims[1], 0))
         return delta.new_empty(0), None

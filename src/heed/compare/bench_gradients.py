@@ -9,6 +9,7 @@ separate backwards.
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -112,7 +113,7 @@ def run_gradient_bench(options: GradientBench, progress: Callable[[str], None] =
             enable_checkpointing(model)
         for K in options.k:
             progress(f"K = {K}, checkpointing {'on' if checkpointing else 'off'}")
-            measured = _Contest(model, batch, K, options).measure(ceiling)
+            measured = _Contest(model, batch, K, checkpointing, options).measure(ceiling)
             rows += [row | {"checkpointing": checkpointing} for row in measured]
     return {
         "rows": rows,
@@ -136,8 +137,8 @@ Step = Callable[[], Callable[[], Tensor]]
 class _Contest:
     """All methods at one K on one batch."""
 
-    def __init__(self, model: PeftModel, batch: Batch, K: int, options: GradientBench) -> None:
-        self.model, self.batch, self.K, self.options = model, batch, K, options
+    def __init__(self, model: PeftModel, batch: Batch, K: int, checkpointing: bool, options: GradientBench) -> None:
+        self.model, self.batch, self.K, self.checkpointing, self.options = model, batch, K, checkpointing, options
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         index = torch.arange(len(batch.ids))
         plain = batch.losses(K)
@@ -236,7 +237,9 @@ class _Contest:
         return lambda: torch.cat([p.grad.flatten() for p in self.parameters if p.grad is not None])[None]
 
     def _heed(self, losses: Losses, path: Path) -> Step:
-        jacobian = JacobianAccumulator(self.model, self.K, rank=losses.surrogate.rank, path=path)
+        jacobian = JacobianAccumulator(
+            self.model, self.K, rank=losses.surrogate.rank, path=path, checkpointing=self.checkpointing
+        )
         weighting = GAPO(p=1)
 
         def step() -> Callable[[], Tensor]:
@@ -257,7 +260,9 @@ class _Contest:
 
     def _torchjd(self, losses: Losses, chunk: int | None) -> Callable[[], Tensor]:
         values = losses.values(self.batch.logp())
-        jacobians = jac(values, self.parameters, parallel_chunk_size=chunk)
+        with warnings.catch_warnings():  # attention kernels have no batching rule: known, and part of what is measured
+            warnings.filterwarnings("ignore", "There is a performance drop")
+            jacobians = jac(values, self.parameters, parallel_chunk_size=chunk)
         return lambda: torch.cat([J.flatten(1) for J in jacobians], dim=1)
 
 

@@ -77,7 +77,7 @@ def run_all(tasks: Sequence[Task], workers: int, on_progress: OnProgress | None 
     all_steps = sum(task.settings["steps"] for task in tasks)
     if waiting:
         context = multiprocessing.get_context("spawn")
-        threads = max(1, (os.cpu_count() or 1) // workers)
+        threads = int(os.environ.get("OMP_NUM_THREADS") or max(1, (os.cpu_count() or 1) // workers))
         with context.Manager() as manager:
             said = manager.Queue()
             with ProcessPoolExecutor(workers, mp_context=context, initializer=_settle, initargs=(threads,)) as executor:

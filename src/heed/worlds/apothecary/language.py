@@ -1,7 +1,7 @@
 """The few words that customers and apothecaries speak: prompts and replies as text, and back.
 
 A reply is one to three prescriptions and at most one warning:
-``2 willow , 1 mint . beware thirst .`` is two doses of willow, one of mint, and a warning. The language is terse on
+``willow 2 , mint 1 . beware thirst .`` is two doses of willow, one of mint, and a warning. The language is terse on
 purpose: what a reply means takes few tokens, so that training on it takes seconds.
 """
 
@@ -20,7 +20,7 @@ WORDS_PER_PRESCRIPTION = 3
 WORDS_PER_WARNING = 3
 
 _WORD = re.compile(r"\w+|[^\w\s]")
-_PRESCRIPTION = re.compile(r"([1-3]) (" + "|".join(REMEDIES) + r")")
+_PRESCRIPTION = re.compile("(" + "|".join(REMEDIES) + ") ([1-3])")
 _REPLY = re.compile(
     rf"({_PRESCRIPTION.pattern}(?: , {_PRESCRIPTION.pattern}){{0,2}}) \.(?: beware ({'|'.join(SIDE_EFFECTS)}) \.)?"
 )
@@ -42,8 +42,8 @@ class Reply(NamedTuple):
 def words(text: str) -> list[str]:
     """Split a text into words and punctuation marks.
 
-    >>> words("1 mint.")
-    ['1', 'mint', '.']
+    >>> words("mint 1.")
+    ['mint', '1', '.']
     """
     return _WORD.findall(text)
 
@@ -59,7 +59,7 @@ def vocabulary() -> tuple[str, ...]:
 def parse_reply(text: str) -> Reply | None:
     """Read a reply; None where it is malformed, which an empty one is.
 
-    >>> parse_reply("2 nettle . beware thirst .")
+    >>> parse_reply("nettle 2 . beware thirst .")
     Reply(prescriptions=((1, 2),), side_effect='thirst')
     >>> parse_reply("beware thirst .") is None
     True
@@ -67,7 +67,7 @@ def parse_reply(text: str) -> Reply | None:
     match = _REPLY.fullmatch(" ".join(words(text)))
     if match is None:
         return None
-    prescriptions = tuple((REMEDIES.index(name), int(doses)) for doses, name in _PRESCRIPTION.findall(match[1]))
+    prescriptions = tuple((REMEDIES.index(name), int(doses)) for name, doses in _PRESCRIPTION.findall(match[1]))
     return Reply(prescriptions, match[match.re.groups])
 
 
@@ -75,11 +75,11 @@ def render_reply(reply: Reply) -> str:
     """Write a reply down; the inverse of `parse_reply`.
 
     >>> render_reply(Reply(((0, 1),), None))
-    '1 willow .'
+    'willow 1 .'
     """
     if not 1 <= len(reply.prescriptions) <= MOST_PRESCRIPTIONS:
         raise ValueError(f"a reply has 1 to {MOST_PRESCRIPTIONS} prescriptions, not {len(reply.prescriptions)}")
-    prescribed = " , ".join(f"{doses} {REMEDIES[remedy]}" for remedy, doses in reply.prescriptions)
+    prescribed = " , ".join(f"{REMEDIES[remedy]} {doses}" for remedy, doses in reply.prescriptions)
     return f"{prescribed} ." + (f" beware {reply.side_effect} ." if reply.side_effect else "")
 
 

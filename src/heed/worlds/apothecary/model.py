@@ -17,8 +17,8 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     """One token per word or mark, ``<s>`` in front as Mistral's own tokenizer puts it, padding on the left.
 
     >>> tokenizer = make_tokenizer()
-    >>> tokenizer.decode(tokenizer("1 mint.").input_ids)
-    '<s> 1 mint .'
+    >>> tokenizer.decode(tokenizer("mint 1.").input_ids)
+    '<s> mint 1 .'
     """
     index = {word: number for number, word in enumerate((*SPECIAL, *vocabulary()))}
     core = Tokenizer(models.WordLevel(index, unk_token="<unk>"))

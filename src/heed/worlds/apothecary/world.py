@@ -62,7 +62,7 @@ class Apothecary:
         HeedError: if an objective is unknown or named twice.
 
     >>> world = Apothecary(objectives=("harmless", "brevity", "price"))
-    >>> world.gold(world.prompts[:2], ["1 mint .", "rest"]).tolist()
+    >>> world.gold(world.prompts[:2], ["mint 1 .", "rest"]).tolist()
     [[-0.25, -3.0, -6.0], [-10.0, -30.0, -100.0]]
     """
 
