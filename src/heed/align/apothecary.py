@@ -103,8 +103,8 @@ def prepare(
         on_stage: called with the stage's name, the step and the number of steps.
     """
     world = Apothecary(preparation.seed, preparation.objectives)
-    made = asdict(preparation)
-    warm_part = {k: made[k] for k in ("seed", "hidden", "layers", "demonstrations", "warm_epochs")}
+    made = {**asdict(preparation), "world": _fingerprint(world)}
+    warm_part = {k: made[k] for k in ("world", "seed", "hidden", "layers", "demonstrations", "warm_epochs")}
     root = (folder or cache_folder()) / f"apothecary-{heed.__version__}"
     policy = root / f"policy-{config_hash(warm_part)[:12]}"
     _once(policy, lambda into: _warm_start(world, preparation, into, on_stage))
@@ -114,6 +114,13 @@ def prepare(
     _once(judge, lambda into: _train_judges(world, policy, preparation, into, on_stage))
     accuracy = json.loads((judge / "accuracy.json").read_text())
     return Prepared(world, policy, judge, accuracy)
+
+
+def _fingerprint(world: Apothecary) -> list[Any]:
+    """What tells this world from another version of it: its language and its values."""
+    shown = world.demonstrations(8, torch.Generator().manual_seed(0))
+    gold = world.gold([row["prompt"] for row in shown], [row["completion"] for row in shown])
+    return [shown, gold.tolist()]
 
 
 def _once(target: Path, make: Callable[[Path], None]) -> None:

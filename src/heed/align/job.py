@@ -72,9 +72,9 @@ class AlignJob:
     weights: list[float] | None = None
     ideal: list[float] | None = None
     nadir: list[float] | None = None
-    mu: float = 0.05
-    share_floor: float = 0.2
-    settle: int = 50
+    mu: float = 0.03
+    share_floor: float = 0.15
+    settle: int = 20
     lora_r: int = 16
     lora_alpha: int = 32
     lora_targets: str = "all-linear"
@@ -249,6 +249,7 @@ def build_weighting(job: AlignJob, names: tuple[str, ...], prepared: Prepared | 
         options["weights"] = job.weights
     if method == "tchebycheff":
         options |= {"mu": job.mu, "softmax_floor": job.share_floor, "settle": job.settle}
+        options["unit_gradients"] = False
         options |= dict(zip(("ideal", "nadir"), _extremes(job, prepared), strict=True))
     return weighting_from_name(job.method, K, names=names, **options)
 

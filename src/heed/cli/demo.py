@@ -13,7 +13,7 @@ def run(arguments: Sequence[str]) -> None:
     """Parse, run, point to the page."""
     quiet_libraries()
     command = Command("demo", "A small language model learns to help AND to do no harm, judged by an exact answer.")
-    command.add("--steps", type=int, default=80, help="rounds of each of the two runs")
+    command.add("--steps", type=int, default=110, help="rounds of each of the two runs")
     command.add("--seed", type=int, default=0, help="of both runs")
     command.add("--out", type=str, default=None, help="the run folder (default: below runs/)")
     command.add("--quick", action="store_true", help="a few rounds, to see that everything works")

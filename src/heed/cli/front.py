@@ -12,11 +12,15 @@ from heed.compare.front import FrontJob, run_front
 from heed.compare.pool import Progress
 from heed.report import write_report
 
+FRONT = {"rewards": "gold", "advantage": "leave_one_out", "kl_beta": 0.005, "learning_rate": 3e-3}
+"""Where a front's settings differ from an align run's: gold rewards, so that the method is seen without its judges'
+errors, no critics, and a short leash of the reference."""
+
 
 def run(arguments: Sequence[str]) -> None:
     """Parse, train every point, print the volumes, report."""
     quiet_libraries()
-    command = AlignCommand("front", "Train one policy per preference and judge the front.", changes={"rewards": "gold"})
+    command = AlignCommand("front", "Train one policy per preference and judge the front.", changes=FRONT)
     command.add("--methods", type=words, default=["tchebycheff"], help="pgapo,linear,tchebycheff")
     command.add("--preferences", type=int, default=5, help="points of the simplex")
     command.add("--seeds", type=int, default=1, help="runs of each point")

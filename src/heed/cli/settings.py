@@ -113,7 +113,7 @@ class AlignCommand(Command):
         known = {f.name for f in (*dataclasses.fields(AlignJob), *dataclasses.fields(AlignConfig))}
         asked |= {name: first[name] for name in flags & known}
         world = asked.get("world", self.world if not asked.get("model") else None)
-        settings = defaults(world, first.preset) | self.changes | (QUICK if first.quick else {})
+        settings = defaults(world, first.preset) | (self.changes if world else {}) | (QUICK if first.quick else {})
         return first, settings | {"world": world} | asked, asked
 
 
