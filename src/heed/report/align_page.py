@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from itertools import combinations
 
@@ -264,10 +265,15 @@ def replies_block(run: RunRecord) -> Block:
             prompt=(after or before or Completion("", "", {}, {})).prompt,
             replies=[reply("before", before), reply("after", after)],
         )
-        for before, after in _pairs(run.before, run.after)[:SHOWN_PROMPTS]
+        for before, after in _pairs(one_each(run.before), one_each(run.after))[:SHOWN_PROMPTS]
     ]
     caption = "The first prompts of the file, not picked. Bold numbers are rewards; gold values follow where known."
     return Exchanges(exchanges, caption)
+
+
+def one_each(completions: Sequence[Completion]) -> list[Completion]:
+    """Keep the first completion of every prompt: an evaluation samples each prompt several times."""
+    return list({completion.prompt: completion for completion in reversed(completions)}.values())[::-1]
 
 
 def reply(label: str, completion: Completion | None) -> Reply:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from heed.errors import HeedError
-from heed.report.align_page import config_block, facts, numbers_table, objectives_figure, reply, warnings
+from heed.report.align_page import config_block, facts, numbers_table, objectives_figure, one_each, reply, warnings
 from heed.report.blocks import Block, Card, Cards, Exchange, Exchanges, Figure, Key, Links, Note, Page, Section, Table
 from heed.report.formats import number, percent, signed
 from heed.report.gather import RunRecord, gather
@@ -117,7 +117,7 @@ def plane_block(demo: RunRecord, runs: Sequence[tuple[str, RunRecord]]) -> Block
 
 def replies_block(runs: Sequence[tuple[str, RunRecord]]) -> Block:
     """Show the replies of the warm start and of each run to the same prompts."""
-    kept = [(label, {c.prompt: c for c in record.after}) for label, record in runs if record.after]
+    kept = [(label, {c.prompt: c for c in one_each(record.after)}) for label, record in runs if record.after]
     first = runs[0][1] if runs else None
     if first is None or not first.before or not kept:
         return Note("No completions were kept by these runs.", missing=True)
@@ -126,7 +126,7 @@ def replies_block(runs: Sequence[tuple[str, RunRecord]]) -> Block:
             before.prompt,
             [reply("warm start", before), *(reply(label, after.get(before.prompt)) for label, after in kept)],
         )
-        for before in first.before[:SHOWN_PROMPTS]
+        for before in one_each(first.before)[:SHOWN_PROMPTS]
     ]
     return Exchanges(exchanges, "The first prompts of the file, not picked.")
 
