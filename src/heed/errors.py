@@ -1,8 +1,9 @@
-"""The two ways in which heed stops: a mistake of the user's making, and a run that failed."""
+"""The ways in which heed stops: a mistake of the user's making, a run that failed, a wish."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 
 class HeedError(Exception):
@@ -21,6 +22,10 @@ class HeedError(Exception):
         self.what, self.where, self.fix = what, where, fix
         super().__init__(what + (f" ({where})" if where else "") + (f": {fix}" if fix else ""))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Cross from a worker's process whole."""
+        return HeedError, (self.what, self.where, self.fix)
+
 
 class RunFailed(Exception):  # noqa: N818 - it is the run's state, not a kind of error
     """A run stopped before its end through a fault; the command line exits with 1.
@@ -34,3 +39,11 @@ class RunFailed(Exception):  # noqa: N818 - it is the run's state, not a kind of
         self.reason, self.checkpoint = reason, checkpoint
         kept = f"the last checkpoint is {checkpoint}" if checkpoint else "no checkpoint was written yet"
         super().__init__(f"{reason}; {kept}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Cross from a worker's process whole."""
+        return RunFailed, (self.reason, self.checkpoint)
+
+
+class Stopped(Exception):  # noqa: N818 - a wish, not an error
+    """The person asked to stop, and the round that was under way has ended."""

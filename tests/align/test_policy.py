@@ -215,10 +215,10 @@ class TestWhatCannotBeLoadedIsSaidInOneLine:
         return str(error.value)
 
     def test_no_such_path(self):
-        assert "no causal language model at './no/such/folder'" in self.said("./no/such/folder")
+        assert "there is no language model (./no/such/folder)" in self.said("./no/such/folder")
 
     def test_a_folder_without_a_model(self, tmp_path):
-        assert f"no causal language model at '{tmp_path}'" in self.said(tmp_path)
+        assert "the folder holds no language model: it has no config.json" in self.said(tmp_path)
 
     def test_a_config_of_no_known_kind(self, tmp_path):
         (tmp_path / "config.json").write_text(json.dumps({"model_type": "abacus"}))

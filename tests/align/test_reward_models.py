@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from heed.align import reward_models
+from heed.align import pretrained, reward_models
 from heed.align.objectives import ObjectiveSet
 from heed.align.reward_models import HeadSpec, ManyHeadedRewardModel, RewardModel
 from heed.errors import HeedError
@@ -124,10 +124,23 @@ def test_a_hub_id_that_cannot_be_had_is_one_line(monkeypatch):
     def unreachable(*arguments, **options):
         raise OSError("owner/judge is not a local folder and is not a valid model identifier\nsecond line")
 
+    monkeypatch.setattr(pretrained.requests, "head", lambda *arguments, **options: None)
     monkeypatch.setattr(reward_models.AutoTokenizer, "from_pretrained", unreachable)
     with pytest.raises(HeedError, match=r"cannot load a reward model: owner/judge is not .*give a folder") as caught:
         RewardModel("owner/judge")
     assert "\n" not in str(caught.value)
+
+
+def test_without_a_hub_an_unknown_id_is_refused_at_once(monkeypatch):
+    def offline(*arguments, **options):
+        raise pretrained.requests.ConnectionError("no route")
+
+    monkeypatch.setattr(pretrained.requests, "head", offline)
+    monkeypatch.setattr(pretrained.huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    with pytest.raises(
+        HeedError, match=r"no such folder, and no hub to ask for a reward model of that name .owner/judge."
+    ):
+        RewardModel("owner/judge")
 
 
 def test_a_folder_without_a_sequence_classification_head_is_refused(tmp_path, causal_model_of, tokenizer_of):

@@ -64,6 +64,15 @@ def test_yaml_holds_settings_and_flags_go_over_it(tmp_path):
     assert (config["p"], config["kl_beta"]) == (0.5, 0.5)
 
 
+def test_a_preset_may_stand_in_the_yaml_and_a_flag_goes_over_it(tmp_path):
+    (tmp_path / "run.yaml").write_text("preset: modern\n")
+    few = ["--micro-batch", "2"]
+    main([*align(tmp_path / "modern", *few), str(tmp_path / "run.yaml")])
+    main([*align(tmp_path / "paper", *few), str(tmp_path / "run.yaml"), "--preset", "paper"])
+    chosen = [yaml.safe_load((tmp_path / name / "config.yaml").read_text()) for name in ("modern", "paper")]
+    assert [(c["advantage"], c["gram"]) for c in chosen] == [("group", "unbiased"), ("gae", "plain")]
+
+
 def test_one_objective_is_plain_ppo_and_said(tmp_path, caplog):
     with caplog.at_level("WARNING"):
         main(align(tmp_path / "run", objectives=("short=engineers_rewards:brevity",)))

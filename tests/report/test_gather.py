@@ -3,7 +3,7 @@ import math
 
 import numpy as np
 import pytest
-from conftest import NAMES, VERTICES, make_align_run
+from synthetic_runs import NAMES, VERTICES, make_align_run
 
 from heed.errors import HeedError
 from heed.report import gather

@@ -5,7 +5,7 @@ import subprocess
 from html.parser import HTMLParser
 
 import pytest
-from conftest import (
+from synthetic_runs import (
     HOSTILE,
     NAMES,
     make_align_run,

@@ -2,9 +2,9 @@ import re
 
 import numpy as np
 import pytest
-from conftest import VERTICES, make_align_run
 from hypothesis import given
 from hypothesis import strategies as st
+from synthetic_runs import VERTICES, make_align_run
 
 from heed.report import gather
 from heed.report.front_page import exact_optima, method_points, rank_correlation

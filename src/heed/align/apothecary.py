@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -103,17 +103,22 @@ def prepare(
         on_stage: called with the stage's name, the step and the number of steps.
     """
     world = Apothecary(preparation.seed, preparation.objectives)
-    made = {**asdict(preparation), "world": _fingerprint(world)}
-    warm_part = {k: made[k] for k in ("world", "seed", "hidden", "layers", "demonstrations", "warm_epochs")}
-    root = (folder or cache_folder()) / f"apothecary-{heed.__version__}"
-    policy = root / f"policy-{config_hash(warm_part)[:12]}"
+    policy, judge = prepared_folders(preparation, folder or cache_folder())
     _once(policy, lambda into: _warm_start(world, preparation, into, on_stage))
     if not judges:
         return Prepared(world, policy)
-    judge = root / f"judges-{config_hash(made)[:12]}"
     _once(judge, lambda into: _train_judges(world, policy, preparation, into, on_stage))
     accuracy = json.loads((judge / "accuracy.json").read_text())
     return Prepared(world, policy, judge, accuracy)
+
+
+def prepared_folders(preparation: Preparation, folder: Path) -> tuple[Path, Path]:
+    """Where below a cache folder the policy and the judges of a preparation lie, or will."""
+    world = Apothecary(preparation.seed, preparation.objectives)
+    made = {**asdict(preparation), "world": _fingerprint(world)}
+    warm_part = {k: made[k] for k in ("world", "seed", "hidden", "layers", "demonstrations", "warm_epochs")}
+    root = folder / f"apothecary-{heed.__version__}"
+    return root / f"policy-{config_hash(warm_part)[:12]}", root / f"judges-{config_hash(made)[:12]}"
 
 
 def _fingerprint(world: Apothecary) -> list[Any]:
@@ -188,8 +193,3 @@ def _stage(name: str, on_stage: OnStage | None) -> Callable[[int, int, float], N
         on_stage(name, step, total)
 
     return on_step
-
-
-def objective_names(objectives: Sequence[Objective]) -> tuple[str, ...]:
-    """All names that the objectives score by."""
-    return tuple(spec.name for objective in objectives for spec in objective.specs)

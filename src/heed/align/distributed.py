@@ -45,6 +45,21 @@ def mean(values: Tensor) -> Tensor:
     return (moved / world_size()).to(values)
 
 
+def any_of_us(wish: bool) -> bool:
+    """Whether any process wishes something, so that all do the same.
+
+    >>> any_of_us(True)
+    True
+    """
+    return float(mean(torch.tensor(float(wish)))) > 0
+
+
+def leave() -> None:
+    """Part from the other processes at the end, where there are any."""
+    if _several():
+        distributed.destroy_process_group()
+
+
 def gather(value: Any) -> list[Any]:
     """Every process's plain value, in the order of their ranks."""
     if not _several():

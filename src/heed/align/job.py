@@ -1,6 +1,7 @@
 """An alignment run as one declares it: what is trained, on which prompts, by which objectives, balanced how.
 
-`start` makes the run folder and the trainer, `resume` finds both again from the folder alone.
+`start` makes the run folder and the trainer, `resume` finds both again from the folder alone, `train` runs to the end.
+A run that ends before its first checkpoint leaves no folder: there would be nothing to go on from.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -23,11 +25,12 @@ from heed.align.data import load_prompts
 from heed.align.objective_spec import parse_objective
 from heed.align.objectives import Objective, ObjectiveSet
 from heed.align.pretrained import quiet_transformers
-from heed.align.trainer import AlignTrainer
+from heed.align.trainer import AlignTrainer, OnStep
 from heed.balance import PREFERENCE_METHODS, check_preference, weighting_from_name
-from heed.errors import HeedError, RunFailed
+from heed.errors import HeedError, RunFailed, Stopped
 from heed.runs.config import describe_differences
 from heed.runs.folder import RunFolder
+from heed.worlds.apothecary import Apothecary
 
 
 @dataclass
@@ -148,13 +151,13 @@ def start(
     distributed.join()
     writes = out is not None and distributed.rank() == 0
     run = RunFolder.create(Path(out or ""), settings, kind="align") if writes else None
+    trainer = None
     try:
-        return _build(job, config, run, prepared, on_stage)
-    except HeedError:
-        if run is not None:
-            run.close()
-            shutil.rmtree(run.path)
-        raise
+        trainer = _build(job, config, run, prepared, on_stage)
+    finally:
+        if trainer is None:
+            _leave(run)
+    return trainer
 
 
 def resume(path: Path, wanted: dict[str, Any] | None = None) -> AlignTrainer:
@@ -169,21 +172,68 @@ def resume(path: Path, wanted: dict[str, Any] | None = None) -> AlignTrainer:
     """
     distributed.join()
     run = RunFolder.open(path, writable=distributed.rank() == 0)
-    changed = {k: v for k, v in (wanted or {}).items() if k in run.config and run.config[k] != v}
-    if changed:
+    try:
+        return _resume(run, path, wanted or {})
+    except HeedError:
         run.close()
+        raise
+
+
+def _resume(run: RunFolder, path: Path, wanted: dict[str, Any]) -> AlignTrainer:
+    if run.kind != "align":
+        raise HeedError(f"this is a run of kind {run.kind}", f"--resume {path}", "give one of kind align")
+    changed = {k: v for k, v in wanted.items() if k in run.config and run.config[k] != v}
+    if changed:
         lines = describe_differences({k: run.config[k] for k in changed}, changed)
         raise HeedError(
             f"the run has other settings: {'; '.join(lines)}", f"--resume {path}", "leave these out, or start a new run"
         )
     checkpoint = run.latest_checkpoint()
     if checkpoint is None:
-        run.close()
         raise HeedError("there is no checkpoint to go on from", str(path), "start the run anew")
     job, config = split_settings(run.config)
     trainer = _build(job, config, run if distributed.rank() == 0 else None, None, None)
     trainer.restore(checkpoint)
     return trainer
+
+
+def train(trainer: AlignTrainer, on_step: OnStep | None = None) -> dict[str, Any]:
+    """Train to the end, and let go of the run folder.
+
+    Args:
+        trainer: started or resumed.
+        on_step: called after every round; may raise `Stopped`, and the run then keeps a checkpoint of that round.
+
+    Returns:
+        The run's summary.
+
+    Raises:
+        HeedError: an objective gave what no optimiser step may see; names the checkpoint that stands.
+        RunFailed: a fault of the numbers or the disk; names the checkpoint that stands.
+        Stopped: as ``on_step`` asked.
+    """
+    try:
+        return trainer.train(on_step)
+    except Stopped:
+        trainer.checkpoint()
+        raise
+    except RunFailed as error:
+        raise RunFailed(error.reason, error.checkpoint or trainer.journal.last_checkpoint()) from error
+    except HeedError as error:
+        kept = trainer.journal.last_checkpoint()
+        stands = f"; the last checkpoint, {kept}, stands" if kept is not None else ""
+        raise HeedError(error.what, error.where, error.fix + stands) from error
+    finally:
+        _leave(trainer.journal.run)
+
+
+def _leave(run: RunFolder | None) -> None:
+    """Close a run folder, and remove it if nobody could go on with it."""
+    if run is not None:
+        nothing = run.latest_checkpoint() is None
+        run.close()
+        if nothing:
+            shutil.rmtree(run.path)
 
 
 def _build(
@@ -193,23 +243,24 @@ def _build(
     prepared: Prepared | None,
     on_stage: OnStage | None,
 ) -> AlignTrainer:
+    world = None
     if job.world is not None:
-        preparation = Preparation(objectives=tuple(job.world_objectives), seed=job.world_seed)
+        world = Apothecary(job.world_seed, tuple(job.world_objectives))
+        weighting = build_weighting(job, world.names, world)  # a mistake shows before minutes of preparation
+        preparation = Preparation(objectives=world.names, seed=job.world_seed)
         prepared = prepared or prepare(preparation, judges=job.rewards == "learnt", on_stage=on_stage)
         model: str | Path = prepared.policy
         objectives: list[Objective] = prepared.objectives(job.rewards)
-        dataset: Any = [{"prompt": prompt} for prompt in prepared.world.prompts]
+        dataset: Any = [{"prompt": prompt} for prompt in world.prompts]
         if run is not None:
-            record = json.dumps(prepared.world.front().to_record())
-            (run.path / "exact.json").write_text(record)
+            (run.path / "exact.json").write_text(json.dumps(world.front().to_record()))
     else:
         for flag, value in (("--model", job.model), ("--data", job.data), ("--objectives", job.objectives)):
             if not value:
                 raise HeedError("there is nothing to train", flag, "give --model, --data and --objectives, or --world")
-        model, objectives = str(job.model), [parse_objective(text) for text in job.objectives]
         dataset = load_prompts(str(job.data), split=job.split)
-    names = ObjectiveSet(objectives).names
-    weighting = build_weighting(job, names, prepared)
+        model, objectives = str(job.model), [parse_objective(text) for text in job.objectives]
+        weighting = build_weighting(job, ObjectiveSet(objectives).names)
     with quiet_transformers():
         return AlignTrainer(
             model,
@@ -219,18 +270,18 @@ def _build(
             config,
             peft_config=_adapter(job),
             run=run,
-            gold=prepared.world if prepared is not None else None,
+            gold=world,
         )
 
 
-def build_weighting(job: AlignJob, names: tuple[str, ...], prepared: Prepared | None = None) -> Weighting[PSDMatrix]:
-    """The job's weighting for objectives of these names.
+def build_weighting(job: AlignJob, names: Sequence[str], world: Apothecary | None = None) -> Weighting[PSDMatrix]:
+    """The job's weighting for objectives of these names, on a world or without.
 
     Raises:
         HeedError: an unknown method, a setting out of its range, a preference off the simplex.
     """
     method, K = job.method.partition(":")[0], len(names)
-    if job.p < 0:
+    if not job.p >= 0:
         raise HeedError(f"p is {job.p:g}", "--p", "give a power of at least 0")
     if job.preference is not None:
         if method not in PREFERENCE_METHODS:
@@ -250,20 +301,20 @@ def build_weighting(job: AlignJob, names: tuple[str, ...], prepared: Prepared | 
     if method == "tchebycheff":
         options |= {"mu": job.mu, "softmax_floor": job.share_floor, "settle": job.settle}
         options["unit_gradients"] = False
-        options |= dict(zip(("ideal", "nadir"), _extremes(job, prepared), strict=True))
-    return weighting_from_name(job.method, K, names=names, **options)
+        options |= dict(zip(("ideal", "nadir"), _extremes(job, world), strict=True))
+    return weighting_from_name(job.method, K, names=tuple(names), **options)
 
 
-def _extremes(job: AlignJob, prepared: Prepared | None) -> tuple[list[float], list[float]]:
+def _extremes(job: AlignJob, world: Apothecary | None) -> tuple[list[float], list[float]]:
     if job.ideal is not None and job.nadir is not None:
         return job.ideal, job.nadir
-    if prepared is None or job.rewards != "gold":
+    if world is None or job.rewards != "gold":
         raise HeedError(
             "tchebycheff needs each objective's best and worst value on the front",
             "--ideal, --nadir",
             "give both; values of single-objective runs serve (heed front finds them by itself)",
         )
-    front = prepared.world.front()
+    front = world.front()
     return front.ideal.tolist(), front.nadir.tolist()
 
 
@@ -272,8 +323,3 @@ def _adapter(job: AlignJob) -> LoraConfig | None:
         return None
     targets = job.lora_targets if job.lora_targets == "all-linear" else job.lora_targets.split(",")
     return LoraConfig(r=job.lora_r, lora_alpha=job.lora_alpha, target_modules=targets, task_type="CAUSAL_LM")
-
-
-def survive(error: RunFailed, trainer: AlignTrainer) -> RunFailed:
-    """A failure with the checkpoint that outlives it."""
-    return RunFailed(error.reason, error.checkpoint or trainer.journal.last_checkpoint())

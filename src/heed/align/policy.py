@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from heed.align.pretrained import quiet_transformers, with_pad_token
+from heed.align.pretrained import quiet_transformers, require_model_path, with_pad_token
 from heed.errors import HeedError
 
 POLICY_ADAPTER = "default"
@@ -87,7 +87,11 @@ class Policy:
         else:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
-                self.model = get_peft_model(base, peft_config, adapter_name=POLICY_ADAPTER)
+                try:
+                    self.model = get_peft_model(base, peft_config, adapter_name=POLICY_ADAPTER)
+                except ValueError as error:
+                    reason = str(error).split(". ")[0]
+                    raise HeedError(reason, "--lora_targets", "name linear layers of the model") from error
         self.model.eval()
 
     @property
@@ -248,6 +252,7 @@ def _load(
         return model, tokenizer
     if (Path(model) / "adapter_config.json").is_file():
         raise HeedError("the folder holds an adapter, not a whole model", str(model), "merge it into its base first")
+    require_model_path(model, "language model")
     try:
         with quiet_transformers():
             loaded = AutoModelForCausalLM.from_pretrained(str(model), dtype=dtype)

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
+import requests
 import torch
 from torch import Tensor
 from transformers.utils import logging as transformers_logging
@@ -24,7 +26,8 @@ def require_model_path(path: str | Path, what: str) -> None:
         what: "reward model", "model", for the error.
 
     Raises:
-        HeedError: a folder without ``config.json``; or no folder, and no possible hub id either.
+        HeedError: a folder without ``config.json``; or no folder, and no possible hub id either, or one that is not
+            on this machine while the hub cannot be reached.
 
     >>> require_model_path("./no-such-folder", "reward model")
     Traceback (most recent call last):
@@ -39,10 +42,21 @@ def require_model_path(path: str | Path, what: str) -> None:
                 where=str(path),
                 fix="give a folder written by save_pretrained",
             )
-    elif not re.fullmatch(r"\w[\w.\-]*(/\w[\w.\-]*)?", str(path)):
+    elif folder.exists() or not re.fullmatch(r"\w[\w.\-]*(/\w[\w.\-]*)?", str(path)):
         raise HeedError(
             f"there is no {what}", where=str(path), fix="give a folder that exists, or a hub id (owner/name)"
         )
+    elif not huggingface_hub.constants.HF_HUB_OFFLINE and not isinstance(
+        huggingface_hub.try_to_load_from_cache(str(path), "config.json"), str
+    ):
+        try:  # transformers would ask for a minute
+            requests.head(huggingface_hub.constants.ENDPOINT, timeout=10)
+        except requests.RequestException as error:
+            raise HeedError(
+                f"there is no such folder, and no hub to ask for a {what} of that name",
+                where=str(path),
+                fix="give a folder that exists",
+            ) from error
 
 
 def with_pad_token(tokenizer: Any, where: str) -> Any:

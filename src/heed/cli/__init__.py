@@ -58,3 +58,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             traceback.print_exc()
         error_line(str(error))
         raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        error_line("interrupted; what was written last stands")
+        raise SystemExit(130) from None

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from heed.align.job import resume, split_settings, start, survive
+from heed.align import distributed
+from heed.align.job import resume, split_settings, start, train
 from heed.align.trainer import AlignTrainer
-from heed.cli.console import Bar, Stopped, console, quiet_libraries, stopping_at_rounds
+from heed.cli.console import Bar, quiet_libraries, say, stopping_at_rounds
 from heed.cli.settings import AlignCommand, out_folder
-from heed.errors import RunFailed
+from heed.errors import Stopped
 from heed.report import write_report
 
 
@@ -25,33 +26,35 @@ def run(arguments: Sequence[str]) -> None:
         job, config = split_settings(settings)
         with Bar("preparing") as bar:
             trainer = start(job, config, out, on_stage=bar.show)
-    train(trainer, out)
+    _train(trainer, out)
+    distributed.leave()
 
 
-def train(trainer: AlignTrainer, out: Path) -> None:
-    """Train with a bar; Ctrl-C keeps a checkpoint."""
-    names = trainer.objectives.names
+def _train(trainer: AlignTrainer, out: Path) -> None:
+    """Train with a bar; Ctrl-C keeps a checkpoint. Of several processes the first one tells."""
+    names, tells = trainer.objectives.names, distributed.rank() == 0
     with stopping_at_rounds() as wanted, Bar("align") as bar:
 
         def show(step: int, metrics: dict[str, float]) -> None:
-            found = "  ".join(f"{name} {metrics[f'rewards/{name}/mean']:.2f}" for name in names)
-            bar.show("align", step, trainer.config.steps, found)
-            if wanted:
+            if tells:
+                found = "  ".join(f"{name} {metrics[f'rewards/{name}/mean']:.2f}" for name in names)
+                bar.show("align", step, trainer.config.steps, found)
+            if distributed.any_of_us(bool(wanted)) and step < trainer.config.steps:
                 raise Stopped
 
         try:
-            summary = trainer.train(show)
+            summary = train(trainer, show)
         except Stopped:
-            trainer.checkpoint()
-            console.print(f"stopped at round {trainer.step}; go on with: heed align --resume {out}")
+            if tells:
+                say(f"stopped at round {trainer.step}; go on with: heed align --resume {out}")
             raise SystemExit(130) from None
-        except RunFailed as error:
-            raise survive(error, trainer) from error
+    if not tells:
+        return
     page = write_report(out)
     for name, values in summary["objectives"].items():
         exact = values["gold"] if values["gold"] is not None else values["proxy"]
-        console.print(f"{name}: {_figure(values['start'])} -> {_figure(exact)}")
-    console.print(f"adapter: {out / 'checkpoints' / f'step-{trainer.step}'}")
+        say(f"{name}: {_figure(values['start'])} -> {_figure(exact)}")
+    say(f"adapter: {out / 'checkpoints' / f'step-{trainer.step}'}")
     print(page)
 
 

@@ -25,8 +25,9 @@ from rich.progress import (
 console = Console(stderr=True, highlight=False)
 
 
-class Stopped(Exception):  # noqa: N818 - a wish, not an error
-    """The person asked to stop, and the round that was under way has ended."""
+def say(text: str) -> None:
+    """One line on standard error, never broken, so that paths in it can be copied."""
+    console.print(text, soft_wrap=True, markup=False)
 
 
 def error_line(message: str) -> None:
@@ -98,7 +99,7 @@ def stopping_at_rounds() -> Iterator[list[bool]]:
         if wanted:
             raise KeyboardInterrupt
         wanted.append(True)
-        console.print("stopping after this round (Ctrl-C again stops at once)")
+        say("stopping after this round (Ctrl-C again stops at once)")
 
     previous = signal.signal(signal.SIGINT, note)
     try:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from heed.cli.console import Bar, console, quiet_libraries
-from heed.cli.settings import AlignCommand, out_folder, words
-from heed.compare.front import FrontJob, run_front
-from heed.compare.pool import Progress
+from heed.cli.console import Bar, quiet_libraries, say, stopping_at_rounds
+from heed.cli.settings import AlignCommand, out_folder
+from heed.compare.front import FrontJob, resumed_front, run_front
+from heed.compare.pool import OnProgress, Progress
+from heed.errors import Stopped
 from heed.report import write_report
 
 FRONT = {"rewards": "gold", "advantage": "leave_one_out", "kl_beta": 0.005, "learning_rate": 3e-3}
@@ -21,27 +23,46 @@ def run(arguments: Sequence[str]) -> None:
     """Parse, train every point, print the volumes, report."""
     quiet_libraries()
     command = AlignCommand("front", "Train one policy per preference and judge the front.", changes=FRONT)
-    command.add("--methods", type=words, default=["tchebycheff"], help="pgapo,linear,tchebycheff")
+    command.add("--methods", type=list[str], default=["tchebycheff"], help="pgapo,linear,tchebycheff")
     command.add("--preferences", type=int, default=5, help="points of the simplex")
     command.add("--seeds", type=int, default=1, help="runs of each point")
     command.add("--workers", type=int, default=2, help="runs at once")
-    parsed, settings, _ = command.settings(arguments)
-    job = FrontJob(parsed.methods, parsed.preferences, parsed.seeds, parsed.workers, settings)
-    out = Path(parsed.resume) if parsed.resume else out_folder(parsed.out, "front")
-    with Bar("front") as bar:
-        summary = run_front(job, out, progress(bar), resumed=parsed.resume is not None)
+    parsed, settings, asked = command.settings(arguments)
+    if parsed.resume is not None:
+        asked |= {name: parsed[name] for name in ("methods", "preferences", "seeds") if name in command.given}
+        out = Path(parsed.resume)
+        job = resumed_front(out, parsed.workers, asked)
+    else:
+        out = out_folder(parsed.out, "front")
+        job = FrontJob(parsed.methods, parsed.preferences, parsed.seeds, parsed.workers, settings)
+    with following("front", out) as show:
+        summary = run_front(job, out, show, resumed=parsed.resume is not None)
     for line in lines(summary):
-        console.print(line)
+        say(line)
     print(write_report(out))
 
 
-def progress(bar: Bar) -> Any:
-    """A callback that shows rounds over all runs."""
+@contextmanager
+def following(name: str, out: Path) -> Iterator[OnProgress]:
+    """Within: a callback that shows rounds over all runs; Ctrl-C ends them with a checkpoint each.
 
-    def show(found: Progress) -> None:
-        bar.show("rounds", found.steps, found.all_steps, f"{found.done}/{found.total} runs  {found.latest}")
+    Args:
+        name: of the command.
+        out: the run folder.
+    """
+    with stopping_at_rounds() as wanted, Bar(name) as bar:
 
-    return show
+        def show(found: Progress) -> None:
+            bar.show("rounds", found.steps, found.all_steps, f"{found.done}/{found.total} runs  {found.latest}")
+            if wanted:
+                raise Stopped
+
+        try:
+            yield show
+        except Stopped:
+            kept = f"go on with: heed {name} --resume {out}" if out.exists() else "no round was made"
+            say(f"stopped; {kept}")
+            raise SystemExit(130) from None
 
 
 def lines(summary: dict[str, Any]) -> list[str]:

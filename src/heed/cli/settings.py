@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import re
 from argparse import ArgumentTypeError
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
-from heed.align.config import AlignConfig
+from heed.align.config import PRESETS, AlignConfig
 from heed.align.job import AlignJob, defaults
 from heed.errors import HeedError
 from heed.runs.config import read_yaml
@@ -18,28 +20,59 @@ from heed.runs.config import read_yaml
 QUICK = {"steps": 8, "eval_every": 0, "eval_completions": 1, "checkpoint_every": 8}
 """What --quick changes: a run of seconds that touches everything and shows nothing."""
 
+SETTINGS = {field.name for kind in (AlignJob, AlignConfig) for field in dataclasses.fields(kind)}
 
-def numbers(text: str | list[float]) -> list[float]:
-    """Numbers with commas between; a list stays itself.
+GROUPS: dict[str, tuple[str, ...]] = {
+    "What is aligned, and to what": ("model", "data", "split", "objectives"),
+    "A built-in world in place of these": ("world", "world_objectives", "world_seed", "rewards"),
+    "How the objectives are balanced": (
+        *("method", "p", "preference", "weights", "ideal", "nadir", "mu", "share_floor", "settle"),
+        *("gram", "gram_memory", "scope", "jacobian_path"),
+    ),
+    "The rounds": (
+        *("steps", "seed", "prompts_per_step", "completions_per_prompt", "epochs", "minibatches", "micro_batch"),
+        *("checkpoint_every", "gradient_checkpointing"),
+    ),
+    "Completions": ("max_completion_tokens", "temperature", "top_p", "top_k", "sampler"),
+    "Advantages and surrogate": (
+        *("advantage", "gamma", "gae_lambda", "normalise_rewards", "surrogate", "clip_low", "clip_high"),
+        *("average_over", "kl_beta", "kl_place", "kl_in"),
+    ),
+    "Critics (advantage gae)": (
+        *("critic_learning_rate", "critic_epochs", "critic_value_clip", "critic_rank", "critic_scale"),
+    ),
+    "Optimiser and adapter": (
+        *("learning_rate", "warmup_steps", "cooldown_steps", "beta1", "beta2", "weight_decay", "max_grad_norm"),
+        *("lora_r", "lora_alpha", "lora_targets"),
+    ),
+    "Evaluation": ("eval_every", "eval_prompts", "eval_completions", "log_completions_every"),
+}
+"""How the settings are grouped in --help; what is named nowhere comes last."""
+
+NUMBERS = ("preference", "weights", "ideal", "nadir")
+WORDS = ("world_objectives", "methods")
+"""Options that take several values with commas between."""
+
+
+def numbers(text: str) -> list[float]:
+    """Numbers with commas between.
 
     >>> numbers(".7,.3")
     [0.7, 0.3]
     """
-    if not isinstance(text, str):
-        return text
     try:
-        return [float(part) for part in text.split(",")]
+        return [float(part) for part in text.strip("[]").split(",")]
     except ValueError:
         raise ArgumentTypeError(f"'{text}' is not a list of numbers such as .7,.3") from None
 
 
-def words(text: str | list[str]) -> list[str]:
-    """Words with commas between; a list stays itself.
+def words(text: str) -> list[str]:
+    """Words with commas between.
 
     >>> words("gapo:p=1,mgda")
     ['gapo:p=1', 'mgda']
     """
-    return [part for part in text.split(",") if part] if isinstance(text, str) else text
+    return [part for part in text.split(",") if part]
 
 
 class Command:
@@ -48,26 +81,37 @@ class Command:
     Args:
         name: the command.
         description: one sentence.
+        epilog: what --help says last.
     """
 
-    def __init__(self, name: str, description: str) -> None:
-        self.parser = ArgumentParser(prog=f"heed {name}", description=description, exit_on_error=False)
+    def __init__(self, name: str, description: str, epilog: str | None = None) -> None:
+        self.parser = ArgumentParser(prog=f"heed {name}", description=description, epilog=epilog, exit_on_error=False)
 
     def add(self, *names: str, **options: Any) -> None:
         """Add one option."""
         self.parser.add_argument(*names, **options)
 
-    def parse(self, arguments: Sequence[str]) -> Namespace:
+    def parse(self, arguments: Sequence[str], **how: Any) -> Namespace:
         """Read the arguments; ``--some-flag`` and ``--some_flag`` are the same.
+
+        Args:
+            arguments: as typed.
+            how: passed on to jsonargparse.
 
         Raises:
             HeedError: an unknown flag or a value of the wrong kind.
         """
         try:
-            return self.parser.parse_args([_underscored(a) for a in arguments])
+            return self.parser.parse_args(_spelt(arguments), **how)
         except (ArgumentError, ArgumentTypeError) as error:
-            reason = " ".join(str(error).split())
-            raise HeedError(reason, self.parser.prog, f"see {self.parser.prog} --help") from None
+            raise self._refused(error, self.parser.prog) from None
+
+    def _refused(self, error: Exception, where: str) -> HeedError:
+        reason = " ".join(str(error).split())
+        wrong = re.search(r'Parser key "(\w+)".*(?:Got|Given) value: (.*)$', reason)
+        if wrong is not None:
+            reason = f"{wrong[1]} cannot be '{wrong[2]}'"
+        return HeedError(reason, where, f"see {self.parser.prog} --help")
 
 
 class AlignCommand(Command):
@@ -78,50 +122,109 @@ class AlignCommand(Command):
         description: one sentence.
         world: the world where none is named.
         changes: settings that this command has other defaults for.
+
+    Attributes:
+        given: the names of what was asked for, once `settings` has read it.
     """
 
     def __init__(
         self, name: str, description: str, world: str | None = None, changes: dict[str, Any] | None = None
     ) -> None:
-        super().__init__(name, description)
+        shown = f"The defaults are those of --preset paper with {f'--world {world}' if world else 'no world'}; "
+        shown += "with --preset, --world or a settings file beside --help they are those that hold then."
+        super().__init__(name, description, shown)
         self.world, self.changes = world, changes or {}
-        self.add("config", nargs="?", help="a YAML file of settings; flags go over it")
+        self.given: set[str] = set()
+        self.add("config", nargs="?", help="a YAML file of settings and options; flags go over it")
         self.add("--preset", default="paper", help="paper (critics, PPO) or modern (group-relative, unbiased Gram)")
         self.add("--out", type=str, default=None, help="the run folder (default: below runs/)")
         self.add("--resume", type=str, default=None, help="a run folder to go on with, exactly")
         self.add("--quick", action="store_true", help="a few rounds, to see that everything works")
-        lists = {"objectives", "preference", "weights", "ideal", "nadir", "world_objectives"}
-        self.parser.add_class_arguments(AlignJob, skip=lists)
-        self.parser.add_class_arguments(AlignConfig)
-        self.add("--objectives", nargs="+", default=[], help="SPEC...: [name=]TARGET[,key=value...]")
-        self.add("--world_objectives", type=words, default=["help", "harmless"], help="names with commas between")
-        for flag, what in (
-            ("preference", "one weight per objective, on the simplex: .7,.3"),
-            ("weights", "raw weights of linear"),
-            ("ideal", "tchebycheff: best value of each objective"),
-            ("nadir", "tchebycheff: worst value of each objective on the front"),
-        ):
-            self.add(f"--{flag}", type=numbers, default=None, help=what)
+        left = SETTINGS.difference(*GROUPS.values())
+        for title, names in (GROUPS | {"Further settings": tuple(left)} if left else GROUPS).items():
+            group = self.parser.add_argument_group(title)
+            for kind in (AlignJob, AlignConfig):
+                others = {field.name for field in dataclasses.fields(kind)} - set(names) | {"objectives"}
+                group.add_class_arguments(kind, as_group=False, skip=others)
+            if "objectives" in names:
+                group.add_argument(
+                    "--objectives", nargs="+", default=[], metavar="SPEC", help="[name=]TARGET[,key=value...]"
+                )
 
     def settings(self, arguments: Sequence[str]) -> tuple[Namespace, dict[str, Any], dict[str, Any]]:
-        """The parsed arguments, all settings, and those that were asked for by a flag or the YAML file."""
-        first = self.parse(arguments)
-        asked: dict[str, Any] = {}
-        if first.config is not None:
-            asked |= read_yaml(Path(first.config))
-        flags = {a.split("=")[0].removeprefix("--") for a in map(_underscored, arguments) if a.startswith("--")}
-        known = {f.name for f in (*dataclasses.fields(AlignJob), *dataclasses.fields(AlignConfig))}
-        asked |= {name: first[name] for name in flags & known}
-        world = asked.get("world", self.world if not asked.get("model") else None)
-        settings = defaults(world, first.preset) | (self.changes if world else {}) | (QUICK if first.quick else {})
-        return first, settings | {"world": world} | asked, asked
+        """What was asked for, by flags or the YAML file, over what holds by itself.
+
+        Args:
+            arguments: as typed. With ``--help`` among them the help is shown with the defaults that then hold.
+
+        Returns:
+            The command's own options; all settings; the settings that were asked for.
+
+        Raises:
+            HeedError: an unknown flag, key or preset, a value of the wrong kind, a file that is no mapping.
+        """
+        wanted = [argument for argument in arguments if argument not in ("--help", "-h")]
+        asked = {k: v for k, v in vars(self.parse(wanted, defaults=False)).items() if v is not None}
+        if "config" in asked:
+            asked = self._read(Path(asked["config"])) | asked
+        preset = asked.get("preset", "paper")
+        world = asked.get("world", None if asked.get("model") else self.world)
+        holding = defaults(world, preset) | (self.changes if world else {}) | {"world": world}
+        holding |= QUICK if asked.get("quick") else {}
+        if len(wanted) < len(arguments):
+            self.parser.set_defaults({name: holding[name] for name in SETTINGS} | {"preset": preset})
+            self.parser.print_help()
+            raise SystemExit(0)
+        self.given = set(asked)
+        named = {name: value for name, value in asked.items() if name in SETTINGS}
+        own = vars(self.parser.get_defaults()) | asked
+        options = Namespace(**{name: value for name, value in own.items() if name not in SETTINGS})
+        if options.out is not None and options.resume is not None:
+            raise HeedError("a run that goes on stays where it is", "--out", "give one of --out and --resume")
+        of_preset = {name: holding[name] for name in PRESETS[preset]} if "preset" in asked else {}
+        return options, holding | named, of_preset | named
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        """The settings and options of a YAML file, of the types that the flags have."""
+        found = read_yaml(path)
+        known = set(vars(self.parser.get_defaults())) - {"config", "resume"}
+        for name in found:
+            if name not in known:
+                raise HeedError(f"no setting is called '{name}'", str(path), f"see {self.parser.prog} --help")
+        try:
+            listed = {name: _listed(name, v) if isinstance(v, str) else v for name, v in found.items()}
+            specs = listed.get("objectives", [])
+            if not isinstance(specs, list) or not all(isinstance(spec, str) for spec in specs):
+                raise HeedError("objectives is no list of texts", str(path), "write objectives: [SPEC, SPEC]")
+            return {k: v for k, v in vars(self.parser.parse_object(listed, defaults=False)).items() if k in found}
+        except (ArgumentError, ArgumentTypeError) as error:
+            raise self._refused(error, str(path)) from None
 
 
-def _underscored(argument: str) -> str:
-    if not argument.startswith("--"):
-        return argument
-    flag, equals, value = argument.partition("=")
-    return "--" + flag[2:].replace("-", "_") + equals + value
+def _spelt(arguments: Sequence[str]) -> list[str]:
+    """The arguments as jsonargparse reads them: flags with underscores, lists as JSON."""
+    found: list[str] = []
+    flag = ""
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if argument.startswith("--"):
+            flag = name[2:].replace("-", "_")
+            found.append(f"--{flag}{equals}{_json(flag, value)}" if equals else f"--{flag}")
+        else:
+            found.append(_json(flag, argument))
+            flag = ""
+    return found
+
+
+def _json(flag: str, text: str) -> str:
+    found = _listed(flag, text)
+    return found if isinstance(found, str) else json.dumps(found)
+
+
+def _listed(name: str, text: str) -> Any:
+    if name in NUMBERS:
+        return numbers(text)
+    return words(text) if name in WORDS and not text.startswith("[") else text
 
 
 def out_folder(given: str | None, stem: str) -> Path:

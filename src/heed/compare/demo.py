@@ -10,49 +10,54 @@ from typing import Any
 
 import heed
 from heed.align.apothecary import OnStage, Preparation, prepare
-from heed.align.job import defaults, split_settings, start
-from heed.errors import HeedError
+from heed.align.job import defaults, train
+from heed.compare.pool import Task, folder_of_runs, is_finished, recorded, summary_of, trainer_of
 from heed.report import write_report
-from heed.runs.folder import RunFolder
 
 OnRound = Callable[[str, int, int, dict[str, float]], None]
 
 
 def run_demo(
-    out: Path, steps: int, seed: int, on_stage: OnStage | None = None, on_round: OnRound | None = None
+    out: Path,
+    steps: int,
+    seed: int,
+    on_stage: OnStage | None = None,
+    on_round: OnRound | None = None,
+    resumed: bool = False,
 ) -> dict[str, Any]:
     """From nothing to a report: warm start, judges learnt from comparisons, GAPO beside one objective alone.
 
     Args:
         out: the run folder; the runs lie in ``gapo`` and ``help-only``.
-        steps: rounds of each run.
-        seed: of both runs.
+        steps: rounds of each run; a resumed demonstration keeps its own.
+        seed: of both runs; a resumed demonstration keeps its own.
         on_stage: follows the making of the world.
-        on_round: called with the run's label, the round, all rounds and the metrics.
+        on_round: called with the run's label, the round, all rounds and the metrics; may raise `Stopped`.
+        resumed: go on with what ``out`` holds.
 
     Returns:
         The summary; ``completed`` and each run's objectives.
     """
     settings = defaults("apothecary", "paper") | {"steps": steps, "seed": seed, "world": "apothecary"}
+    if resumed:
+        settings = recorded(out, "demo", {})
+        steps, seed = settings["steps"], settings["seed"]
     variants: dict[str, tuple[str, dict[str, Any]]] = {
         "GAPO, p = 1": ("gapo", {"method": "gapo", "p": 1.0}),
         "PPO on help alone": ("help-only", {"method": "single:help"}),
     }
     began = time.perf_counter()
-    with RunFolder.create(out, settings, kind="demo") as run:
+    with folder_of_runs(out, settings, "demo", resumed) as run:
         prepared = prepare(Preparation(seed=settings["world_seed"]), judges=True, on_stage=on_stage)
         summaries: dict[str, Any] = {}
         for label, (folder, changes) in variants.items():
-            job, config = split_settings(settings | changes)
-            trainer = start(job, config, out / folder, prepared)
+            task = Task(label, settings | changes, out / folder)
 
             def follow(step: int, metrics: dict[str, float], label: str = label) -> None:
                 if on_round is not None:
                     on_round(label, step, steps, metrics)
 
-            summaries[label] = trainer.train(follow)
-            if trainer.journal.run is not None:
-                trainer.journal.run.close()
+            summaries[label] = summary_of(task) if is_finished(task) else train(trainer_of(task), follow)
         siblings = [{"label": label, "path": f"../{folder}"} for label, (folder, _) in variants.items()]
         for i, (folder, _) in enumerate(variants.values()):
             others = [s for j, s in enumerate(siblings) if j != i]
@@ -88,6 +93,4 @@ def headline(summaries: dict[str, Any]) -> str:
             f"{name} {values['start']:.1f} to {values['gold']:.1f}" for name, values in summary["objectives"].items()
         ]
         parts.append(f"{label}: {', '.join(moves)}")
-    if not parts:
-        raise HeedError("there is no run to tell of", "demo")
     return "; ".join(parts) + " (exact values, which no policy was trained on)"

@@ -14,8 +14,12 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 import heed
-from heed.align.job import defaults
-from heed.compare.pool import OnProgress, Task, run_all
+from heed.align.job import build_weighting, defaults, split_settings
+from heed.align.objective_spec import parse_objective
+from heed.align.objectives import ObjectiveSet
+from heed.balance import PREFERENCE_METHODS
+from heed.compare.methods import interval
+from heed.compare.pool import OnProgress, Task, folder_of_runs, recorded, run_all
 from heed.errors import HeedError
 from heed.runs.config import config_hash
 from heed.runs.folder import RunFolder
@@ -65,13 +69,29 @@ def _lattice_size(parts: int, k: int) -> int:
     return sum(1 for c in itertools.product(range(parts + 1), repeat=k) if sum(c) == parts)
 
 
+def resumed_front(out: Path, workers: int, wanted: dict[str, Any]) -> FrontJob:
+    """The job that a front's folder records, to go on with it.
+
+    Args:
+        out: its folder.
+        workers: runs at once.
+        wanted: what was asked for now; must be the run's own.
+
+    Raises:
+        HeedError: no front there, or other settings.
+    """
+    record = recorded(out, "front", wanted)
+    methods, preferences, seeds = (record.pop(name) for name in ("methods", "preferences", "seeds"))
+    return FrontJob(methods, preferences, seeds, workers, record)
+
+
 def run_front(job: FrontJob, out: Path, on_progress: OnProgress | None = None, resumed: bool = False) -> dict[str, Any]:
     """Train every point and judge the fronts.
 
     Args:
         job: what to train.
         out: the run folder; each run lies below ``runs/``.
-        on_progress: follows the runs.
+        on_progress: follows the runs; may raise `Stopped`.
         resumed: go on with what ``out`` holds.
 
     Returns:
@@ -79,15 +99,16 @@ def run_front(job: FrontJob, out: Path, on_progress: OnProgress | None = None, r
     """
     settings = dict(job.settings)
     record = {**settings, "methods": job.methods, "preferences": job.preferences, "seeds": job.seeds}
-    folder = RunFolder.open(out) if resumed else RunFolder.create(out, record, kind="front")
-    with folder as run:
-        names = _names(settings)
-        grid = spread_preferences(job.preferences, len(names))
-        _check_methods(job.methods)
+    names = _names(settings)
+    grid = _checked_grid(job, settings, names)
+    world = Apothecary(settings["world_seed"], tuple(names)) if settings["world"] else None
+    with folder_of_runs(out, record, "front", resumed) as run:
+        if world is not None:
+            (out / "exact.json").write_text(json.dumps(world.front().to_record()))
         settings |= _extremes(job, out, settings, names, on_progress)
         trunks = _trunks(job, out, settings, on_progress)
         tasks, points = [], []
-        for method, preference, seed in itertools.product(job.methods, grid, range(job.seeds)):
+        for method, preference, seed in itertools.product(dict.fromkeys(job.methods), grid, range(job.seeds)):
             label = f"{method}-{'-'.join(f'{x:g}' for x in preference)}-seed{seed}"
             tasks.append(
                 Task(
@@ -104,12 +125,13 @@ def run_front(job: FrontJob, out: Path, on_progress: OnProgress | None = None, r
             point["seconds"] = summary["seconds"]
             newest = RunFolder.open(task.folder, writable=False).latest_checkpoint()
             point["adapter"] = str(newest.relative_to(out)) if newest is not None else None
-        (out / "front.json").write_text(json.dumps({"names": names, "preferences": grid, "adapters": points}, indent=1))
         summary = summarise(names, grid, points, settings)
         summary |= {"version": heed.__version__, "config_hash": config_hash(record), "completed": True}
-        if settings["world"]:
-            world = Apothecary(settings["world_seed"], tuple(names))
-            (out / "exact.json").write_text(json.dumps(world.front().to_record()))
+        found = {"names": names, "preferences": grid, "adapters": points}
+        found["hypervolume"] = {"reference": summary["reference_point"], "rows": hypervolume_rows(summary, grid, world)}
+        if world is not None:
+            found["optima"] = [{"preference": p, "values": world.front().tchebycheff(p).tolist()} for p in grid]
+        (out / "front.json").write_text(json.dumps(found, indent=1))
         run.write_summary(summary)
     return summary
 
@@ -166,6 +188,30 @@ def summarise(
     return summary
 
 
+def hypervolume_rows(
+    summary: dict[str, Any], grid: Sequence[Sequence[float]], world: Apothecary | None
+) -> list[dict[str, Any]]:
+    """The volumes at the first reference point as a table: each method's with its interval over seeds.
+
+    On a world also those of the exact front and of the exact optima at the same preferences. The front's
+    staircase is its hull, because mixtures of its policies are policies on it.
+    """
+    rows = []
+    for method, found in summary["methods"].items():
+        volumes = {row["hull"]: row["volumes"] for row in found["volumes"] if row["reference"] == 0}
+        rows.append({"label": method, "staircase": interval(volumes[False]), "hull": interval(volumes[True])})
+    if world is not None:
+        front, reference = world.front(), summary["reference_point"]
+        for name, values in exact_optima(front, ",".join(summary["methods"]), grid).items():
+            kind = "" if name.startswith("tchebycheff") else " of the weighted sum"
+            staircase, hull = (interval([hypervolume(values, reference, hull=h)]) for h in (False, True))
+            label = f"exact optima{kind} at the same preferences"
+            rows.append({"label": label, "staircase": staircase, "hull": hull})
+        whole = interval([summary["exact_hypervolume"]])
+        rows.append({"label": "exact front", "staircase": whole, "hull": whole})
+    return rows
+
+
 def exact_optima(front: Any, method: str, grid: Sequence[Sequence[float]]) -> dict[str, Array]:
     """The exact optima at the same preferences.
 
@@ -173,7 +219,7 @@ def exact_optima(front: Any, method: str, grid: Sequence[Sequence[float]]) -> di
     the maxima of the weighted sum itself.
     """
     optima = {"tchebycheff_optima": np.array([front.tchebycheff(p) for p in grid])}
-    if method == "linear":
+    if "linear" in method.split(","):
         optima["linear_optima"] = np.array([front.optimum(p) for p in grid])
     return optima
 
@@ -184,9 +230,11 @@ def follows(grid: Sequence[Sequence[float]], values: Array) -> list[float]:
     >>> follows([[0.1, 0.9], [0.5, 0.5], [0.9, 0.1]], np.array([[1.0, 3.0], [2.0, 2.0], [3.0, 1.0]]))
     [1.0, 1.0]
     """
-    weights = np.asarray(grid)
-    found = [float(spearmanr(weights[:, k], values[:, k]).statistic) for k in range(weights.shape[1])]
-    return [round(x, 6) if np.isfinite(x) else 0.0 for x in found]
+    weights, found = np.asarray(grid), []
+    for k in range(weights.shape[1]):
+        constant = np.ptp(values[:, k]) == 0 or np.ptp(weights[:, k]) == 0  # follows nothing
+        found.append(0.0 if constant else round(float(spearmanr(weights[:, k], values[:, k]).statistic), 6))
+    return found
 
 
 def _trunks(
@@ -218,18 +266,26 @@ def _value(summary: dict[str, Any], name: str) -> float:
 def _names(settings: dict[str, Any]) -> list[str]:
     if settings["world"]:
         return list(settings["world_objectives"])
-    from heed.align.objective_spec import parse_objective
-    from heed.align.objectives import ObjectiveSet
-
+    if not settings["objectives"]:
+        raise HeedError("there is nothing to train", "--objectives", "give --model, --data, --objectives, or --world")
     return list(ObjectiveSet([parse_objective(text) for text in settings["objectives"]]).names)
 
 
-def _check_methods(methods: Sequence[str]) -> None:
-    from heed.balance import PREFERENCE_METHODS
-
-    for method in methods:
+def _checked_grid(job: FrontJob, settings: dict[str, Any], names: Sequence[str]) -> list[list[float]]:
+    """The preferences; refuses whatever no run could be begun with."""
+    for flag, value, least in (("--preferences", job.preferences, 2), ("--seeds", job.seeds, 1)):
+        if value < least:
+            raise HeedError(f"{value} is too little", flag, f"give at least {least}")
+    if len(names) < 2:
+        raise HeedError("a front needs two objectives", "--objectives", "give two, or take heed align")
+    grid = spread_preferences(job.preferences, len(names))
+    scale = {"ideal": settings["ideal"] or [1.0] * len(names), "nadir": settings["nadir"] or [0.0] * len(names)}
+    for method in job.methods:
         if method not in PREFERENCE_METHODS:
             raise HeedError(f"{method} follows no preference", "--methods", f"take {', '.join(PREFERENCE_METHODS)}")
+        tried, _ = split_settings(settings | scale | {"method": method, "preference": grid[0]})
+        build_weighting(tried, names)
+    return grid
 
 
 def _extremes(
@@ -250,4 +306,10 @@ def _extremes(
         tasks.append(Task(f"anchor-{names[k]}", chosen, out / "runs" / f"anchor-{names[k]}"))
     anchors = run_all(tasks, job.workers, on_progress)
     values = np.array([[summary["objectives"][n]["proxy"] for n in names] for summary in anchors])
+    if (np.ptp(values, axis=0) == 0).any():
+        raise HeedError(
+            "runs that lean on one objective each ended at the same value of one, which tells nothing of the front",
+            "--ideal, --nadir",
+            "give both, or train longer",
+        )
     return {"ideal": values.max(0).tolist(), "nadir": values.min(0).tolist()}

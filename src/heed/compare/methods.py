@@ -13,11 +13,10 @@ import numpy as np
 from scipy import stats
 
 import heed
-from heed.align.job import defaults
-from heed.compare.pool import OnProgress, Task, run_all
+from heed.align.job import build_weighting, defaults, split_settings
+from heed.compare.pool import OnProgress, Task, folder_of_runs, recorded, run_all
 from heed.errors import HeedError
 from heed.runs.config import config_hash
-from heed.runs.folder import RunFolder
 from heed.worlds.apothecary import Apothecary
 
 TUNING_SEED = 1000
@@ -85,6 +84,22 @@ def scaled_linear(preference: Sequence[float], ranges: Sequence[float]) -> dict[
     return {"method": "linear", "weights": [w / r for w, r in zip(preference, ranges, strict=True)]}
 
 
+def resumed_methods(out: Path, workers: int, wanted: dict[str, Any]) -> MethodsJob:
+    """The job that a comparison's folder records, to go on with it.
+
+    Args:
+        out: its folder.
+        workers: runs at once.
+        wanted: what was asked for now; must be the run's own.
+
+    Raises:
+        HeedError: no comparison there, or other settings.
+    """
+    record = recorded(out, "compare", wanted)
+    methods, seeds = (record.pop(name) for name in ("methods", "seeds"))
+    return MethodsJob(methods, seeds, workers, record)
+
+
 def compare_methods(
     job: MethodsJob, out: Path, on_progress: OnProgress | None = None, resumed: bool = False
 ) -> dict[str, Any]:
@@ -93,7 +108,7 @@ def compare_methods(
     Args:
         job: what to run; on a world, for its gold values and exact front.
         out: the run folder; each run lies below ``runs/``.
-        on_progress: follows the runs.
+        on_progress: follows the runs; may raise `Stopped`.
         resumed: go on with what ``out`` holds.
 
     Returns:
@@ -103,10 +118,12 @@ def compare_methods(
     if not settings["world"]:
         raise HeedError("the table judges by gold values, which only a world has", "--world", "give --world apothecary")
     record = {**settings, "methods": job.methods, "seeds": job.seeds}
-    with RunFolder.open(out) if resumed else RunFolder.create(out, record, kind="compare") as run:
-        names = list(settings["world_objectives"])
-        front = Apothecary(settings["world_seed"], tuple(names)).front()
-        ranges = [float(r) for r in front.ranges]
+    names = list(settings["world_objectives"])
+    world = Apothecary(settings["world_seed"], tuple(names))
+    front = world.front()
+    ranges = [float(r) for r in front.ranges]
+    _check(job, names, ranges, world)
+    with folder_of_runs(out, record, "compare", resumed) as run:
         chosen: dict[str, dict[str, Any]] = {}
         notes = []
         for method in job.methods:
@@ -196,6 +213,16 @@ def format_table(table: dict[str, Any]) -> str:
         ]
         lines.append(f"| {row['method']} | " + " | ".join(cells) + " |")
     return "\n".join([*lines, "", *table["notes"]])
+
+
+def _check(job: MethodsJob, names: Sequence[str], ranges: Sequence[float], world: Apothecary) -> None:
+    """Refuse whatever no run could be begun with."""
+    if job.seeds < 1:
+        raise HeedError(f"{job.seeds} seeds are none", "--seeds", "give at least 1")
+    for method in job.methods:
+        if method != "linear:tuned":
+            changes = method_settings(method, names, ranges)
+            build_weighting(split_settings(job.settings | changes)[0], names, world)
 
 
 def _tune(

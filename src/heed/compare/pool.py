@@ -6,19 +6,28 @@ import multiprocessing
 import os
 import queue
 import shutil
-from collections.abc import Callable, Sequence
+import signal
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from heed.align.job import resume, split_settings, start
-from heed.errors import HeedError
+from heed.align.job import resume, split_settings, start, train
+from heed.align.trainer import AlignTrainer
+from heed.errors import HeedError, RunFailed, Stopped
+from heed.runs.config import describe_differences
 from heed.runs.folder import RunFolder
 
 OnProgress = Callable[["Progress"], None]
+STEPS = ("metrics.jsonl", "balance.jsonl")
+"""Files of a run with a line a round."""
 
 
 @dataclass(frozen=True)
@@ -63,36 +72,46 @@ def run_all(tasks: Sequence[Task], workers: int, on_progress: OnProgress | None 
     Args:
         tasks: the runs; two must not share a folder.
         workers: processes at once, each with its share of the cores.
-        on_progress: called as rounds are made.
+        on_progress: called twice a second; may raise `Stopped`. Then, and when a run fails, the others end with the
+            round that they are in and keep a checkpoint.
 
     Returns:
         The summaries, in the order of the tasks.
 
     Raises:
-        HeedError: a folder holds a run with other settings.
+        HeedError: a folder holds a run with other settings, or a run was stopped by a mistake of the user's.
+        RunFailed: a run failed.
     """
+    if workers < 1:
+        raise HeedError(f"{workers} runs at once are none", "--workers", "give at least 1")
     waiting = [task for task in tasks if not is_finished(task)]
     steps = {task.label + str(task.folder): 0 for task in waiting}
     offset = sum(task.settings["steps"] for task in tasks if task not in waiting)
     all_steps = sum(task.settings["steps"] for task in tasks)
     if waiting:
         context = multiprocessing.get_context("spawn")
-        threads = int(os.environ.get("OMP_NUM_THREADS") or max(1, (os.cpu_count() or 1) // workers))
-        with context.Manager() as manager:
-            said = manager.Queue()
+        threads = max(1, (os.cpu_count() or 1) // workers)
+        with _deaf_to_ctrl_c():
+            manager = context.Manager()
+        with manager:
+            said, stop = manager.Queue(), manager.Event()
             with ProcessPoolExecutor(workers, mp_context=context, initializer=_settle, initargs=(threads,)) as executor:
-                futures: dict[Future[None], Task] = {executor.submit(_run, task, said): task for task in waiting}
-                pending, done = set(futures), len(tasks) - len(waiting)
-                while pending:
-                    finished, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
-                    for future in finished:
-                        future.result()
-                        done += 1
-                    latest = _drain(said, steps)
-                    if on_progress is not None and (latest or finished):
-                        total = offset + sum(steps.values())
-                        label = latest or next(iter(futures[f].label for f in finished))
-                        on_progress(Progress(done, len(tasks), total, all_steps, label))
+                with _deaf_to_ctrl_c():
+                    futures: dict[Future[None], Task] = {executor.submit(_run, t, said, stop): t for t in waiting}
+                pending, done, latest = set(futures), len(tasks) - len(waiting), waiting[0].label
+                try:
+                    while pending:
+                        finished, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
+                        for future in finished:
+                            future.result()
+                            done += 1
+                        latest = _drain(said, steps) or latest
+                        if on_progress is not None:
+                            on_progress(Progress(done, len(tasks), offset + sum(steps.values()), all_steps, latest))
+                except BrokenProcessPool as error:
+                    raise RunFailed("a run's process died (killed, or out of memory)") from error
+                finally:
+                    stop.set()
     return [summary_of(task) for task in tasks]
 
 
@@ -121,21 +140,95 @@ def summary_of(task: Task) -> dict[str, Any]:
     return RunFolder.open(task.folder, writable=False).read_summary()
 
 
+def trainer_of(task: Task) -> AlignTrainer:
+    """The task's trainer, wherever its run stands: to be begun, to be branched off, or to be gone on with."""
+    if (task.folder / "config.yaml").exists():
+        with RunFolder.open(task.folder) as run:
+            begun = run.latest_checkpoint() is not None
+        if begun:
+            return resume(task.folder)
+        shutil.rmtree(task.folder)  # it was killed before its first checkpoint
+    if task.trunk is not None:
+        _branch(task.trunk, task)
+        return resume(task.folder)
+    job, config = split_settings(task.settings)
+    return start(job, config, task.folder)
+
+
+@contextmanager
+def folder_of_runs(out: Path, record: Mapping[str, Any], kind: str, resumed: bool) -> Iterator[RunFolder]:
+    """Within: the folder that several runs lie in. A new one is removed again if no run in it got to a checkpoint.
+
+    Args:
+        out: where.
+        record: what to write into ``config.yaml``.
+        kind: "front", "compare" or "demo".
+        resumed: take the folder that is there.
+    """
+    run = RunFolder.open(out) if resumed else RunFolder.create(out, record, kind=kind)
+    whole = False
+    try:
+        yield run
+        whole = True
+    finally:
+        run.close()
+        if not (whole or resumed) and not any(out.glob("**/checkpoints/step-*")):
+            shutil.rmtree(out)
+
+
+def recorded(out: Path, kind: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run of several runs was told, to go on with it.
+
+    Args:
+        out: its folder.
+        kind: what it must be: "front", "compare" or "demo".
+        wanted: what was asked for now; must be the run's own.
+
+    Raises:
+        HeedError: no run, one of another kind, or other settings.
+    """
+    run = RunFolder.open(out, writable=False)
+    if run.kind != kind:
+        raise HeedError(f"this is a run of kind {run.kind}", f"--resume {out}", f"give one of kind {kind}")
+    changed = {k: v for k, v in wanted.items() if k in run.config and run.config[k] != v}
+    if changed:
+        lines = describe_differences({k: run.config[k] for k in changed}, changed)
+        raise HeedError(
+            f"the run has other settings: {'; '.join(lines)}", f"--resume {out}", "leave these out, or start a new run"
+        )
+    return dict(run.config)
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Within: processes that are started never hear Ctrl-C, which reaches all; this one hears it afterwards."""
+    resource_tracker.ensure_running()  # where it is started later, it makes us hear again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _settle(threads: int) -> None:
     torch.set_num_threads(threads)
+    warnings.filterwarnings("ignore", category=FutureWarning)  # the libraries' talk among themselves
 
 
-def _run(task: Task, said: Any) -> None:
-    job, config = split_settings(task.settings)
-    resumable = any((task.folder / "checkpoints").glob("step-*"))
-    if task.trunk is not None and not resumable:
-        _branch(task.trunk, task)
-        resumable = True
-    trainer = resume(task.folder) if resumable else start(job, config, task.folder)
+def _run(task: Task, said: Any, stop: Any) -> None:
+    if stop.is_set():
+        return
     key = task.label + str(task.folder)
-    trainer.train(lambda step, _metrics: said.put((key, step, task.label)))
-    if trainer.journal.run is not None:
-        trainer.journal.run.close()
+
+    def follow(step: int, metrics: dict[str, float]) -> None:  # noqa: ARG001 - what a trainer calls
+        said.put((key, step, task.label))
+        if stop.is_set():
+            raise Stopped
+
+    try:
+        train(trainer_of(task), follow)
+    except Stopped:
+        return
 
 
 def _branch(trunk: Path, task: Task) -> None:
@@ -144,10 +237,16 @@ def _branch(trunk: Path, task: Task) -> None:
     if newest is None:
         raise HeedError("there is no checkpoint to branch from", str(trunk), "finish that run first")
     RunFolder.create(task.folder, task.settings, kind="align").close()
-    shutil.copytree(newest, task.folder / "checkpoints" / newest.name)
-    for name in ("metrics.jsonl", "balance.jsonl"):
-        shutil.copy(trunk / name, task.folder / name)
-    shutil.copytree(trunk / "completions", task.folder / "completions")
+    for name in (*STEPS, "exact.json"):
+        if (trunk / name).exists():
+            shutil.copy(trunk / name, task.folder / name)
+    if (trunk / "completions").exists():
+        shutil.copytree(trunk / "completions", task.folder / "completions")
+    # Last, and whole or not at all: it tells that the branch is there.
+    (task.folder / "checkpoints").mkdir()
+    unfinished = task.folder / "checkpoints" / f".{newest.name}.tmp"
+    shutil.copytree(newest, unfinished)
+    unfinished.rename(task.folder / "checkpoints" / newest.name)
 
 
 def _drain(said: Any, steps: dict[str, int]) -> str:

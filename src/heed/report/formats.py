@@ -84,7 +84,7 @@ def interval(cell: Mapping[str, Any] | float | None) -> str:
     """Write a mean with its interval.
 
     Args:
-        cell: ``{"mean", "low", "high"}`` where low and high may be absent, or a bare number.
+        cell: ``{"mean", "low", "high", "n"}``, all but the mean optional, or a bare number; one value has no interval.
 
     >>> interval({"mean": 8.1, "low": 7.9, "high": 8.4, "n": 5})
     '8.10 [7.90, 8.40]'
@@ -93,7 +93,7 @@ def interval(cell: Mapping[str, Any] | float | None) -> str:
         return number(cell)
     low, high = cell.get("low"), cell.get("high")
     mean = number(cell.get("mean"))
-    return mean if low is None or high is None else f"{mean} [{number(low)}, {number(high)}]"
+    return mean if low is None or high is None or cell.get("n") == 1 else f"{mean} [{number(low)}, {number(high)}]"
 
 
 def method_title(method: str, p: float | None = None) -> str:

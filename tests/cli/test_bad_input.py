@@ -1,0 +1,174 @@
+"""A mistake of the user's: one line that says what, where and what to do; exit code 2; no run folder is left."""
+
+import json
+
+import pytest
+from engineer import QUICK, write_lines
+
+from tiny_runs import contents, metrics, tiny_flags
+
+OWN = {"--model": ["model"], "--data": ["prompts.jsonl"], "--objectives": ["rewards:brevity", "rewards:by_topic"]}
+
+
+def flags(**changes):
+    given = {**OWN, **{f"--{name.replace('_', '-')}": value for name, value in changes.items()}}
+    return [text for name, values in given.items() if values is not None for text in (name, *values)]
+
+
+def refused(heed, desk, *arguments):
+    error = heed.refused("align", *QUICK, *arguments, "--out", "run")
+    assert not (desk / "run").exists()
+    return error
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"model": ["./no-such-model"]}, ["there is no language model (./no-such-model)"]),
+        ({"model": ["judge/config.json"]}, ["judge/config.json"]),
+        ({"data": ["no-such.jsonl"]}, ["no-such.jsonl"]),
+        ({"objectives": ["rewards:brevity", "brevity=rewards:by_topic"]}, ["2 objectives are called 'brevity'"]),
+        ({"objectives": ["rewards:no_such"]}, ["no 'no_such'"]),
+        ({"objectives": ["no_such_module:score"]}, ["cannot import 'no_such_module'"]),
+        ({"objectives": ["./no-such-judge"]}, ["no-such-judge"]),
+        ({"objectives": ["model"]}, ["no sequence-classification head"]),
+        ({"objectives": ["judge,head=7"]}, ["no head '7'"]),
+        ({"objectives": ["rewards:brevity,sign=2"]}, ["sign is 2"]),
+        ({"objectives": None}, ["there is nothing to train (--objectives)"]),
+        ({"model": None}, ["there is nothing to train (--model)"]),
+        ({"method": ["pgapo"], "preference": [".7,.7"]}, ["sums to 1.4", "--preference"]),
+        ({"method": ["pgapo"], "preference": ["1.2,-.2"]}, ["negative weight", "--preference"]),
+        ({"method": ["pgapo"], "preference": [".5,.3,.2"]}, ["3 weights for 2 objectives"]),
+        ({"method": ["pgapo"], "preference": ["much,little"]}, ["'much,little' is not a list of numbers"]),
+        ({"method": ["pgapo"]}, ["pgapo needs a preference"]),
+        ({"method": ["tchebycheff"], "preference": [".5,.5"]}, ["--ideal, --nadir"]),
+        ({"p": ["-1"]}, ["p is -1", "--p"]),
+        ({"method": ["gappo"]}, ["no method 'gappo'", "did you mean gapo?"]),
+        ({"preset": ["old"]}, ["no preset 'old'", "paper, modern"]),
+        ({"stepz": ["3"]}, ["--stepz"]),
+        ({"learning_rate": ["fast"]}, ["learning_rate cannot be 'fast'"]),
+        ({"learning_rate": ["0"]}, ["learning_rate", "not positive"]),
+        ({"advantage": ["best"]}, ["advantage cannot be 'best'"]),
+        ({"world": ["moon"]}, ["world cannot be 'moon'"]),
+        ({"lora_targets": ["no_such_layer"]}, ["no_such_layer", "--lora_targets"]),
+        ({"max_completion_tokens": ["62"]}, ["prompt 0 has", "context of 64", "--max_completion_tokens"]),
+    ],
+)
+def test_a_run_that_cannot_begin(heed, desk, changes, said):
+    error = refused(heed, desk, *flags(**changes))
+    for words in said:
+        assert words in error, error
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "bad.jsonl"),
+        ("\n\n", "bad.jsonl"),
+        ('{"prompt": "fever ?"}\n{"prompt": \n', "bad.jsonl:2"),
+        ('{"prompt": "fever ?"}\n[1, 2]\n', "bad.jsonl:2"),
+        ('{"question": "fever ?"}\n', "no column 'prompt'"),
+        ('{"prompt": "fever ?"}\n{"prompt": ""}\n', "bad.jsonl:2"),
+        ('{"prompt": "fever ?"}\n{"prompt": 7}\n', "bad.jsonl"),
+    ],
+    ids=["empty", "blank lines", "malformed", "no object", "no prompt column", "empty prompt", "a number"],
+)
+def test_prompts_that_cannot_be_read(heed, desk, text, said):
+    (desk / "bad.jsonl").write_text(text)
+    assert said in refused(heed, desk, *flags(data=["bad.jsonl"]))
+
+
+def test_a_prompt_longer_than_the_context(heed, desk):
+    write_lines(desk / "long.jsonl", [{"prompt": "fever ?"}, {"prompt": "fever and " * 40}])
+    error = refused(heed, desk, *flags(data=["long.jsonl"]))
+    assert "prompt 1 has 81 tokens" in error and "context of 64" in error and "shorten it" in error
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        ("raises", "raised RuntimeError: the judge is away"),
+        ("too_few", "returned 7 values for 8 completions"),
+        ("nan", "returned nan (completion 7 "),
+        ("infinite", "returned inf (completion 7 "),
+        ("none_for_all", "scored none of 8 completions"),
+    ],
+)
+def test_a_reward_that_no_step_may_see_stops_before_the_step_and_the_last_checkpoint_stands(heed, desk, function, said):
+    error = heed.refused("align", *flags(objectives=["judge", f"rewards:{function}"]), *QUICK, "--out", "run")
+    assert said in error and "objective '" in error
+    assert error.endswith("the last checkpoint, run/checkpoints/step-1, stands")
+    assert [line["step"] for line in metrics(desk / "run")] == [0, 1]
+    assert json.loads((desk / "run" / "summary.json").read_text())["completed"] is False
+
+
+def test_a_reward_that_fails_before_the_first_checkpoint_leaves_no_folder(heed, desk):
+    assert "the judge is away" in refused(heed, desk, *flags(objectives=["rewards:raises_at_once"]))
+
+
+def test_an_output_folder_that_holds_another_run_or_anything_else_is_left_as_it_is(heed, desk):
+    heed("align", *flags(objectives=["rewards:brevity"]), *QUICK, "--out", "run")
+    before = contents(desk / "run")
+    error = heed.refused("align", *flags(), *QUICK, "--out", "run")
+    assert "holds another run" in error and "--resume run" in error
+    assert contents(desk / "run") == before
+    (desk / "full").mkdir()
+    (desk / "full" / "letter.txt").write_text("dear")
+    assert "is not empty" in heed.refused("align", *flags(), *QUICK, "--out", "full")
+    assert (desk / "full" / "letter.txt").read_text() == "dear"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["alight"], "there is no command 'alight'"),
+        (["bench"], "heed bench gradients"),
+        (["compare"], "heed compare align"),
+        (["report", "no-such-run"], "no-such-run"),
+        (["report"], "run"),
+        (["demo", "--steps", "many"], "steps cannot be 'many'"),
+        (["align", "--resume", "no-such-run"], "holds no run"),
+        (["front", "--resume", "no-such-run"], "holds no run"),
+        (["compare", "align", "--resume", "no-such-run"], "holds no run"),
+        (["demo", "--resume", "no-such-run"], "holds no run"),
+        (["align", "no-such.yaml"], "there is no such config file"),
+        (["front", "--world", "apothecary", "--methods", "gapo"], "gapo follows no preference"),
+        (["front", "--methods", "linear"], "there is nothing to train"),
+        (["front", "--world", "apothecary", "--preferences", "1"], "--preferences"),
+        (["front", "--world", "apothecary", "--workers", "0"], "--workers"),
+        (["compare", "align", "--methods", "gappo"], "did you mean gapo"),
+        (["compare", "align", "--seeds", "0"], "--seeds"),
+    ],
+)
+def test_commands_that_cannot_begin(heed, desk, arguments, said):
+    assert said in heed.refused(*arguments)
+    assert not (desk / "runs").exists() or not list((desk / "runs").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("stepz: 3\n", "no setting is called 'stepz' (bad.yaml)"),
+        ("resume: run\n", "no setting is called 'resume'"),
+        ("- steps\n- 3\n", "not a mapping (bad.yaml)"),
+        ("steps: [\n", "not YAML (bad.yaml:2)"),
+        ("steps: ten\n", "steps cannot be 'ten' (bad.yaml)"),
+        ("preset: old\n", "no preset 'old'"),
+        ("objectives: rewards:brevity\n", "no list of texts (bad.yaml)"),
+        ("preference: much\n", "'much' is not a list of numbers"),
+    ],
+)
+def test_a_settings_file_that_cannot_be_used(heed, desk, text, said):
+    (desk / "bad.yaml").write_text(text)
+    assert said in heed.refused("align", "bad.yaml")
+
+
+def test_debug_shows_the_traceback_as_well(heed, desk):
+    code, _, err = heed("align", "--debug", *flags(p=["-1"]), *QUICK)
+    assert code == 2 and "Traceback (most recent call last)" in err
+    assert err.splitlines()[-1].startswith("heed: error: p is -1")
+
+
+def test_the_other_kind_of_run_is_not_resumed(heed, heed_cache, desk):
+    assert heed("align", *tiny_flags(steps=1), "--out", "run")[0] == 0
+    assert "a run of kind align" in heed.refused("front", "--resume", "run")

@@ -1,0 +1,83 @@
+"""The commands that train nothing, and what the bare command says."""
+
+import json
+import re
+
+import pytest
+import torch
+
+import heed as package
+from heed.cli import COMMANDS, doctor
+from heed.compare.pool import Progress
+from tiny_runs import tiny_defaults, tiny_flags
+
+
+def test_the_bare_command_lists_the_commands(heed):
+    for arguments in ((), ("--help",), ("-h",)):
+        code, out, err = heed(*arguments)
+        assert code == 0 and err == ""
+        assert re.findall(r"^  heed (\w+)", out, flags=re.MULTILINE) == list(COMMANDS)
+
+
+def test_the_version_is_the_package_s(heed):
+    assert heed("--version")[:2] == (0, package.__version__ + "\n")
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "bench gradients", "compare align"])
+def test_every_command_has_a_help(heed, command):
+    code, out, err = heed(*command.split(), "--help")
+    assert code == 0 and out.startswith(f"usage: heed {command}") and err == ""
+
+
+def test_doctor_tells_what_is_installed_and_where_worlds_are_kept(heed, heed_cache):
+    code, out, _ = heed("doctor")
+    assert code == 0
+    assert f"torch {torch.__version__.partition('+')[0]}" in out and str(heed_cache) in out
+    assert "gapo" in out and "is missing" not in out
+
+
+def test_doctor_fails_where_a_package_is_missing_or_the_cache_cannot_be_written(heed, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("HEED_CACHE", str(tmp_path / "file" / "cache"))
+    monkeypatch.setattr(doctor, "PACKAGES", ("torch", "no-such-package"))
+    code, out, _ = heed("doctor")
+    assert code == 1
+    assert "no-such-package is missing" in out and "set HEED_CACHE" in out
+
+
+def test_report_writes_a_page_that_can_be_made_again(heed, heed_cache, tmp_path):
+    assert heed("align", *tiny_flags(steps=1), "--out", tmp_path / "run")[0] == 0
+    page = tmp_path / "run" / "report.html"
+    first = page.read_bytes()
+    page.unlink()
+    code, out, _ = heed("report", tmp_path / "run")
+    assert (code, out.strip()) == (0, str(page))
+    assert len(page.read_bytes()) == len(first)
+
+
+def test_the_demo_goes_from_nothing_to_a_report(heed, heed_cache, tmp_path, monkeypatch):
+    monkeypatch.setattr("heed.compare.demo.defaults", tiny_defaults)
+    code, out, err = heed("demo", "--steps", "1", "--out", tmp_path / "demo")
+    assert (code, out.strip()) == (0, str(tmp_path / "demo" / "report.html")), err
+    summary = json.loads((tmp_path / "demo" / "summary.json").read_text())
+    moved = summary["runs"]["GAPO, p = 1"]["help"]
+    assert f"GAPO, p = 1: help {moved['start']:.2f} -> {moved['gold']:.2f}" in err
+    assert "judges agree with held-out comparisons: help" in err
+
+
+def test_a_table_of_methods_is_printed_and_gone_on_with(heed, heed_cache, tmp_path, monkeypatch):
+    def pretend(job, out, on_progress, resumed):
+        on_progress(Progress(1, 2, 10, 20, "mgda seed 0"))
+        asked.append((job, resumed))
+        return {"columns": ["help"], "rows": [{"method": "mgda", "help": {"mean": 1.0, "n": 1}}], "notes": ["one"]}
+
+    asked = []
+    monkeypatch.setattr("heed.cli.compare.compare_methods", pretend)
+    monkeypatch.setattr("heed.cli.compare.write_report", lambda out: out / "report.html")
+    out = tmp_path / "table"
+    code, printed, err = heed("compare", "align", "--methods", "mgda,gapo:p=2", "--budget", "7", "--out", out)
+    assert code == 0 and "| mgda | 1 |" in printed and printed.endswith(f"{out / 'report.html'}\n")
+    assert "rounds: 10/20 1/2 runs  mgda seed 0" in err
+    job, resumed = asked[0]
+    assert (job.methods, job.seeds, job.settings["steps"], resumed) == (["mgda", "gapo:p=2"], 5, 7, False)
+    assert (job.settings["world"], job.settings["rewards"]) == ("apothecary", "gold")

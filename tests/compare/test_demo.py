@@ -1,0 +1,85 @@
+"""The demonstration: two runs side by side, their page, and the way back into it."""
+
+import json
+
+import pytest
+
+from heed.compare import demo as demo_module
+from heed.compare.demo import headline, run_demo
+from heed.errors import Stopped
+from tiny_runs import contents, metrics, tiny_defaults
+
+LABELS = ("GAPO, p = 1", "PPO on help alone")
+
+
+def read(file):
+    return json.loads(file.read_text())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tiny():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo_module, "defaults", tiny_defaults)
+        yield
+
+
+@pytest.fixture(scope="module")
+def made(heed_cache, tiny, tmp_path_factory):
+    out, rounds = tmp_path_factory.mktemp("demo") / "demo", []
+    return out, run_demo(out, steps=1, seed=0, on_round=lambda *found: rounds.append(found)), rounds
+
+
+def test_the_demo_lists_its_runs_and_they_list_each_other(made):
+    out, summary, _ = made
+    demo = read(out / "demo.json")
+    assert demo["runs"] == [{"label": LABELS[0], "path": "gapo"}, {"label": LABELS[1], "path": "help-only"}]
+    assert read(out / "gapo" / "siblings.json") == [{"label": LABELS[1], "path": "../help-only"}]
+    assert read(out / "help-only" / "siblings.json") == [{"label": LABELS[0], "path": "../gapo"}]
+    assert demo["judges"] == summary["judges"] and set(demo["judges"]) == {"help", "harmless"}
+
+
+def test_the_runs_differ_in_their_method_only(made):
+    out, summary, _ = made
+    found = [read(out / folder / "summary.json") for folder in ("gapo", "help-only")]
+    assert [run["method"] for run in found] == ["gapo", "single:help"]
+    assert [run["objectives"] for run in found] == list(summary["runs"].values())
+    assert found[0]["objectives"]["help"]["start"] == found[1]["objectives"]["help"]["start"]
+    assert metrics(out / "gapo")[0] == metrics(out / "help-only")[0]
+    assert read(out / "summary.json")["completed"] and read(out / "summary.json")["kind"] == "demo"
+
+
+def test_every_round_of_both_runs_is_followed(made):
+    _, _, rounds = made
+    assert [(label, step, steps) for label, step, steps, _ in rounds] == [(label, 1, 1) for label in LABELS]
+    assert {"gold/help/mean", "gold/harmless/mean"} <= set(rounds[0][3])
+
+
+def test_the_page_and_the_runs_pages_are_there_and_tell_the_headline(made):
+    out, summary, _ = made
+    for folder, told in ((out, "PPO on help alone"), (out / "gapo", "gapo"), (out / "help-only", "help-only")):
+        assert told in (folder / "report.html").read_text()
+    moved = summary["runs"][LABELS[0]]["help"]
+    assert f"help {moved['start']:.1f} to {moved['gold']:.1f}" in read(out / "demo.json")["headline"]
+
+
+def test_a_demo_that_was_stopped_is_gone_on_with(made, tmp_path):
+    whole, summary, _ = made
+
+    def stop(label, *_):
+        if label == LABELS[1]:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        run_demo(tmp_path / "demo", steps=1, seed=0, on_round=stop)
+    first = contents(tmp_path / "demo" / "gapo")
+    again = run_demo(tmp_path / "demo", steps=99, seed=99, resumed=True)
+    after = contents(tmp_path / "demo" / "gapo")
+    assert {name: after[name] for name in first} == first  # a page and its siblings came, nothing else changed
+    assert again["runs"] == summary["runs"] and (again["steps"], again["seed"]) == (1, 0)
+    assert metrics(tmp_path / "demo" / "help-only") == metrics(whole / "help-only")
+
+
+def test_the_headline_tells_every_run_s_way():
+    moves = {"help": {"start": 5.12, "gold": 8.26}, "harmless": {"start": -2.4, "gold": -0.5}}
+    told = headline({"GAPO": {"objectives": moves}, "PPO": {"objectives": moves}})
+    assert told.startswith("GAPO: help 5.1 to 8.3, harmless -2.4 to -0.5; PPO: help 5.1 to 8.3")

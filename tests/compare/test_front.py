@@ -1,0 +1,242 @@
+"""A family of policies along preferences: what it writes, how it is judged, how it is gone on with."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from heed.compare import front as front_module
+from heed.compare.front import (
+    FrontJob,
+    follows,
+    hypervolume_rows,
+    resumed_front,
+    run_front,
+    spread_preferences,
+    summarise,
+)
+from heed.compare.methods import interval
+from heed.errors import HeedError, Stopped
+from heed.report import write_report
+from heed.worlds.apothecary import Apothecary, hypervolume
+from tiny_runs import contents, metrics, run_all_here, tiny_settings
+
+FRONT = Apothecary().front()
+METHODS = ["tchebycheff", "linear"]
+GRID = [[0.1, 0.9], [0.9, 0.1]]
+
+
+def job_of(methods=METHODS, **changes):
+    return FrontJob(list(methods), 2, 1, 1, tiny_settings(**{"settle": 2, "eval_prompts": 40, **changes}))
+
+
+@pytest.fixture(scope="module")
+def here():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(front_module, "run_all", run_all_here)
+        yield
+
+
+@pytest.fixture(scope="module")
+def made(heed_cache, here, tmp_path_factory):
+    out, labels = tmp_path_factory.mktemp("front") / "front", []
+    summary = run_front(job_of(), out, lambda found: labels.append(found.latest))
+    return out, summary, labels
+
+
+def read(out: Path, name: str):
+    return json.loads((out / name).read_text())
+
+
+def test_front_json_names_an_adapter_for_every_preference_with_the_values_that_it_achieves(made):
+    out, _, _ = made
+    found = read(out, "front.json")
+    assert (found["names"], found["preferences"]) == (["help", "harmless"], GRID)
+    assert [(a["method"], a["preference"], a["seed"]) for a in found["adapters"]] == [
+        (method, preference, 0) for method in METHODS for preference in GRID
+    ]
+    for adapter in found["adapters"]:
+        folder = out / adapter["adapter"]
+        assert (folder / "adapter_model.safetensors").exists() and folder.name == "step-4"
+        of_run = read(folder.parent.parent, "summary.json")["objectives"]
+        assert adapter["values"] == [of_run["help"]["gold"], of_run["harmless"]["gold"]]
+        told = yaml.safe_load((folder.parent.parent / "config.yaml").read_text())
+        assert (told["method"], told["preference"]) == (adapter["method"], adapter["preference"])
+
+
+def test_the_summary_is_what_scripts_rely_on(made):
+    out, summary, _ = made
+    written = read(out, "summary.json")
+    common = {"kind", "method", "steps", "seconds", "version", "config_hash", "completed"}
+    assert common | {"points", "hypervolume", "exact_hypervolume", "reference_point"} <= set(written) | {"method"}
+    assert (written["kind"], written["completed"], written["seeds"], written["steps"]) == ("front", True, 1, 4)
+    assert written["points"] == read(out, "front.json")["adapters"]
+    assert written["hypervolume"] == summary["hypervolume"]
+
+
+def test_the_volumes_are_those_of_the_values(made):
+    out, summary, _ = made
+    points = read(out, "front.json")["adapters"]
+    for method in METHODS:
+        values = np.array([point["values"] for point in points if point["method"] == method])
+        optima = np.array([FRONT.tchebycheff(p) for p in GRID])
+        for row in summary["methods"][method]["volumes"]:
+            reference, hull = FRONT.references[row["reference"]], row["hull"]
+            volume = hypervolume(values, reference, hull=hull)
+            assert row["volumes"] == [pytest.approx(volume)]
+            assert row["of_exact_front"] == [pytest.approx(volume / FRONT.hypervolume(FRONT.vertices, reference, True))]
+            assert row["of_tchebycheff_optima"] == [pytest.approx(volume / hypervolume(optima, reference, hull=hull))]
+        assert summary["hypervolume"][method] == pytest.approx(hypervolume(values, FRONT.references[0]))
+    assert summary["reference_point"] == list(FRONT.references[0])
+    assert summary["exact_hypervolume"] == pytest.approx(FRONT.hypervolume(FRONT.vertices, hull=True))
+
+
+def test_the_table_of_volumes_ends_with_the_exact_optima_and_the_exact_front(made):
+    out, summary, _ = made
+    found = read(out, "front.json")["hypervolume"]
+    assert found["reference"] == list(FRONT.references[0])
+    rows = {row["label"]: row for row in found["rows"]}
+    assert list(rows) == [
+        *METHODS,
+        "exact optima at the same preferences",
+        "exact optima of the weighted sum at the same preferences",
+        "exact front",
+    ]
+    for method in METHODS:
+        assert rows[method]["staircase"]["mean"] == pytest.approx(summary["hypervolume"][method])
+    best = np.array([FRONT.tchebycheff(p) for p in GRID])
+    summed = np.array([FRONT.optimum(p) for p in GRID])
+    for label, values in (("exact optima at", best), ("exact optima of the weighted sum at", summed)):
+        row = rows[f"{label} the same preferences"]
+        assert row["staircase"]["mean"] == pytest.approx(hypervolume(values, FRONT.references[0]))
+        assert row["hull"]["mean"] == pytest.approx(hypervolume(values, FRONT.references[0], hull=True))
+        assert row["staircase"]["mean"] < row["hull"]["mean"] <= rows["exact front"]["hull"]["mean"]
+    assert rows["exact front"]["hull"]["mean"] == summary["exact_hypervolume"]
+    optima = read(out, "front.json")["optima"]
+    assert optima == [{"preference": p, "values": FRONT.tchebycheff(p).tolist()} for p in GRID]
+
+
+def test_the_page_shows_policies_volumes_and_optima(made):
+    out, _, _ = made
+    html = write_report(out).read_text()
+    for words in ("exact optima at the same preferences", "exact front", "linear", "checkpoints/step-4", "staircase"):
+        assert words in html
+
+
+def test_preferences_branch_from_a_common_trunk(made):
+    out, _, labels = made
+    assert labels[0] == "trunk-seed0" and len(labels) == 5
+    trunk = metrics(out / "runs" / "trunk-seed0")
+    assert trunk[-1]["step"] == 2
+    for preference in ("0.1-0.9", "0.9-0.1"):
+        assert metrics(out / "runs" / f"tchebycheff-{preference}-seed0")[:3] == trunk
+    ends = [point["values"] for point in read(out, "front.json")["adapters"]]
+    assert ends[0] != ends[1]
+
+
+def test_going_on_runs_only_what_is_missing_and_leaves_the_rest_alone(made, tmp_path):
+    made_by_one_go, _, _ = made
+    out = tmp_path / "front"
+    shutil.copytree(made_by_one_go, out)
+    missing = "linear-0.9-0.1-seed0"
+    shutil.rmtree(out / "runs" / missing)
+    (out / "front.json").unlink()
+    before = contents(out / "runs")
+    run_front(resumed_front(out, 1, {}), out, resumed=True)
+    after = contents(out / "runs")
+    assert {name: after[name] for name in before} == before
+    assert {Path(name).parts[0] for name in set(after) - set(before)} == {missing}
+    whole, again = (read(folder, "front.json")["adapters"] for folder in (made_by_one_go, out))
+    assert [(a["values"], a["adapter"]) for a in again] == [(a["values"], a["adapter"]) for a in whole]
+
+
+def test_going_on_takes_what_the_folder_records(made):
+    out, _, _ = made
+    assert resumed_front(out, 1, {"seeds": 1}) == job_of()
+    with pytest.raises(HeedError, match="preferences: 2 -> 5"):
+        resumed_front(out, 1, {"preferences": 5})
+
+
+def test_where_the_front_is_not_known_anchors_give_its_scale(heed_cache, here, tmp_path):
+    run_front(job_of(["tchebycheff"], rewards="learnt"), tmp_path / "front")
+    anchors = [read(tmp_path / "front" / "runs" / f"anchor-{name}", "summary.json") for name in ("help", "harmless")]
+    values = np.array([[a["objectives"][name]["proxy"] for name in ("help", "harmless")] for a in anchors])
+    told = yaml.safe_load((tmp_path / "front" / "runs" / "tchebycheff-0.1-0.9-seed0" / "config.yaml").read_text())
+    assert (told["ideal"], told["nadir"]) == (values.max(0).tolist(), values.min(0).tolist())
+    leaning = yaml.safe_load((tmp_path / "front" / "runs" / "anchor-help" / "config.yaml").read_text())
+    assert (leaning["method"], leaning["preference"]) == ("pgapo", [0.9, pytest.approx(0.1)])
+
+
+@pytest.mark.parametrize(
+    ("job", "said"),
+    [
+        (job_of(["gapo"]), "gapo follows no preference"),
+        (job_of(["tchebycheff"], mu=-1.0), "mu is -1"),
+        (job_of(world=None), "there is nothing to train"),
+        (job_of(world_objectives=["help"]), "needs two objectives"),
+        (FrontJob(METHODS, 1, 1, 1, tiny_settings()), "--preferences"),
+        (FrontJob(METHODS, 2, 0, 1, tiny_settings()), "--seeds"),
+    ],
+)
+def test_a_front_that_cannot_begin_leaves_no_folder(heed_cache, here, tmp_path, job, said):
+    with pytest.raises(HeedError, match=said):
+        run_front(job, tmp_path / "front")
+    assert not (tmp_path / "front").exists()
+
+
+def test_a_front_that_is_stopped_keeps_what_is_there(heed_cache, here, tmp_path):
+    def stop(_):
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        run_front(job_of(["linear"]), tmp_path / "front", stop)
+    assert (tmp_path / "front" / "runs" / "linear-0.1-0.9-seed0" / "checkpoints").exists()
+    assert read(tmp_path / "front", "summary.json")["completed"] is False
+
+
+@given(st.integers(2, 12), st.integers(2, 4))
+def test_preferences_lie_inside_the_simplex_and_are_spread_evenly(count, k):
+    grid = np.array(spread_preferences(count, k))
+    assert len(grid) >= count and grid.shape[1] == k
+    assert grid.sum(1) == pytest.approx(1, abs=1e-5)
+    assert (grid > 0).all() and len(np.unique(grid, axis=0)) == len(grid)
+    assert np.sort(grid[:, 0]) == pytest.approx(np.sort(grid[:, -1]))  # no objective is favoured
+
+
+def test_a_front_that_slides_to_one_end_follows_nothing():
+    assert follows([[0.1, 0.9], [0.5, 0.5], [0.9, 0.1]], np.array([[1.0, 2.0]] * 3)) == [0.0, 0.0]
+    assert follows([[0.1, 0.9], [0.5, 0.5], [0.9, 0.1]], np.array([[3.0, 1.0], [2.0, 2.0], [1.0, 3.0]])) == [-1, -1]
+
+
+def points_of(seeds, grid=GRID):
+    return [
+        {"preference": p, "method": "linear", "seed": s, "seconds": 1.0, "values": [p[0] * (9 + s), -p[0] - 0.1 * s]}
+        for p in grid
+        for s in range(seeds)
+    ]
+
+
+def test_over_several_seeds_the_table_tells_mean_and_interval_of_their_volumes():
+    points = points_of(3)
+    summary = summarise(["help", "harmless"], GRID, points, tiny_settings())
+    fronts = [np.array([p["values"] for p in points if p["seed"] == seed]) for seed in range(3)]
+    row = hypervolume_rows(summary, GRID, Apothecary())[0]
+    assert row["staircase"] == interval([hypervolume(f, FRONT.references[0]) for f in fronts])
+    assert row["hull"] == interval([hypervolume(f, FRONT.references[0], hull=True) for f in fronts])
+    assert row["hull"]["n"] == 3 and row["hull"]["low"] < row["hull"]["mean"] < row["hull"]["high"]
+
+
+def test_without_a_world_the_reference_lies_a_tenth_below_the_worst_values():
+    points = points_of(1)
+    summary = summarise(["a", "b"], GRID, points, tiny_settings(world=None))
+    values = np.array([point["values"] for point in points])
+    low, spread = values.min(0), np.ptp(values, axis=0)
+    assert summary["reference_point"] == pytest.approx(low - 0.1 * spread)
+    assert summary["exact_hypervolume"] is None
+    assert summary["hypervolume"]["linear"] == pytest.approx(hypervolume(values, summary["reference_point"]))
+    assert [row["label"] for row in hypervolume_rows(summary, GRID, None)] == ["linear"]

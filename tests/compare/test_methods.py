@@ -1,0 +1,160 @@
+"""The table of methods: what its rows mean, which weight is tuned, what its intervals are."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from heed.compare import methods as methods_module
+from heed.compare.methods import (
+    PAPER_TABLE,
+    TUNING_GRID,
+    MethodsJob,
+    compare_methods,
+    format_table,
+    interval,
+    method_settings,
+    resumed_methods,
+    scaled_linear,
+)
+from heed.errors import HeedError
+from heed.report import write_report
+from heed.worlds.apothecary import Apothecary, hypervolume
+from tiny_runs import run_all_here, tiny_settings
+
+FRONT = Apothecary().front()
+NAMES = ["help", "harmless"]
+
+
+@pytest.fixture(scope="module")
+def here():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(methods_module, "run_all", run_all_here)
+        yield
+
+
+@pytest.fixture(scope="module")
+def made(heed_cache, here, tmp_path_factory):
+    out = tmp_path_factory.mktemp("methods") / "table"
+    job = MethodsJob(["gapo:p=2", "linear:scaled"], 2, 1, tiny_settings(steps=2))
+    return out, job, compare_methods(job, out)
+
+
+@pytest.mark.parametrize("values", [[1.0, 2.0, 3.0], [0.5, -4.0, 7.25, 7.5, 100.0], [2.0, 2.0]])
+def test_an_interval_is_student_s_over_the_seeds(values):
+    found = interval(values)
+    if np.ptp(values):
+        low, high = stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=stats.sem(values))
+    else:
+        low = high = values[0]
+    assert found["mean"] == pytest.approx(np.mean(values)) and found["n"] == len(values)
+    assert (found["low"], found["high"]) == (pytest.approx(low, abs=6e-4), pytest.approx(high, abs=6e-4))
+
+
+def test_one_seed_has_no_interval():
+    assert interval([3.5]) == {"mean": 3.5, "low": 3.5, "high": 3.5, "n": 1}
+
+
+def test_methods_of_the_paper_s_table_mean_what_they_say():
+    told = {method: method_settings(method, NAMES, [10.0, 2.0]) for method in PAPER_TABLE if method != "linear:tuned"}
+    assert told == {
+        "single:help": {"method": "single:help"},
+        "single:harmless": {"method": "single:harmless"},
+        "linear": {"method": "linear", "weights": [0.5, 0.5]},
+        "linear:scaled": {"method": "linear", "weights": [0.05, 0.25]},
+        "mgda": {"method": "mgda"},
+        "gapo:p=1": {"method": "gapo", "p": 1.0},
+        "gapo:p=2": {"method": "gapo", "p": 2.0},
+    }
+    with pytest.raises(HeedError, match="'p' is no setting of gapo"):
+        method_settings("gapo:p", NAMES, [1.0, 1.0])
+
+
+def test_rows_are_the_exact_values_of_the_runs_over_seeds(made):
+    out, _, table = made
+    assert [row["method"] for row in table["rows"]] == [
+        "warm start", "gapo:p=2", "linear:scaled", "exact: best scaled average"
+    ]  # fmt: skip
+    runs = [json.loads((out / "runs" / f"gapo-p-2-seed{seed}" / "summary.json").read_text()) for seed in (0, 1)]
+    values = np.array([[run["objectives"][name]["gold"] for name in NAMES] for run in runs])
+    row = table["rows"][1]
+    for k, name in enumerate(NAMES):
+        assert row[name] == interval(values[:, k])
+    assert row["average raw"] == interval(values.mean(1))
+    assert row["average scaled"] == interval(FRONT.scale(values).mean(1))
+    whole = FRONT.hypervolume(FRONT.vertices, FRONT.references[0], hull=True)
+    shares = [hypervolume(v[None], FRONT.references[0]) / whole for v in values]
+    assert row["share of exact hypervolume"] == interval(shares)
+    start = [run["objectives"]["help"]["start"] for run in runs]
+    assert table["rows"][0]["help"] == interval(start)
+    best = FRONT.optimum(1 / FRONT.ranges)
+    assert [table["rows"][3][name]["mean"] for name in NAMES] == pytest.approx(best)
+
+
+def test_what_is_written_is_the_table_and_a_page_of_it(made):
+    out, _, table = made
+    assert json.loads((out / "compare.json").read_text()) == table
+    summary = json.loads((out / "summary.json").read_text())
+    assert (summary["kind"], summary["seeds"], summary["steps"], summary["completed"]) == ("compare", 2, 2, True)
+    assert summary["rows"] == table["rows"]
+    html = write_report(out).read_text()
+    assert "share of exact hypervolume" in html and "exact: best scaled average" in html
+
+
+def test_going_on_takes_what_the_folder_records_and_runs_nothing_twice(made, monkeypatch):
+    out, job, table = made
+    assert resumed_methods(out, 1, {"seeds": 2}) == job
+    with pytest.raises(HeedError, match="seeds: 2 -> 3"):
+        resumed_methods(out, 1, {"seeds": 3})
+    monkeypatch.setattr("tiny_runs.train", lambda *_: pytest.fail("run again"))
+    assert compare_methods(job, out, resumed=True) == table
+
+
+def test_the_text_table_shows_intervals_where_there_are_several_seeds(made):
+    lines = format_table(made[2]).splitlines()
+    assert lines[0] == "| method | help | harmless | average raw | average scaled | share of exact hypervolume |"
+    row = made[2]["rows"][1]["help"]
+    assert lines[3].startswith(f"| gapo:p=2 | {row['mean']:.3g} ({row['low']:.3g} to {row['high']:.3g}) |")
+    best = made[2]["rows"][3]["help"]["mean"]
+    assert lines[5].startswith(f"| exact: best scaled average | {best:.3g} |")
+
+
+def test_the_tuned_weight_is_the_one_with_the_best_scaled_average(monkeypatch, tmp_path):
+    """Runs are replaced by values that are best at the second weight of the grid."""
+    seen = []
+
+    def pretend(tasks, workers, on_progress=None):
+        found = []
+        for task in tasks:
+            seen.append((task.label, task.settings["seed"], task.settings["weights"]))
+            weight = task.settings["weights"][0] * FRONT.ranges[0]
+            value = FRONT.nadir + FRONT.ranges * (1 - (weight - TUNING_GRID[1]) ** 2)
+            objectives = {n: {"gold": float(v), "start": 0.0} for n, v in zip(NAMES, value, strict=True)}
+            found.append({"objectives": objectives, "seconds": 1.0})
+        return found
+
+    monkeypatch.setattr(methods_module, "run_all", pretend)
+    table = compare_methods(MethodsJob(["linear:tuned"], 2, 1, tiny_settings()), tmp_path / "table")
+    best = scaled_linear([TUNING_GRID[1], 1 - TUNING_GRID[1]], FRONT.ranges)["weights"]
+    assert [label for label, _, _ in seen[: len(TUNING_GRID)]] == [f"tuning {w:g}" for w in TUNING_GRID]
+    assert [weights for _, _, weights in seen[-2:]] == [best, best]
+    tuning, table_seeds = ({seed for label, seed, _ in seen if label.startswith("tuning") is t} for t in (True, False))
+    assert not tuning & table_seeds  # the table never judges on the seed that it tuned on
+    assert f"linear:tuned is weight {TUNING_GRID[1]:g} on scaled help" in table["notes"][0]
+
+
+@pytest.mark.parametrize(
+    ("methods", "changes", "said"),
+    [
+        (["gapo:p=1", "gappo"], {}, "did you mean gapo"),
+        (["gapo:q=1"], {}, "no setting is called 'q'"),
+        (["gapo:p=-1"], {}, "p is -1"),
+        (["single:price"], {}, "no objective 'price'"),
+        (["mgda"], {"world": None}, "only a world has"),
+    ],
+)
+def test_a_table_that_cannot_begin_leaves_no_folder(here, tmp_path, methods, changes, said):
+    with pytest.raises(HeedError, match=said):
+        compare_methods(MethodsJob(methods, 1, 1, tiny_settings(**changes)), tmp_path / "table")
+    assert not (tmp_path / "table").exists()

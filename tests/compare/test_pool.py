@@ -1,0 +1,211 @@
+"""Several runs at once: what is finished stays, what was interrupted is gone on with, a branch is its trunk's child."""
+
+import json
+import os
+import pickle
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from heed.align.job import split_settings, start, train
+from heed.compare.pool import Progress, Task, folder_of_runs, is_finished, recorded, run_all, trainer_of
+from heed.errors import HeedError, RunFailed, Stopped
+from heed.runs.folder import RunFolder
+from tiny_runs import contents, metrics, tiny_settings
+
+TCHEBYCHEFF = {"method": "tchebycheff", "settle": 2, "cooldown_steps": 1, "steps": 4}
+
+
+def task_of(folder: Path, trunk: Path | None = None, **changes) -> Task:
+    return Task(folder.name, tiny_settings(**changes), folder, trunk)
+
+
+def run_here(task: Task, until: int | None = None):
+    """The task in this process, stopped after a round."""
+
+    def on_step(step, _):
+        if step == until:
+            raise Stopped
+
+    try:
+        return train(trainer_of(task), on_step)
+    except Stopped:
+        return None
+
+
+def killed(task: Task):
+    """What a process that was killed after the task's second round leaves, a checkpoint and later lines."""
+    run_here(task, until=3)
+    shutil.rmtree(task.folder / "checkpoints" / "step-3")
+    return metrics(task.folder)[-1]["step"]
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Sums, and so runs, depend on the number of threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def two_runs(heed_cache, one_thread, tmp_path_factory):
+    """A finished run and one that was killed, both run to the end by the pool; and the same runs uninterrupted."""
+    folder = tmp_path_factory.mktemp("pool")
+    tasks = [task_of(folder / "one"), task_of(folder / "two", method="mgda")]
+    run_here(tasks[0])
+    assert killed(tasks[1]) == 3
+    finished, seen = contents(folder / "one"), []
+    summaries = run_all(tasks, workers=os.cpu_count(), on_progress=seen.append)  # one thread each, as here
+    plain = task_of(folder / "plain", method="mgda")
+    run_here(plain)
+    return folder, tasks, summaries, finished, seen
+
+
+def test_a_finished_run_is_left_as_it_is(two_runs):
+    folder, _, _, finished, _ = two_runs
+    assert contents(folder / "one") == finished
+
+
+def test_an_interrupted_run_is_gone_on_with_and_equals_the_uninterrupted_one(two_runs):
+    folder, _, _, _, _ = two_runs
+    assert metrics(folder / "two") == metrics(folder / "plain")
+    files = [folder / run / "checkpoints" / "step-4" / "adapter_model.safetensors" for run in ("two", "plain")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_summaries_come_in_the_order_of_the_tasks(two_runs):
+    _, tasks, summaries, _, _ = two_runs
+    assert [summary["method"] for summary in summaries] == ["gapo", "mgda"]
+    assert summaries == [json.loads((task.folder / "summary.json").read_text()) for task in tasks]
+
+
+def test_progress_counts_runs_and_rounds_over_all_runs(two_runs):
+    _, _, _, _, seen = two_runs
+    assert all(isinstance(found, Progress) and (found.total, found.all_steps) == (2, 8) for found in seen)
+    assert seen[0].done == 1 and seen[0].steps >= 4 and seen[-1] == Progress(2, 2, 8, 8, "two")
+    assert [found.steps for found in seen] == sorted(found.steps for found in seen)
+
+
+def test_a_folder_with_other_settings_is_refused(two_runs):
+    folder, _, _, _, _ = two_runs
+    with pytest.raises(HeedError, match="holds a run with method = gapo, not pgapo"):
+        is_finished(task_of(folder / "one", method="pgapo"))
+    with pytest.raises(HeedError, match="holds a run with steps = 4, not 5"):
+        run_all([task_of(folder / "one", steps=5)], workers=1)
+
+
+def test_nothing_is_waiting_for_a_folder_that_is_not_there(two_runs, tmp_path):
+    _, tasks, _, _, _ = two_runs
+    assert [is_finished(task) for task in tasks] == [True, True]
+    assert not is_finished(task_of(tmp_path / "nowhere"))
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(heed_cache, tmp_path, two_runs):
+    folder, _, _, _, _ = two_runs
+    task = task_of(tmp_path / "run", method="mgda")
+    RunFolder.create(task.folder, task.settings, kind="align").close()
+    run_here(task)
+    assert metrics(task.folder) == metrics(folder / "plain")
+
+
+@pytest.fixture(scope="module")
+def branched(heed_cache, one_thread, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("branched")
+    settings = {**TCHEBYCHEFF, "preference": [0.9, 0.1]}
+    trunk = task_of(folder / "trunk", **{**settings, "preference": [0.5, 0.5], "steps": 2, "cooldown_steps": 0})
+    run_here(trunk)
+    before = contents(trunk.folder)
+    branch = task_of(folder / "branch", trunk.folder, **settings)
+    trainer = trainer_of(branch)
+    began_at = trainer.step
+    train(trainer)
+    alone = task_of(folder / "alone", **settings)
+    run_here(alone)
+    return folder, before, began_at
+
+
+def test_a_branch_goes_on_at_the_trunk_s_last_step_and_leaves_the_trunk_alone(branched):
+    folder, before, began_at = branched
+    assert began_at == 2
+    assert contents(folder / "trunk") == before
+    assert [line["step"] for line in metrics(folder / "branch")] == [0, 1, 2, 3, 4]
+    assert metrics(folder / "branch")[:3] == metrics(folder / "trunk")
+    assert (folder / "branch" / "completions" / "before.parquet").exists()
+
+
+def test_a_branch_has_the_weights_of_the_run_that_went_the_whole_way_alone(branched):
+    folder, _, _ = branched
+    files = [folder / run / "checkpoints" / "step-4" / "adapter_model.safetensors" for run in ("branch", "alone")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert metrics(folder / "branch")[3:] == metrics(folder / "alone")[3:]
+
+
+def test_while_it_settles_tchebycheff_gives_every_objective_the_same_share_whatever_the_preference(branched):
+    folder, _, _ = branched
+    lines = [json.loads(line) for line in (folder / "alone" / "balance.jsonl").read_text().splitlines()]
+    shares = [[w * n for w, n in zip(line["weights"], line["norms"], strict=True)] for line in lines]
+    assert all(share[0] == pytest.approx(share[1], rel=1e-4) for share in shares[:2])
+    assert not any(share[0] == pytest.approx(share[1], rel=1e-2) for share in shares[2:])
+
+
+def test_a_trunk_without_a_checkpoint_has_no_branches(tmp_path):
+    RunFolder.create(tmp_path / "trunk", tiny_settings(), kind="align").close()
+    with pytest.raises(HeedError, match="no checkpoint to branch from"):
+        trainer_of(task_of(tmp_path / "branch", tmp_path / "trunk"))
+    assert not (tmp_path / "branch").exists()
+
+
+def test_a_half_made_branch_is_made_again(branched, tmp_path):
+    folder, _, _ = branched
+    branch = task_of(tmp_path / "branch", folder / "trunk", **TCHEBYCHEFF, preference=[0.9, 0.1])
+    RunFolder.create(branch.folder, branch.settings, kind="align").close()
+    trainer = trainer_of(branch)
+    assert trainer.step == 2
+    trainer.journal.run.close()
+
+
+def test_a_new_folder_in_which_no_run_got_to_a_checkpoint_is_removed(heed_cache, tmp_path):
+    with pytest.raises(HeedError), folder_of_runs(tmp_path / "a", {"steps": 1}, "front", resumed=False):
+        raise HeedError("wrong")
+    assert not (tmp_path / "a").exists()
+    with pytest.raises(HeedError), folder_of_runs(tmp_path / "b", {"steps": 1}, "front", resumed=False):
+        (tmp_path / "b" / "runs" / "one" / "checkpoints" / "step-2").mkdir(parents=True)
+        raise HeedError("wrong")
+    with pytest.raises(HeedError, match="wrong"), folder_of_runs(tmp_path / "b", {}, "front", resumed=True):
+        raise HeedError("wrong")
+    assert (tmp_path / "b" / "config.yaml").exists()
+
+
+def test_what_is_recorded_must_be_what_is_asked_for_and_of_the_kind(tmp_path):
+    RunFolder.create(tmp_path / "run", {"steps": 4, "seeds": 2}, kind="front").close()
+    assert recorded(tmp_path / "run", "front", {"seeds": 2, "workers": 9}) == {"steps": 4, "seeds": 2}
+    with pytest.raises(HeedError, match="seeds: 2 -> 3"):
+        recorded(tmp_path / "run", "front", {"seeds": 3})
+    with pytest.raises(HeedError, match="a run of kind front"):
+        recorded(tmp_path / "run", "compare", {})
+
+
+def test_errors_cross_processes_whole(tmp_path):
+    mistake = pickle.loads(pickle.dumps(HeedError("what", "where", "fix")))
+    assert (mistake.what, mistake.where, mistake.fix, str(mistake)) == ("what", "where", "fix", "what (where): fix")
+    failure = pickle.loads(pickle.dumps(RunFailed("full", tmp_path)))
+    assert (failure.reason, failure.checkpoint, str(failure)) == (
+        "full",
+        tmp_path,
+        f"full; the last checkpoint is {tmp_path}",
+    )
+
+
+def test_runs_at_once_are_at_least_one(tmp_path):
+    with pytest.raises(HeedError, match="--workers"):
+        run_all([task_of(tmp_path / "one")], workers=0)
+
+
+def test_a_run_in_the_pool_is_the_run_of_heed_align(heed_cache, two_runs, tmp_path):
+    folder, _, _, _, _ = two_runs
+    train(start(*split_settings(tiny_settings()), tmp_path / "run"))
+    assert metrics(tmp_path / "run") == metrics(folder / "one")

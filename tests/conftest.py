@@ -1,0 +1,25 @@
+"""What tests of several rooms share: a prepared world that is made in seconds."""
+
+import pytest
+
+from heed.align.apothecary import Preparation, prepare, prepared_folders
+
+collect_ignore_glob = ["*conftest.py"]
+"""They hold no doctests, and as modules they would all be called conftest."""
+
+SMALL = {"hidden": 32, "layers": 1, "demonstrations": 1600, "comparisons": 128, "judge_epochs": 1}
+
+
+@pytest.fixture(scope="session")
+def heed_cache(tmp_path_factory):
+    """A cache that holds a small world where the default one is looked for, by this process and by those it starts."""
+    folder = tmp_path_factory.mktemp("cache")
+    for objectives in (("help", "harmless"), ("help",)):
+        small, looked_for = Preparation(objectives, **SMALL), Preparation(objectives)
+        prepare(small, judges=len(objectives) > 1, folder=folder)
+        for made, name in zip(prepared_folders(small, folder), prepared_folders(looked_for, folder), strict=True):
+            if made.exists():
+                made.rename(name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEED_CACHE", str(folder))
+        yield folder

@@ -1,0 +1,64 @@
+"""Settings of runs that take a second, and how to compare what they wrote."""
+
+import json
+from pathlib import Path
+
+from heed.align.job import defaults, train
+from heed.compare.pool import Progress, is_finished, summary_of, trainer_of
+
+TINY = {
+    "steps": 4,
+    "learning_rate": 0.03,
+    "prompts_per_step": 4,
+    "completions_per_prompt": 2,
+    "max_completion_tokens": 12,
+    "lora_r": 4,
+    "lora_alpha": 4,
+    "lora_targets": "q_proj,v_proj,lm_head",
+    "critic_rank": 2,
+    "warmup_steps": 1,
+    "cooldown_steps": 1,
+    "eval_every": 0,
+    "eval_prompts": 6,
+    "eval_completions": 1,
+    "checkpoint_every": 2,
+}
+TIMES = ("seconds/", "tokens_per_second")
+
+
+def tiny_settings(**changes):
+    """All settings of a tiny run on the apothecary with gold rewards."""
+    return defaults("apothecary", "paper") | {"world": "apothecary", "rewards": "gold"} | TINY | changes
+
+
+def tiny_defaults(world, preset):
+    """In place of `heed.align.job.defaults`, where a command takes no other settings."""
+    return defaults(world, preset) | TINY
+
+
+def tiny_flags(**changes):
+    """The same as flags."""
+    settings = {"world": "apothecary", "rewards": "gold"} | TINY | changes
+    return [text for name, value in settings.items() for text in (f"--{name}", str(value))]
+
+
+def metrics(run: Path):
+    """The lines of ``metrics.jsonl`` but for the times."""
+    found = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if not key.startswith(TIMES)} for line in found]
+
+
+def contents(folder: Path):
+    """Bytes and time of change of every file."""
+    files = (file for file in folder.rglob("*") if file.is_file())
+    return {str(file.relative_to(folder)): (file.read_bytes(), file.stat().st_mtime_ns) for file in files}
+
+
+def run_all_here(tasks, workers, on_progress=None):
+    """What the pool does, without its processes, which take seconds to start."""
+    for done, task in enumerate(tasks, 1):
+        if not is_finished(task):
+            train(trainer_of(task))
+        if on_progress is not None:
+            on_progress(Progress(done, len(tasks), done, len(tasks), task.label))
+    return [summary_of(task) for task in tasks]
