@@ -22,7 +22,7 @@ def run(arguments: Sequence[str]) -> None:
         "compare align", "Compare methods on a world with exact answers.", "apothecary", {"rewards": "gold"}
     )
     command.add("--methods", type=list[str], default=list(PAPER_TABLE), help="NAME or NAME:key=value, commas between")
-    command.add("--seeds", type=int, default=5, help="runs of each method")
+    command.add("--seeds", type=int, default=5, help="runs of each method, from --seed on")
     command.add("--budget", type=int, default=None, help="rounds of each run (the same as --steps)")
     command.add("--workers", type=int, default=2, help="runs at once")
     parsed, settings, asked = command.settings(arguments[1:] if arguments[0] == "align" else arguments)

@@ -35,12 +35,12 @@ class FrontJob:
     Args:
         methods: preference methods: pgapo, linear, tchebycheff.
         preferences: points of the simplex, evenly spread, for K = 2 from .1 to .9.
-        seeds: runs of every point.
+        seeds: runs of every point; their seeds count up from the settings' seed.
         workers: runs at once.
         settings: everything else, as `heed align` takes it.
     """
 
-    methods: list[str] = field(default_factory=lambda: ["tchebycheff", "pgapo", "linear"])
+    methods: list[str] = field(default_factory=lambda: ["tchebycheff"])
     preferences: int = 5
     seeds: int = 1
     workers: int = 2
@@ -108,7 +108,7 @@ def run_front(job: FrontJob, out: Path, on_progress: OnProgress | None = None, r
         settings |= _extremes(job, out, settings, names, on_progress)
         trunks = _trunks(job, out, settings, on_progress)
         tasks, points = [], []
-        for method, preference, seed in itertools.product(dict.fromkeys(job.methods), grid, range(job.seeds)):
+        for method, preference, seed in itertools.product(dict.fromkeys(job.methods), grid, _seeds(job)):
             label = f"{method}-{'-'.join(f'{x:g}' for x in preference)}-seed{seed}"
             tasks.append(
                 Task(
@@ -126,6 +126,9 @@ def run_front(job: FrontJob, out: Path, on_progress: OnProgress | None = None, r
             newest = RunFolder.open(task.folder, writable=False).latest_checkpoint()
             point["adapter"] = str(newest.relative_to(out)) if newest is not None else None
         summary = summarise(names, grid, points, settings)
+        # Every branch's seconds hold those of its trunk, which ran once.
+        shared = {point: float(_summary(trunk)["seconds"]) for point, trunk in trunks.items()}
+        summary["seconds"] -= sum(seconds * (len(grid) - 1) for seconds in shared.values())
         summary |= {"version": heed.__version__, "config_hash": config_hash(record), "completed": True}
         found = {"names": names, "preferences": grid, "adapters": points}
         found["hypervolume"] = {"reference": summary["reference_point"], "rows": hypervolume_rows(summary, grid, world)}
@@ -248,10 +251,19 @@ def _trunks(
     common = {"method": "tchebycheff", "preference": [1 / K] * K, "steps": rounds, "cooldown_steps": 0}
     tasks = [
         Task(f"trunk-seed{seed}", settings | common | {"seed": seed}, out / "runs" / f"trunk-seed{seed}")
-        for seed in range(job.seeds)
+        for seed in _seeds(job)
     ]
     run_all(tasks, job.workers, on_progress)
-    return {("tchebycheff", seed): task.folder for seed, task in enumerate(tasks)}
+    return {("tchebycheff", seed): task.folder for seed, task in zip(_seeds(job), tasks, strict=True)}
+
+
+def _seeds(job: FrontJob) -> range:
+    return range(job.settings["seed"], job.settings["seed"] + job.seeds)
+
+
+def _summary(run: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((run / "summary.json").read_text())
+    return found
 
 
 def _values(points: list[dict[str, Any]], method: str, seed: int) -> Array:

@@ -41,7 +41,7 @@ class MethodsJob:
 
     Args:
         methods: NAME or NAME:key=value; linear (raw), linear:scaled and linear:tuned; single:OBJECTIVE.
-        seeds: runs of each.
+        seeds: runs of each; their seeds count up from the settings' seed.
         workers: runs at once.
         settings: everything else, as `heed align` takes it.
     """
@@ -142,7 +142,7 @@ def compare_methods(
                 out / "runs" / f"{_slug(method)}-seed{seed}",
             )
             for method, changes in chosen.items()
-            for seed in range(job.seeds)
+            for seed in range(settings["seed"], settings["seed"] + job.seeds)
         ]
         summaries = run_all(tasks, job.workers, on_progress)
         values = {
