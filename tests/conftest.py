@@ -2,7 +2,7 @@
 
 import pytest
 
-from heed.align.apothecary import Preparation, prepare, prepared_folders
+from heed.align.preparation import Preparation, prepare, prepared_folders
 
 collect_ignore_glob = ["*conftest.py"]
 """They hold no doctests, and as modules they would all be called conftest."""

@@ -1,6 +1,7 @@
 """The house holds: import direction, small files, no prints in the library, balance free of text and agents."""
 
 import ast
+import logging.config
 import re
 import subprocess
 import sys
@@ -34,7 +35,8 @@ def imported_modules(tree: ast.Module) -> Iterator[str]:
             yield node.module or ""
 
 
-def test_every_room_imports_only_from_the_rooms_below_it(capsys):
+def test_every_room_imports_only_from_the_rooms_below_it(capsys, monkeypatch):
+    monkeypatch.setattr(logging.config, "dictConfig", lambda _: None)  # it would switch off all loggers that there are
     kept = import_linter.lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True, no_logo=True)
     assert kept == import_linter.EXIT_STATUS_SUCCESS, capsys.readouterr().out
 

@@ -33,7 +33,7 @@ class Setting:
         self.model = nn.Sequential(nn.Linear(3, 2, bias=False), nn.Linear(2, 2, bias=False)).double()
         self.jacobian = JacobianAccumulator(self.model, rows, keep_micro_grams=micro)
         self.weighting = weighting or Seen()
-        config = AlignConfig(prompts_per_step=16, micro_batch=8, **settings)
+        config = AlignConfig(**{"prompts_per_step": 16, "micro_batch": 8, **settings})
         self.balancer = Balancer(self.weighting, self.jacobian, K, config, list(only), lambda: checkpoint)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=0.1, betas=(0.8, 0.9), eps=1e-3)
 
@@ -130,6 +130,15 @@ def test_the_papers_scope_is_the_last_layers_gradients():
 def test_the_share_of_signal_is_of_all_parameters_whatever_the_scope():
     everything, last, parts = Setting(), Setting(scope="last_layer"), gradients(3)
     assert torch.equal(last.put(*parts).signal, everything.put(*parts).signal)
+
+
+def test_the_share_of_signal_is_not_told_where_micro_batches_differ_in_size():
+    """The estimate takes them as equals: parts of 24, 24 and 16 sequences would give it a bias."""
+    balance = Setting(micro_batch=24).put(*gradients(3))
+    assert balance.signal.isnan().all()
+    with pytest.raises(HeedError, match=r"24 does not divide a minibatch of 64 \(--micro_batch\)"):
+        AlignConfig(prompts_per_step=16, micro_batch=24, gram="unbiased")
+    assert AlignConfig(prompts_per_step=16, micro_batch=16, gram="unbiased").micro_batches == 4
 
 
 def test_a_scope_without_a_trained_parameter_is_refused():

@@ -25,11 +25,16 @@ def test_json_lines_parquet_and_folders_hold_the_same_rows(tmp_path):
         assert load_prompts(tmp_path / name).to_list() == ROWS, name
 
 
-def test_conversations_keep_their_form(tmp_path, tokenizer_of):
-    file = write_lines(tmp_path / "chat.jsonl", *CHAT)
-    assert load_prompts(file, tokenizer_of(chat=True)).to_list() == CHAT
-    with pytest.raises(HeedError, match="no chat template"):
-        load_prompts(file, tokenizer_of())
+def test_conversations_keep_their_form(tmp_path):
+    assert load_prompts(write_lines(tmp_path / "chat.jsonl", *CHAT)).to_list() == CHAT
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.parquet"])
+def test_a_split_of_a_file_is_refused(tmp_path, name):
+    datasets.Dataset.from_list(ROWS).to_parquet(tmp_path / "rows.parquet")
+    write_lines(tmp_path / "rows.jsonl", *ROWS)
+    with pytest.raises(HeedError, match=rf"a file has no splits to take 'train' from .*{name}.: leave the split out"):
+        load_prompts(tmp_path / name, split="train")
 
 
 def test_a_row_may_lack_columns_that_others_have(tmp_path):

@@ -133,3 +133,42 @@ class TestAgainstCritics:
 def test_a_row_for_the_kl_is_there_only_where_it_is_counted_once_and_at_all():
     assert kl_row(config(kl_in="once")) and kl_row(config(kl_in="once", kl_place="loss"))
     assert not kl_row(config()) and not kl_row(config(kl_in="once", kl_beta=0.0))
+
+
+class TestTheEntropyBonus:
+    """A completion of log-probability l gets ``-weight_k l`` more reward, token by token."""
+
+    WEIGHTS = torch.tensor([0.5, 2.0])
+
+    def surprise(self, scored):
+        return torch.stack([-scored.logp[b][: int(BATCH.mask[b].sum())].sum() for b in range(len(BATCH))])
+
+    def test_against_the_group(self):
+        scored = a_rollout()
+        plain = GroupEstimator(config(kl_beta=0.0)).advantages(scored, WHOLE)
+        scored.entropy = self.WEIGHTS
+        found = GroupEstimator(config(kl_beta=0.0)).advantages(scored, WHOLE)
+        only = leave_one_out(self.WEIGHTS[:, None] * self.surprise(scored), GROUP)
+        torch.testing.assert_close(found, plain + only)
+
+    def test_outside_the_row_of_the_kl(self):
+        scored = a_rollout()
+        plain = GroupEstimator(config(kl_in="once")).advantages(scored, WHOLE)
+        scored.entropy = self.WEIGHTS
+        found = GroupEstimator(config(kl_in="once")).advantages(scored, WHOLE)
+        torch.testing.assert_close(found[2], plain[2])
+        only = leave_one_out(self.WEIGHTS[:, None] * self.surprise(scored), GROUP)
+        torch.testing.assert_close(found[:2], plain[:2] + only)
+
+    def test_against_critics(self):
+        """The critics' values are the same in both, so what the bonus adds is the tail sum of (gamma lambda)^t."""
+        found = []
+        for weights in (None, self.WEIGHTS):
+            settings = config(advantage="gae", kl_beta=0.0, gamma=1.0, gae_lambda=1.0)
+            estimator = CriticEstimator(tiny_policy(), 2, settings)
+            scored = a_rollout()
+            scored.entropy = weights
+            found.append(estimator.advantages(scored, WHOLE))
+        surprise = -a_rollout().logp * BATCH.mask
+        tail = surprise.flip(1).cumsum(1).flip(1) * BATCH.mask
+        torch.testing.assert_close(found[1] - found[0], self.WEIGHTS[:, None, None] * tail, atol=1e-4, rtol=1e-4)

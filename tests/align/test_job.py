@@ -2,6 +2,8 @@
 
 import errno
 import json
+import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,14 +11,18 @@ import yaml
 
 from heed.align import job as job_module
 from heed.align.config import AlignConfig
-from heed.align.job import AlignJob, build_weighting, defaults, resume, split_settings, start, train
+from heed.align.job import AlignJob, defaults, resume, split_settings, start, train
+from heed.align.job_weighting import build_weighting
+from heed.align.preparation import Preparation, prepare
 from heed.balance import GAPO, PGAPO, Linear
 from heed.errors import HeedError, RunFailed, Stopped
 from heed.runs.folder import RunFolder
 from heed.worlds.apothecary import Apothecary
-from tiny_runs import metrics, tiny_settings
+from tiny_runs import TINY, metrics, tiny_settings
 
 NAMES = ("help", "harmless")
+OWN = {"world": None, "rewards": "learnt", "model": "m", "data": "d.jsonl", "objectives": ["builtins:len"]}
+TCHEBYCHEFF = {"method": "tchebycheff", "preference": [0.5, 0.5]}
 
 
 def run_to(out, settings, on_step=None):
@@ -38,13 +44,36 @@ def straight(heed_cache, tmp_path_factory):
     return out, run_to(out, tiny_settings())
 
 
-def test_a_world_s_settings_go_over_the_preset_s_and_these_over_the_defaults():
-    plain, modern, world = defaults(None, "paper"), defaults(None, "modern"), defaults("apothecary", "modern")
+def test_a_preset_s_settings_go_over_the_world_s_and_these_over_the_defaults():
+    plain, modern = defaults(None, "paper"), defaults(None, "modern")
     assert plain["micro_batch"] == AlignConfig().micro_batch and plain["advantage"] == "gae"
-    assert (modern["micro_batch"], modern["advantage"], modern["gram"]) == (32, "group", "unbiased")
-    assert world["micro_batch"] == 0 and world["advantage"] == "group"
+    told = {"advantage": "group", "gram": "unbiased", "micro_batch": 8, "gram_memory": 0.9}
+    assert {name: modern[name] for name in told} == told
+    world, both = defaults("apothecary", "paper"), defaults("apothecary", "modern")
+    assert (world["micro_batch"], world["minibatches"], world["learning_rate"]) == (0, 4, 1e-3)
+    assert {name: both[name] for name in told} == told
+    assert {name: value for name, value in both.items() if name not in told} == {
+        name: value for name, value in world.items() if name not in told
+    }
     with pytest.raises(HeedError, match="there is no preset 'old'"):
         defaults(None, "old")
+
+
+@pytest.mark.parametrize("world", [None, "apothecary"])
+def test_the_modern_preset_has_enough_micro_batches_for_an_unbiased_gram(world):
+    _, config = split_settings(defaults(world, "modern"))
+    assert config.micro_batches >= 8 and config.micro_batch % config.completions_per_prompt == 0
+
+
+def test_a_modern_run_on_the_world_makes_its_rounds(heed_cache, tmp_path):
+    sizes = {"prompts_per_step": 16, "completions_per_prompt": 4, "minibatches": 2, "steps": 2}
+    modern = defaults("apothecary", "modern") | {"world": "apothecary", "rewards": "gold"}
+    small = {name: TINY[name] for name in ("max_completion_tokens", "lora_r", "lora_targets", "eval_prompts")}
+    summary = run_to(tmp_path / "run", modern | small | sizes)
+    assert summary["completed"] and summary["steps"] == 2
+    lines = [json.loads(line) for line in (tmp_path / "run" / "balance.jsonl").read_text().splitlines()]
+    assert [(line["step"], line["minibatch"]) for line in lines] == [(1, 1), (1, 2), (2, 1), (2, 2)]
+    assert all(share is not None for line in lines for share in line["signal"])  # told by micro-batches
 
 
 def test_settings_split_into_job_and_config_and_an_unknown_one_is_named():
@@ -123,8 +152,27 @@ def test_going_on_needs_an_alignment_run_with_a_checkpoint(tmp_path):
         ({"method": "tchebycheff", "preference": [0.5, 0.5], "rewards": "learnt"}, "best and worst value"),
         ({"world_objectives": ["help", "help"]}, "help"),
         ({"lora_targets": "no_such_layer"}, "no_such_layer"),
+        ({"lora_r": -1}, "a rank of -1 .--lora_r"),
+        ({"lora_alpha": 0}, "scale 0 learns nothing .--lora_alpha"),
         ({"world": None}, "there is nothing to train"),
-        ({"world": None, "model": "m", "data": "no-such.jsonl", "objectives": ["builtins:len"]}, "no-such.jsonl"),
+        (OWN | {"data": "no-such.jsonl"}, "no-such.jsonl"),
+        (OWN | {"rewards": "gold"}, "only a world has this setting .--rewards"),
+        (OWN | {"world_objectives": ["help"]}, "--world_objectives"),
+        *(
+            ({name: value}, f"a world brings its own model, prompts and objectives .--{name}")
+            for name, value in (*OWN.items(), ("split", "train"), ("eval_data", "p.jsonl"))
+            if name in ("model", "data", "objectives", "split", "eval_data")
+        ),
+        ({"method": "linear", "weights": [1.0, 2.0], "preference": [0.5, 0.5]}, "both weights and a preference"),
+        ({"method": "gapo", "weights": [1.0, 2.0]}, "gapo has no weights .--weights.: take --method linear"),
+        ({"method": "mgda", "p": 2.0}, "mgda has no p .--p.: take --method gapo"),
+        ({"method": "gapo", "mu": 0.1}, "gapo has no mu"),
+        ({"method": "linear", "settle": 5}, "linear has no settle"),
+        ({"method": "single:help", "share_floor": 0.0}, "single has no share_floor"),
+        ({"method": "pgapo", "preference": [0.5, 0.5], "ideal": [1.0, 1.0]}, "pgapo has no ideal"),
+        ({"method": "gapo", "nadir": [1.0, 1.0]}, "gapo has no nadir"),
+        ({**TCHEBYCHEFF, "ideal": [12.0, 0.0]}, "there is --ideal but no --nadir"),
+        ({**TCHEBYCHEFF, "nadir": [3.0, -2.0]}, "there is --nadir but no --ideal"),
     ],
 )
 def test_a_run_that_cannot_begin_leaves_no_folder(heed_cache, tmp_path, changes, said):
@@ -199,6 +247,45 @@ def test_a_full_disk_fails_the_run_and_names_the_checkpoint_that_survives(heed_c
     monkeypatch.setenv("HEED_CACHE", str(heed_cache))
     train(resume(tmp_path / "run"))
     assert metrics(tmp_path / "run") == metrics(straight[0])
+
+
+class SolverError(Exception):
+    """As cvxpy's SolverError, it is of none of Python's own kinds."""
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate"), "OutOfMemoryError: CUDA out of memory."),
+        (ValueError("the observed values are not finite"), "ValueError: the observed values are not finite"),
+        (ZeroDivisionError("division by zero"), "ZeroDivisionError: division by zero"),
+        (MemoryError(), "MemoryError: no reason was given"),
+        (SolverError("Solver 'ECOS' failed."), "SolverError: Solver 'ECOS' failed."),
+    ],
+)
+def test_a_fault_in_a_round_fails_the_run_and_names_the_checkpoint(heed_cache, tmp_path, monkeypatch, error, said):
+    monkeypatch.setitem(sys.modules, "cvxpy.error", SimpleNamespace(SolverError=SolverError))
+    trainer = start(*split_settings(tiny_settings()), tmp_path / "run")
+    kept = tmp_path / "run" / "checkpoints" / "step-2"
+    with pytest.raises(RunFailed) as told:
+        train(failing(trainer, 5, error))
+    assert (told.value.reason, told.value.checkpoint) == (said, kept) and told.value.__cause__ is error
+    with RunFolder.open(tmp_path / "run"):  # nobody holds it
+        pass
+
+
+def test_evaluations_take_the_first_prompts_of_their_own_data(heed_cache, tmp_path):
+    world = Apothecary()
+    for name, prompts in (("train", world.prompts[:3]), ("held-out", world.prompts[40:44])):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps({"prompt": p}) + "\n" for p in prompts))
+    prepared = prepare(Preparation(), judges=False)
+    own = {"model": str(prepared.policy), "data": str(tmp_path / "train.jsonl"), "objectives": ["builtins:len"]}
+    changes = OWN | own | {"eval_data": str(tmp_path / "held-out.jsonl")}
+    trainer = start(*split_settings(tiny_settings(**changes, eval_prompts=3)), None)
+    assert [row["prompt"] for row in trainer.eval_rows] == world.prompts[40:43]
+    assert [row["prompt"] for row in trainer.prompts.rows] == world.prompts[:3]
+    trainer = start(*split_settings(tiny_settings(**changes | {"eval_data": None}, eval_prompts=2)), None)
+    assert [row["prompt"] for row in trainer.eval_rows] == world.prompts[:2]
 
 
 def test_one_objective_is_plain_ppo_and_that_is_said(heed_cache, tmp_path, caplog):

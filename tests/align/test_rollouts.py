@@ -173,9 +173,29 @@ def test_the_samplers_log_probabilities_are_the_policys():
 
 def test_masks_end_with_the_first_end_token():
     tokens = torch.tensor([[5, EOS, 7, EOS], [EOS, EOS, EOS, EOS], [5, 6, 7, 8], [5, 6, 7, EOS]])
-    mask, finished = _completion_mask(tokens, EOS)
+    mask, finished = _completion_mask(tokens, torch.tensor([EOS]))
     assert mask.tolist() == [[1, 1, 0, 0], [1, 0, 0, 0], [1, 1, 1, 1], [1, 1, 1, 1]]
     assert finished.tolist() == [True, True, False, True]
+
+
+def test_masks_end_with_the_first_of_several_end_tokens():
+    mask, finished = _completion_mask(torch.tensor([[5, 9, EOS], [5, EOS, 9], [5, 6, 7]]), torch.tensor([EOS, 9]))
+    assert mask.tolist() == [[1, 1, 0], [1, 1, 0], [1, 1, 1]] and finished.tolist() == [True, True, False]
+
+
+@pytest.mark.parametrize("method", ["static", "generate"])
+def test_the_generation_config_s_end_tokens_end_a_completion_as_the_tokenizer_s_does(method):
+    """As Gemma's end of turn does, which is not its tokenizer's end token."""
+    policy, turn = random_policy(CONFIGS["gemma"]), TOKENIZER.convert_tokens_to_ids(".")
+    policy.causal_lm.generation_config.eos_token_id = [turn, EOS]
+    likelier = 3.0 * torch.nn.functional.one_hot(torch.tensor([EOS, turn]), SIZE).sum(0)
+    policy.causal_lm.lm_head.register_forward_hook(lambda _module, _inputs, logits: logits + likelier)
+    assert policy.end_ids == sorted([EOS, turn])
+    found = Sampler(policy, Sampling(12), method).roll(PROMPTS[:40], generator())
+    said = tokens_said(found)
+    assert {row[-1] for row, done in zip(said, found.finished, strict=True) if done} == {EOS, turn}
+    assert not any({EOS, turn} & set(row[:-1]) for row in said)
+    assert any(len(row) < 12 for row in said)
 
 
 def test_what_follows_the_end_is_padding_that_nothing_attends_to():

@@ -123,6 +123,26 @@ class TestTheGradientsAreThoseOfTheLossesWrittenOut:
         if kl_in == "once":
             assert close(round_.total[2], round_.gradient(penalty))
 
+    @pytest.mark.parametrize("kl_in", ["each", "once"])
+    def test_the_kl_in_the_loss_leaves_an_objective_alone_that_did_not_score_the_completion(self, kl_in):
+        def some(completions, **_):
+            return [None if i in (1, 4, 5) else float(len(said)) for i, said in enumerate(completions)]
+
+        round_ = Round(tiny_trainer([some, vowels], kl_place="loss", kl_in=kl_in))
+        logp, reference = round_.logp(), round_.reference()
+        tokens = sum(len(row) for row in logp)
+        gaps = [ref - row for row, ref in zip(logp, reference, strict=True)]
+        penalties = [-0.1 * (gap.exp() - gap - 1).sum() / tokens for gap in gaps]
+        values = round_.rewards[0]
+        assert values.isnan().nonzero().flatten().tolist() == [1, 4, 5]
+        surrogate = sum(  # the other completions of prompts 0 and 2 are alone, so their advantage is 0
+            (values[b] - values[b ^ 1]) * logp[b].sum() / tokens for b in (2, 3, 6, 7)
+        )
+        carried = sum(penalties[b] for b in (0, 2, 3, 6, 7)) if kl_in == "each" else 0.0
+        assert close(round_.total[0], round_.gradient(surrogate + carried))
+        if kl_in == "once":
+            assert close(round_.total[2], round_.gradient(sum(penalties)))
+
     def test_gae_gives_each_token_its_own_advantage(self):
         round_ = Round(tiny_trainer(advantage="gae", surrogate="ppo", gae_lambda=0.9))
         logp, reference = round_.logp(), round_.reference()
@@ -389,7 +409,7 @@ class TestTheRunFolder:
     def test_balance_has_a_line_a_round(self, run):
         balance = self.lines(run, "balance.jsonl")
         assert [line["step"] for line in balance] == [1, 2, 3, 4]
-        keys = {"step", "names", "gram", "weights", "norms", "cosines", "predicted", "signal"}
+        keys = {"step", "minibatch", "names", "gram", "weights", "norms", "cosines", "predicted", "signal"}
         metrics = self.lines(run, "metrics.jsonl")[1:]
         for line, logged in zip(balance, metrics, strict=True):
             assert set(line) == keys and line["names"] == list(self.NAMES)
@@ -412,6 +432,25 @@ class TestTheRunFolder:
         said = list(tables["step-000002"]["completion"])
         assert list(tables["step-000002"]["rewards/vowels"]) == vowels(said)
         assert set(tables["step-000002"]["step"]) == {2} and len(said) == 8
+
+    def test_balance_has_a_line_for_every_minibatch_of_a_round(self, tmp_path):
+        steps = []
+        trainer = tiny_trainer(run=tmp_path / "run", epochs=2, minibatches=2, surrogate="ppo", max_grad_norm=0.0)
+        solve = trainer.balancer.solve
+        trainer.balancer.solve = lambda optimizer: steps.append(solve(optimizer)) or steps[-1]
+        trainer.train()
+        balance = self.lines(tmp_path / "run", "balance.jsonl")
+        assert [(line["step"], line["minibatch"]) for line in balance] == [(s, m) for s in (1, 2) for m in (1, 2, 3, 4)]
+        assert [line["gram"] for line in balance] == [found.gram.tolist() for found in steps]
+        last = [line["weights/vowels"] for line in self.lines(tmp_path / "run", "metrics.jsonl")[1:]]
+        assert last == [line["weights"][0] for line in balance if line["minibatch"] == 4]
+
+    def test_the_summary_tells_the_objectives_units(self, tmp_path):
+        objectives = [RewardFunction(vowels, unit="letters", sign=-1, scale=0.5), RewardFunction(length)]
+        summary = tiny_trainer(objectives, run=tmp_path / "run", steps=1).train()
+        units = {name: found["unit"] for name, found in summary["objectives"].items()}
+        assert units == {"vowels": "letters x -0.5", "length": ""}
+        assert json.loads((tmp_path / "run" / "summary.json").read_text())["objectives"] == summary["objectives"]
 
     def test_the_summary_keeps_its_contract(self, run):
         summary = json.loads((run / "summary.json").read_text())
@@ -493,3 +532,19 @@ class TestPrompts:
 def test_activations_that_are_recomputed_give_the_same_gradients(checkpointing):
     expected = Round(tiny_trainer(gradient_checkpointing=False)).total
     assert close(Round(tiny_trainer(gradient_checkpointing=checkpointing)).total, expected)
+
+
+def test_the_entropy_bonus_is_counted_in_each_objectives_own_deviations_and_falls_to_nothing():
+    trainer = tiny_trainer(FUNCTIONS[:2], entropy_beta=0.5, steps=4, cooldown_steps=1)
+    prompts, columns = trainer.prompts.draw(0)
+    rollout = trainer.sampler.roll(prompts, trainer.generator, columns)
+    rewards = torch.tensor([[1.0, 3.0], [10.0, 50.0]]).repeat(1, len(prompts) // 2)
+    found = []
+    for step in range(4):
+        trainer.step = step
+        found.append(trainer.measure(rollout, rewards).entropy)
+    for step, left in enumerate((1.0, 2 / 3, 1 / 3, 0.0)):
+        torch.testing.assert_close(found[step], 0.5 * left * torch.tensor([1.0, 20.0]))
+    trainer.reward_scale.zero_()
+    assert torch.equal(trainer.measure(rollout, rewards).rewards, rewards)  # which stay in their own units
+    assert tiny_trainer(FUNCTIONS[:2]).measure(rollout, rewards).entropy is None

@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, GemmaConfig, LlamaConfig, Mistral
 
 from heed.balance.cotangents import Cotangents, Term
 from heed.balance.jacobian import JacobianAccumulator
+from heed.balance.recording import LinearRecorder
 
 FAMILIES = {"mistral": MistralConfig, "llama": LlamaConfig, "qwen": Qwen3Config, "gemma": GemmaConfig}
 SEQUENCES, PROMPT, TOKENS, VOCABULARY = 5, 3, 6, 31
@@ -103,6 +104,74 @@ def autograd_rows(model, logp_of, dense):
 
 def relative_error(ours, theirs):
     return float((ours - theirs).norm(dim=1).max() / theirs.norm(dim=1).max())
+
+
+class Experts(nn.Module):
+    """A layer on every token beside experts that see flattened tokens: one all of them, one those that are large."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.body, self.head = nn.Linear(4, 4), nn.Linear(4, 1)
+        self.shared, self.routed = nn.Linear(4, 4), nn.Linear(4, 4, bias=False)
+        self.double()
+
+    def forward(self, x):
+        flat = torch.tanh(self.body(x)).view(-1, 4)
+        chosen = flat[:, 0] > 0
+        routed = torch.zeros_like(flat)
+        if chosen.any():
+            routed[chosen] = self.routed(flat[chosen])
+        return self.head((self.shared(flat) + routed).view_as(x)).squeeze(-1)
+
+
+@pytest.mark.parametrize("rank", [1, 2])
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_a_layer_that_sees_flattened_tokens_falls_to_k_backwards_and_that_is_said_once(rank, checkpointing, caplog):
+    model, x = Experts(), torch.randn(SEQUENCES, TOKENS, 4, dtype=torch.float64)
+    cotangents = factored_cotangents(3, rank, torch.float64)
+
+    def logp_of(rows):
+        few = x if rows is None else x[rows]
+        return checkpoint(model, few, use_reentrant=False) if checkpointing else model(few)
+
+    jacobian = JacobianAccumulator(model, 3, rank=rank, path="factored", checkpointing=checkpointing)
+    expected = autograd_rows(model, logp_of, cotangents.dense())
+    for passes in (1, 2):
+        jacobian.accumulate(logp_of, lambda logp: cotangents)
+        assert relative_error(jacobian.total(), passes * expected) < 1e-12
+    said = [r.getMessage() for r in caplog.records if "K backwards" in r.getMessage()]
+    assert said == ["3 parameters (shared.weight, ...) see the tokens of all sequences in one: K backwards"]
+    assert "forward" not in vars(model.shared) and set(jacobian._recorder.linears) == {"body", "head"}
+
+
+def test_an_expert_that_is_first_asked_in_a_later_pass_falls_to_k_backwards_then():
+    model, x = Experts(), torch.randn(SEQUENCES, TOKENS, 4, dtype=torch.float64)
+    cotangents = factored_cotangents(2, 1, torch.float64)
+    with torch.no_grad():
+        model.body.weight[0], model.body.bias[0] = 0, -1.0  # no token is large
+    jacobian = JacobianAccumulator(model, 2, rank=1, path="factored")
+    jacobian.accumulate(lambda rows: model(x), lambda logp: cotangents)
+    expected = autograd_rows(model, lambda rows: model(x), cotangents.dense())
+    with torch.no_grad():
+        model.body.bias[0] = 1.0
+    jacobian.accumulate(lambda rows: model(x), lambda logp: cotangents)
+    expected += autograd_rows(model, lambda rows: model(x), cotangents.dense())
+    assert relative_error(jacobian.total(), expected) < 1e-12
+
+
+def test_flattened_tokens_that_are_by_chance_as_many_as_sequences_are_not_taken_for_these():
+    model, x = Experts(), torch.randn(SEQUENCES, TOKENS, 4, dtype=torch.float64)
+    cotangents = factored_cotangents(2, 1, torch.float64)
+    with torch.no_grad():  # five large tokens, two of them in one sequence
+        model.body.weight[0], model.body.bias[0] = torch.tensor([9.0, 0, 0, 0]), 0.0
+    x[..., 0] = -1.0
+    for place in ((0, 1), (0, 3), (1, 2), (3, 0), (4, 5)):
+        x[place][0] = 1.0
+    jacobian = JacobianAccumulator(model, 2, rank=1, path="factored")
+    jacobian.accumulate(lambda rows: model(x), lambda logp: cotangents)
+    expected = autograd_rows(model, lambda rows: model(x), cotangents.dense())
+    assert relative_error(jacobian.total(), expected) < 1e-12
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -220,14 +289,12 @@ def test_weight_used_outside_its_layer_is_found_and_left_to_vjp(caplog):
     assert sum("outside their layer" in record.message for record in caplog.records) == 1
 
 
-def test_layer_that_hides_the_sequences_is_refused_by_name():
-    linear = nn.Linear(4, 1, dtype=torch.float64)
-    x = torch.randn(SEQUENCES * TOKENS, 4, dtype=torch.float64)
-    cotangents = factored_cotangents(2, 1, torch.float64)
-    jacobian = JacobianAccumulator(linear, 2, rank=1)
-    with pytest.raises(RuntimeError, match=r"30 rows for 5 sequences.*sequential"):
-        jacobian.accumulate(lambda rows: linear(x).view(SEQUENCES, TOKENS), lambda logp: cotangents)
-    assert "forward" not in vars(linear)
+def test_a_contraction_that_would_mix_sequences_is_refused_by_name():
+    linear = nn.Linear(4, 1, bias=False, dtype=torch.float64)
+    recorder = LinearRecorder(torch.zeros(2, 4), {"head": linear}, {id(linear.weight): slice(0, 4)})
+    x, (term,) = torch.randn(SEQUENCES * TOKENS, 4), factored_cotangents(2, 1, torch.float64).terms
+    with recorder.contracting([term]), pytest.raises(RuntimeError, match=r"head has 30 rows for 5 sequences"):
+        recorder.contract("head", x, torch.randn(1, SEQUENCES * TOKENS, 1))
 
 
 def test_dropout_keeps_one_graph_so_that_all_objectives_see_one_mask():

@@ -3,9 +3,11 @@
 import json
 
 import pytest
+import torch
 from engineer import QUICK, write_lines
 
-from tiny_runs import contents, metrics, tiny_flags
+from heed.align.balancing import Balancer
+from tiny_runs import contents, metrics, tiny_defaults, tiny_flags
 
 OWN = {"--model": ["model"], "--data": ["prompts.jsonl"], "--objectives": ["rewards:brevity", "rewards:by_topic"]}
 
@@ -51,6 +53,21 @@ def refused(heed, desk, *arguments):
         ({"advantage": ["best"]}, ["advantage cannot be 'best'"]),
         ({"world": ["moon"]}, ["world cannot be 'moon'"]),
         ({"lora_targets": ["no_such_layer"]}, ["no_such_layer", "--lora_targets"]),
+        ({"lora_r": ["-1"]}, ["a rank of -1 (--lora_r)"]),
+        ({"beta1": ["1.5"]}, ["1.5 is too much (--beta1): give less than 1"]),
+        ({"beta2": ["1"]}, ["1.0 is too much (--beta2)"]),
+        ({"beta2": ["-.5"]}, ["-0.5 is too little (--beta2)"]),
+        ({"critic_learning_rate": ["-1"]}, ["-1.0 is not positive (--critic_learning_rate)"]),
+        ({"top_p": ["-.1"]}, ["-0.1 is not positive (--top_p)"]),
+        ({"top_p": ["1.1"]}, ["1.1 is too much (--top_p): give at most 1"]),
+        ({"gram_memory": ["1"]}, ["1.0 is too much (--gram_memory): give less than 1"]),
+        ({"gram_memory": ["-.1"]}, ["-0.1 is too little (--gram_memory)"]),
+        ({"critic_value_clip": [".2"]}, ["nothing clips (--critic_value_clip): raise --critic_epochs"]),
+        ({"gram": ["unbiased"], "prompts_per_step": ["4"], "micro_batch": ["3"]}, ["3 does not divide", "of 8"]),
+        ({"method": ["gapo"], "weights": ["1,2"]}, ["gapo has no weights (--weights)"]),
+        ({"world": ["apothecary"]}, ["a world brings its own model", "(--model)"]),
+        ({"split": ["train"]}, ["a file has no splits to take 'train' from (prompts.jsonl)"]),
+        ({"eval_data": ["no-such.jsonl"]}, ["no-such.jsonl"]),
         ({"max_completion_tokens": ["62"]}, ["prompt 0 has", "context of 64", "--max_completion_tokens"]),
     ],
 )
@@ -132,6 +149,11 @@ def test_an_output_folder_that_holds_another_run_or_anything_else_is_left_as_it_
         (["compare", "align", "--resume", "no-such-run"], "holds no run"),
         (["demo", "--resume", "no-such-run"], "holds no run"),
         (["align", "no-such.yaml"], "there is no such config file"),
+        (["align", "model"], "the config file cannot be read: Is a directory (model)"),
+        (["front", "--world", "apothecary", "--methods", "linear", "--mu", ".1"], "linear has no mu"),
+        (["front", "--world", "apothecary", "--model", "model"], "a world brings its own"),
+        (["compare", "align", "--methods", "gapo:p=1e"], "p cannot be '1e'"),
+        (["compare", "align", "--methods", "gapo:epochs=many"], "epochs cannot be 'many'"),
         (["front", "--world", "apothecary", "--methods", "gapo"], "gapo follows no preference"),
         (["front", "--methods", "linear"], "there is nothing to train"),
         (["front", "--world", "apothecary", "--preferences", "1"], "--preferences"),
@@ -167,6 +189,45 @@ def test_debug_shows_the_traceback_as_well(heed, desk):
     code, _, err = heed("align", "--debug", *flags(p=["-1"]), *QUICK)
     assert code == 2 and "Traceback (most recent call last)" in err
     assert err.splitlines()[-1].startswith("heed: error: p is -1")
+
+
+def test_a_demo_goes_on_only_as_it_was_told(heed, heed_cache, desk, monkeypatch):
+    monkeypatch.setattr("heed.compare.demo.defaults", tiny_defaults)
+    assert heed("demo", "--steps", "1", "--out", "demo")[0] == 0
+    before = contents(desk / "demo")
+    for given, said in (
+        (["--steps", "100"], "steps: 1 -> 100"),
+        (["--seed", "3"], "seed: 0 -> 3"),
+        (["--quick"], "steps: 1 -> 3"),
+        (["--out", "other"], "one of --out and --resume"),
+    ):
+        assert said in heed.refused("demo", "--resume", "demo", *given)
+    assert contents(desk / "demo") == before
+    assert heed("demo", "--resume", "demo", "--steps", "1", "--seed", "0")[0] == 0
+
+
+def test_a_run_is_not_gone_on_with_as_a_quick_one_unless_it_is_one(heed, desk):
+    for out, how in (("run", []), ("quick", ["--quick"])):
+        assert heed("align", *flags(objectives=["rewards:brevity"]), *QUICK, *how, "--out", out)[0] == 0
+    assert "eval_every: 20 -> 0" in heed.refused("align", "--resume", "run", "--quick", *QUICK)
+    assert heed("align", "--resume", "quick", "--quick", *QUICK)[0] == 0
+
+
+def test_a_fault_in_a_round_ends_with_1_and_names_the_checkpoint(heed, desk, monkeypatch):
+    solve, calls = Balancer.solve, []
+
+    def fail(balancer, optimizer):
+        calls.append(1)
+        if len(calls) == 2:
+            raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2 GiB")
+        return solve(balancer, optimizer)
+
+    monkeypatch.setattr(Balancer, "solve", fail)
+    error = heed.refused("align", *flags(objectives=["rewards:brevity"]), *QUICK, "--out", "run", code=1)
+    assert error == "OutOfMemoryError: CUDA out of memory.; the last checkpoint is run/checkpoints/step-1"
+    calls.clear()
+    code, _, err = heed("align", "--debug", *flags(objectives=["rewards:brevity"]), *QUICK, "--out", "again")
+    assert code == 1 and "Tried to allocate 2 GiB" in err and "Traceback (most recent call last)" in err
 
 
 def test_the_other_kind_of_run_is_not_resumed(heed, heed_cache, desk):

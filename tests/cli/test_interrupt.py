@@ -89,7 +89,7 @@ def test_a_second_ctrl_c_stops_at_once_without_a_traceback(desk, heed, monkeypat
 
 
 def test_ctrl_c_on_a_front_ends_all_runs_and_resume_completes_it(desk, heed, heed_cache, monkeypatch):
-    flags = [*tiny_flags(steps=40, checkpoint_every=40, settle=0), "--methods", "linear", "--preferences", "2"]
+    flags = [*tiny_flags(steps=40, checkpoint_every=40), "--methods", "linear", "--preferences", "2"]
     process = begin(desk, "front", *flags, "--workers", "1", "--out", "front")
     code, out, err = interrupted_at(process, "rounds: [1-9]")
     assert code == 130 and out == "" and "Traceback" not in err, err

@@ -66,7 +66,8 @@ def test_the_demo_goes_from_nothing_to_a_report(heed, heed_cache, tmp_path, monk
 
 
 def test_a_table_of_methods_is_printed_and_gone_on_with(heed, heed_cache, tmp_path, monkeypatch):
-    def pretend(job, out, on_progress, resumed):
+    def pretend(job, out, on_progress, resumed, on_stage):
+        on_stage("warm start", 1, 2)
         on_progress(Progress(1, 2, 10, 20, "mgda seed 0"))
         asked.append((job, resumed))
         return {"columns": ["help"], "rows": [{"method": "mgda", "help": {"mean": 1.0, "n": 1}}], "notes": ["one"]}
@@ -77,7 +78,7 @@ def test_a_table_of_methods_is_printed_and_gone_on_with(heed, heed_cache, tmp_pa
     out = tmp_path / "table"
     code, printed, err = heed("compare", "align", "--methods", "mgda,gapo:p=2", "--budget", "7", "--out", out)
     assert code == 0 and "| mgda | 1 |" in printed and printed.endswith(f"{out / 'report.html'}\n")
-    assert "rounds: 10/20 1/2 runs  mgda seed 0" in err
+    assert "warm start: 1/2" in err and "rounds: 10/20 1/2 runs  mgda seed 0" in err
     job, resumed = asked[0]
     assert (job.methods, job.seeds, job.settings["steps"], resumed) == (["mgda", "gapo:p=2"], 5, 7, False)
     assert (job.settings["world"], job.settings["rewards"]) == ("apothecary", "gold")

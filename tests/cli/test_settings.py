@@ -1,4 +1,4 @@
-"""Flags over YAML over a world's settings over a preset over the defaults, and the help that shows what holds."""
+"""Flags over YAML over a preset over a world's settings over the defaults, and the help that shows what holds."""
 
 import dataclasses
 import re
@@ -62,6 +62,19 @@ def test_a_command_has_a_world_of_its_own_unless_a_model_is_named():
     kinds = {"world": "apothecary", "changes": {"rewards": "gold"}}
     assert settings(**kinds)[1] == defaults("apothecary", "paper") | {"world": "apothecary", "rewards": "gold"}
     assert settings("--model", "m", **kinds)[1]["world"] is None
+
+
+def test_a_preset_that_is_asked_for_goes_over_the_world_s_settings_and_the_command_s():
+    kinds = {"world": "apothecary", "changes": {"advantage": "leave_one_out", "steps": 200}}
+    _, found, asked = settings("--preset", "modern", **kinds)
+    told = {"advantage": "group", "gram": "unbiased", "micro_batch": 8, "gram_memory": 0.9}
+    assert {name: found[name] for name in told} == told and {name: asked[name] for name in told} == told
+    assert (found["steps"], found["minibatches"]) == (200, defaults("apothecary", "paper")["minibatches"])
+
+
+def test_quick_is_a_wish_for_the_settings_that_it_stands_for():
+    _, found, asked = settings("--quick", "--steps", "3")
+    assert asked == QUICK | {"steps": 3} and {name: found[name] for name in asked} == asked
 
 
 def test_resume_and_out_exclude_each_other():

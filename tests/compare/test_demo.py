@@ -6,7 +6,7 @@ import pytest
 
 from heed.compare import demo as demo_module
 from heed.compare.demo import headline, run_demo
-from heed.errors import Stopped
+from heed.errors import HeedError, Stopped
 from tiny_runs import contents, metrics, tiny_defaults
 
 LABELS = ("GAPO, p = 1", "PPO on help alone")
@@ -72,7 +72,9 @@ def test_a_demo_that_was_stopped_is_gone_on_with(made, tmp_path):
     with pytest.raises(Stopped):
         run_demo(tmp_path / "demo", steps=1, seed=0, on_round=stop)
     first = contents(tmp_path / "demo" / "gapo")
-    again = run_demo(tmp_path / "demo", steps=99, seed=99, resumed=True)
+    with pytest.raises(HeedError, match="seed: 0 -> 99; steps: 1 -> 2"):
+        run_demo(tmp_path / "demo", steps=2, seed=99, resumed=True)
+    again = run_demo(tmp_path / "demo", steps=1, resumed=True)
     after = contents(tmp_path / "demo" / "gapo")
     assert {name: after[name] for name in first} == first  # a page and its siblings came, nothing else changed
     assert again["runs"] == summary["runs"] and (again["steps"], again["seed"]) == (1, 0)

@@ -1,5 +1,6 @@
 """A family of policies along preferences: what it writes, how it is judged, how it is gone on with."""
 
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -10,7 +11,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from heed.align.job import AlignJob
+from heed.balance import check_preference
 from heed.compare import front as front_module
+from heed.compare import pool as pool_module
 from heed.compare.front import (
     FrontJob,
     follows,
@@ -21,8 +25,9 @@ from heed.compare.front import (
     summarise,
 )
 from heed.compare.methods import interval
-from heed.errors import HeedError, Stopped
+from heed.errors import HeedError, RunFailed, Stopped
 from heed.report import write_report
+from heed.runs import folder as folder_module
 from heed.worlds.apothecary import Apothecary, hypervolume
 from tiny_runs import contents, metrics, run_all_here, tiny_settings
 
@@ -32,7 +37,8 @@ GRID = [[0.1, 0.9], [0.9, 0.1]]
 
 
 def job_of(methods=METHODS, **changes):
-    return FrontJob(list(methods), 2, 1, 1, tiny_settings(**{"settle": 2, "eval_prompts": 40, **changes}))
+    settling = {"settle": 2, "eval_every": 2} if "tchebycheff" in methods else {}
+    return FrontJob(list(methods), 2, 1, 1, tiny_settings(**{**settling, "eval_prompts": 40, **changes}))
 
 
 @pytest.fixture(scope="module")
@@ -72,9 +78,10 @@ def test_front_json_names_an_adapter_for_every_preference_with_the_values_that_i
 def test_the_summary_is_what_scripts_rely_on(made):
     out, summary, _ = made
     written = read(out, "summary.json")
-    common = {"kind", "method", "steps", "seconds", "version", "config_hash", "completed"}
-    assert common | {"points", "hypervolume", "exact_hypervolume", "reference_point"} <= set(written) | {"method"}
+    common = {"kind", "method", "seed", "steps", "seconds", "version", "config_hash", "completed"}
+    assert common | {"points", "hypervolume", "exact_hypervolume", "reference_point"} <= set(written)
     assert (written["kind"], written["completed"], written["seeds"], written["steps"]) == ("front", True, 1, 4)
+    assert (written["method"], written["seed"]) == ("tchebycheff,linear", 0)
     assert written["points"] == read(out, "front.json")["adapters"]
     assert written["hypervolume"] == summary["hypervolume"]
 
@@ -139,6 +146,76 @@ def test_preferences_branch_from_a_common_trunk(made):
     assert ends[0] != ends[1]
 
 
+def test_the_seconds_are_those_of_all_runs_and_of_the_trunk_once(made):
+    out, summary, _ = made
+    trunk = read(out / "runs" / "trunk-seed0", "summary.json")["seconds"]
+    whole = [read(run, "summary.json")["seconds"] for run in (out / "runs").iterdir() if run.name != "trunk-seed0"]
+    assert summary["seconds"] == pytest.approx(sum(whole) - trunk)  # two branches hold it, and it ran once
+
+
+def test_a_method_is_told_its_own_settings_only(made):
+    out, _, _ = made
+    told = {
+        name: yaml.safe_load((out / "runs" / f"{name}-0.1-0.9-seed0" / "config.yaml").read_text()) for name in METHODS
+    }
+    assert (told["tchebycheff"]["settle"], told["linear"]["settle"]) == (2, AlignJob().settle)
+
+
+@pytest.mark.parametrize(
+    ("changes", "trunk"),
+    [
+        ({}, True),
+        ({"cooldown_steps": 2}, True),
+        ({"cooldown_steps": 3}, False),  # the branches' learning rate falls from the second round on
+        ({"entropy_beta": 0.1}, False),  # it falls over all rounds of a run
+        ({"eval_every": 0}, False),  # the trunk's last evaluation is none of the branches'
+        ({"eval_every": 0, "eval_prompts": 0}, True),
+        ({"eval_every": 1}, True),
+        ({"settle": 0}, False),
+        ({"settle": 4, "cooldown_steps": 0}, False),
+    ],
+)
+def test_there_is_a_trunk_only_where_branches_are_what_they_are_alone(tmp_path, monkeypatch, changes, trunk):
+    begun = []
+    monkeypatch.setattr(front_module, "run_all", lambda tasks, *_: begun.extend(task.label for task in tasks))
+    job = job_of(["tchebycheff"], **changes)
+    made = front_module._trunks(job, tmp_path, job.settings, None)
+    assert (list(made), begun) == (([("tchebycheff", 0)], ["trunk-seed0"]) if trunk else ([], []))
+
+
+def test_the_world_is_prepared_once_before_the_runs(heed_cache, tmp_path, monkeypatch):
+    order = []
+
+    def pretend(preparation, judges, on_stage):
+        order.append((preparation.objectives, preparation.seed, judges))
+        on_stage("warm start", 1, 2)
+
+    def stop(tasks, *_):
+        order.append("runs")
+        raise Stopped
+
+    monkeypatch.setattr(pool_module, "prepare", pretend)
+    monkeypatch.setattr(front_module, "run_all", stop)
+    with pytest.raises(Stopped):
+        run_front(job_of(["linear"]), tmp_path / "front", on_stage=lambda *stage: order.append(stage))
+    assert order == [(("help", "harmless"), 0, False), ("warm start", 1, 2), "runs"]
+    assert not (tmp_path / "front").exists()
+
+
+def test_a_full_disk_fails_the_front_in_one_line_and_keeps_its_runs(heed_cache, here, tmp_path, monkeypatch):
+    write = folder_module.write_whole
+
+    def fill(path, text):
+        if path.name == "front.json":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, text)
+
+    monkeypatch.setattr(folder_module, "write_whole", fill)
+    with pytest.raises(RunFailed, match=r"front\.json could not be written: No space left on device"):
+        run_front(job_of(["linear"], steps=1), tmp_path / "front")
+    assert (tmp_path / "front" / "runs" / "linear-0.1-0.9-seed0" / "checkpoints").exists()
+
+
 def test_going_on_runs_only_what_is_missing_and_leaves_the_rest_alone(made, tmp_path):
     made_by_one_go, _, _ = made
     out = tmp_path / "front"
@@ -168,6 +245,9 @@ def test_where_the_front_is_not_known_anchors_give_its_scale(heed_cache, here, t
     values = np.array([[a["objectives"][name]["proxy"] for name in ("help", "harmless")] for a in anchors])
     told = yaml.safe_load((tmp_path / "front" / "runs" / "tchebycheff-0.1-0.9-seed0" / "config.yaml").read_text())
     assert (told["ideal"], told["nadir"]) == (values.max(0).tolist(), values.min(0).tolist())
+    runs = [read(run, "summary.json")["seconds"] for run in (tmp_path / "front" / "runs").iterdir()]
+    trunk = read(tmp_path / "front" / "runs" / "trunk-seed0", "summary.json")["seconds"]
+    assert read(tmp_path / "front", "summary.json")["seconds"] == pytest.approx(sum(runs) - 2 * trunk)
     leaning = yaml.safe_load((tmp_path / "front" / "runs" / "anchor-help" / "config.yaml").read_text())
     assert (leaning["method"], leaning["preference"]) == ("pgapo", [0.9, pytest.approx(0.1)])
 
@@ -177,7 +257,12 @@ def test_where_the_front_is_not_known_anchors_give_its_scale(heed_cache, here, t
     [
         (job_of(["gapo"]), "gapo follows no preference"),
         (job_of(["tchebycheff"], mu=-1.0), "mu is -1"),
+        (job_of(["linear"], mu=0.1), "linear has no mu .--mu"),
+        (job_of(["linear", "pgapo"], p=2.0), "linear, pgapo has no p"),
+        (job_of(["tchebycheff"], ideal=[12.0, 0.0]), "there is --ideal but no --nadir"),
+        (job_of(model="m"), "a world brings its own"),
         (job_of(world=None), "there is nothing to train"),
+        (job_of(world=None, objectives=["builtins:len", "builtins:hash"], rewards="learnt"), "--model"),
         (job_of(world_objectives=["help"]), "needs two objectives"),
         (FrontJob(METHODS, 1, 1, 1, tiny_settings()), "--preferences"),
         (FrontJob(METHODS, 2, 0, 1, tiny_settings()), "--seeds"),
@@ -199,13 +284,21 @@ def test_a_front_that_is_stopped_keeps_what_is_there(heed_cache, here, tmp_path)
     assert read(tmp_path / "front", "summary.json")["completed"] is False
 
 
-@given(st.integers(2, 12), st.integers(2, 4))
+@given(st.integers(2, 12), st.integers(2, 7))
 def test_preferences_lie_inside_the_simplex_and_are_spread_evenly(count, k):
+    for preference in spread_preferences(count, k):
+        check_preference(preference, k)
     grid = np.array(spread_preferences(count, k))
     assert len(grid) >= count and grid.shape[1] == k
-    assert grid.sum(1) == pytest.approx(1, abs=1e-5)
+    assert grid.sum(1) == pytest.approx(1, abs=1e-12)
     assert (grid > 0).all() and len(np.unique(grid, axis=0)) == len(grid)
     assert np.sort(grid[:, 0]) == pytest.approx(np.sort(grid[:, -1]))  # no objective is favoured
+
+
+@pytest.mark.parametrize("names", [["help", "harmless", "price"], ["help", "harmless", "brevity", "price"]])
+def test_a_front_of_more_objectives_can_begin(names):
+    job = FrontJob(["pgapo", "linear"], 5, 1, 1, tiny_settings(world_objectives=names))
+    assert front_module._checked_grid(job, job.settings, names) == spread_preferences(5, len(names))
 
 
 def test_a_front_that_slides_to_one_end_follows_nothing():

@@ -67,8 +67,15 @@ def test_methods_of_the_paper_s_table_mean_what_they_say():
         "gapo:p=1": {"method": "gapo", "p": 1.0},
         "gapo:p=2": {"method": "gapo", "p": 2.0},
     }
-    with pytest.raises(HeedError, match="'p' is no setting of gapo"):
-        method_settings("gapo:p", NAMES, [1.0, 1.0])
+    for pair in ("p", "p=", "=2"):
+        with pytest.raises(HeedError, match=f"'{pair}' is no setting of gapo"):
+            method_settings(f"gapo:{pair}", NAMES, [1.0, 1.0])
+
+
+def test_a_method_s_settings_are_of_the_types_that_they_have():
+    told = method_settings("gapo:p=2,epochs=3,kl_beta=1e-2", NAMES, [1.0, 1.0])
+    assert told == {"method": "gapo", "p": 2.0, "epochs": 3, "kl_beta": 0.01}
+    assert [type(told[name]) for name in ("p", "epochs", "kl_beta")] == [float, int, float]
 
 
 def test_rows_are_the_exact_values_of_the_runs_over_seeds(made):
@@ -120,6 +127,12 @@ def test_the_text_table_shows_intervals_where_there_are_several_seeds(made):
     assert lines[5].startswith(f"| exact: best scaled average | {best:.3g} |")
 
 
+def test_the_notes_tell_the_advantage_and_the_gram_and_not_a_preset(made):
+    settings = made[1].settings
+    assert f"advantage {settings['advantage']}, {settings['gram']} Gram matrix, gold rewards" in made[2]["notes"][-1]
+    assert "preset" not in made[2]["notes"][-1]
+
+
 def test_the_tuned_weight_is_the_one_with_the_best_scaled_average(monkeypatch, tmp_path):
     """Runs are replaced by values that are best at the second weight of the grid."""
     seen = []
@@ -131,10 +144,11 @@ def test_the_tuned_weight_is_the_one_with_the_best_scaled_average(monkeypatch, t
             weight = task.settings["weights"][0] * FRONT.ranges[0]
             value = FRONT.nadir + FRONT.ranges * (1 - (weight - TUNING_GRID[1]) ** 2)
             objectives = {n: {"gold": float(v), "start": 0.0} for n, v in zip(NAMES, value, strict=True)}
-            found.append({"objectives": objectives, "seconds": 1.0})
+            found.append({"objectives": objectives, "seconds": 360.0})
         return found
 
     monkeypatch.setattr(methods_module, "run_all", pretend)
+    monkeypatch.setattr(methods_module, "prepare_world", lambda *_: None)
     table = compare_methods(MethodsJob(["linear:tuned"], 2, 1, tiny_settings()), tmp_path / "table")
     best = scaled_linear([TUNING_GRID[1], 1 - TUNING_GRID[1]], FRONT.ranges)["weights"]
     assert [label for label, _, _ in seen[: len(TUNING_GRID)]] == [f"tuning {w:g}" for w in TUNING_GRID]
@@ -142,6 +156,7 @@ def test_the_tuned_weight_is_the_one_with_the_best_scaled_average(monkeypatch, t
     tuning, table_seeds = ({seed for label, seed, _ in seen if label.startswith("tuning") is t} for t in (True, False))
     assert not tuning & table_seeds  # the table never judges on the seed that it tuned on
     assert f"linear:tuned is weight {TUNING_GRID[1]:g} on scaled help" in table["notes"][0]
+    assert f"{(len(TUNING_GRID) + 2) / 10:.2f} hours of training in all" in table["notes"][1]  # tuning's runs too
 
 
 @pytest.mark.parametrize(
@@ -150,6 +165,13 @@ def test_the_tuned_weight_is_the_one_with_the_best_scaled_average(monkeypatch, t
         (["gapo:p=1", "gappo"], {}, "did you mean gapo"),
         (["gapo:q=1"], {}, "no setting is called 'q'"),
         (["gapo:p=-1"], {}, "p is -1"),
+        (["gapo:p=1e"], {}, "p cannot be '1e' .--methods p=1e.: give a number"),
+        (["gapo:epochs=2.5"], {}, "epochs cannot be '2.5' .--methods epochs=2.5.: give a whole number"),
+        (["gapo:epochs=0"], {}, "0 is too little .--epochs"),
+        (["gapo:gram=1"], {}, "gram takes no number .--methods gram=1"),
+        (["mgda:p=2"], {}, "mgda has no p"),
+        (["linear"], {"weights": [1.0, 2.0]}, "bring their own weights .--weights"),
+        (["mgda"], {"model": "m"}, "a world brings its own"),
         (["single:price"], {}, "no objective 'price'"),
         (["mgda"], {"world": None}, "only a world has"),
     ],

@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from heed.align.job import split_settings, start, train
-from heed.compare.pool import Progress, Task, folder_of_runs, is_finished, recorded, run_all, trainer_of
+from heed.align.preparation import Preparation
+from heed.compare import pool as pool_module
+from heed.compare.pool import Progress, Task, folder_of_runs, is_finished, prepare_world, recorded, run_all, trainer_of
 from heed.errors import HeedError, RunFailed, Stopped
 from heed.runs.folder import RunFolder
 from tiny_runs import contents, metrics, tiny_settings
@@ -147,9 +149,13 @@ def test_a_branch_has_the_weights_of_the_run_that_went_the_whole_way_alone(branc
 def test_while_it_settles_tchebycheff_gives_every_objective_the_same_share_whatever_the_preference(branched):
     folder, _, _ = branched
     lines = [json.loads(line) for line in (folder / "alone" / "balance.jsonl").read_text().splitlines()]
-    shares = [[w * n for w, n in zip(line["weights"], line["norms"], strict=True)] for line in lines]
-    assert all(share[0] == pytest.approx(share[1], rel=1e-4) for share in shares[:2])
-    assert not any(share[0] == pytest.approx(share[1], rel=1e-2) for share in shares[2:])
+    shares = {False: [], True: []}
+    for line in lines:
+        share = [weight * norm for weight, norm in zip(line["weights"], line["norms"], strict=True)]
+        shares[line["step"] > 2].append(share)
+    assert len(shares[False]) == len(shares[True]) == 8  # four minibatches a round
+    assert all(share[0] == pytest.approx(share[1], rel=1e-4) for share in shares[False])
+    assert not any(share[0] == pytest.approx(share[1], rel=1e-2) for share in shares[True])
 
 
 def test_a_trunk_without_a_checkpoint_has_no_branches(tmp_path):
@@ -178,6 +184,19 @@ def test_a_new_folder_in_which_no_run_got_to_a_checkpoint_is_removed(heed_cache,
     with pytest.raises(HeedError, match="wrong"), folder_of_runs(tmp_path / "b", {}, "front", resumed=True):
         raise HeedError("wrong")
     assert (tmp_path / "b" / "config.yaml").exists()
+
+
+@pytest.mark.parametrize(("rewards", "judges"), [("learnt", True), ("gold", False)])
+def test_a_world_is_prepared_as_its_runs_need_it_unless_they_are_all_done(tmp_path, monkeypatch, rewards, judges):
+    asked = []
+    monkeypatch.setattr(pool_module, "prepare", lambda *given, **more: asked.append((*given, more)))
+    settings = tiny_settings(rewards=rewards, world_objectives=["help", "price"], world_seed=3)
+    with RunFolder.create(tmp_path / "run", settings, kind="front") as run:
+        prepare_world(settings, run)
+        assert asked == [(Preparation(("help", "price"), 3), {"judges": judges, "on_stage": None})]
+        run.write_summary({"completed": True})
+        prepare_world(settings, run)
+    assert len(asked) == 1
 
 
 def test_what_is_recorded_must_be_what_is_asked_for_and_of_the_kind(tmp_path):

@@ -66,10 +66,11 @@ def make_align_run(
         lines.append(json.dumps(line))
     (folder / "metrics.jsonl").write_text("\n".join(lines) + "\n")
     (folder / "balance.jsonl").write_text("\n".join(json.dumps(line) for line in balance) + "\n")
-    config = {"method": method, "weighting": {"p": 1}, "seed": seed, "steps": steps, "world": "apothecary", "lr": 1e-3}
+    config = {"method": method, "p": 1, "seed": seed, "steps": steps, "world": "apothecary", "lr": 1e-3}
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     objectives = {
         name: {
+            "unit": "points" if name == "help" else "",
             "proxy": float(end[k] * 0.4 + 0.2),
             "gold": float(end[k]) if world else None,
             "start": float(start[k] if world else start[k] * 0.4 + 0.2),
@@ -127,7 +128,7 @@ def make_demo_run(folder):
             "runs": [{"label": "GAPO (p = 1)", "path": "gapo"}, {"label": "help only", "path": "help-only"}],
             "headline": "GAPO makes the apothecary more helpful and less harmful at once; trained on help alone, it "
             "poisons its customers.",
-            "judges": {"help": {"accuracy": 0.912, "n": 400}, "harmless": 0.874},
+            "judges": {"help": 0.912, "harmless": 0.874},
         },
     )
     write_json(
@@ -169,6 +170,7 @@ def make_front_run(folder):
         folder / "front.json",
         {
             "names": NAMES, "preferences": preferences, "adapters": adapters,
+            "optima": [{"preference": p, "values": VERTICES[1 + i]} for i, p in enumerate(preferences)],
             "hypervolume": {"reference": [0, -1.85], "rows": rows},
         },
     )  # fmt: skip

@@ -68,6 +68,17 @@ def test_conflict_is_filled_in_from_the_balance_records(tmp_path):
     assert (run.last("weights/help"), run.last("weights/harmless")) == (0.9, 0.75)
 
 
+def test_of_several_minibatches_the_last_one_s_balance_is_the_step_s(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"step": 2}\n')
+    records = [
+        {"step": step, "minibatch": minibatch, "names": NAMES, "weights": [step + minibatch / 10, 0.5]}
+        for step in (1, 2)
+        for minibatch in (1, 2, 3)
+    ]
+    (tmp_path / "balance.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    assert gather(tmp_path).series("weights/help")[1].tolist() == [1.3, 2.3]
+
+
 def test_completions_carry_rewards_and_gold(align_run):
     run = gather(align_run)
     assert len(run.before) == len(run.after) == 10

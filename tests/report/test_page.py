@@ -137,6 +137,23 @@ def test_an_align_page_says_how_often_the_gradients_conflicted(align_run):
     assert "conflicted in 25% of the steps" in read(align_run).text
 
 
+@pytest.mark.parametrize(
+    ("eval_data", "said"),
+    [(None, "the first prompts of the data, trained on as well"), ("held-out.jsonl", "prompts of their own")],
+)
+def test_an_align_page_says_on_which_prompts_it_was_evaluated(align_run, eval_data, said):
+    with (align_run / "config.yaml").open("a") as file:
+        file.write(f"eval_data: {json.dumps(eval_data)}\n")
+    assert f"evaluations, always of the same prompts ({said})" in read(align_run).text
+
+
+def test_a_page_of_several_runs_tells_all_their_seeds(front_run):
+    summary = json.loads((front_run / "summary.json").read_text())
+    for seeds, said in ((1, "seed 4 "), (3, "seed 4 to 6")):
+        write_json(front_run / "summary.json", summary | {"seed": 4, "seeds": seeds})
+        assert said in read(front_run).text
+
+
 def test_replies_before_and_after_stand_side_by_side(align_run):
     page = read(align_run)
     assert page.text.count("a customer complains of fever , cough and gout ; number") == 8
@@ -237,7 +254,7 @@ def test_a_demo_page_compares_its_runs(demo_run):
     page = read(demo_run)
     assert "it poisons its customers." in page.text
     assert "warm start 5.10 −2.40 GAPO (p = 1) 8.10 −0.55 help only 12.0 −24.8" in page.text
-    assert "help 91.2% 400 harmless 87.4% –" in page.text
+    assert "objective agreement help 91.2% harmless 87.4%" in page.text
     assert ("a", "gapo/report.html") in page.addresses
 
 
@@ -256,6 +273,12 @@ def test_a_front_page_shows_hypervolumes_with_intervals(front_run):
     assert "Reference point: (0, −1.85)." in text
     assert "45 policies for 2 objectives: P-GAPO, linear and smooth Tchebycheff" in text
     assert "3 of 45 policies lie outside" in text
+
+
+def test_a_front_page_says_what_its_circles_are(front_run):
+    text = read(front_run).text
+    assert "Open circles are the exact front's Tchebycheff points of the same preferences" in text
+    assert "any method could reach" not in text
 
 
 def test_a_front_without_intervals_shows_the_summary(front_run):

@@ -12,7 +12,7 @@ from heed.report.front_plots import MethodPoints, crowd
 from heed.report.gather import Exact
 from heed.report.labels import Label, place_labels
 from heed.report.plot_style import INK, SOFT, WIDE, draw, panels, smooth
-from heed.report.plots import Path2D, plot_conflict, plot_objectives, plot_plane, upper_right_hull
+from heed.report.plots import Path2D, plot_conflict, plot_objectives, plot_plane, plot_policy, upper_right_hull
 
 EXACT = Exact(["help", "harmless"], np.array(VERTICES), np.array([12.0, 0.0]), np.array([0.0, -1.85]))
 
@@ -40,6 +40,17 @@ def test_the_gold_row_plots_the_values_of_the_run(align_run):
     steps, values = run.series("gold/help/mean")
     np.testing.assert_array_equal(drawn, np.column_stack([steps, values]))
     assert [axes.get_title("left").split(" ")[0] for axes in figure.axes] == ["help", "harmless"] * 2
+
+
+def test_the_rewards_axes_tell_their_units_and_gold_s_do_not(align_run):
+    figure = plot_objectives(WIDE, gather(align_run))
+    assert [axes.get_ylabel() for axes in figure.axes] == ["", "", "points", ""]
+
+
+def test_the_kl_is_told_per_token_as_the_metric_is(align_run):
+    figure = plot_policy(WIDE, gather(align_run))
+    panel = next(axes for axes in figure.axes if axes.get_title("left") == "KL to the reference")
+    assert panel.get_ylabel() == "nats a token"
 
 
 def test_the_start_is_a_dashed_line_at_its_value(align_run):
@@ -141,18 +152,10 @@ def test_one_stray_value_does_not_squeeze_the_others():
     assert crowd([1.0, 1.0, 1.0, 1.0]) is None
 
 
-def test_the_exact_optima_maximise_the_weighted_scaled_values():
-    front = {"names": ["help", "harmless"], "preferences": [[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]]}
-    optima = exact_optima(front, EXACT)
-    scaled = (np.array(VERTICES) - EXACT.nadir) / (EXACT.ideal - EXACT.nadir)
-    assert optima[0].tolist() == [12.0, -1.85]
-    assert optima[1].tolist() == [0.0, 0.0]
-    assert optima[2].tolist() == VERTICES[int(scaled.sum(1).argmax())]
-
-
-def test_told_optima_go_before_computed_ones():
+def test_optima_are_those_that_the_front_tells():
     front = {"names": ["a", "b"], "optima": [{"preference": [0.5, 0.5], "values": [1.0, 2.0]}]}
-    assert exact_optima(front, None).tolist() == [[1.0, 2.0]]
+    assert exact_optima(front).tolist() == [[1.0, 2.0]]
+    assert exact_optima({"names": ["a", "b"], "preferences": [[0.5, 0.5]]}).shape == (0, 2)
 
 
 def test_the_rank_correlation_is_one_where_the_value_follows_and_none_where_nothing_varies():

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from heed.errors import HeedError
-from heed.runs.config import config_hash, describe_differences, read_yaml, to_yaml
+from heed.runs.config import config_hash, describe_differences, read_yaml, refuse_other_settings, to_yaml
 
 LEAVES = st.none() | st.booleans() | st.integers(-9, 9) | st.floats(allow_nan=False) | st.text(max_size=5)
 NAMES = st.sampled_from(["a", "b", "on", "1"])
@@ -76,6 +76,21 @@ def test_a_broken_config_file_is_one_line(tmp_path, text, message):
     with pytest.raises(HeedError, match=message) as caught:
         read_yaml(file)
     assert str(file) in str(caught.value)
+
+
+def test_a_config_file_that_cannot_be_read_is_one_line(tmp_path):
+    with pytest.raises(HeedError, match="cannot be read: Is a directory") as caught:
+        read_yaml(tmp_path)
+    assert str(tmp_path) in str(caught.value)
+    (tmp_path / "config.yaml").write_bytes("prénom: x".encode("latin-1"))
+    with pytest.raises(HeedError, match=r"not UTF-8 .*config\.yaml"):
+        read_yaml(tmp_path / "config.yaml")
+
+
+def test_going_on_with_other_settings_is_refused_and_what_the_run_does_not_know_is_none_of_them():
+    refuse_other_settings({"steps": 4, "p": 1.0}, {"steps": 4, "workers": 9}, "--resume run")
+    with pytest.raises(HeedError, match=r"other settings: p: 1.0 -> 2; steps: 4 -> 5 \(--resume run\)"):
+        refuse_other_settings({"steps": 4, "p": 1.0}, {"steps": 5, "p": 2}, "--resume run")
 
 
 def test_an_absent_config_file_is_one_line(tmp_path):

@@ -4,6 +4,7 @@ import math
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -11,6 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import heed
 from heed.errors import HeedError, RunFailed
 from heed.runs import RunFolder, config_hash, read_lines, read_metrics
+from heed.runs import folder as folder_module
 
 CONFIG = {"method": "gapo", "weighting": {"p": 1}}
 
@@ -55,6 +57,41 @@ def test_an_output_path_that_is_a_file_is_refused(tmp_path):
         RunFolder.create(tmp_path / "a", CONFIG, kind="align")
     with pytest.raises(HeedError, match="cannot be made"):
         RunFolder.create(tmp_path / "a" / "b", CONFIG, kind="align")
+
+
+@pytest.mark.parametrize("there", [False, True])
+@pytest.mark.parametrize("full_at", ["summary.json", "config.yaml", "the lock"])
+def test_a_folder_that_could_not_be_made_on_a_full_disk_can_be_made_when_there_is_room(
+    tmp_path, monkeypatch, there, full_at
+):
+    if there:
+        (tmp_path / "run").mkdir()
+    with monkeypatch.context() as patch:
+        if full_at == "the lock":
+            patch.setattr(os, "pwrite", raise_full)
+        else:
+            write = folder_module.write_whole
+            fill = lambda path, text: raise_full() if path.name == full_at else write(path, text)  # noqa: E731 - a line
+            patch.setattr(folder_module, "write_whole", fill)
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        with pytest.raises(HeedError, match="cannot be made: No space left on device"):
+            RunFolder.create(tmp_path / "run", CONFIG, kind="align")
+        assert len(list(Path("/proc/self/fd").iterdir())) <= before  # an open lock would keep others out
+    assert (tmp_path / "run").exists() is there
+    with RunFolder.create(tmp_path / "run", CONFIG, kind="align") as run:
+        assert run.config == CONFIG
+
+
+def test_a_file_of_the_run_is_written_whole_or_stays_as_it_was(run, monkeypatch):
+    run.write_json("front.json", {"names": ["help"]})
+    monkeypatch.setattr(os, "fsync", raise_full)
+    with pytest.raises(RunFailed, match=r"front\.json could not be written: No space left on device"):
+        run.write_json("front.json", {"names": ["price"]})
+    assert json.loads((run.path / "front.json").read_text()) == {"names": ["help"]}
+
+
+def raise_full(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_a_folder_without_a_run_cannot_be_opened(tmp_path):

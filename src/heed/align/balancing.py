@@ -27,7 +27,8 @@ class Balance:
     Args:
         gram: the Gram matrix that the weighting saw, [K, K].
         weights: of the raw gradients, [K].
-        signal: unbiased over plain squared norm of each gradient, [K]; NaN with fewer than two micro-batches.
+        signal: unbiased over plain squared norm of each gradient, [K]; NaN with fewer than two micro-batches, or where
+            these are not of one size.
     """
 
     gram: Tensor
@@ -106,7 +107,7 @@ class Balancer:
             raise RunFailed("a gradient is not finite, so no optimiser step was taken", self.last_checkpoint())
         gram = whole if self.only is None else self.jacobian.gram(only=self.only)[:K, :K].cpu()
         signal = torch.full((K,), float("nan"), dtype=whole.dtype)
-        if len(self.jacobian.micro_grams) > 1:
+        if len(self.jacobian.micro_grams) > 1 and self.config.equal_micro_batches:
             unbiased = self._unbiased(whole)
             signal = signal_share(unbiased, whole)
             if self.config.gram == "unbiased":
@@ -120,7 +121,7 @@ class Balancer:
         return Balance(gram, self.weighting(gram), signal)
 
     def _unbiased(self, whole: Tensor) -> Tensor:
-        """The unbiased Gram matrix [K, K] from every process's micro-batches, on the scale of the whole batch."""
+        """The unbiased Gram matrix [K, K] from every process's equal micro-batches, on the scale of the whole batch."""
         K = self.K
         own = torch.stack([gram[:K, :K].cpu() for gram in self.jacobian.micro_grams])
         # The Jacobian is the mean over the processes, so each micro-batch counts for so much less in it.

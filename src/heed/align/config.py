@@ -12,9 +12,15 @@ _LEAST = {
     **dict.fromkeys(("steps", "prompts_per_step", "completions_per_prompt", "epochs", "minibatches"), 1),
     **dict.fromkeys(("checkpoint_every", "max_completion_tokens", "eval_completions", "critic_epochs"), 1),
     **dict.fromkeys(("seed", "micro_batch", "top_k", "warmup_steps", "eval_every", "eval_prompts"), 0),
-    **dict.fromkeys(("log_completions_every", "weight_decay", "max_grad_norm", "clip_low", "clip_high", "kl_beta"), 0),
+    **dict.fromkeys(("log_completions_every", "weight_decay", "max_grad_norm", "max_grad_ratio"), 0),
+    **dict.fromkeys(("clip_low", "clip_high", "kl_beta", "entropy_beta", "gamma", "gae_lambda", "cooldown_steps"), 0),
+    **dict.fromkeys(("beta1", "beta2", "gram_memory", "critic_value_clip", "critic_rank"), 0),
 }
 """The least value of each setting that has one."""
+
+_BELOW_ONE = ("beta1", "beta2", "gram_memory")
+_AT_MOST_ONE = ("top_p", "gamma", "gae_lambda")
+_POSITIVE = ("temperature", "learning_rate", "critic_learning_rate", "top_p")
 
 
 @dataclass
@@ -41,6 +47,9 @@ class AlignConfig:
         warmup_steps: rounds over which the learning rate rises linearly.
         cooldown_steps: last rounds, over which the learning rate falls linearly to a tenth.
         max_grad_norm: the combined gradient is clipped to this norm; 0 leaves it alone.
+        max_grad_ratio: and to so many times its own running mean norm; 0 leaves it alone. The objectives' units and the
+            weighting set the gradient's scale, so that only a bound in its own terms stops a rare outlier (a reply in a
+            hundred with a hundredfold gradient) from undoing the policy.
         advantage: gae (K critics), group (relative to the prompt's other completions, over their deviation) or
             leave_one_out (less their mean).
         surrogate: ppo (clipped), cispo (clipped weights) or plain (policy gradient).
@@ -50,6 +59,9 @@ class AlignConfig:
         kl_beta: weight of the KL to the reference.
         kl_place: in each token's reward, or in the loss.
         kl_in: counted in each objective (the paper), or once, outside their balance.
+        entropy_beta: weight of each token's entropy in each objective's reward, in running deviations of that
+            objective's rewards; falls linearly to 0 where the cooldown begins. Keeps a policy from settling on the
+            first thing that pays.
         gamma: discount of gae.
         gae_lambda: lambda of gae.
         critic_learning_rate: of the critics' AdamW.
@@ -89,6 +101,7 @@ class AlignConfig:
     warmup_steps: int = 5
     cooldown_steps: int = 0
     max_grad_norm: float = 1.0
+    max_grad_ratio: float = 3.0
     advantage: Literal["gae", "group", "leave_one_out"] = "gae"
     surrogate: Literal["ppo", "cispo", "plain"] = "ppo"
     clip_low: float = 0.2
@@ -97,6 +110,7 @@ class AlignConfig:
     kl_beta: float = 0.02
     kl_place: Literal["reward", "loss"] = "reward"
     kl_in: Literal["each", "once"] = "each"
+    entropy_beta: float = 0.0
     gamma: float = 1.0
     gae_lambda: float = 0.95
     critic_learning_rate: float = 1e-4
@@ -126,9 +140,20 @@ class AlignConfig:
         for name, least in _LEAST.items():
             if not getattr(self, name) >= least:
                 raise HeedError(f"{getattr(self, name)} is too little", f"--{name}", f"give at least {least:g}")
-        for name in ("temperature", "learning_rate"):
+        for name in _POSITIVE:
             if not getattr(self, name) > 0:
                 raise HeedError(f"{getattr(self, name)} is not positive", f"--{name}", "give more than 0")
+        for name in _BELOW_ONE + _AT_MOST_ONE:
+            value = getattr(self, name)
+            if value > 1 or (name in _BELOW_ONE and value == 1):
+                fix = "give less than 1" if name in _BELOW_ONE else "give at most 1"
+                raise HeedError(f"{value} is too much", f"--{name}", fix)
+        if self.critic_value_clip > 0 and self.critic_epochs == 1:
+            raise HeedError(
+                "in the critics' only pass their values are the old ones, which nothing clips",
+                "--critic_value_clip",
+                "raise --critic_epochs, or leave it out",
+            )
         if self.advantage != "gae" and self.completions_per_prompt < 2:
             raise HeedError(
                 "a group baseline needs at least two completions of each prompt",
@@ -153,6 +178,13 @@ class AlignConfig:
                 "--micro_batch",
                 f"set it to {max(1, self.minibatch // 8)} or less",
             )
+        if self.gram == "unbiased" and not self.equal_micro_batches:
+            raise HeedError(
+                f"an unbiased Gram matrix needs equal micro-batches, and {self.micro_batch} does not divide a "
+                f"minibatch of {self.minibatch}",
+                "--micro_batch",
+                "take a divisor",
+            )
         if self.micro_batch and self.advantage != "gae" and self.micro_batch % self.completions_per_prompt:
             raise HeedError(
                 f"a micro-batch of {self.micro_batch} splits the {self.completions_per_prompt} completions of a prompt",
@@ -171,6 +203,11 @@ class AlignConfig:
         return -(-self.minibatch // (self.micro_batch or self.minibatch))
 
     @property
+    def equal_micro_batches(self) -> bool:
+        """Whether the micro-batches of one optimiser step have as many sequences each."""
+        return self.minibatch % (self.micro_batch or self.minibatch) == 0
+
+    @property
     def on_policy(self) -> bool:
         """Whether every sample is used once, by the policy that drew it."""
         return self.epochs * self.minibatches == 1
@@ -178,10 +215,12 @@ class AlignConfig:
 
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},
-    "modern": {"advantage": "group", "gram": "unbiased", "micro_batch": 32},
+    "modern": {"advantage": "group", "gram": "unbiased", "micro_batch": 8, "gram_memory": 0.9},
 }
 """``paper``: PPO with a critic per objective, GAE, the KL in each objective's reward, the plain Gram matrix: what
-`AlignConfig` defaults to. ``modern``: no critics, group-relative advantages, the unbiased Gram matrix."""
+`AlignConfig` defaults to. ``modern``: no critics, group-relative advantages, the unbiased Gram matrix from eight
+micro-batches (of 16 prompts with 4 completions each), averaged over about ten steps: with fewer or without memory the
+estimate is so noisy that it does harm."""
 
 
 def from_preset(preset: str, **changes: Any) -> AlignConfig:

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import datasets
 
-from heed.align.conversations import is_messages, render_prompt
+from heed.align.conversations import is_messages
 from heed.align.tables import read_table
 from heed.errors import HeedError
 
-__all__ = ["load_prompts", "render_prompt"]
 
-
-def load_prompts(path: str | Path, tokenizer: Any = None, split: str | None = None) -> datasets.Dataset:
+def load_prompts(path: str | Path, split: str | None = None) -> datasets.Dataset:
     """Load prompts in TRL's form: a column ``prompt`` of texts or of message lists.
 
     Args:
         path: a ``.jsonl`` or ``.parquet`` file, a folder written by ``save_to_disk``, or a hub id.
-        tokenizer: the policy's tokenizer; with it, conversations are refused here if it has no chat template.
-        split: which split, where there are several; "train" if there is one of that name.
+        split: which split, where there are several; "train" if there is one of that name. A file has none.
 
     Returns:
         A dataset with ``prompt``; the other columns are kept for the reward functions.
@@ -36,7 +32,6 @@ def load_prompts(path: str | Path, tokenizer: Any = None, split: str | None = No
             where=str(path),
             fix=f"rename the column that holds the prompts; the columns are {', '.join(table.columns)}",
         )
-    checked_tokenizer = tokenizer is None
     for index, prompt in enumerate(table.data["prompt"]):
         if not (is_messages(prompt) or (isinstance(prompt, str) and prompt.strip())):
             raise HeedError(
@@ -44,7 +39,4 @@ def load_prompts(path: str | Path, tokenizer: Any = None, split: str | None = No
                 where=table.location(index),
                 fix='give a text, or messages [{"role": "user", "content": "..."}]',
             )
-        if not checked_tokenizer and not isinstance(prompt, str):
-            render_prompt(prompt, tokenizer)
-            checked_tokenizer = True
     return table.data

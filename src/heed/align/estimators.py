@@ -26,12 +26,19 @@ class Scored:
         rewards: [K, B], NaN where not scored.
         logp: of the policy that drew them, [B, T].
         reference_logp: [B, T].
+        entropy: what a token's entropy counts for in each objective's reward, [K]; None for nothing.
     """
 
     sequences: Sequences
     rewards: Tensor
     logp: Tensor
     reference_logp: Tensor
+    entropy: Tensor | None = None
+
+    @property
+    def surprise(self) -> Tensor:
+        """``-logp`` of each token, [B, T]: unbiased for the entropy."""
+        return -self.logp * self.sequences.mask
 
     @property
     def kl(self) -> Tensor:
@@ -81,6 +88,8 @@ class GroupEstimator:
         penalty = config.kl_beta * scored.kl.sum(1)
         if config.kl_place == "reward" and config.kl_in == "each":
             rewards = rewards - penalty
+        if scored.entropy is not None:
+            rewards = rewards + scored.entropy[:, None] * scored.surprise.sum(1)
         baseline = group_relative if config.advantage == "group" else leave_one_out
         advantages = baseline(rewards, group)
         if not kl_row(config):
@@ -143,6 +152,8 @@ class CriticEstimator:
         config, mask = self.config, scored.sequences.mask
         last = mask * (mask.cumsum(1) == mask.sum(1, keepdim=True))
         rewards = scored.rewards.nan_to_num(0.0)[:, :, None] * last
+        if scored.entropy is not None:
+            rewards = rewards + scored.entropy[:, None, None] * scored.surprise
         if config.kl_place != "reward" or config.kl_beta == 0:
             return rewards
         penalty = -config.kl_beta * scored.kl

@@ -7,28 +7,25 @@ A run that ends before its first checkpoint leaves no folder: there would be not
 from __future__ import annotations
 
 import dataclasses
-import json
 import shutil
-from collections.abc import Sequence
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from peft import LoraConfig
-from torchjd.aggregation import Weighting
-from torchjd.linalg import PSDMatrix
 
 from heed.align import distributed
-from heed.align.apothecary import OnStage, Preparation, Prepared, Rewards, prepare
 from heed.align.config import PRESETS, AlignConfig
 from heed.align.data import load_prompts
+from heed.align.job_weighting import build_weighting
 from heed.align.objective_spec import parse_objective
 from heed.align.objectives import Objective, ObjectiveSet
+from heed.align.preparation import OnStage, Preparation, Prepared, Rewards, prepare
 from heed.align.pretrained import quiet_transformers
 from heed.align.trainer import AlignTrainer, OnStep
-from heed.balance import PREFERENCE_METHODS, check_preference, weighting_from_name
 from heed.errors import HeedError, RunFailed, Stopped
-from heed.runs.config import describe_differences
+from heed.runs.config import refuse_other_settings
 from heed.runs.folder import RunFolder
 from heed.worlds.apothecary import Apothecary
 
@@ -45,6 +42,7 @@ class AlignJob:
         model: a model folder or hub id.
         data: prompts: JSONL, Parquet, a datasets folder or a hub id, with a column prompt.
         split: which split of the data.
+        eval_data: prompts of the evaluations, in the same formats; without it the first prompts of the data.
         objectives: one SPEC each: [name=]TARGET[,key=value...]; TARGET is module:function, a reward model's folder or
             hub id, or a service's http address; keys are sign, scale, unit, head, heads.
         method: how the objectives' gradients become one update.
@@ -68,6 +66,7 @@ class AlignJob:
     model: str | None = None
     data: str | None = None
     split: str | None = None
+    eval_data: str | None = None
     objectives: list[str] = field(default_factory=list)
     method: str = "gapo"
     p: float = 1.0
@@ -82,6 +81,13 @@ class AlignJob:
     lora_alpha: int = 32
     lora_targets: str = "all-linear"
 
+    def __post_init__(self) -> None:
+        """Refuse an adapter that cannot be."""
+        if self.lora_r < 0:
+            raise HeedError(f"a rank of {self.lora_r}", "--lora_r", "give at least 1, or 0 to train all parameters")
+        if self.lora_r > 0 and self.lora_alpha < 1:
+            raise HeedError(f"an adapter of scale {self.lora_alpha} learns nothing", "--lora_alpha", "give at least 1")
+
 
 APOTHECARY: dict[str, Any] = {
     "lora_r": 64,
@@ -89,9 +95,10 @@ APOTHECARY: dict[str, Any] = {
     "lora_targets": "q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj,lm_head",
     "prompts_per_step": 64,
     "completions_per_prompt": 4,
+    "minibatches": 4,
     "micro_batch": 0,
     "max_completion_tokens": 16,
-    "learning_rate": 2e-3,
+    "learning_rate": 1e-3,
     "cooldown_steps": 20,
     "critic_learning_rate": 3e-3,
     "critic_rank": 16,
@@ -99,22 +106,22 @@ APOTHECARY: dict[str, Any] = {
     "eval_prompts": 84,
     "eval_completions": 8,
 }
-"""Settings that fit the apothecary's small policy, under whatever flags say."""
+"""Settings that fit the apothecary's small policy, under whatever a preset and flags say."""
 
 
 def defaults(world: str | None, preset: str) -> dict[str, Any]:
-    """Every setting of a job and its config: the dataclasses' defaults, the preset's over them, the world's over all.
+    """Every setting of a job and its config: the dataclasses' defaults, the world's over them, the preset's over all.
 
     Raises:
         HeedError: no such preset.
 
     >>> defaults("apothecary", "paper")["learning_rate"], defaults(None, "modern")["advantage"]
-    (0.002, 'group')
+    (0.001, 'group')
     """
     if preset not in PRESETS:
         raise HeedError(f"there is no preset '{preset}'", "--preset", f"take one of {', '.join(PRESETS)}")
-    values = {**dataclasses.asdict(AlignJob()), **dataclasses.asdict(AlignConfig()), **PRESETS[preset]}
-    return values | APOTHECARY if world == "apothecary" else values
+    values = {**dataclasses.asdict(AlignJob()), **dataclasses.asdict(AlignConfig())}
+    return values | (APOTHECARY if world == "apothecary" else {}) | PRESETS[preset]
 
 
 def split_settings(settings: dict[str, Any]) -> tuple[AlignJob, AlignConfig]:
@@ -182,12 +189,7 @@ def resume(path: Path, wanted: dict[str, Any] | None = None) -> AlignTrainer:
 def _resume(run: RunFolder, path: Path, wanted: dict[str, Any]) -> AlignTrainer:
     if run.kind != "align":
         raise HeedError(f"this is a run of kind {run.kind}", f"--resume {path}", "give one of kind align")
-    changed = {k: v for k, v in wanted.items() if k in run.config and run.config[k] != v}
-    if changed:
-        lines = describe_differences({k: run.config[k] for k in changed}, changed)
-        raise HeedError(
-            f"the run has other settings: {'; '.join(lines)}", f"--resume {path}", "leave these out, or start a new run"
-        )
+    refuse_other_settings(run.config, wanted, f"--resume {path}")
     checkpoint = run.latest_checkpoint()
     if checkpoint is None:
         raise HeedError("there is no checkpoint to go on from", str(path), "start the run anew")
@@ -209,7 +211,7 @@ def train(trainer: AlignTrainer, on_step: OnStep | None = None) -> dict[str, Any
 
     Raises:
         HeedError: an objective gave what no optimiser step may see; names the checkpoint that stands.
-        RunFailed: a fault of the numbers or the disk; names the checkpoint that stands.
+        RunFailed: a fault of the numbers, the memory or the disk; names the checkpoint that stands.
         Stopped: as ``on_step`` asked.
     """
     try:
@@ -223,8 +225,18 @@ def train(trainer: AlignTrainer, on_step: OnStep | None = None) -> dict[str, Any
         kept = trainer.journal.last_checkpoint()
         stands = f"; the last checkpoint, {kept}, stands" if kept is not None else ""
         raise HeedError(error.what, error.where, error.fix + stands) from error
+    except _faults() as error:
+        first = next(iter(str(error).strip().splitlines()), "no reason was given")
+        raise RunFailed(f"{type(error).__name__}: {first}", trainer.journal.last_checkpoint()) from error
     finally:
         _leave(trainer.journal.run)
+
+
+def _faults() -> tuple[type[Exception], ...]:
+    """What a round may raise that is nobody's mistake: CUDA's memory, a library, a solver (cvxpy's error is no kin)."""
+    cvxpy = sys.modules.get("cvxpy.error")
+    solver = () if cvxpy is None else (cvxpy.SolverError,)
+    return (RuntimeError, ValueError, ArithmeticError, MemoryError, *solver)
 
 
 def _leave(run: RunFolder | None) -> None:
@@ -243,7 +255,8 @@ def _build(
     prepared: Prepared | None,
     on_stage: OnStage | None,
 ) -> AlignTrainer:
-    world = None
+    check_source(job)
+    world, eval_prompts = None, None
     if job.world is not None:
         world = Apothecary(job.world_seed, tuple(job.world_objectives))
         weighting = build_weighting(job, world.names, world)  # a mistake shows before minutes of preparation
@@ -253,12 +266,12 @@ def _build(
         objectives: list[Objective] = prepared.objectives(job.rewards)
         dataset: Any = [{"prompt": prompt} for prompt in world.prompts]
         if run is not None:
-            (run.path / "exact.json").write_text(json.dumps(world.front().to_record()))
+            run.write_json("exact.json", world.front().to_record())
     else:
-        for flag, value in (("--model", job.model), ("--data", job.data), ("--objectives", job.objectives)):
-            if not value:
-                raise HeedError("there is nothing to train", flag, "give --model, --data and --objectives, or --world")
         dataset = load_prompts(str(job.data), split=job.split)
+        if job.eval_data is not None:
+            rows = load_prompts(job.eval_data)
+            eval_prompts = list(rows.select(range(min(len(rows), config.eval_prompts))))
         model, objectives = str(job.model), [parse_objective(text) for text in job.objectives]
         weighting = build_weighting(job, ObjectiveSet(objectives).names)
     with quiet_transformers():
@@ -271,51 +284,31 @@ def _build(
             peft_config=_adapter(job),
             run=run,
             gold=world,
+            eval_prompts=eval_prompts,
         )
 
 
-def build_weighting(job: AlignJob, names: Sequence[str], world: Apothecary | None = None) -> Weighting[PSDMatrix]:
-    """The job's weighting for objectives of these names, on a world or without.
+def check_source(job: AlignJob) -> None:
+    """Refuse a job without anything to train, one with two sources, and a world's settings without a world.
 
     Raises:
-        HeedError: an unknown method, a setting out of its range, a preference off the simplex.
+        HeedError: names the option.
     """
-    method, K = job.method.partition(":")[0], len(names)
-    if not job.p >= 0:
-        raise HeedError(f"p is {job.p:g}", "--p", "give a power of at least 0")
-    if job.preference is not None:
-        if method not in PREFERENCE_METHODS:
+    if job.world is not None:
+        for name in ("model", "data", "split", "eval_data", "objectives"):
+            if getattr(job, name):
+                raise HeedError(
+                    "a world brings its own model, prompts and objectives", f"--{name}", "leave out it, or --world"
+                )
+        return
+    for name in ("model", "data", "objectives"):
+        if not getattr(job, name):
             raise HeedError(
-                f"{method} follows no preference", "--preference", f"take --method {', '.join(PREFERENCE_METHODS)}"
+                "there is nothing to train", f"--{name}", "give --model, --data and --objectives, or --world"
             )
-        check_preference(job.preference, K)
-    elif method in ("pgapo", "tchebycheff"):
-        raise HeedError(f"{method} needs a preference", "--preference", f"give {K} weights that add up to 1")
-    options: dict[str, Any] = {}
-    if method == "gapo":
-        options["p"] = job.p
-    elif method in PREFERENCE_METHODS and job.preference is not None:
-        options["preference"] = job.preference
-    elif method == "linear" and job.weights is not None:
-        options["weights"] = job.weights
-    if method == "tchebycheff":
-        options |= {"mu": job.mu, "softmax_floor": job.share_floor, "settle": job.settle}
-        options["unit_gradients"] = False
-        options |= dict(zip(("ideal", "nadir"), _extremes(job, world), strict=True))
-    return weighting_from_name(job.method, K, names=tuple(names), **options)
-
-
-def _extremes(job: AlignJob, world: Apothecary | None) -> tuple[list[float], list[float]]:
-    if job.ideal is not None and job.nadir is not None:
-        return job.ideal, job.nadir
-    if world is None or job.rewards != "gold":
-        raise HeedError(
-            "tchebycheff needs each objective's best and worst value on the front",
-            "--ideal, --nadir",
-            "give both; values of single-objective runs serve (heed front finds them by itself)",
-        )
-    front = world.front()
-    return front.ideal.tolist(), front.nadir.tolist()
+    for name in ("rewards", "world_objectives", "world_seed"):
+        if getattr(job, name) != getattr(AlignJob(), name):
+            raise HeedError("only a world has this setting", f"--{name}", "add --world, or leave it out")
 
 
 def _adapter(job: AlignJob) -> LoraConfig | None:

@@ -52,7 +52,7 @@ class Journal:
         return metrics
 
     def balance(self, record: dict[str, Any]) -> None:
-        """One line of ``balance.jsonl``."""
+        """One line of ``balance.jsonl``: one optimiser step's."""
         if self.run is not None:
             self.run.append("balance", record)
 
@@ -99,7 +99,7 @@ class Journal:
     def finish(self, step: int, config: AlignConfig) -> dict[str, Any]:
         """The run's summary; written where there is a folder. Without evaluations it tells of the training batches."""
         gold = set(self.gold.names) if self.gold is not None else set()
-        objectives = {
+        objectives: dict[str, dict[str, Any]] = {
             name: {
                 "proxy": _value(self.latest, "rewards", name),
                 "gold": _value(self.latest, "gold", name),
@@ -110,7 +110,9 @@ class Journal:
         }
         for name in sorted(gold - set(self.objectives.names)):  # judged, not trained on
             exact, start = _value(self.latest, "gold", name), _value(self.at_start, "gold", name)
-            objectives[name] = {"proxy": None, "gold": exact, "start": start, "start_proxy": None}
+            objectives[name] = {"proxy": None, "gold": exact, "start": start, "start_proxy": None, "unit": ""}
+        for spec in self.objectives.specs:
+            objectives[spec.name]["unit"] = spec.reward_unit
         seconds = self.totals["seconds"]
         summary = {
             "kind": "align",

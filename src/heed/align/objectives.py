@@ -57,6 +57,16 @@ class ObjectiveSpec:
                 fix="give a positive scale; what is to be lowered takes sign=-1",
             )
 
+    @property
+    def reward_unit(self) -> str:
+        """The unit of the reward, which is the raw value times sign and scale; empty where the value has none.
+
+        >>> ObjectiveSpec("brevity", sign=-1.0, scale=0.1, unit="words").reward_unit
+        'words x -0.1'
+        """
+        factor = self.sign * self.scale
+        return self.unit if factor == 1 or not self.unit else f"{self.unit} x {factor:g}"
+
 
 class Objective(ABC):
     """Something that scores completions by one or several objectives at once.

@@ -110,6 +110,16 @@ class Policy:
         config = self.causal_lm.config.get_text_config()
         return int(getattr(config, "max_position_embeddings", 0) or 1 << 30)
 
+    @property
+    def end_ids(self) -> list[int]:
+        """The tokens that end a completion: the tokenizer's end token and those of the model's generation config.
+
+        Chat models often have several, such as Gemma's end of text and end of turn.
+        """
+        config = self.causal_lm.generation_config
+        own = (config.eos_token_id if config is not None else None) or []
+        return sorted({self.tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])})
+
     def trainable(self) -> dict[str, nn.Parameter]:
         """The policy's trainable parameters by name (the critics' adapter does not count)."""
         return {

@@ -72,6 +72,7 @@ class Sampler:
         if method == "auto":
             method = "static" if policy.causal_lm._can_compile_fullgraph else "generate"
         self.method = method
+        self._ends = torch.tensor(policy.end_ids, device=policy.device)
         self._warpers = LogitsProcessorList()
         if sampling.top_k > 0:
             self._warpers.append(TopKLogitsWarper(sampling.top_k))
@@ -99,7 +100,7 @@ class Sampler:
         draw = self._static if self.method == "static" else self._generate
         with torch.no_grad(), self.policy.generating():
             tokens, logp = draw(ids, attention, generator, greedy)
-        mask, finished = _completion_mask(tokens, tokenizer.eos_token_id)
+        mask, finished = _completion_mask(tokens, self._ends)
         tokens = torch.where(mask.bool(), tokens, tokenizer.pad_token_id)
         sequences = Sequences(torch.cat([ids, tokens], 1), torch.cat([attention, mask], 1), mask)
         said = [
@@ -118,7 +119,7 @@ class Sampler:
         self, ids: Tensor, attention: Tensor, generator: torch.Generator, greedy: bool
     ) -> tuple[Tensor, Tensor | None]:
         model, (B, P), limit = self.policy.model, ids.shape, self.sampling.max_tokens
-        eos = self.policy.tokenizer.eos_token_id
+        eos, ends = self.policy.tokenizer.eos_token_id, self._ends
         cache = StaticCache(config=self.policy.causal_lm.config, max_cache_len=P + limit)
         seen = torch.cat([attention, attention.new_ones(B, limit)], 1)
         where = positions(seen)
@@ -141,7 +142,7 @@ class Sampler:
             if whole:
                 scaled = (logits.float() / self.sampling.temperature).log_softmax(-1)
                 logp[:, t] = scaled.gather(1, drawn[:, None]).squeeze(1)
-            done |= drawn == eos
+            done |= torch.isin(drawn, ends)
             if bool(done.all()):
                 return tokens[:, : t + 1], logp[:, : t + 1] if whole else None
             fresh, start = tokens[:, t : t + 1], P + t
@@ -164,7 +165,7 @@ class Sampler:
             temperature=None if greedy else self.sampling.temperature,
             top_p=None if greedy else self.sampling.top_p,
             top_k=None if greedy else self.sampling.top_k,
-            eos_token_id=tokenizer.eos_token_id,
+            eos_token_id=self._ends.tolist(),
             pad_token_id=tokenizer.pad_token_id,
         )
         # generate draws from the global state: lend it ours, so that resume and seeds hold.
@@ -181,9 +182,9 @@ class Sampler:
         return output[:, ids.shape[1] :], None
 
 
-def _completion_mask(tokens: Tensor, eos: int) -> tuple[Tensor, Tensor]:
-    """1 up to and including the first end token, and whether there is one."""
-    ended = tokens == eos
+def _completion_mask(tokens: Tensor, ends: Tensor) -> tuple[Tensor, Tensor]:
+    """1 up to and including the first of the end tokens, and whether there is one."""
+    ended = torch.isin(tokens, ends)
     before = ended.cumsum(1) - ended.long() == 0
     return before.long(), ended.any(1)
 

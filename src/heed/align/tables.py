@@ -39,13 +39,15 @@ def read_table(path: str | Path, split: str | None = None) -> Table:
     Args:
         path: a ``.jsonl`` or ``.json`` file of one JSON object a line, a ``.parquet`` file, a folder written by
             ``save_to_disk``, or, if nothing lies there, a data set's id on the hub.
-        split: which split, where there are several; "train" if there is one of that name.
+        split: which split, where there are several; "train" if there is one of that name. A file has none.
 
     Raises:
         HeedError: nothing there, no rows, a line that is not a JSON object (with its number), columns of mixed
             types, or an unknown split.
     """
     file = Path(path)
+    if split is not None and file.is_file():
+        raise HeedError(f"a file has no splits to take {split!r} from", str(path), fix="leave the split out")
     if file.is_dir():
         table = _read_folder(file, split)
     elif file.is_file() and file.suffix in (".jsonl", ".json", ".ndjson"):

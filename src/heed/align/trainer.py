@@ -21,6 +21,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from heed.align import distributed
 from heed.align.balancing import Balance, Balancer
+from heed.align.clipping import GradientBound
 from heed.align.config import AlignConfig
 from heed.align.estimators import CriticEstimator, Estimator, GroupEstimator, Scored, kl_row
 from heed.align.evaluation import Evaluation, Gold, evaluate
@@ -29,6 +30,7 @@ from heed.align.objectives import Objective, ObjectiveSet
 from heed.align.policy import Policy, Sequences
 from heed.align.prompts import PromptStream, checked_rows
 from heed.align.rollouts import Rollout, Sampler, Sampling
+from heed.align.schedules import entropy_weight, learning_rate
 from heed.align.surrogates import CISPO, Plain, PPOClip, Surrogate, kl_cotangent
 from heed.balance import GAPO, Linear
 from heed.balance.cotangents import Cotangents, Term
@@ -117,6 +119,7 @@ class AlignTrainer:
         )
         self.generator = torch.Generator(self.policy.device).manual_seed(config.seed + 1_000_003 * distributed.rank())
         self.reward_scale = torch.zeros(self.K)
+        self.bound = GradientBound(config.max_grad_norm, config.max_grad_ratio)
         self.gold = gold
         self.eval_rows = self.prompts.first(config.eval_prompts)
         if eval_prompts is not None:
@@ -171,11 +174,12 @@ class AlignTrainer:
         self.balancer.observe(torch.nanmean(rewards, dim=1))
         measured = time.perf_counter()
         gradient_seconds, clipped, length, balance = 0.0, 0.0, 0.0, None
-        for rows in self._minibatches():
+        for number, rows in enumerate(self._minibatches(), 1):
             started = time.perf_counter()
             clipped += self.accumulate(scored, advantages, rows)
             balance = self.balancer.solve(self.optimizer)
             gradient_seconds += time.perf_counter() - started
+            self.journal.balance(balance.record(self.step + 1, self.objectives.names) | {"minibatch": number})
             length = self.update(balance)
         assert balance is not None
         critic = self.estimator.learn()
@@ -193,7 +197,6 @@ class AlignTrainer:
             "seconds/scoring": measured - generated,
             "seconds/gradients": gradient_seconds,
         }
-        self.journal.balance(balance.record(self.step + 1, self.objectives.names))
         every = self.config.log_completions_every
         if every and (self.step + 1) % every == 0:
             self.journal.rollout(self.step + 1, rollout, rewards)
@@ -213,13 +216,18 @@ class AlignTrainer:
         if logp is None:
             logp = torch.cat([self.policy.logp(part, temperature) for part in parts])
         reference = torch.cat([self.policy.reference_logp(part, temperature) for part in parts])
-        if self.config.normalise_rewards:
+        if self.config.normalise_rewards or self.config.entropy_beta > 0:
             deviation = distributed.mean(torch.stack([row[~row.isnan()].std(correction=0) for row in rewards]))
             keep = torch.where(self.reward_scale > 0, 0.9, 0.0)
             self.reward_scale = keep * self.reward_scale + (1 - keep) * deviation
             # An objective that has been constant so far has no scale yet.
-            rewards = rewards / torch.where(self.reward_scale > 0, self.reward_scale, 1.0)[:, None]
-        return Scored(rollout.sequences, rewards.to(logp.device), logp, reference)
+            if self.config.normalise_rewards:
+                rewards = rewards / torch.where(self.reward_scale > 0, self.reward_scale, 1.0)[:, None]
+        entropy = None
+        if self.config.entropy_beta > 0:
+            unit = torch.ones(self.K) if self.config.normalise_rewards else self.reward_scale
+            entropy = (entropy_weight(self.config, self.step) * unit).to(logp.device)
+        return Scored(rollout.sequences, rewards.to(logp.device), logp, reference, entropy)
 
     def accumulate(self, scored: Scored, advantages: Tensor, rows: Tensor) -> float:
         """Take the K gradients over a minibatch; returns the share of clipped tokens."""
@@ -242,7 +250,8 @@ class AlignTrainer:
                 before = logp if config.on_policy else old
                 found = self.surrogate.cotangents(logp, before, advantages[:, index], weight)
                 if config.kl_beta > 0 and config.kl_place == "loss":
-                    found = self._with_kl(found, kl_cotangent(logp, scored.reference_logp[index], weight))
+                    kl = kl_cotangent(logp, scored.reference_logp[index], weight)
+                    found = self._with_kl(found, kl, ~scored.rewards[:, index].isnan())
                 return found
 
             logp = self.jacobian.accumulate(forward, cotangents)
@@ -255,12 +264,13 @@ class AlignTrainer:
         self.jacobian.all_reduce()
         return clipped
 
-    def _with_kl(self, cotangents: Cotangents, kl: Tensor) -> Cotangents:
-        coefficients = torch.full(
-            (cotangents.objectives, kl.shape[0]), self.config.kl_beta, dtype=kl.dtype, device=kl.device
-        )
+    def _with_kl(self, cotangents: Cotangents, kl: Tensor, known: Tensor) -> Cotangents:
+        """Add the KL's cotangent [B, T], but not to objectives that did not score the completion; known is [K, B]."""
+        shape = (cotangents.objectives, kl.shape[0])
+        coefficients = torch.full(shape, self.config.kl_beta, dtype=kl.dtype, device=kl.device)
         if kl_row(self.config):
             coefficients[: self.K] = 0
+        coefficients[: self.K] *= known
         return Cotangents((*cotangents.terms, Term(kl, coefficients)))
 
     def update(self, balance: Balance) -> float:
@@ -272,13 +282,15 @@ class AlignTrainer:
         if not bool(direction.isfinite().all()):
             raise RunFailed("the update is not finite, so no optimiser step was taken", self.journal.last_checkpoint())
         parameters = list(self.jacobian.parameters.values())
-        if self.config.max_grad_norm > 0:
-            torch.nn.utils.clip_grad_norm_(parameters, self.config.max_grad_norm)
+        length = float(direction.norm())
+        bound = self.bound(length)
+        if length > bound:
+            torch.nn.utils.clip_grad_norm_(parameters, bound)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, self.step)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return float(direction.norm())
+        return length
 
     def evaluate(self) -> Evaluation | None:
         """Sample the evaluation prompts with a seed of their own; None without such prompts, and but in process 0."""
@@ -320,6 +332,7 @@ class AlignTrainer:
             "estimator": self.estimator.state(),
             "balancer": self.balancer.state(),
             "reward_scale": self.reward_scale,
+            "typical_norm": self.bound.typical,
             "processes": distributed.gather((self.generator.get_state(), capture_randomness())),
             "journal": self.journal.state(),
         }
@@ -341,24 +354,12 @@ class AlignTrainer:
         self.estimator.restore(state["estimator"])
         self.balancer.restore(state["balancer"])
         self.reward_scale = state["reward_scale"]
+        self.bound.typical = state["typical_norm"]
         generator, randomness = processes[distributed.rank()]
         self.generator.set_state(generator)
         restore_randomness(randomness)
         self.journal.restore(self.step, state["journal"])
         self._started = True
-
-
-def learning_rate(config: AlignConfig, step: int) -> float:
-    """The learning rate of a round: a linear rise, a plateau, a linear fall to a tenth.
-
-    >>> config = AlignConfig(steps=10, learning_rate=1.0, warmup_steps=2, cooldown_steps=3)
-    >>> [round(learning_rate(config, step), 2) for step in range(10)]
-    [0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.7, 0.4, 0.1]
-    """
-    rise = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
-    done = step + 1 - (config.steps - config.cooldown_steps)
-    fall = 1 - 0.9 * done / config.cooldown_steps if done > 0 else 1.0
-    return config.learning_rate * rise * fall
 
 
 def _sampling(config: AlignConfig) -> Sampling:

@@ -12,8 +12,8 @@ from heed.balance.gramian import (
 )
 from heed.balance.jacobian import JacobianAccumulator
 from heed.balance.minnorm import MinNorm, min_norm_weights
-from heed.balance.preferences import ObservesValues, SmoothTchebycheff
 from heed.balance.registry import METHODS, PREFERENCE_METHODS, weighting_from_name
+from heed.balance.tchebycheff import ObservesValues, SmoothTchebycheff
 from heed.balance.weightings import GAPO, MGDA, PGAPO, Linear, Single, check_preference
 
 __all__ = [

@@ -27,7 +27,7 @@ from heed.balance.recording import LinearRecorder, recordable_linears
 
 logger = logging.getLogger(__name__)
 
-Path = Literal["auto", "factored", "sequential", "batched"]
+JacobianPath = Literal["auto", "factored", "sequential", "batched"]
 Forward = Callable[[Tensor | None], Tensor]
 
 RECOMPUTE_BELOW = 0.5
@@ -74,7 +74,7 @@ class JacobianAccumulator:
         model: nn.Module,
         objectives: int,
         rank: int | None = None,
-        path: Path = "auto",
+        path: JacobianPath = "auto",
         parameters: dict[str, nn.Parameter] | None = None,
         keep_micro_grams: bool = False,
         checkpointing: bool = False,
@@ -128,6 +128,9 @@ class JacobianAccumulator:
         if self.path == "factored":
             with self._recorder.recording():
                 logp, wanted = self._forward(forward, cotangents)
+                if mixing := self._recorder.mixing(*logp.shape):
+                    self._leave_to_vjp(mixing, "see the tokens of all sequences in one")
+                    logp, wanted = self._forward(forward, cotangents)
                 self._factored(forward, logp, wanted)
             return logp.detach()
         logp, wanted = self._forward(forward, cotangents)
@@ -260,15 +263,18 @@ class JacobianAccumulator:
         self._checked_routes = True
         if not stray:
             return
-        strays = {id(p) for n in stray for p in self._recorder.linears[n].parameters()}
-        names = [name for name, p in self.parameters.items() if id(p) in strays]
-        logger.warning("%d parameters (%s, ...) are used outside their layer: K backwards", len(names), names[0])
+        names = self._leave_to_vjp(stray, "are used outside their layer")
         for name in names:
             self._rows[:, self.slices[name]] = 0
-        for module_name in stray:
-            del self._recorder.linears.pop(module_name).forward
-        self._others += names
         self._sequential(forward(None), wanted.dense(), names)
+
+    def _leave_to_vjp(self, layers: set[str], reason: str) -> list[str]:
+        """Take K backwards for these layers' parameters from now on, and say so; returns the parameters' names."""
+        held = {id(p) for layer in layers for p in self._recorder.release(layer).parameters()}
+        names = [name for name, p in self.parameters.items() if id(p) in held]
+        logger.warning("%d parameters (%s, ...) %s: K backwards", len(names), names[0], reason)
+        self._others += names
+        return names
 
     def _sequential(self, logp: Tensor, dense: Tensor, names: list[str], keep_graph: bool = False) -> None:
         parameters = [self.parameters[name] for name in names]

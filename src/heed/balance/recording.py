@@ -61,6 +61,7 @@ class LinearRecorder:
     def __init__(self, rows: Tensor, linears: Mapping[str, nn.Linear], slices: Mapping[int, slice]) -> None:
         self.rows, self.linears, self.slices = rows, dict(linears), slices
         self._terms: Sequence[Term] = ()
+        self._inputs: dict[str, set[torch.Size]] = {}
 
     @property
     def weights(self) -> list[Tensor]:
@@ -70,6 +71,7 @@ class LinearRecorder:
     @contextmanager
     def recording(self) -> Iterator[None]:
         """Within: the linears' forward leaves a node in the graph that knows how to contract."""
+        self._inputs.clear()
         for name, linear in self.linears.items():
             linear.forward = _Recorded(self, name, linear)  # type: ignore[method-assign, assignment] # this instance only
         try:
@@ -77,6 +79,32 @@ class LinearRecorder:
         finally:
             for linear in self.linears.values():
                 del linear.forward
+
+    def saw(self, name: str, x: Tensor) -> None:
+        """Note the shape of a layer's input in this forward."""
+        self._inputs.setdefault(name, set()).add(x.shape)
+
+    def mixing(self, sequences: int, tokens: int) -> set[str]:
+        """The layers whose inputs in this forward do not tell the sequences apart.
+
+        They see the tokens of all sequences in one row after another, as experts do. An input [B, in] where sequences
+        have several tokens is such a one too: it has B rows by chance.
+
+        Args:
+            sequences: B.
+            tokens: T.
+        """
+        return {
+            name
+            for name, shapes in self._inputs.items()
+            if any(shape[0] != sequences or (len(shape) == 2 and tokens > 1) for shape in shapes)
+        }
+
+    def release(self, name: str) -> nn.Linear:
+        """Record a layer no longer, within a recording as well."""
+        linear = self.linears.pop(name)
+        del linear.forward
+        return linear
 
     @contextmanager
     def contracting(self, terms: Sequence[Term]) -> Iterator[None]:
@@ -169,6 +197,7 @@ class _Recorded:
     def __call__(self, x: Tensor) -> Tensor:
         if not torch.is_grad_enabled():
             return F.linear(x, self.linear.weight, self.linear.bias)
+        self.recorder.saw(self.name, x)
         return _RecordedLinear.apply(x, self.linear.weight, self.linear.bias, self.recorder, self.name)
 
 

@@ -12,7 +12,7 @@ from torchjd.aggregation import Weighting
 from torchjd.linalg import PSDMatrix
 
 from heed.balance.classical import NashMTL, PCGrad, aligned_mtl, cagrad, upgrad
-from heed.balance.preferences import SmoothTchebycheff
+from heed.balance.tchebycheff import SmoothTchebycheff
 from heed.balance.weightings import GAPO, MGDA, PGAPO, Linear, Single, check_preference
 from heed.errors import HeedError
 

@@ -15,6 +15,7 @@ COMMANDS = {
     "demo": "both gold values rise: the apothecary from nothing to a report, in minutes",
     "align": "fine-tune one policy to several objectives",
     "front": "a family of policies along preferences, and their front",
+    "guard": "train an agent under a guard that looks before it leaps",
     "compare": "several methods and seeds under one budget, as a table",
     "report": "write the page of a run",
     "bench": "measure speed",

@@ -35,7 +35,7 @@ def run(arguments: Sequence[str]) -> None:
     else:
         out = out_folder(parsed.out, "compare-align")
         job = MethodsJob(parsed.methods, parsed.seeds, parsed.workers, settings)
-    with following("compare align", out) as show:
-        table = compare_methods(job, out, show, resumed=parsed.resume is not None)
+    with following("compare align", out) as (show, prepare):
+        table = compare_methods(job, out, show, parsed.resume is not None, prepare)
     print(format_table(table))
     print(write_report(out))

@@ -92,7 +92,10 @@ class Bar:
 
 @contextmanager
 def stopping_at_rounds() -> Iterator[list[bool]]:
-    """Within: Ctrl-C only raises a flag, so that a round in progress ends whole; a second Ctrl-C stops at once."""
+    """Within: Ctrl-C, or a scheduler's SIGTERM, only raises a flag, so that a round in progress ends whole.
+
+    A second one stops at once.
+    """
     wanted: list[bool] = []
 
     def note(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - what signal calls
@@ -101,8 +104,9 @@ def stopping_at_rounds() -> Iterator[list[bool]]:
         wanted.append(True)
         say("stopping after this round (Ctrl-C again stops at once)")
 
-    previous = signal.signal(signal.SIGINT, note)
+    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield wanted
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -7,21 +7,28 @@ from pathlib import Path
 
 from heed.cli.console import Bar, quiet_libraries, say, stopping_at_rounds
 from heed.cli.settings import Command, out_folder
-from heed.compare.demo import run_demo
-from heed.errors import Stopped
+from heed.compare.demo import SEED, STEPS, run_demo
+from heed.errors import HeedError, Stopped
+
+QUICK = 3
+"""Rounds of --quick."""
 
 
 def run(arguments: Sequence[str]) -> None:
     """Parse, run, point to the page."""
     quiet_libraries()
     command = Command("demo", "A small language model learns to help AND to do no harm, judged by an exact answer.")
-    command.add("--steps", type=int, default=70, help="rounds of each of the two runs")
-    command.add("--seed", type=int, default=0, help="of both runs")
+    command.add("--steps", type=int, default=STEPS, help="rounds of each of the two runs")
+    command.add("--seed", type=int, default=SEED, help="of both runs")
     command.add("--out", type=str, default=None, help="the run folder (default: below runs/)")
     command.add("--resume", type=str, default=None, help="a demonstration to go on with")
     command.add("--quick", action="store_true", help="a few rounds, to see that everything works")
-    parsed = command.parse(arguments)
-    out = Path(parsed.resume) if parsed.resume else out_folder(parsed.out, "demo")
+    asked = {name: value for name, value in vars(command.parse(arguments, defaults=False)).items() if value is not None}
+    resumed = "resume" in asked
+    if resumed and "out" in asked:
+        raise HeedError("a demonstration that goes on stays where it is", "--out", "give one of --out and --resume")
+    steps = asked.get("steps", QUICK if asked.get("quick") else None)
+    out = Path(asked["resume"]) if resumed else out_folder(asked.get("out"), "demo")
     with stopping_at_rounds() as wanted, Bar("demo") as bar:
 
         def follow(label: str, step: int, steps: int, metrics: dict[str, float]) -> None:
@@ -30,11 +37,15 @@ def run(arguments: Sequence[str]) -> None:
             if wanted:
                 raise Stopped
 
-        steps = 3 if parsed.quick else parsed.steps
+        def prepare(stage: str, done: int, total: int) -> None:
+            bar.show(stage, done, total)
+            if wanted:
+                raise Stopped
+
         try:
-            summary = run_demo(out, steps, parsed.seed, bar.show, follow, resumed=parsed.resume is not None)
+            summary = run_demo(out, steps, asked.get("seed"), prepare, follow, resumed)
         except Stopped:
-            say(f"stopped; go on with: heed demo --resume {out}")
+            say(f"stopped; go on with: heed demo --resume {out}" if out.exists() else "stopped; no round was made")
             raise SystemExit(130) from None
     judged = ", ".join(f"{name} {share:.0%}" for name, share in summary["judges"].items())
     say(f"judges agree with held-out comparisons: {judged}")

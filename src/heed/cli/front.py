@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from heed.align.preparation import OnStage
 from heed.cli.console import Bar, quiet_libraries, say, stopping_at_rounds
 from heed.cli.settings import AlignCommand, out_folder
 from heed.compare.front import FrontJob, resumed_front, run_front
@@ -18,14 +19,13 @@ FRONT = {
     "rewards": "gold",
     "advantage": "leave_one_out",
     "kl_beta": 0.005,
-    "minibatches": 4,
-    "learning_rate": 1e-3,
+    "entropy_beta": 0.015,
     "steps": 200,
     "cooldown_steps": 60,
 }
 """Where a world's front differs from an align run on it: gold rewards, so that the method is seen without its judges'
-errors; no critics; a long leash of the reference; four steps on each rollout, and enough rounds to come near the front,
-the last third of them ever smaller."""
+errors; no critics; a long leash of the reference and a little entropy, without which a policy settles on the first
+reply that pays; and enough rounds to come near the front, the last third of them with ever smaller steps."""
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -44,16 +44,16 @@ def run(arguments: Sequence[str]) -> None:
     else:
         out = out_folder(parsed.out, "front")
         job = FrontJob(parsed.methods, parsed.preferences, parsed.seeds, parsed.workers, settings)
-    with following("front", out) as show:
-        summary = run_front(job, out, show, resumed=parsed.resume is not None)
+    with following("front", out) as (show, prepare):
+        summary = run_front(job, out, show, parsed.resume is not None, prepare)
     for line in lines(summary):
         say(line)
     print(write_report(out))
 
 
 @contextmanager
-def following(name: str, out: Path) -> Iterator[OnProgress]:
-    """Within: a callback that shows rounds over all runs; Ctrl-C ends them with a checkpoint each.
+def following(name: str, out: Path) -> Iterator[tuple[OnProgress, OnStage]]:
+    """Within: callbacks that show rounds over all runs, and a preparation; Ctrl-C ends them with a checkpoint each.
 
     Args:
         name: of the command.
@@ -66,8 +66,13 @@ def following(name: str, out: Path) -> Iterator[OnProgress]:
             if wanted:
                 raise Stopped
 
+        def prepare(stage: str, done: int, total: int) -> None:
+            bar.show(stage, done, total)
+            if wanted:
+                raise Stopped
+
         try:
-            yield show
+            yield show, prepare
         except Stopped:
             kept = f"go on with: heed {name} --resume {out}" if out.exists() else "no round was made"
             say(f"stopped; {kept}")

@@ -1,4 +1,4 @@
-"""Flags over YAML over a world's settings over a preset over the defaults: one flat dictionary of settings."""
+"""Flags over YAML over a preset over a world's settings over the defaults: one flat dictionary of settings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ QUICK = {"steps": 8, "eval_every": 0, "eval_completions": 1, "checkpoint_every":
 SETTINGS = {field.name for kind in (AlignJob, AlignConfig) for field in dataclasses.fields(kind)}
 
 GROUPS: dict[str, tuple[str, ...]] = {
-    "What is aligned, and to what": ("model", "data", "split", "objectives"),
+    "What is aligned, and to what": ("model", "data", "split", "eval_data", "objectives"),
     "A built-in world in place of these": ("world", "world_objectives", "world_seed", "rewards"),
     "How the objectives are balanced": (
         *("method", "p", "preference", "weights", "ideal", "nadir", "mu", "share_floor", "settle"),
@@ -36,13 +36,14 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "Completions": ("max_completion_tokens", "temperature", "top_p", "top_k", "sampler"),
     "Advantages and surrogate": (
         *("advantage", "gamma", "gae_lambda", "normalise_rewards", "surrogate", "clip_low", "clip_high"),
-        *("average_over", "kl_beta", "kl_place", "kl_in"),
+        *("average_over", "kl_beta", "kl_place", "kl_in", "entropy_beta"),
     ),
     "Critics (advantage gae)": (
         *("critic_learning_rate", "critic_epochs", "critic_value_clip", "critic_rank", "critic_scale"),
     ),
     "Optimiser and adapter": (
-        *("learning_rate", "warmup_steps", "cooldown_steps", "beta1", "beta2", "weight_decay", "max_grad_norm"),
+        *("learning_rate", "warmup_steps", "cooldown_steps", "beta1", "beta2", "weight_decay"),
+        *("max_grad_norm", "max_grad_ratio"),
         *("lora_r", "lora_alpha", "lora_targets"),
     ),
     "Evaluation": ("eval_every", "eval_prompts", "eval_completions", "log_completions_every"),
@@ -169,8 +170,8 @@ class AlignCommand(Command):
             asked = self._read(Path(asked["config"])) | asked
         preset = asked.get("preset", "paper")
         world = asked.get("world", None if asked.get("model") else self.world)
-        holding = defaults(world, preset) | (self.changes if world else {}) | {"world": world}
-        holding |= QUICK if asked.get("quick") else {}
+        quick = QUICK if asked.get("quick") else {}
+        holding = defaults(world, preset) | (self.changes if world else {}) | PRESETS[preset] | {"world": world} | quick
         if len(wanted) < len(arguments):
             self.parser.set_defaults({name: holding[name] for name in SETTINGS} | {"preset": preset})
             self.parser.print_help()
@@ -182,7 +183,7 @@ class AlignCommand(Command):
         if options.out is not None and options.resume is not None:
             raise HeedError("a run that goes on stays where it is", "--out", "give one of --out and --resume")
         of_preset = {name: holding[name] for name in PRESETS[preset]} if "preset" in asked else {}
-        return options, holding | named, of_preset | named
+        return options, holding | named, of_preset | quick | named
 
     def _read(self, path: Path) -> dict[str, Any]:
         """The settings and options of a YAML file, of the types that the flags have."""

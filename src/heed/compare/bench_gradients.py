@@ -21,7 +21,7 @@ from torchjd.autojac import jac
 
 import heed
 from heed.balance import GAPO
-from heed.balance.jacobian import JacobianAccumulator, Path
+from heed.balance.jacobian import JacobianAccumulator, JacobianPath
 from heed.compare.bench_model import LORA_RANK, SHAPES, Batch, Losses, build_model, enable_checkpointing
 from heed.compare.bench_timing import Spread, count_flops, interleaved, matmul_ceiling
 from heed.errors import HeedError
@@ -228,7 +228,7 @@ class _Contest:
             return lambda: self._separate(losses)
         if name.startswith("torchjd"):
             return lambda: self._torchjd(losses, 1 if name == "torchjd-chunk1" else None)
-        path: Path = "sequential" if name == "sequential" else "batched" if name == "batched" else "factored"
+        path: JacobianPath = "sequential" if name == "sequential" else "batched" if name == "batched" else "factored"
         return self._heed(losses, path)
 
     def _scalarised(self, losses: Losses) -> Callable[[], Tensor]:
@@ -236,7 +236,7 @@ class _Contest:
         (-values.sum() / self.K).backward()
         return lambda: torch.cat([p.grad.flatten() for p in self.parameters if p.grad is not None])[None]
 
-    def _heed(self, losses: Losses, path: Path) -> Step:
+    def _heed(self, losses: Losses, path: JacobianPath) -> Step:
         jacobian = JacobianAccumulator(
             self.model, self.K, rank=losses.surrogate.rank, path=path, checkpointing=self.checkpointing
         )

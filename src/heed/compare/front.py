@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,12 +13,15 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 import heed
-from heed.align.job import build_weighting, defaults, split_settings
+from heed.align.job import check_source, defaults, split_settings
+from heed.align.job_weighting import build_weighting, of_method, refuse_unused, require_both_extremes
 from heed.align.objective_spec import parse_objective
 from heed.align.objectives import ObjectiveSet
+from heed.align.preparation import OnStage
+from heed.align.schedules import entropy_weight, learning_rate
 from heed.balance import PREFERENCE_METHODS
 from heed.compare.methods import interval
-from heed.compare.pool import OnProgress, Task, folder_of_runs, recorded, run_all
+from heed.compare.pool import OnProgress, Task, folder_of_runs, prepare_world, recorded, run_all, summary_of
 from heed.errors import HeedError
 from heed.runs.config import config_hash
 from heed.runs.folder import RunFolder
@@ -48,7 +50,7 @@ class FrontJob:
 
 
 def spread_preferences(count: int, k: int) -> list[list[float]]:
-    """Preferences evenly over the inner simplex.
+    """Preferences evenly over the inner simplex, each of which sums to 1 as exactly as floats can.
 
     Two objectives get ``count`` points from .1 to .9; more objectives the coarsest lattice with at least ``count``
     points, drawn in by a tenth towards the middle.
@@ -59,10 +61,11 @@ def spread_preferences(count: int, k: int) -> list[list[float]]:
     6
     """
     if k == 2:
-        return [[round(float(x), 6), round(1 - float(x), 6)] for x in np.linspace(0.1, 0.9, count)]
+        shares = [round(float(x), 6) for x in np.linspace(0.1, 0.9, count)]
+        return [[share, round(1 - share, 6)] for share in shares]
     parts = next(n for n in itertools.count(1) if _lattice_size(n, k) >= count)
     lattice = [c for c in itertools.product(range(parts + 1), repeat=k) if sum(c) == parts]
-    return [[round(0.9 * c / parts + 0.1 / k, 6) for c in point] for point in lattice]
+    return [[0.9 * c / parts + 0.1 / k for c in point] for point in lattice]
 
 
 def _lattice_size(parts: int, k: int) -> int:
@@ -85,7 +88,13 @@ def resumed_front(out: Path, workers: int, wanted: dict[str, Any]) -> FrontJob:
     return FrontJob(methods, preferences, seeds, workers, record)
 
 
-def run_front(job: FrontJob, out: Path, on_progress: OnProgress | None = None, resumed: bool = False) -> dict[str, Any]:
+def run_front(
+    job: FrontJob,
+    out: Path,
+    on_progress: OnProgress | None = None,
+    resumed: bool = False,
+    on_stage: OnStage | None = None,
+) -> dict[str, Any]:
     """Train every point and judge the fronts.
 
     Args:
@@ -93,6 +102,7 @@ def run_front(job: FrontJob, out: Path, on_progress: OnProgress | None = None, r
         out: the run folder; each run lies below ``runs/``.
         on_progress: follows the runs; may raise `Stopped`.
         resumed: go on with what ``out`` holds.
+        on_stage: follows the preparation of a world, which is made once before the runs; may raise `Stopped`.
 
     Returns:
         The summary, also in ``summary.json``; ``front.json`` names the adapters by preference.
@@ -104,20 +114,18 @@ def run_front(job: FrontJob, out: Path, on_progress: OnProgress | None = None, r
     world = Apothecary(settings["world_seed"], tuple(names)) if settings["world"] else None
     with folder_of_runs(out, record, "front", resumed) as run:
         if world is not None:
-            (out / "exact.json").write_text(json.dumps(world.front().to_record()))
-        settings |= _extremes(job, out, settings, names, on_progress)
+            run.write_json("exact.json", world.front().to_record())
+            prepare_world(settings, run, on_stage)
+        scale, anchors = _extremes(job, out, settings, names, on_progress)
+        settings |= scale
         trunks = _trunks(job, out, settings, on_progress)
         tasks, points = [], []
         for method, preference, seed in itertools.product(dict.fromkeys(job.methods), grid, _seeds(job)):
             label = f"{method}-{'-'.join(f'{x:g}' for x in preference)}-seed{seed}"
-            tasks.append(
-                Task(
-                    label,
-                    settings | {"method": method, "preference": preference, "seed": seed},
-                    out / "runs" / label,
-                    trunks.get((method, seed)),
-                )
-            )
+            chosen = {"method": method, "preference": preference, "seed": seed}
+            told = _of_method(settings, method) | chosen
+            trunk = trunks.get((method, seed))
+            tasks.append(Task(label, told, out / "runs" / label, None if trunk is None else trunk.folder))
             points.append({"preference": preference, "method": method, "seed": seed})
         summaries = run_all(tasks, job.workers, on_progress)
         for point, task, summary in zip(points, tasks, summaries, strict=True):
@@ -126,15 +134,16 @@ def run_front(job: FrontJob, out: Path, on_progress: OnProgress | None = None, r
             newest = RunFolder.open(task.folder, writable=False).latest_checkpoint()
             point["adapter"] = str(newest.relative_to(out)) if newest is not None else None
         summary = summarise(names, grid, points, settings)
-        # Every branch's seconds hold those of its trunk, which ran once.
-        shared = {point: float(_summary(trunk)["seconds"]) for point, trunk in trunks.items()}
-        summary["seconds"] -= sum(seconds * (len(grid) - 1) for seconds in shared.values())
-        summary |= {"version": heed.__version__, "config_hash": config_hash(record), "completed": True}
+        # Every branch's seconds hold those of its trunk, which ran once; the anchors are no points.
+        shared = sum(float(summary_of(trunk)["seconds"]) for trunk in trunks.values())
+        summary["seconds"] += sum(anchor["seconds"] for anchor in anchors) - shared * (len(grid) - 1)
+        summary |= {"method": ",".join(job.methods), "seed": settings["seed"], "completed": True}
+        summary |= {"version": heed.__version__, "config_hash": config_hash(record)}
         found = {"names": names, "preferences": grid, "adapters": points}
         found["hypervolume"] = {"reference": summary["reference_point"], "rows": hypervolume_rows(summary, grid, world)}
         if world is not None:
             found["optima"] = [{"preference": p, "values": world.front().tchebycheff(p).tolist()} for p in grid]
-        (out / "front.json").write_text(json.dumps(found, indent=1))
+        run.write_json("front.json", found, indent=1)
         run.write_summary(summary)
     return summary
 
@@ -242,28 +251,37 @@ def follows(grid: Sequence[Sequence[float]], values: Array) -> list[float]:
 
 def _trunks(
     job: FrontJob, out: Path, settings: dict[str, Any], on_progress: OnProgress | None
-) -> dict[tuple[str, int], Path]:
-    """Runs of the rounds that all of a seed's preferences have in common: Tchebycheff's with equal shares."""
-    rounds = settings["settle"]
+) -> dict[tuple[str, int], Task]:
+    """Runs of the rounds that all of a seed's preferences have in common: Tchebycheff's with equal shares.
+
+    There are none where the branches would not be what they are alone: where what changes by plan (the learning rate,
+    the entropy bonus) goes another way over so many rounds, or the trunk's last evaluation is not one of theirs.
+    """
+    rounds, every = settings["settle"], settings["eval_every"]
     if "tchebycheff" not in job.methods or not 0 < rounds < settings["steps"]:
         return {}
     K = len(_names(settings))
     common = {"method": "tchebycheff", "preference": [1 / K] * K, "steps": rounds, "cooldown_steps": 0}
+    (_, whole), (_, trunk) = split_settings(settings), split_settings(settings | common)
+    plans = (learning_rate, entropy_weight)
+    alike = all(plan(whole, step) == plan(trunk, step) for plan in plans for step in range(rounds))
+    evaluated = whole.eval_prompts == 0 or (every > 0 and rounds % every == 0)
+    if not (alike and evaluated):
+        return {}
     tasks = [
         Task(f"trunk-seed{seed}", settings | common | {"seed": seed}, out / "runs" / f"trunk-seed{seed}")
         for seed in _seeds(job)
     ]
     run_all(tasks, job.workers, on_progress)
-    return {("tchebycheff", seed): task.folder for seed, task in zip(_seeds(job), tasks, strict=True)}
+    return {("tchebycheff", seed): task for seed, task in zip(_seeds(job), tasks, strict=True)}
+
+
+def _of_method(settings: dict[str, Any], method: str) -> dict[str, Any]:
+    return of_method(settings, method, defaults(None, "paper"))
 
 
 def _seeds(job: FrontJob) -> range:
     return range(job.settings["seed"], job.settings["seed"] + job.seeds)
-
-
-def _summary(run: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((run / "summary.json").read_text())
-    return found
 
 
 def _values(points: list[dict[str, Any]], method: str, seed: int) -> Array:
@@ -290,31 +308,35 @@ def _checked_grid(job: FrontJob, settings: dict[str, Any], names: Sequence[str])
             raise HeedError(f"{value} is too little", flag, f"give at least {least}")
     if len(names) < 2:
         raise HeedError("a front needs two objectives", "--objectives", "give two, or take heed align")
-    grid = spread_preferences(job.preferences, len(names))
-    scale = {"ideal": settings["ideal"] or [1.0] * len(names), "nadir": settings["nadir"] or [0.0] * len(names)}
     for method in job.methods:
         if method not in PREFERENCE_METHODS:
             raise HeedError(f"{method} follows no preference", "--methods", f"take {', '.join(PREFERENCE_METHODS)}")
-        tried, _ = split_settings(settings | scale | {"method": method, "preference": grid[0]})
-        build_weighting(tried, names)
+    check_source(split_settings(settings)[0])
+    refuse_unused(settings, job.methods, defaults(None, "paper"))
+    require_both_extremes(settings["ideal"], settings["nadir"])
+    grid = spread_preferences(job.preferences, len(names))
+    scale = {"ideal": settings["ideal"] or [1.0] * len(names), "nadir": settings["nadir"] or [0.0] * len(names)}
+    for method in job.methods:
+        told = _of_method(settings | scale, method) | {"method": method, "preference": grid[0]}
+        build_weighting(split_settings(told)[0], names)
     return grid
 
 
 def _extremes(
     job: FrontJob, out: Path, settings: dict[str, Any], names: list[str], on_progress: OnProgress | None
-) -> dict[str, Any]:
-    """Tchebycheff's scale where nothing is known of the front: the values of K runs that each lean on one objective.
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Tchebycheff's scale where nothing is known of the front, and the summaries of the runs that told it.
 
-    P-GAPO at .9 on one objective gives that one's best value, and the others' values where it leads.
+    K runs each lean on one objective: P-GAPO at .9 gives that one's best value, and the others' where it leads.
     """
     known = settings["ideal"] is not None or (settings["world"] and settings["rewards"] == "gold")
     if known or "tchebycheff" not in job.methods:
-        return {}
+        return {}, []
     K = len(names)
     tasks = []
     for k in range(K):
         preference = [0.9 if j == k else 0.1 / (K - 1) for j in range(K)]
-        chosen = settings | {"method": "pgapo", "preference": preference, "seed": 0}
+        chosen = _of_method(settings, "pgapo") | {"method": "pgapo", "preference": preference, "seed": 0}
         tasks.append(Task(f"anchor-{names[k]}", chosen, out / "runs" / f"anchor-{names[k]}"))
     anchors = run_all(tasks, job.workers, on_progress)
     values = np.array([[summary["objectives"][n]["proxy"] for n in names] for summary in anchors])
@@ -324,4 +346,4 @@ def _extremes(
             "--ideal, --nadir",
             "give both, or train longer",
         )
-    return {"ideal": values.max(0).tolist(), "nadir": values.min(0).tolist()}
+    return {"ideal": values.max(0).tolist(), "nadir": values.min(0).tolist()}, anchors

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 from scipy import stats
 
 import heed
-from heed.align.job import build_weighting, defaults, split_settings
-from heed.compare.pool import OnProgress, Task, folder_of_runs, recorded, run_all
+from heed.align.config import AlignConfig
+from heed.align.job import AlignJob, check_source, defaults, split_settings
+from heed.align.job_weighting import build_weighting
+from heed.align.preparation import OnStage
+from heed.compare.pool import OnProgress, Task, folder_of_runs, prepare_world, recorded, run_all
 from heed.errors import HeedError
 from heed.runs.config import config_hash
 from heed.worlds.apothecary import Apothecary
@@ -61,7 +63,7 @@ def method_settings(method: str, names: Sequence[str], ranges: Sequence[float]) 
     {'method': 'linear', 'weights': [0.0625, 0.25]}
 
     Raises:
-        HeedError: settings that cannot be read.
+        HeedError: settings that cannot be read, or that take no number.
     """
     name, _, rest = method.partition(":")
     if name == "single":
@@ -72,11 +74,26 @@ def method_settings(method: str, names: Sequence[str], ranges: Sequence[float]) 
         return scaled_linear([1 / len(names)] * len(names), ranges)
     settings: dict[str, Any] = {"method": name}
     for pair in filter(None, rest.split(",")):
-        found = re.fullmatch(r"(\w+)=([-\d.e]+)", pair)
-        if found is None:
+        key, equals, text = pair.partition("=")
+        if not (key and equals and text):
             raise HeedError(f"'{pair}' is no setting of {name}", "--methods", "write NAME:key=number")
-        settings[found[1]] = float(found[2])
+        settings[key] = _number(key, text)
     return settings
+
+
+def _number(key: str, text: str) -> float | int:
+    """The value of a setting, of the type that the setting has."""
+    kinds = get_type_hints(AlignJob) | get_type_hints(AlignConfig)
+    kind = kinds.get(key)
+    if kind is None:
+        raise HeedError(f"no setting is called '{key}'", "--methods", "see heed align --help")
+    if kind not in (int, float):
+        raise HeedError(f"{key} takes no number", f"--methods {key}={text}", f"give --{key} for all methods")
+    try:
+        return int(text) if kind is int else float(text)
+    except ValueError:
+        wanted = "whole number" if kind is int else "number"
+        raise HeedError(f"{key} cannot be '{text}'", f"--methods {key}={text}", f"give a {wanted}") from None
 
 
 def scaled_linear(preference: Sequence[float], ranges: Sequence[float]) -> dict[str, Any]:
@@ -101,7 +118,11 @@ def resumed_methods(out: Path, workers: int, wanted: dict[str, Any]) -> MethodsJ
 
 
 def compare_methods(
-    job: MethodsJob, out: Path, on_progress: OnProgress | None = None, resumed: bool = False
+    job: MethodsJob,
+    out: Path,
+    on_progress: OnProgress | None = None,
+    resumed: bool = False,
+    on_stage: OnStage | None = None,
 ) -> dict[str, Any]:
     """Run the table.
 
@@ -110,6 +131,7 @@ def compare_methods(
         out: the run folder; each run lies below ``runs/``.
         on_progress: follows the runs; may raise `Stopped`.
         resumed: go on with what ``out`` holds.
+        on_stage: follows the preparation of the world, which is made once before the runs; may raise `Stopped`.
 
     Returns:
         The content of ``compare.json``.
@@ -124,11 +146,13 @@ def compare_methods(
     ranges = [float(r) for r in front.ranges]
     _check(job, names, ranges, world)
     with folder_of_runs(out, record, "compare", resumed) as run:
+        prepare_world(settings, run, on_stage)
         chosen: dict[str, dict[str, Any]] = {}
-        notes = []
+        notes, seconds = [], 0.0
         for method in job.methods:
             if method == "linear:tuned":
-                best, tried = _tune(job, out, names, ranges, front, on_progress)
+                best, tried, spent = _tune(job, out, names, ranges, front, on_progress)
+                seconds += spent
                 chosen[method] = scaled_linear([best, *[(1 - best) / (len(names) - 1)] * (len(names) - 1)], ranges)
                 notes.append(
                     f"linear:tuned is weight {best:g} on scaled {names[0]}; tried on seed {TUNING_SEED}: {tried}"
@@ -155,11 +179,11 @@ def compare_methods(
         rows = [_row("warm start", start, names, front)]
         rows += [_row(method, found, names, front) for method, found in values.items()]
         rows.append(_row("exact: best scaled average", front.optimum(1 / front.ranges)[None], names, front))
-        seconds = sum(s["seconds"] for s in summaries)
+        seconds += sum(s["seconds"] for s in summaries)
         replies = settings["prompts_per_step"] * settings["completions_per_prompt"]
         notes.append(
             f"{job.seeds} seeds, {settings['steps']} rounds of {replies} replies, "
-            f"preset {'paper' if settings['advantage'] == 'gae' else 'modern'}, {settings['rewards']} rewards, "
+            f"advantage {settings['advantage']}, {settings['gram']} Gram matrix, {settings['rewards']} rewards, "
             f"{seconds / 3600:.2f} hours of training in all; 95% t-intervals over seeds"
         )
         table = {
@@ -168,12 +192,12 @@ def compare_methods(
             "rows": rows,
             "notes": notes,
         }
-        (out / "compare.json").write_text(json.dumps(table, indent=1))
+        run.write_json("compare.json", table, indent=1)
         run.write_summary(
             {
                 "kind": "compare",
                 "method": ",".join(job.methods),
-                "seed": None,
+                "seed": settings["seed"],
                 "seeds": job.seeds,
                 "steps": settings["steps"],
                 "seconds": seconds,
@@ -219,6 +243,9 @@ def _check(job: MethodsJob, names: Sequence[str], ranges: Sequence[float], world
     """Refuse whatever no run could be begun with."""
     if job.seeds < 1:
         raise HeedError(f"{job.seeds} seeds are none", "--seeds", "give at least 1")
+    if job.settings["weights"] is not None:
+        raise HeedError("the table's linear methods bring their own weights", "--weights", "leave it out")
+    check_source(split_settings(job.settings)[0])
     for method in job.methods:
         if method != "linear:tuned":
             changes = method_settings(method, names, ranges)
@@ -227,16 +254,17 @@ def _check(job: MethodsJob, names: Sequence[str], ranges: Sequence[float], world
 
 def _tune(
     job: MethodsJob, out: Path, names: list[str], ranges: list[float], front: Any, on_progress: OnProgress | None
-) -> tuple[float, str]:
-    """The weight of scaled linear with the best scaled average, on a seed of its own."""
+) -> tuple[float, str, float]:
+    """The weight of scaled linear with the best scaled average, on a seed of its own; what was tried; its seconds."""
     tasks = []
     for weight in TUNING_GRID:
         preference = [weight, *[(1 - weight) / (len(names) - 1)] * (len(names) - 1)]
         changes = scaled_linear(preference, ranges) | {"seed": TUNING_SEED}
         tasks.append(Task(f"tuning {weight:g}", job.settings | changes, out / "runs" / f"tuning-{weight:g}"))
-    scores = [float(front.scale(_gold(s, names)).mean()) for s in run_all(tasks, job.workers, on_progress)]
+    summaries = run_all(tasks, job.workers, on_progress)
+    scores = [float(front.scale(_gold(s, names)).mean()) for s in summaries]
     tried = ", ".join(f"{w:g} gave {s:.3f}" for w, s in zip(TUNING_GRID, scores, strict=True))
-    return TUNING_GRID[int(np.argmax(scores))], tried
+    return TUNING_GRID[int(np.argmax(scores))], tried, sum(s["seconds"] for s in summaries)
 
 
 def _gold(summary: dict[str, Any], names: Sequence[str]) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -20,14 +20,15 @@ from typing import Any
 import torch
 
 from heed.align.job import resume, split_settings, start, train
+from heed.align.preparation import OnStage, Preparation, prepare
 from heed.align.trainer import AlignTrainer
 from heed.errors import HeedError, RunFailed, Stopped
-from heed.runs.config import describe_differences
+from heed.runs.config import refuse_other_settings
 from heed.runs.folder import RunFolder
 
 OnProgress = Callable[["Progress"], None]
 STEPS = ("metrics.jsonl", "balance.jsonl")
-"""Files of a run with a line a round."""
+"""Files of a run with lines for every round."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,9 @@ def run_all(tasks: Sequence[Task], workers: int, on_progress: OnProgress | None 
             said, stop = manager.Queue(), manager.Event()
             with ProcessPoolExecutor(workers, mp_context=context, initializer=_settle, initargs=(threads,)) as executor:
                 with _deaf_to_ctrl_c():
-                    futures: dict[Future[None], Task] = {executor.submit(_run, t, said, stop): t for t in waiting}
+                    futures: dict[Future[None], Task] = {
+                        executor.submit(_run, t, said, stop, os.getpid()): t for t in waiting
+                    }
                 pending, done, latest = set(futures), len(tasks) - len(waiting), waiting[0].label
                 try:
                     while pending:
@@ -113,6 +116,19 @@ def run_all(tasks: Sequence[Task], workers: int, on_progress: OnProgress | None 
                 finally:
                     stop.set()
     return [summary_of(task) for task in tasks]
+
+
+def prepare_world(settings: Mapping[str, Any], run: RunFolder, on_stage: OnStage | None = None) -> None:
+    """Make a world's policy and judges once, before every process of the pool would make them for itself.
+
+    Args:
+        settings: with a world.
+        run: of the runs; where it is complete, nothing is made.
+        on_stage: follows it.
+    """
+    if not run.read_summary().get("completed"):
+        preparation = Preparation(objectives=tuple(settings["world_objectives"]), seed=settings["world_seed"])
+        prepare(preparation, judges=settings["rewards"] == "learnt", on_stage=on_stage)
 
 
 def is_finished(task: Task) -> bool:
@@ -190,12 +206,7 @@ def recorded(out: Path, kind: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
     run = RunFolder.open(out, writable=False)
     if run.kind != kind:
         raise HeedError(f"this is a run of kind {run.kind}", f"--resume {out}", f"give one of kind {kind}")
-    changed = {k: v for k, v in wanted.items() if k in run.config and run.config[k] != v}
-    if changed:
-        lines = describe_differences({k: run.config[k] for k in changed}, changed)
-        raise HeedError(
-            f"the run has other settings: {'; '.join(lines)}", f"--resume {out}", "leave these out, or start a new run"
-        )
+    refuse_other_settings(run.config, wanted, f"--resume {out}")
     return dict(run.config)
 
 
@@ -215,14 +226,17 @@ def _settle(threads: int) -> None:
     warnings.filterwarnings("ignore", category=FutureWarning)  # the libraries' talk among themselves
 
 
-def _run(task: Task, said: Any, stop: Any) -> None:
-    if stop.is_set():
+def _run(task: Task, said: Any, stop: Any, parent: int) -> None:
+    def unwanted() -> bool:
+        return os.getppid() != parent or stop.is_set()  # who asked for the run may have been killed
+
+    if unwanted():
         return
     key = task.label + str(task.folder)
 
     def follow(step: int, metrics: dict[str, float]) -> None:  # noqa: ARG001 - what a trainer calls
         said.put((key, step, task.label))
-        if stop.is_set():
+        if unwanted():
             raise Stopped
 
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,7 @@ from heed.report.blocks import (
     Table,
 )
 from heed.report.formats import duration, joined, method_title, number, percent, signed
-from heed.report.gather import Completion, Objective, RunRecord, gather
+from heed.report.gather import Completion, Exact, Objective, RunRecord, gather
 from heed.report.plot_style import FILL, INK, SOFT, colour_of, css_colour, draw
 from heed.report.plots import (
     POLICY_METRICS,
@@ -94,7 +95,7 @@ def facts(run: RunRecord) -> list[tuple[str, str]]:
     listed = [
         ("run", run.path.resolve().name),
         ("steps", f"{run.steps:,}" if run.steps else None),
-        ("seed", str(summary["seed"]) if summary.get("seed") is not None else None),
+        ("seed", _seeds(summary)),
         ("time", duration(summary["seconds"]) if summary.get("seconds") is not None else None),
         ("heed", summary.get("version")),
         ("config", summary.get("config_hash")),
@@ -163,7 +164,8 @@ def objectives_figure(run: RunRecord, name: str = "objectives") -> Block:
         return Note("No objective was logged over the steps of this run.", missing=True)
     gold = any("gold" in metric and run.has(metric) for metric in judged)
     caption = "Faint lines are the mean of each step's batch, strong ones their moving average over nine steps. "
-    caption += "Dots are evaluations on held-out prompts; the dashed line is the value at the start. "
+    own = "prompts of their own" if run.config.get("eval_data") else "the first prompts of the data, trained on as well"
+    caption += f"Dots are evaluations, always of the same prompts ({own}); the dashed line is the value at the start. "
     if gold:
         caption += "The upper row is what the world says the replies are worth, the lower row what the reward models "
         caption += "say: a reward that climbs while gold falls is over-optimised."
@@ -184,15 +186,30 @@ def plane_block(run: RunRecord) -> Block:
     if len(run.exact.names) < 2:
         return Note("One objective: a front needs two.", missing=True)
     caption = (
-        "The curve is the exact front: no policy, mixed ones included, lies above and to the right of it; the shaded "
-        "part is within reach. Each run goes from the warm start (grey dot) to its last policy (large dot); small "
-        "dots are evaluations on the way. Up and to the right is better for everybody."
+        "Each run goes from the warm start (grey dot) to its last policy (large dot); small dots are evaluations on "
+        "the way. Up and to the right is better for everybody."
     )
     caption += "".join(f" {label} is not shown: its folder has no gold values." for label in absent)
-    picture = draw(partial(plot_plane, exact=run.exact, paths=paths), "plane", "Runs against the exact front")
+    return plane_figure(run.exact, paths, "The run in the plane of its objectives.", caption)
+
+
+def plane_figure(exact: Exact, paths: Sequence[Path2D], title: str, caption: str) -> Figure:
+    """Show runs against an exact front.
+
+    Args:
+        exact: the front.
+        paths: the runs.
+        title: of the figure.
+        caption: what this page says of the runs.
+    """
+    front = (
+        "The curve is the exact front: no policy, mixed ones included, lies above and to the right of it; the shaded "
+        "part is within reach. "
+    )
     key = [Key(css_colour(INK), "exact front"), Key(css_colour(FILL), "within reach", "area")]
     key += [Key(css_colour(path.colour), path.label, "dot") for path in paths]
-    return Figure(picture, "The run in the plane of its objectives.", caption, key)
+    picture = draw(partial(plot_plane, exact=exact, paths=paths), "plane", "Runs against the exact front")
+    return Figure(picture, title, front + caption, key)
 
 
 def plane_paths(run: RunRecord, names: list[str]) -> tuple[list[Path2D], list[str]]:
@@ -320,6 +337,14 @@ def config_block(run: RunRecord) -> Block:
 def objective_keys(run: RunRecord, names: list[str]) -> list[Key]:
     """Give the key of some objectives' colours."""
     return [Key(css_colour(objective_colour(run, name)), name) for name in names]
+
+
+def _seeds(summary: dict[str, Any]) -> str | None:
+    """The seed of a run, or the first and the last of several runs'."""
+    first, count = summary.get("seed"), summary.get("seeds")
+    if first is None:
+        return None
+    return f"{first} to {first + count - 1}" if count is not None and count > 1 else str(first)
 
 
 def _verb(objective: Objective) -> str:

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from heed.errors import HeedError
-from heed.report.align_page import config_block, facts, numbers_table, objectives_figure, one_each, reply, warnings
-from heed.report.blocks import Block, Card, Cards, Exchange, Exchanges, Figure, Key, Links, Note, Page, Section, Table
+from heed.report.align_page import (
+    config_block,
+    facts,
+    numbers_table,
+    objectives_figure,
+    one_each,
+    plane_figure,
+    reply,
+    warnings,
+)
+from heed.report.blocks import Block, Card, Cards, Exchange, Exchanges, Links, Note, Page, Section, Table
 from heed.report.formats import number, percent, signed
 from heed.report.gather import RunRecord, gather
-from heed.report.plot_style import FILL, INK, colour_of, css_colour, draw
-from heed.report.plots import Path2D, plot_plane
+from heed.report.plot_style import colour_of, css_colour
+from heed.report.plots import Path2D
 
 SHOWN_PROMPTS = 5
 
@@ -105,14 +113,10 @@ def plane_block(demo: RunRecord, runs: Sequence[tuple[str, RunRecord]]) -> Block
     if not paths:
         return Note("No gold values were logged, so no run can be placed against the exact front.", missing=True)
     caption = (
-        "The curve is the exact front: no policy, mixed ones included, lies above and to the right of it; the shaded "
-        "part is within reach. Both runs set out from the same warm start (grey dot). A run that trades one objective "
-        "away leaves the plot; the arrow says where it ends."
+        "Both runs set out from the same warm start (grey dot). A run that trades one objective away leaves the plot; "
+        "the arrow says where it ends."
     )
-    key = [Key(css_colour(INK), "exact front"), Key(css_colour(FILL), "within reach", "area")]
-    key += [Key(css_colour(path.colour), path.label, "dot") for path in paths]
-    picture = draw(partial(plot_plane, exact=exact, paths=paths), "plane", "The runs against the exact front")
-    return Figure(picture, "Both runs in the plane of their objectives.", caption, key)
+    return plane_figure(exact, paths, "Both runs in the plane of their objectives.", caption)
 
 
 def replies_block(runs: Sequence[tuple[str, RunRecord]]) -> Block:
@@ -135,15 +139,12 @@ def judges_block(judges: dict[str, Any]) -> Block:
     """Tabulate how often each learnt reward model agrees with held-out comparisons."""
     if not judges:
         return Note("The demo does not say how accurate its reward models are.", missing=True)
-    rows = []
-    for name, told in judges.items():
-        details = told if isinstance(told, dict) else {"accuracy": told}
-        rows.append([name, percent(details.get("accuracy"), 1), str(details.get("n", "–"))])
+    rows = [[name, percent(accuracy, 1)] for name, accuracy in judges.items()]
     caption = (
         "Share of held-out comparisons on which the learnt reward model prefers the reply that the judge preferred. "
         "The policies never see the gold values, only these reward models."
     )
-    return Table(["objective", "agreement", "comparisons"], rows, caption)
+    return Table(["objective", "agreement"], rows, caption)
 
 
 def links_block(folder: Path, runs: Sequence[tuple[str, RunRecord]]) -> Block:

@@ -17,8 +17,8 @@ _METHODS = {
     "pcgrad": "PCGrad",
     "cagrad": "CAGrad",
     "upgrad": "UPGrad",
-    "nash_mtl": "Nash-MTL",
-    "aligned_mtl": "Aligned-MTL",
+    "nash-mtl": "Nash-MTL",
+    "aligned-mtl": "Aligned-MTL",
     "tchebycheff": "smooth Tchebycheff",
 }
 
@@ -99,8 +99,8 @@ def interval(cell: Mapping[str, Any] | float | None) -> str:
 def method_title(method: str, p: float | None = None) -> str:
     """Write a method's name as its authors do.
 
-    >>> method_title("gapo", 1), method_title("single:help"), method_title("rewarded_soups")
-    ('GAPO (p = 1)', 'help only', 'rewarded soups')
+    >>> method_title("gapo", 1), method_title("single:help"), method_title("nash-mtl"), method_title("rewarded_soups")
+    ('GAPO (p = 1)', 'help only', 'Nash-MTL', 'rewarded soups')
     """
     kind, _, name = method.partition(":")
     if kind == "single" and name:

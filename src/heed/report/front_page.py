@@ -29,7 +29,7 @@ def front_page(run: RunRecord) -> Page:
         The page.
     """
     names = [str(name) for name in run.front.get("names", run.names)]
-    methods, optima = method_points(run.front, len(names)), exact_optima(run.front, run.exact)
+    methods, optima = method_points(run.front, len(names)), exact_optima(run.front)
     key = [
         Key(css_colour(colour_of(index)), method.method, f"mark-{MARKS[index % len(MARKS)]}")
         for index, method in enumerate(methods)
@@ -37,7 +37,7 @@ def front_page(run: RunRecord) -> Page:
     if run.exact is not None:
         key += [Key(css_colour(INK), "exact front"), Key(css_colour(FILL), "within reach", "area")]
     if len(optima):
-        key.append(Key(css_colour(INK), "exact optimum at the same preference", "ring"))
+        key.append(Key(css_colour(INK), "the exact front's Tchebycheff point", "ring"))
     return Page(
         kicker="heed · front",
         title=f"A family of policies between {joined(names)}" if names else "A family of policies",
@@ -73,22 +73,14 @@ def method_points(front: dict[str, Any], count: int) -> list[MethodPoints]:
     ]
 
 
-def exact_optima(front: dict[str, Any], exact: Exact | None) -> Floats:
-    """Find the best possible values at each preference, [P, K].
+def exact_optima(front: dict[str, Any]) -> Floats:
+    """Read the exact front's Tchebycheff point of each preference, [P, K].
 
     Args:
-        front: may tell them as ``optima``; else the weighted sum of the values, each scaled to 0..1 over the
-            exact front, is maximised over its vertices.
-        exact: the front, or None where the world has none.
+        front: tells them as ``optima`` where the run's world knows its front; else there are none.
     """
-    count = len(front.get("names", []))
-    if front.get("optima"):
-        return np.array([item["values"] for item in front["optima"]], dtype=np.float64)
-    preferences = np.array(front.get("preferences", []), dtype=np.float64).reshape(-1, count or 1)
-    if exact is None or len(preferences) == 0:
-        return np.empty((0, count))
-    scaled = (exact.vertices - exact.nadir) / np.maximum(exact.ideal - exact.nadir, 1e-12)
-    return np.asarray(exact.vertices[(preferences @ scaled.T).argmax(1)], dtype=np.float64)
+    told = [item["values"] for item in front.get("optima", [])]
+    return np.array(told, dtype=np.float64).reshape(-1, len(front.get("names", [])) or 1)
 
 
 def deck(methods: Sequence[MethodPoints], count: int) -> str:
@@ -116,8 +108,9 @@ def front_figure(
     else:
         caption += (
             "The curve is the exact front: nothing lies above and to the right of it, mixtures of policies included. "
-            "Open circles are the best that any method could reach at the same preferences, so the gap from a mark "
-            "to its circle is the method's and the optimiser's, not the preference's."
+            "Open circles are the exact front's Tchebycheff points of the same preferences, where every objective's "
+            "weighted gap to its best value is equal: what the smooth Tchebycheff method aims at. Other methods aim at "
+            "other points for the same preference; the linear method's own are a row of the table of hypervolumes."
         )
     picture = draw(
         partial(plot_front, names=names, methods=methods, exact=exact, optima=optima),

@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 import pyarrow
 import pyarrow.parquet as parquet
-import yaml
 
 from heed.errors import HeedError
 from heed.report.plot_style import Floats
-from heed.runs import read_lines, read_metrics
+from heed.runs import read_lines, read_metrics, read_yaml
 
 _FILES = ("summary.json", "config.yaml", "metrics.jsonl", "front.json", "compare.json", "demo.json")
 
@@ -51,13 +50,17 @@ class Exact:
 
 @dataclass(frozen=True)
 class Objective:
-    """One objective at the start and the end of a run, as rewarded (proxy) and as the world judges it (gold)."""
+    """One objective at the start and the end of a run, as rewarded (proxy) and as the world judges it (gold).
+
+    Its unit, if it has one, is that of the rewards.
+    """
 
     name: str
     proxy_start: float | None
     proxy_end: float | None
     gold_start: float | None
     gold_end: float | None
+    unit: str = ""
 
     @property
     def start(self) -> float | None:
@@ -155,8 +158,7 @@ class RunRecord:
     @property
     def p(self) -> float | None:
         """The power of GAPO, if the config tells it."""
-        weighting = self.config.get("weighting")
-        p: Any = weighting.get("p") if isinstance(weighting, dict) else self.config.get("p")
+        p: Any = self.config.get("p")
         return float(p) if _is_number(p) else None
 
     def _objective(self, name: str) -> Objective:
@@ -168,7 +170,7 @@ class RunRecord:
         # The summary's start is by the judge that the run is judged by: gold where there is one
         gold_start = gold[0] if gold[0] is not None or gold_end is None else start
         proxy_start = proxy[0] if proxy[0] is not None or gold_end is not None else start
-        return Objective(name, proxy_start, proxy_end, gold_start, gold_end)
+        return Objective(name, proxy_start, proxy_end, gold_start, gold_end, str(told.get("unit") or ""))
 
     def _ends(self, name: str, judge: str) -> tuple[float | None, float | None]:
         for metric in (f"eval/{judge}/{name}", f"{judge}/{name}/mean"):
@@ -200,7 +202,7 @@ def gather(path: Path | str) -> RunRecord:
         path=folder,
         kind="",
         summary=summary,
-        config=_config(folder / "config.yaml"),
+        config=read_yaml(folder / "config.yaml") if (folder / "config.yaml").is_file() else {},
         names=_names(summary, exact, metrics),
         metrics=metrics,
         before=_completions(folder / "completions" / "before.parquet"),
@@ -237,9 +239,9 @@ def _names(summary: Mapping[str, Any], exact: Exact | None, metrics: list[dict[s
 
 
 def _with_balance(metrics: list[dict[str, float]], balance: list[dict[str, Any]]) -> list[dict[str, float]]:
-    """Fill the conflict of each step in from the balance records, where the metrics lack it."""
+    """Fill the conflict of each step in from its last balance record, where the metrics lack it."""
     steps = {line["step"]: line for line in metrics if "step" in line}
-    for record in balance:
+    for record in reversed(balance):
         names, line = record.get("names") or [], steps.get(record.get("step", -1))
         if line is None:
             continue
@@ -294,16 +296,6 @@ def _exact(file: Path) -> Exact | None:
     ideal = np.array(data.get("ideal", vertices.max(0)), dtype=np.float64)
     nadir = np.array(data.get("nadir", vertices.min(0)), dtype=np.float64)
     return Exact(list(data["names"]), vertices, ideal, nadir)
-
-
-def _config(file: Path) -> dict[str, Any]:
-    if not file.is_file():
-        return {}
-    try:
-        config = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise HeedError("the config is not YAML", where=str(file), fix="mend or delete it") from error
-    return config if isinstance(config, dict) else {}
 
 
 def _mapping(file: Path) -> dict[str, Any]:

@@ -55,6 +55,8 @@ def plot_objectives(layout: Layout, run: RunRecord) -> Figure:
         if start is not None:
             axes.axhline(start, color=SOFT, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
         name_panel(axes, name, "gold" if judge == "gold" else "reward")
+        if judge == "rewards":
+            axes.set_ylabel(objectives[name].unit)
         _step_axis(axes)
     return figure
 
@@ -91,7 +93,7 @@ def plot_conflict(layout: Layout, run: RunRecord) -> Figure:
 
 
 POLICY_METRICS = (
-    ("kl", "KL to the reference", "nats a reply"),
+    ("kl", "KL to the reference", "nats a token"),
     ("entropy", "entropy", "nats a token"),
     ("completions/mean_length", "reply length", "tokens"),
     ("well_formed", "well-formed", "share"),

@@ -74,12 +74,17 @@ def read_yaml(path: Path) -> dict[str, Any]:
         path: a YAML file that holds one mapping.
 
     Raises:
-        HeedError: if it is absent, is not YAML, or is not a mapping.
+        HeedError: if it is absent, cannot be read, is not YAML, or is not a mapping.
     """
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise HeedError("there is no such config file", where=str(path), fix="check the path") from error
+    except OSError as error:  # a folder, or one that may not be read
+        reason = f"the config file cannot be read: {error.strerror or error}"
+        raise HeedError(reason, where=str(path), fix="give a YAML file") from error
+    except UnicodeDecodeError as error:
+        raise HeedError("the config file is not UTF-8", where=str(path), fix="save it as UTF-8") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)  # only errors with a position carry it
         line = f":{mark.line + 1}" if mark else ""
@@ -123,6 +128,23 @@ def describe_differences(old: Any, new: Any) -> list[str]:
         for name in sorted(before.keys() | after.keys())
         if name not in before or name not in after or _canonical(before[name]) != _canonical(after[name])
     ]
+
+
+def refuse_other_settings(config: Mapping[str, Any], wanted: Mapping[str, Any], where: str) -> None:
+    """Refuse to go on with a run that was told otherwise.
+
+    Args:
+        config: the run's.
+        wanted: what was asked for now; what the run knows nothing of does not count.
+        where: the option that names the run.
+
+    Raises:
+        HeedError: says every difference.
+    """
+    asked = {name: value for name, value in wanted.items() if name in config}
+    if lines := describe_differences({name: config[name] for name in asked}, asked):
+        fix = "leave these out, or start a new run"
+        raise HeedError(f"the run has other settings: {'; '.join(lines)}", where, fix)
 
 
 def _canonical(value: Any) -> str:

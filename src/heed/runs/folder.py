@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -53,7 +53,7 @@ class RunFolder:
         Raises:
             HeedError: if the folder holds another run or anything else, or cannot be made.
         """
-        folder, plain = Path(path), to_plain(config)
+        folder, plain, run = Path(path), to_plain(config), None
         if (folder / CONFIG).exists():
             raise HeedError(
                 "this folder holds another run",
@@ -62,13 +62,21 @@ class RunFolder:
             )
         if folder.exists() and (not folder.is_dir() or any(item.name != LOCK_NAME for item in folder.iterdir())):
             raise HeedError("the output folder is not empty", where=str(folder), fix="choose another --out")
+        there = folder.exists()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             run = cls(folder, plain, kind, RunLock(folder))
             run._write_summary({"completed": False})
             write_whole(folder / CONFIG, to_yaml(plain))  # last: a folder with a config is a run
         except OSError as error:
-            fix = "choose another --out"
+            if run is not None:
+                run.close()
+            with suppress(OSError):  # the half that was made would be in the way of a second try
+                for name in (CONFIG, SUMMARY, LOCK_NAME):
+                    (folder / name).unlink(missing_ok=True)
+                if not there:
+                    folder.rmdir()
+            fix = "choose another --out, or make room"
             raise HeedError(f"the run folder cannot be made: {error.strerror}", str(folder), fix) from error
         return run
 
@@ -124,6 +132,20 @@ class RunFolder:
         """
         with self._writing(f"{name}.jsonl"):
             append_line(self.path / f"{name}.jsonl", record)
+
+    def write_json(self, name: str, record: Any, indent: int | None = None) -> None:
+        """Write another file of the run whole.
+
+        Args:
+            name: of the file, from the run folder on; its own folder exists.
+            record: plain data.
+            indent: spaces a level; None writes one line.
+
+        Raises:
+            RunFailed: if the disk refuses; what was there before then stays.
+        """
+        with self._writing(name):
+            write_whole(self.path / name, json.dumps(record, indent=indent))
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write ``summary.json`` whole; kind, version and config hash are filled in.

@@ -42,8 +42,12 @@ class RunLock:
                 where=str(folder),
                 fix="wait until it ends, or choose another --out",
             ) from error
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        try:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        except OSError:  # a full disk; an open descriptor would hold the lock for ever
+            os.close(descriptor)
+            raise
         _HELD[self._folder] = [descriptor, 1]
 
     def release(self) -> None:

@@ -45,14 +45,13 @@ def test_own_records_come_back_as_they_were_from_every_kind_of_file(lines, tmp_p
         assert read_comparisons(tmp_path / name) == HEED
 
 
-def test_pku_gives_two_objectives_and_keeps_the_signs_of_the_costs(lines):
+def test_pku_gives_two_objectives(lines):
     assert read_comparisons(lines(PKU)) == [
         {
             "prompt": "How?",
             "left": "So.",
             "right": "No.",
             "verdicts": {"helpful": "left", "harmless": "right"},
-            "safe": {"left": False, "right": True},
         }
     ]
 

@@ -23,8 +23,7 @@ _ASSISTANT = "\n\nAssistant:"
 class Comparison(TypedDict):
     """Two completions of one prompt, and for each objective which of them is better.
 
-    ``margins`` says by how much at least the winner's score is to exceed the loser's (absent: 0). ``safe`` holds
-    PKU-SafeRLHF's flags, from which the sign of each completion's cost can be told.
+    ``margins`` says by how much at least the winner's score is to exceed the loser's (absent: 0).
     """
 
     prompt: str | list[Message]
@@ -32,7 +31,6 @@ class Comparison(TypedDict):
     right: str
     verdicts: dict[str, Verdict]
     margins: NotRequired[dict[str, float]]
-    safe: NotRequired[dict[str, bool]]
 
 
 def read_comparisons(
@@ -120,9 +118,6 @@ def _read_heed(row: Mapping[str, Any], where: str, objective: str) -> Comparison
             )
     if margins:
         comparison["margins"] = margins
-    safe = row.get("safe")
-    if safe is not None and None not in safe.values():
-        comparison["safe"] = dict(safe)
     return comparison
 
 
@@ -135,7 +130,6 @@ def _read_pku(row: Mapping[str, Any], where: str, objective: str) -> Comparison:
             "helpful": _side(row["better_response_id"], where),
             "harmless": _side(row["safer_response_id"], where),
         },
-        safe={"left": bool(row["is_response_0_safe"]), "right": bool(row["is_response_1_safe"])},
     )
 
 
@@ -204,18 +198,7 @@ def _text(value: Any, where: str) -> str:
 
 _READERS: dict[str, tuple[tuple[str, ...], Callable[[Mapping[str, Any], str, str], Comparison | None]]] = {
     "heed": (("prompt", "left", "right", "verdicts"), _read_heed),
-    "pku": (
-        (
-            "prompt",
-            "response_0",
-            "response_1",
-            "better_response_id",
-            "safer_response_id",
-            "is_response_0_safe",
-            "is_response_1_safe",
-        ),
-        _read_pku,
-    ),
+    "pku": (("prompt", "response_0", "response_1", "better_response_id", "safer_response_id"), _read_pku),
     "hh": (("chosen", "rejected"), _read_hh),
     "trl": (("chosen", "rejected"), _read_trl),
 }

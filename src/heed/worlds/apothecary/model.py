@@ -10,7 +10,7 @@ from heed.worlds.apothecary.language import vocabulary
 
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>")
 LONGEST = 64
-"""Positions of the model; a prompt takes at most 13 tokens, a reply 25 with its end."""
+"""Positions of the model; a prompt takes at most 7 tokens, a demonstrated reply 13 with its end."""
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:

@@ -7,8 +7,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from heed.align.apothecary import Preparation, Prepared, cache_folder, prepare, prepared_folders
 from heed.align.objectives import ObjectiveSet
+from heed.align.preparation import Preparation, Prepared, cache_folder, prepare, prepared_folders
+from heed.errors import HeedError
 
 TINY = Preparation(hidden=32, layers=1, demonstrations=64, warm_epochs=1, comparisons=128, judge_epochs=1)
 REPLIES = ["mint 1 .", "sage 2 , yarrow 1 ."]
@@ -89,6 +90,13 @@ def test_what_is_interrupted_leaves_nothing_behind(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         prepare(TINY, judges=False, folder=tmp_path, on_stage=interrupt)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_cache_that_cannot_be_written_is_one_line_that_names_it(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(HeedError, match=r"cannot be kept: Not a directory \(.*file/cache.*HEED_CACHE") as told:
+        prepare(TINY, judges=False, folder=tmp_path / "file" / "cache")
+    assert "\n" not in str(told.value)
 
 
 def test_the_cache_is_where_heed_cache_says(tmp_path, monkeypatch):

@@ -27,6 +27,7 @@ from heed.align.preferences.warm_start import supervised_warm_start
 from heed.align.pretrained import quiet_transformers
 from heed.align.reward_models import HeadSpec, ManyHeadedRewardModel
 from heed.align.rollouts import Sampler, Sampling
+from heed.errors import HeedError
 from heed.runs.config import config_hash
 from heed.worlds.apothecary import Apothecary
 
@@ -132,6 +133,14 @@ def _once(target: Path, make: Callable[[Path], None]) -> None:
     """Make a folder whole or not at all; two processes at once both end with one whole folder."""
     if target.exists():
         return
+    try:
+        _make(target, make)
+    except OSError as error:
+        reason = f"the prepared world cannot be kept: {error.strerror or error}"
+        raise HeedError(reason, str(target.parent), "make room, or set HEED_CACHE to another folder") from error
+
+
+def _make(target: Path, make: Callable[[Path], None]) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
         made = Path(temporary) / "made"
