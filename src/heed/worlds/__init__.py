@@ -1,1 +1,23 @@
-"""Built-in tasks with exact answers: `apothecary` for the half that compares."""
+"""Built-in tasks with exact answers, and what is catastrophic in environments that others made.
+
+`apothecary` is for the half that compares, point hazard and cliff grid are for the half that blocks, and `presets`
+holds the rules for others' environments.
+
+Importing this package registers ``heed/PointHazard-v0`` and ``heed/CliffGrid-v0`` with Gymnasium, which has read no
+entry points since 1.0; ``gym.make("heed.worlds:heed/PointHazard-v0")`` imports it by itself. The apothecary, which
+stands on transformers, is imported by name only.
+"""
+
+from gymnasium.envs.registration import register, registry
+
+POINT_HAZARD = "heed/PointHazard-v0"
+CLIFF_GRID = "heed/CliffGrid-v0"
+
+for _id, _entry_point in (
+    (POINT_HAZARD, "heed.worlds.point_hazard:PointHazardEnv"),
+    (CLIFF_GRID, "heed.worlds.cliff_grid:CliffGridEnv"),
+):
+    if _id not in registry:  # a reload would make Gymnasium warn that the id is taken
+        register(_id, entry_point=_entry_point)
+
+__all__ = ["CLIFF_GRID", "POINT_HAZARD"]

@@ -1,0 +1,134 @@
+"""Learners of Stable-Baselines3 that know what the guard did: what was proposed and what was executed."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any, Literal
+
+import gymnasium as gym
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from stable_baselines3 import DQN, SAC, TD3
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.buffers import ReplayBuffer
+from torch import Tensor
+
+from heed.errors import HeedError
+from heed.guard.imagination import Controller
+
+LearnsFrom = Literal["executed", "both", "proposed"]
+
+
+class KnowsTheGuard:
+    """Puts the guard's decision into the replay of an off-policy learner of Stable-Baselines3.
+
+    Mix it in front: ``class GuardedSAC(KnowsTheGuard, SAC)``. The choice is explicit, as `learns_from`:
+
+    - ``executed``: the executed action with the real outcome, so that critic and model see the truth.
+    - ``both``: that, and for each blocked step also the proposed action with ``block_penalty`` as its reward, ending
+      the episode, so that the policy becomes safe without the guard.
+    - ``proposed``: the proposed action with the executed one's outcome, as a learner that knows of no guard stores it.
+
+    Attributes:
+        learns_from: one of these.
+        block_penalty: the reward of a proposal that was blocked, where both are learnt from.
+    """
+
+    learns_from: LearnsFrom = "executed"
+    block_penalty: float = -5.0
+
+    def _store_transition(
+        self,
+        replay_buffer: ReplayBuffer,
+        buffer_action: NDArray[Any],
+        new_obs: Any,
+        reward: NDArray[Any],
+        dones: NDArray[Any],
+        infos: list[dict[str, Any]],
+    ) -> None:
+        """Store what `learns_from` says of one step of every environment."""
+        proposed, executed = buffer_action, np.array(buffer_action)
+        blocked = [bool(info.get("guard", {}).get("decision") == "block") for info in infos]
+        for row, info in enumerate(infos):
+            if blocked[row]:
+                executed[row] = self._in_buffer(info["guard"]["executed"])
+        before = deepcopy(self._last_obs)  # type: ignore[attr-defined] # the learner's own
+        stored = proposed if self.learns_from == "proposed" else executed
+        super()._store_transition(replay_buffer, stored, new_obs, reward, dones, infos)  # type: ignore[misc] # mixed in
+        if self.learns_from == "both" and any(blocked):
+            after, ended, rewards, told = deepcopy(new_obs), dones.copy(), reward.copy(), list(infos)
+            actions = np.array(executed)
+            for row, info in enumerate(infos):
+                if blocked[row]:
+                    actions[row], after[row], ended[row] = proposed[row], before[row], True
+                    rewards[row], told[row] = self.block_penalty, {}
+                elif "terminal_observation" in info:
+                    after[row] = info["terminal_observation"]
+            # The buffer takes one row for each environment: those that were not blocked have theirs twice.
+            replay_buffer.add(before, after, actions, rewards, ended, told)
+
+    def _in_buffer(self, action: Any) -> Any:
+        """An environment's action as the replay holds it: boxes scaled to [-1, 1]."""
+        if isinstance(self.action_space, gym.spaces.Discrete):  # type: ignore[attr-defined] # the learner's own
+            return action
+        return self.policy.scale_action(np.asarray(action))  # type: ignore[attr-defined] # the learner's own
+
+
+class GuardedSAC(KnowsTheGuard, SAC):
+    """Soft actor-critic (Haarnoja et al. 2018) that knows the guard."""
+
+
+class GuardedTD3(KnowsTheGuard, TD3):
+    """Twin delayed DDPG (Fujimoto et al. 2018) that knows the guard."""
+
+
+class GuardedDQN(KnowsTheGuard, DQN):
+    """Deep Q-learning (Mnih et al. 2015) that knows the guard."""
+
+
+Learner = GuardedSAC | GuardedTD3 | GuardedDQN
+LEARNERS: dict[str, type[Learner]] = {"sac": GuardedSAC, "td3": GuardedTD3, "dqn": GuardedDQN}
+
+
+def learner_class(name: str, space: gym.Space[Any]) -> type[Learner]:
+    """A learner by its name, sac, td3 or dqn; auto takes what the action space allows.
+
+    Raises:
+        HeedError: no such learner, or one that cannot act there.
+
+    >>> learner_class("auto", gym.spaces.Discrete(3)).__name__
+    'GuardedDQN'
+    """
+    discrete = isinstance(space, gym.spaces.Discrete)
+    chosen = ("dqn" if discrete else "sac") if name == "auto" else name
+    if chosen not in LEARNERS:
+        raise HeedError(f"'{name}' is no learner", "--learner", f"take auto, {', '.join(LEARNERS)}")
+    if discrete != (chosen == "dqn"):
+        raise HeedError(f"{chosen} cannot act in {space}", "--learner", "take auto")
+    return LEARNERS[chosen]
+
+
+def controller(model: BaseAlgorithm, deterministic: bool = True) -> Controller:
+    """A learner's policy for imagined states: [N, S] to action vectors [N, A] (boxes in [-1, 1], choices one-hot).
+
+    The learner's weights are read at each call, so the imagination always follows the present policy.
+    """
+    space = model.action_space
+    if isinstance(space, gym.spaces.Discrete):
+
+        def choose(states: Tensor) -> Tensor:
+            chosen = model.policy._predict(states.to(model.device), deterministic)
+            return torch.nn.functional.one_hot(chosen.flatten(), int(space.n)).float().to(states.device)
+
+        return torch.no_grad()(choose)
+
+    squashed = isinstance(model, SAC | TD3)
+    low, high = torch.as_tensor(space.low), torch.as_tensor(space.high)  # type: ignore[attr-defined] # a Box
+
+    def act(states: Tensor) -> Tensor:
+        found = model.policy._predict(states.to(model.device), deterministic).to(states.device)
+        # SAC's and TD3's policies speak in [-1, 1]; PPO's in the environment's own units.
+        return found if squashed else (2 * (found - low) / (high - low) - 1).clamp(-1, 1)
+
+    return torch.no_grad()(act)

@@ -1,0 +1,323 @@
+"""Blockers: what has learnt from judgements where a person would say stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from heed.errors import HeedError
+from heed.guard.ensemble import FitConfig, Normaliser, StackedMLP, fit_members
+
+BLOCKER_INPUTS = ("next_state", "state", "state_action")
+"""What a blocker may judge."""
+
+BLOCKERS_FIT = FitConfig(updates=1000, learning_rate=3e-3, weight_decay=1e-4, held_out=0.2)
+"""How blockers are fitted unless told otherwise: they are small, and labels are few."""
+
+
+@dataclass(frozen=True)
+class BlockersReport:
+    """How a fit went.
+
+    Args:
+        loss: each member's cross-entropy on the held-out rows, both classes counting half, nats, [M]; ln 2 = .69 is
+            what a guess has.
+        positives: blocks among the rows.
+        rows: judgements that were of use.
+        left_out: those that were not, because something in them is not finite.
+        positive_weight: (1 - q) / q, what a block counted for in the fit.
+        held_out: rows of the given that no member learnt from, bool [N]; early stopping has seen them.
+        updates: batches learnt from.
+        stopped_early: the patience ended the fit.
+    """
+
+    loss: Tensor
+    positives: int
+    rows: int
+    left_out: int
+    positive_weight: float
+    held_out: Tensor
+    updates: int
+    stopped_early: bool
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Of how many of those that the blockers call dangerous with probability p, the person says so.
+
+    Blocks count by the weight that they had in the fit, as the blockers' probabilities are meant; perfect blockers lie
+    on the diagonal.
+
+    Args:
+        predicted: mean probability in each bin, [bins]; NaN in an empty one.
+        observed: share of blocks in it, [bins].
+        count: rows in it, [bins].
+        gap: mean distance from the diagonal over rows, so weighted (expected calibration error).
+    """
+
+    predicted: Tensor
+    observed: Tensor
+    count: Tensor
+    gap: float
+
+
+class Blockers(nn.Module):
+    """An ensemble of classifiers that imitates block decisions.
+
+    M small networks on bootstrap resamples, drawn within each class so that every member sees blocks; weighted
+    cross-entropy in which both classes count half: a positive weighs ``(1 - q) / q``, q being their share (HIRL's code
+    has the inverse). What goes in not finite comes out not finite.
+
+    Args:
+        state_size: S.
+        action_size: A; needed for ``state_action`` only.
+        members: M.
+        hidden: units of each hidden layer.
+        layers: hidden layers.
+        inputs: what is judged: ``next_state``, ``state`` or ``state_action``.
+        label_keys: indices of the state variables that the labels depend on; all if None.
+        votes: danger is the probability that the votes-th most alarmed member gives (HIRL: 2); the members' mean
+            if None.
+        seed: of the weights before the first fit.
+
+    Raises:
+        HeedError: inputs that are not known, label_keys beyond the state, more votes than members.
+
+    >>> blockers = Blockers(state_size=4, members=5, label_keys=(0, 1))
+    >>> blockers.logits(torch.zeros(10, 7, 4)).shape
+    torch.Size([5, 10, 7])
+    """
+
+    columns: Tensor
+    positive_weight: Tensor
+
+    def __init__(
+        self,
+        state_size: int,
+        action_size: int = 0,
+        members: int = 5,
+        hidden: int = 64,
+        layers: int = 2,
+        inputs: str = "next_state",
+        label_keys: Sequence[int] | None = None,
+        votes: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if inputs not in BLOCKER_INPUTS:
+            raise HeedError(f"'{inputs}' is nothing a blocker judges", "inputs", f"take {', '.join(BLOCKER_INPUTS)}")
+        keys = list(range(state_size)) if label_keys is None else list(label_keys)
+        if not keys or not all(0 <= key < state_size for key in keys) or len(set(keys)) < len(keys):
+            raise HeedError(
+                f"label_keys are {keys}", "label_keys", f"give indices from 0 to {state_size - 1}, each once"
+            )
+        if votes is not None and not 1 <= votes <= members:
+            raise HeedError(f"{votes} votes of {members} members", "votes", f"give 1 to {members}")
+        if inputs == "state_action" and action_size < 1:
+            raise HeedError("blockers that judge actions need action_size", "action_size", "give it")
+        self.members, self.inputs, self.votes = members, inputs, votes
+        self.input_size = state_size + (action_size if inputs == "state_action" else 0)
+        columns = torch.tensor([*keys, *range(state_size, self.input_size)])
+        self.register_buffer("columns", columns)
+        self.normaliser = Normaliser(len(columns))
+        self.network = StackedMLP([len(columns), *[hidden] * layers, 1], members, seed)
+        self.register_buffer("positive_weight", torch.ones(()))
+
+    def inputs_of(self, states: Tensor, actions: Tensor, next_states: Tensor) -> Tensor:
+        """What is judged of steps from states [..., S] by action vectors [..., A] to next states [..., S]: [..., D]."""
+        if self.inputs == "next_state":
+            return next_states
+        return states if self.inputs == "state" else torch.cat([states, actions], dim=-1)
+
+    def danger(self, states: Tensor, actions: Tensor, next_states: Tensor) -> Tensor:
+        """Danger in [0, 1] of the steps from states [..., S] by actions [..., A] to next states [..., S]: [...]."""
+        return self.danger_of(self.inputs_of(states, actions, next_states))
+
+    @torch.no_grad()
+    def danger_of(self, inputs: Tensor) -> Tensor:
+        """Danger in [0, 1] of inputs [..., D] as a threshold compares it: the members' mean or vote, [...]."""
+        return combined(self.probability(inputs), self.votes)
+
+    def logits(self, inputs: Tensor) -> Tensor:
+        """Each member's log-odds of a block, [M, ...], of inputs [..., D]; NaN where an input is not finite."""
+        if inputs.shape[-1] != self.input_size:
+            raise ValueError(f"inputs are [..., {self.input_size}], these are {list(inputs.shape)}")
+        rows = inputs.reshape(-1, self.input_size)
+        x = self.normaliser(rows[:, self.columns])
+        found = self.network(x.expand(self.members, -1, -1)).squeeze(-1)
+        # x - x is 0 of a number and NaN of an infinity, in which a logit might stay finite.
+        return (found + (rows - rows).sum(-1)).view(self.members, *inputs.shape[:-1])
+
+    def probability(self, inputs: Tensor) -> Tensor:
+        """Each member's probability of a block, [M, ...], as if blocks and their absence were equally frequent."""
+        return self.logits(inputs).sigmoid()
+
+    @torch.no_grad()
+    def disagreement(self, inputs: Tensor) -> Tensor:
+        """Standard deviation of the members' probabilities, [...], of inputs [..., D]."""
+        return self.probability(inputs).std(0, correction=0)
+
+    def fit(
+        self, inputs: Tensor, labels: Tensor, generator: torch.Generator, config: FitConfig = BLOCKERS_FIT
+    ) -> BlockersReport:
+        """Learn from judgements, from fresh weights.
+
+        A refit forgets the weights before it: warm-started ones have learnt from rows that are held out now, would look
+        sure of them, and a threshold set on those would be too high.
+
+        Args:
+            inputs: [N, D].
+            labels: True for a block, [N].
+            generator: of weights, held-out rows, bootstrap and batches.
+            config: how.
+
+        Returns:
+            Held-out loss and what was learnt from.
+
+        Raises:
+            HeedError: fewer than two judgements of either kind, with the numbers.
+        """
+        labels = labels.bool()
+        if inputs.shape != (len(labels), self.input_size):
+            raise ValueError(f"inputs are [N, {self.input_size}], labels [N]; got {[*inputs.shape]}, {[*labels.shape]}")
+        usable = inputs.isfinite().all(1)
+        positives, total = int((labels & usable).sum()), int(usable.sum())
+        if positives < 2 or total - positives < 2:
+            raise HeedError(
+                f"{positives} blocks and {total - positives} other judgements: blockers need two of each at least",
+                "Blockers.fit",
+                "oversee for longer, or give an overseer or a catastrophe rule that blocks"
+                if positives < 2
+                else "let some actions pass: an overseer that blocks everything teaches nothing",
+            )
+        classes = [(usable & labels).nonzero().squeeze(1), (usable & ~labels).nonzero().squeeze(1)]
+        held = torch.zeros(len(labels), dtype=torch.bool)
+        for members_of in classes:
+            count = min(len(members_of) - 1, max(1, round(config.held_out * len(members_of))))
+            held[members_of[torch.randperm(len(members_of), generator=generator)[:count]]] = True
+        learnt = [members_of[~held[members_of]] for members_of in classes]
+        share = len(learnt[0]) / (len(learnt[0]) + len(learnt[1]))
+        weight = (1 - share) / share
+        self.positive_weight.fill_(weight)
+        self.normaliser.fit(inputs[torch.cat(learnt)][:, self.columns])
+        self.network.reset(generator)
+        rows = torch.cat([self._resampled(each, config.bootstrap, generator) for each in learnt], dim=1)
+        x, y = self.normaliser(inputs[:, self.columns]), labels.float()
+        x_held, y_held = x[held].expand(self.members, -1, -1), y[held].expand(self.members, -1)
+        balance = torch.where(y_held > 0, 0.5 / y_held.mean(), 0.5 / (1 - y_held.mean()))
+
+        def loss(batch: Tensor) -> Tensor:
+            found = self.network(x[batch]).squeeze(-1)
+            each = functional.binary_cross_entropy_with_logits(
+                found, y[batch], pos_weight=self.positive_weight, reduction="none"
+            )
+            return each.mean(1) / (2 * (1 - share))  # the mean weight, so that the loss is in nats
+
+        def held_out() -> Tensor:
+            found = self.network(x_held).squeeze(-1)
+            return functional.binary_cross_entropy_with_logits(found, y_held, balance, reduction="none").mean(1)
+
+        decayed = [(parameter, config.weight_decay) for parameter in self.network.weights]
+        biases = [(parameter, 0.0) for parameter in self.network.biases]
+        progress = fit_members([*decayed, *biases], loss, held_out, rows, config, generator)
+        return BlockersReport(
+            progress.held_out, positives, total, len(labels) - total, weight,
+            held, progress.updates, progress.stopped_early,
+        )  # fmt: skip
+
+    def _resampled(self, rows: Tensor, bootstrap: bool, generator: torch.Generator) -> Tensor:
+        """Each member's rows of one class, [M, n]."""
+        if not bootstrap:
+            return rows.expand(self.members, -1)
+        return rows[torch.randint(len(rows), (self.members, len(rows)), generator=generator)]
+
+    @torch.no_grad()
+    def reliability(self, inputs: Tensor, labels: Tensor, bins: int = 10) -> Reliability:
+        """How far the members' mean probability can be taken at its word.
+
+        Args:
+            inputs: [N, D], best such as no member learnt from.
+            labels: True for a block, [N].
+            bins: of equal width.
+        """
+        found = self.probability(inputs).mean(0)
+        return reliability_curve(found, labels.bool(), bins, float(self.positive_weight))
+
+
+class KnownBlockers:
+    """A rule that is known, as blockers of one member.
+
+    Args:
+        rule: next states [..., S] to bool [...].
+
+    >>> wall = KnownBlockers(lambda states: states[..., 0] > 4)
+    >>> there = torch.tensor([[5.0], [0.0], [float("nan")]])
+    >>> wall.danger(there, there, there)
+    tensor([1., 0., nan])
+    """
+
+    members = 1
+
+    def __init__(self, rule: Callable[[Tensor], Tensor]) -> None:
+        self.rule = rule
+
+    def danger(
+        self,
+        states: Tensor,  # noqa: ARG002 - what judges danger is given the whole step
+        actions: Tensor,  # noqa: ARG002 - as above
+        next_states: Tensor,
+    ) -> Tensor:
+        """1 where the rule says so of the next states [..., S], 0 elsewhere, NaN where they are not finite: [...]."""
+        return self.danger_of(next_states)
+
+    def danger_of(self, inputs: Tensor) -> Tensor:
+        """The same of next states [..., S]: [...]."""
+        return self.rule(inputs).float() + (inputs - inputs).sum(-1)
+
+    def probability(self, inputs: Tensor) -> Tensor:
+        """The same with the axis of members, [1, ...]."""
+        return self.danger_of(inputs)[None]
+
+    def disagreement(self, inputs: Tensor) -> Tensor:
+        """None: 0, or NaN where the state is not finite, [...]."""
+        return (inputs - inputs).sum(-1)
+
+
+def combined(probabilities: Tensor, votes: int | None) -> Tensor:
+    """The members' probabilities [M, ...] as one, [...]: their mean, or the votes-th largest; NaN if any is.
+
+    At least ``votes`` members say more than p if and only if the votes-th largest is more than p.
+
+    >>> combined(torch.tensor([0.9, 0.1, 0.6, 0.2, 0.3]), votes=2)
+    tensor(0.6000)
+    """
+    mean = probabilities.mean(0)
+    if votes is None:
+        return mean
+    return torch.where(mean.isnan(), mean, probabilities.topk(votes, dim=0).values[-1])
+
+
+@torch.no_grad()
+def reliability_curve(probability: Tensor, labels: Tensor, bins: int, positive_weight: float = 1.0) -> Reliability:
+    """Reliability of probabilities [N] against labels, bool [N], in which a block counts ``positive_weight`` times.
+
+    >>> curve = reliability_curve(torch.tensor([0.25, 0.25, 0.75, 0.75]), torch.tensor([0, 1, 1, 1]).bool(), bins=2)
+    >>> curve.observed.tolist(), curve.gap
+    ([0.5, 1.0], 0.25)
+    """
+    if bins < 1:
+        raise HeedError(f"{bins} bins", "reliability", "give at least 1")
+    place = (probability * bins).long().clamp(0, bins - 1)
+    weight = torch.where(labels, positive_weight, 1.0)
+
+    def total(values: Tensor) -> Tensor:
+        return torch.zeros(bins, dtype=torch.double).index_add(0, place, values.double())
+
+    mass = total(weight)
+    predicted, observed = total(weight * probability) / mass, total(weight * labels) / mass
+    gap = ((predicted - observed).abs() * mass).nansum() / mass.sum()
+    return Reliability(predicted.float(), observed.float(), total(torch.ones_like(weight)).long(), float(gap))

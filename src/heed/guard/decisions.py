@@ -1,0 +1,116 @@
+"""What the guard decided at one step, and the file that keeps every step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+Verdict = Literal["allow", "block"]
+Source = Literal["policy", "person", "blocker", "planner", "fallback"]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One step's decision; ``info["guard"]`` holds its fields by name.
+
+    Args:
+        proposed: the learner's action, as the environment takes it.
+        executed: the action that was taken.
+        decision: allow or block.
+        source: who chose the executed action: the policy (allowed), a person (who gave one), the blocker (blocked, the
+            declared safe action taken), the planner, or the fallback (nothing safe was found, or something failed).
+        risk: of the proposed action, in [0, 1]; NaN where nobody looked.
+        member_risk: the same as each member of the dynamics tells it, empty where nobody looked.
+        first_unsafe: the policy's first unsafe step, from 0, or None.
+        asked: whether a person judged.
+        feasible: whether the planner's plan was below the threshold; None without a plan.
+        latency_ms: from the proposal to the decision, milliseconds.
+        plan_ms: of that in the planner, 0 without a plan.
+    """
+
+    proposed: Any
+    executed: Any
+    decision: Verdict
+    source: Source
+    risk: float = float("nan")
+    member_risk: tuple[float, ...] = ()
+    first_unsafe: int | None = None
+    asked: bool = False
+    feasible: bool | None = None
+    latency_ms: float = 0.0
+    plan_ms: float = 0.0
+
+    def info(self) -> dict[str, Any]:
+        """The fields by name."""
+        return dict(self.__dict__)
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One step as the guard's observer sees it.
+
+    Args:
+        state: before it, [S].
+        proposed: the learner's action as a vector [A]; None where it was no action.
+        executed: the action taken, as a vector [A].
+        decision: the guard's.
+        next_state: after it, [S].
+        reward: the environment's own.
+        terminated: the episode ended by the world's rule.
+        truncated: the episode was cut off.
+        catastrophe: what ``info["catastrophe"]`` says, false where it says nothing.
+        info: all of it.
+    """
+
+    state: NDArray[np.float32]
+    proposed: NDArray[np.float32] | None
+    executed: NDArray[np.float32]
+    decision: Decision
+    next_state: NDArray[np.float32]
+    reward: float
+    terminated: bool
+    truncated: bool
+    catastrophe: bool
+    info: dict[str, Any]
+
+
+class DecisionLog:
+    """Every step's decision with what came of it, in ``decisions.parquet``; rows are kept until `write`.
+
+    >>> log = DecisionLog()
+    >>> log.add(Decision(0, 1, "block", "planner"), step=3, episode=0, phase="autonomy", reward=1.0, catastrophe=False)
+    >>> log.rows[0]["executed"], log.rows[0]["phase"]
+    ([1.0], 'autonomy')
+    """
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+
+    def add(
+        self, decision: Decision, step: int, episode: int, phase: str, reward: float, catastrophe: bool, **truth: Any
+    ) -> None:
+        """Keep a step; ``truth`` holds what an oracle knows of it (doomed, needless), where there is one."""
+        row = decision.info() | {
+            "proposed": _numbers(decision.proposed),
+            "executed": _numbers(decision.executed),
+            "member_risk": list(decision.member_risk),
+        }
+        row |= {"step": step, "episode": episode, "phase": phase, "reward": reward, "catastrophe": catastrophe}
+        self.rows.append(row | truth)
+
+    def write(self, path: Path) -> None:
+        """Write all rows, whole or not at all."""
+        table = pa.Table.from_pylist(self.rows)
+        beside = path.with_suffix(".partial")
+        pq.write_table(table, beside)
+        beside.replace(path)
+
+
+def _numbers(action: Any) -> list[float]:
+    return [float(x) for x in np.atleast_1d(np.asarray(action, dtype=np.float64)).ravel()]

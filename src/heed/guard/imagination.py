@@ -1,0 +1,261 @@
+"""Futures: what would follow an action in each member of the dynamics, and how dangerous the blockers find it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from heed.guard.dynamics import Dynamics
+from heed.guard.risk import RiskStrategy, Worst
+
+Controller = Callable[[Tensor], Tensor]
+"""States [N, S] to action vectors [N, A]: a policy, a brake."""
+
+
+class DangerJudge(Protocol):
+    """What finds a step dangerous: learnt blockers, or a known rule."""
+
+    def danger(self, states: Tensor, actions: Tensor, next_states: Tensor) -> Tensor:
+        """Danger in [0, 1] of the steps from states [..., S] by actions [..., A] to next states [..., S]: [...]."""
+        ...
+
+
+@dataclass(frozen=True)
+class Futures:
+    """What follows C plans in E members with P particles each, over H steps.
+
+    Args:
+        states: [H + 1, E, C, P, S]; the first is where all begin.
+        actions: [H, E, C, P, A].
+        rewards: predicted, 0 once a future has ended, [H, E, C, P].
+        danger: of each step, 1 where the state is not finite or out of range, 0 once a future has ended,
+            [H, E, C, P].
+        alive: whether a future had not ended after the last step, bool [E, C, P].
+    """
+
+    states: Tensor
+    actions: Tensor
+    rewards: Tensor
+    danger: Tensor
+    alive: Tensor
+
+    def risk(self, strategy: RiskStrategy) -> Tensor:
+        """Each plan's risk [C]: the largest danger on the way, combined over members and particles."""
+        worst = self.danger.amax(0)  # [E, C, P]
+        return strategy.combine(worst.permute(1, 0, 2).flatten(1))
+
+    def member_risk(self) -> Tensor:
+        """The largest danger on the way as each member tells it, over its particles: [C, E]."""
+        return self.danger.amax(0).amax(-1).T
+
+    def first_unsafe(self, threshold: float) -> Tensor:
+        """The first step at which any future reaches the threshold, [C]; H where none does."""
+        unsafe = (self.danger >= threshold).flatten(3).any(-1).any(1)  # [H, C]
+        steps = torch.arange(len(unsafe), device=unsafe.device)[:, None].expand_as(unsafe)
+        return torch.where(unsafe, steps, len(unsafe)).amin(0)
+
+    def returns(self, gamma: float = 1.0) -> Tensor:
+        """Mean predicted return of each plan, discounted, [C]; minus infinity where it is not finite."""
+        discounts = gamma ** torch.arange(len(self.rewards), dtype=self.rewards.dtype, device=self.rewards.device)
+        found = (self.rewards * discounts[:, None, None, None]).sum(0).mean((0, 2))
+        return torch.where(found.isfinite(), found, -torch.inf)
+
+
+@dataclass(frozen=True)
+class Range:
+    """Where states are believed, [S] each; what leaves it has left the model's knowledge and counts as dangerous.
+
+    >>> reach = Range.around(torch.tensor([[0.0], [1.0]]), margin=0.5)
+    >>> reach.outside(torch.tensor([[1.4], [1.6], [float("nan")]])).tolist()
+    [False, True, True]
+    """
+
+    low: Tensor
+    high: Tensor
+
+    @classmethod
+    def around(cls, states: Tensor, margin: float = 0.5) -> Range:
+        """The range of the states [N, S] seen, widened by ``margin`` of its width at each end."""
+        low, high = states.amin(0), states.amax(0)
+        slack = margin * (high - low).clamp(min=1e-3)
+        return cls(low - slack, high + slack)
+
+    def outside(self, states: Tensor) -> Tensor:
+        """Which states [..., S] are beyond it or not finite: bool [...]."""
+        return ~((states >= self.low) & (states <= self.high)).all(-1)
+
+
+class Imagination:
+    """Rolls plans forward in the dynamics and has the blockers judge every step (MBHI's look; methods.md 4).
+
+    All C plans are rolled at once, with E members and P particles of each; a particle keeps its member, so that each
+    future is one consistent story (TS-infinity, Chua et al. 2018).
+
+    Args:
+        dynamics: the model.
+        judge: the blockers.
+        policy: what acts after a plan's own steps.
+        particles: P, of each member.
+        reach: states beyond it are dangerous; None believes all that is finite.
+        termination: which states [N, S] end an episode: bool [N]; what would follow does not count.
+        generator: of the model's noise.
+    """
+
+    def __init__(
+        self,
+        dynamics: Dynamics,
+        judge: DangerJudge,
+        policy: Controller,
+        particles: int = 4,
+        reach: Range | None = None,
+        termination: Callable[[Tensor], Tensor] | None = None,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        self.dynamics, self.judge, self.policy = dynamics, judge, policy
+        self.particles, self.reach, self.termination, self.generator = particles, reach, termination, generator
+
+    @torch.no_grad()
+    def roll(self, state: Tensor, plans: Tensor, controllers: dict[int, Controller] | None = None) -> Futures:
+        """The futures of plans from one state.
+
+        Args:
+            state: [S].
+            plans: action vectors [C, H, A].
+            controllers: plans, by number, of which only the first action is taken as it stands; the rest is chosen
+                by the controller in the state that it meets.
+
+        Returns:
+            Of all plans.
+        """
+        C, H, _ = plans.shape
+        E, P = self.dynamics.members, self.particles
+        states = state.expand(E, C, P, -1)
+        alive = torch.ones(E, C, P, dtype=torch.bool, device=state.device)
+        told, acted, rewarded, dangers = [states], [], [], []
+        for t in range(H):
+            actions = plans[:, t].expand(E, P, C, -1).transpose(1, 2)
+            if t and controllers:
+                actions = actions.clone()
+                for number, controller in controllers.items():
+                    actions[:, number] = controller(states[:, number].flatten(0, 1)).view(E, P, -1)
+            following, rewards = self.dynamics.step(states.flatten(1, 2), actions.flatten(1, 2), self.generator)
+            following, rewards = following.view(E, C, P, -1), rewards.view(E, C, P)
+            danger = self._danger(states, actions, following)
+            # A future that has ended stays where it ended, harmless and unrewarded.
+            dangers.append(torch.where(alive, danger, 0.0))
+            rewarded.append(torch.where(alive, rewards, 0.0))
+            states = torch.where(alive[..., None], following, states)
+            told.append(states)
+            acted.append(actions)
+            if self.termination is not None:
+                alive = alive & ~self.termination(states.flatten(0, 2)).view(E, C, P)
+        return Futures(torch.stack(told), torch.stack(acted), torch.stack(rewarded), torch.stack(dangers), alive)
+
+    @torch.no_grad()
+    def glance(self, state: Tensor, action: Tensor) -> Futures:
+        """No future at all: the blockers' word on a state [S] and an action [A] (HIRL, Saunders et al. 2018).
+
+        Told as a future of one step that goes nowhere.
+        """
+        states, actions = state.expand(1, 1, 1, -1), action.expand(1, 1, 1, -1)
+        danger = self.judge.danger(states, actions, states)
+        danger = torch.where(danger.isfinite(), danger, 1.0)
+        still, nothing = states.expand(2, 1, 1, 1, -1), torch.zeros_like(danger)[None]
+        return Futures(still, actions[None], nothing, danger[None], torch.ones_like(danger, dtype=torch.bool))
+
+    def _danger(self, states: Tensor, actions: Tensor, following: Tensor) -> Tensor:
+        danger = self.judge.danger(states, actions, following)
+        lost = ~following.isfinite().all(-1) if self.reach is None else self.reach.outside(following)
+        return torch.where(lost | ~danger.isfinite(), 1.0, danger)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the guard saw when it looked.
+
+    Args:
+        risk: of the proposed action, followed by what is least risky after it.
+        member_risk: the same as each member tells it, [E].
+        first_unsafe: the first unsafe step of the policy's own future, from 0, or None.
+        futures: that the risk is of.
+        continuation: number of the least risky among them.
+    """
+
+    risk: float
+    member_risk: Tensor
+    first_unsafe: int | None
+    futures: Futures
+    continuation: int
+
+    def tail(self) -> Tensor:
+        """The least risky continuation as a plan, [H, A]: the actions of its first future."""
+        return self.futures.actions[:, 0, self.continuation, 0]
+
+
+class Lookout:
+    """Looks before the leap: imagines the proposed action followed by the policy, or by a way out.
+
+    Args:
+        imagination: rolls the futures.
+        horizon: H, steps; 0 asks the blockers about the present state and action alone, which is HIRL.
+        threshold: danger from which a step is unsafe.
+        block_when: ``policy_fails`` judges the policy's own future (the paper); ``no_way_out`` blocks only where
+            brake and every swerve fail too, so that a policy which can still be saved is left alone (ours).
+        risk: how the futures' risks are combined.
+        brake: what slows the agent down, or None.
+        swerves: constant actions to try as ways out, [n, A].
+    """
+
+    def __init__(
+        self,
+        imagination: Imagination,
+        horizon: int,
+        threshold: float,
+        block_when: str = "no_way_out",
+        risk: RiskStrategy | None = None,
+        brake: Controller | None = None,
+        swerves: Tensor | None = None,
+    ) -> None:
+        self.imagination, self.horizon, self.threshold = imagination, horizon, threshold
+        self.block_when, self.risk = block_when, Worst() if risk is None else risk
+        self.brake, self.swerves = brake, swerves
+
+    def look(self, state: Tensor, proposed: Tensor) -> Look:
+        """Imagine what follows the proposed action [A] from the state [S].
+
+        The policy's own future is imagined alone; the ways out only where it is unsafe.
+        """
+        if self.horizon == 0:
+            return self._judged(self.imagination.glance(state, proposed), 0)
+        first = proposed.expand(1, self.horizon, -1)
+        own = self._judged(self.imagination.roll(state, first, {0: self.imagination.policy}), 0)
+        if self.block_when == "policy_fails" or own.risk < self.threshold or self.horizon == 1:
+            return own
+        plans, controllers = self._ways_out(proposed)
+        if not len(plans):
+            return own
+        out = self.imagination.roll(state, plans, controllers)
+        best = int(out.risk(self.risk).argmin())
+        found = self._judged(out, best)
+        return replace(found, first_unsafe=own.first_unsafe) if found.risk < own.risk else own
+
+    def _ways_out(self, proposed: Tensor) -> tuple[Tensor, dict[int, Controller]]:
+        plans, controllers = [], {}
+        if self.brake is not None:
+            controllers[0] = self.brake
+            plans.append(proposed.expand(self.horizon, -1))
+        for swerve in self.swerves if self.swerves is not None else ():
+            plan = swerve.expand(self.horizon, -1).clone()
+            plan[0] = proposed
+            plans.append(plan)
+        return (torch.stack(plans) if plans else proposed.new_zeros(0, self.horizon, len(proposed))), controllers
+
+    def _judged(self, futures: Futures, number: int) -> Look:
+        risk = float(futures.risk(self.risk)[number])
+        first = int(futures.first_unsafe(self.threshold)[number])
+        unsafe = first if first < len(futures.danger) else None
+        return Look(risk, futures.member_risk()[number], unsafe, futures, number)

@@ -1,0 +1,296 @@
+"""A guarded run as one declares it: where, which learner, judged by whom, guarded how; and what it came to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.utils import set_random_seed
+
+import heed
+from heed.errors import HeedError
+from heed.guard.agent import Learner, LearnsFrom, controller, learner_class
+from heed.guard.blockers import KnownBlockers
+from heed.guard.decisions import DecisionLog, Step
+from heed.guard.dynamics import KnownDynamics
+from heed.guard.environment import Surroundings, known_point_hazard, needless_on_point_hazard, surroundings
+from heed.guard.guard import Guard
+from heed.guard.methods import method_from_name
+from heed.guard.phases import Phases, PhasesConfig
+from heed.oversight.guarded import guarded
+from heed.oversight.specs import overseer_from_spec
+from heed.runs.config import config_hash
+from heed.runs.folder import RunFolder
+
+OnStep = Callable[[int, dict[str, float]], None]
+
+
+@dataclass
+class GuardJob:
+    """What is trained where, under whose eyes.
+
+    Args:
+        env: a Gymnasium id, or module:Class.
+        env_kwargs: for the environment.
+        method: mbhi, none, hirl, hirl-plan, look-brake, mbhi-true-dynamics, mbhi-true-danger, mbhi-true.
+        overseer: local, far-sighted, rule, or module:name.
+        overseer_timeout: seconds after which an overseer that says nothing has blocked.
+        catastrophe: module:function (observation, info) -> bool; a preset environment knows its own.
+        learner: auto, sac, td3 or dqn.
+        learns_from: executed, both or proposed (see the docs, "What the learner learns from").
+        block_penalty: reward of a blocked proposal, where both are learnt from.
+        steps: of the environment.
+        seed: of the environment, the learner, the fits and the imagination.
+        learning_rate: of the learner.
+        learning_starts: steps of random proposals.
+        batch_size: of the learner.
+        gamma: the learner's discount.
+        hidden: units of each of the learner's two hidden layers.
+        evaluation_episodes: at the end, with the guard on and with it off; 0 leaves them out.
+        phases: when who judges, and how far ahead the guard looks.
+    """
+
+    env: str = "heed/PointHazard-v0"
+    env_kwargs: dict[str, Any] = field(default_factory=dict)
+    method: str = "mbhi"
+    overseer: str = "local"
+    overseer_timeout: float = 1.0
+    catastrophe: str | None = None
+    learner: str = "auto"
+    learns_from: LearnsFrom = "executed"
+    block_penalty: float = -5.0
+    steps: int = 10_000
+    seed: int = 0
+    learning_rate: float = 1e-3
+    learning_starts: int = 500
+    batch_size: int = 128
+    gamma: float = 0.98
+    hidden: int = 128
+    evaluation_episodes: int = 20
+    phases: PhasesConfig = field(default_factory=PhasesConfig)
+
+
+@dataclass
+class GuardRun:
+    """A guarded run in progress.
+
+    Args:
+        job: what was declared.
+        place: the environment and what is known of it.
+        guard: in front of it.
+        learner: behind it.
+        phases: who judges; None where there is no guard.
+        log: every decision.
+    """
+
+    job: GuardJob
+    place: Surroundings
+    guard: Guard
+    learner: Learner
+    phases: Phases | None
+    log: DecisionLog
+
+
+def prepare(job: GuardJob) -> GuardRun:
+    """The environment, the guard and the learner of a job.
+
+    Raises:
+        HeedError: whatever no run can be begun with.
+    """
+    if job.steps < 1:
+        raise HeedError(f"{job.steps} steps are none", "--steps", "give at least 1")
+    method = method_from_name(job.method)
+    set_random_seed(job.seed)
+    place = surroundings(job.env, job.env_kwargs, job.catastrophe)
+    overseer = guarded(overseer_from_spec(job.overseer, place.env), job.overseer_timeout)
+    overseer.reset(job.seed)
+    guard = Guard(place.env, overseer if method.guarded else None, safe_action=place.safe_action)
+    kind = learner_class(job.learner, place.env.action_space)
+    learner = kind(
+        "MlpPolicy",
+        guard,
+        learning_rate=job.learning_rate,
+        learning_starts=job.learning_starts,
+        batch_size=job.batch_size,
+        gamma=job.gamma,
+        policy_kwargs={"net_arch": [job.hidden, job.hidden]},
+        seed=job.seed,
+        device="cpu",
+    )
+    learner.learns_from, learner.block_penalty = job.learns_from, job.block_penalty
+    log, needless = DecisionLog(), needless_on_point_hazard(place.env)
+
+    def truth(step: Step) -> dict[str, Any]:
+        found: dict[str, Any] = {"goal": bool(step.info.get("goal", False))}
+        if needless is not None and step.proposed is not None:
+            found["needless"], found["needed"] = needless(step.state, step.decision.proposed)
+        return found
+
+    if not method.guarded:
+        guard.mode = "off"
+        guard.observer = lambda step: log.add(
+            step.decision, len(log.rows), guard.episode, "autonomy", step.reward, step.catastrophe, **truth(step)
+        )
+        return GuardRun(job, place, guard, learner, None, log)
+    known = known_point_hazard(place.env) if method.true_dynamics or method.true_danger else None
+    config = method.configure(job.phases)
+    phases = Phases(
+        guard,
+        controller(learner),
+        config,
+        seed=job.seed,
+        brake=place.brake,
+        termination=place.goal,
+        known_dynamics=KnownDynamics(known[0], members=1) if known and method.true_dynamics else None,
+        known_danger=KnownBlockers(known[1]) if known and method.true_danger else None,
+        log=log,
+        truth=truth,
+    )
+    return GuardRun(job, place, guard, learner, phases, log)
+
+
+class _Tell(BaseCallback):
+    """Calls back after every step of the learner's loop."""
+
+    def __init__(self, tell: Callable[[], None]) -> None:
+        super().__init__()
+        self.tell = tell
+
+    def _on_step(self) -> bool:
+        self.tell()
+        return True
+
+
+def train_guard(job: GuardJob, out: Path, on_step: OnStep | None = None) -> dict[str, Any]:
+    """Train, judge with the guard on and off, and write the run folder.
+
+    Args:
+        job: what to train.
+        out: the run folder.
+        on_step: called after every step with its number and what moves; may raise `Stopped`.
+
+    Returns:
+        The summary, also in ``summary.json``.
+    """
+    run = prepare(job)
+    began = time.perf_counter()
+    with RunFolder.create(out, job, kind="guard") as folder:
+
+        def tell() -> None:
+            rows = run.log.rows
+            recent = rows[-1000:]
+            metrics = {
+                "catastrophes": float(sum(row["catastrophe"] for row in recent)),
+                "blocks": float(sum(row["decision"] == "block" for row in recent)),
+                "goals": float(sum(row["goal"] for row in recent)),
+            }
+            if len(rows) % 1000 == 0:
+                folder.log(len(rows), metrics)
+            if on_step is not None:
+                on_step(len(rows), metrics)
+
+        try:
+            run.learner.learn(job.steps, callback=_Tell(tell))
+        finally:
+            if run.log.rows:
+                run.log.write(out / "decisions.parquet")
+        run.learner.save(out / "learner.zip")
+        if run.phases is not None:
+            run.phases.memory.save(out)
+        summary = summarise(run) | evaluated(run)
+        summary |= {
+            "seconds": time.perf_counter() - began,
+            "version": heed.__version__,
+            "config_hash": config_hash(job),
+            "completed": True,
+        }
+        folder.write_summary(summary)
+    return summary
+
+
+def summarise(run: GuardRun) -> dict[str, Any]:
+    """What a run came to, from its decisions (design.md, "A run folder")."""
+    rows = run.log.rows
+    autonomy = [row for row in rows if row["phase"] == "autonomy"]
+    blocks = [row for row in rows if row["decision"] == "block"]
+    told = [row for row in rows if "needless" in row]
+    planned = [row for row in blocks if row["feasible"] is not None]
+    ended: dict[int, float] = {}
+    for row in rows:
+        ended[row["episode"]] = ended.get(row["episode"], 0.0) + row["reward"]
+    late = list(ended.values())[-20:]
+    return {
+        "kind": "guard",
+        "method": run.job.method,
+        "seed": run.job.seed,
+        "steps": run.job.steps,
+        "env_steps": len(rows),
+        "catastrophes": {
+            "oversight": sum(row["catastrophe"] for row in rows) - sum(row["catastrophe"] for row in autonomy),
+            "autonomy": sum(row["catastrophe"] for row in autonomy),
+            "baseline_rate_per_1000": None,
+        },
+        "autonomy_steps": len(autonomy),
+        "interventions": len(blocks),
+        "false_blocks": sum(row["needless"] for row in told if row["decision"] == "block") if told else None,
+        "missed_blocks": sum(row["needed"] for row in told if row["decision"] == "allow") if told else None,
+        "judgements": 0 if run.phases is None else run.phases.memory.judgements,
+        "goals": sum(row["goal"] for row in rows),
+        "return_mean": float(np.mean(late)) if late else None,
+        "decision_ms": _percentiles([row["latency_ms"] for row in autonomy]),
+        "plan_ms": _percentiles([row["plan_ms"] for row in planned]),
+        "plans_feasible_share": float(np.mean([row["feasible"] for row in planned])) if planned else None,
+        "faults": dict(run.guard.faults),
+    }
+
+
+def evaluated(run: GuardRun) -> dict[str, Any]:
+    """Return, catastrophes and goals of the finished policy, with the guard on and with it off."""
+    episodes = run.job.evaluation_episodes
+    if episodes == 0:
+        return {}
+    on = _episodes(run, run.guard.mode, episodes)
+    off = _episodes(run, "off", episodes)
+    return {
+        "evaluation_episodes": episodes,
+        "return_guarded": on["return"],
+        "catastrophes_guarded": on["catastrophes"],
+        "goals_guarded": on["goals"],
+        "return_unguarded": off["return"],
+        "catastrophes_unguarded": off["catastrophes"],
+        "goals_unguarded": off["goals"],
+    }
+
+
+def _episodes(run: GuardRun, mode: Any, episodes: int) -> dict[str, float]:
+    """Episodes of the deterministic policy from fixed seeds; nothing is learnt or logged from them."""
+    guard, before = run.guard, (run.guard.mode, run.guard.observer)
+    guard.mode, guard.observer = mode, None
+    found = {"return": 0.0, "catastrophes": 0.0, "goals": 0.0}
+    try:
+        for episode in range(episodes):
+            observation, _ = guard.reset(seed=1_000_000 + episode)
+            done = False
+            while not done:
+                action, _ = run.learner.predict(observation, deterministic=True)
+                chosen = int(action) if isinstance(guard.action_space, gym.spaces.Discrete) else action
+                observation, reward, terminated, truncated, info = guard.step(chosen)
+                found["return"] += float(reward) / episodes
+                found["catastrophes"] += bool(info.get("catastrophe", False))
+                found["goals"] += bool(info.get("goal", False))
+                done = terminated or truncated
+    finally:
+        guard.mode, guard.observer = before
+    return found
+
+
+def _percentiles(values: list[float]) -> dict[str, float | None]:
+    if not values:
+        return {"p50": None, "p99": None}
+    return {"p50": float(np.percentile(values, 50)), "p99": float(np.percentile(values, 99))}

@@ -1,0 +1,230 @@
+"""Oversight, fit, autonomy: who judges when, as one explicit state machine."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from heed.errors import HeedError
+from heed.guard.actions import ActionCoder
+from heed.guard.decisions import DecisionLog, Step
+from heed.guard.dynamics import Dynamics
+from heed.guard.guard import Guard
+from heed.guard.imagination import Controller, DangerJudge, Imagination, Look, Lookout
+from heed.guard.judges import Judges, JudgesConfig, JudgesReport
+from heed.guard.memory import Memory
+from heed.guard.planner import SafePlanner
+from heed.guard.risk import risk_strategy
+from heed.guard.searches import search_from_name
+
+logger = logging.getLogger(__name__)
+
+
+class Phase(Enum):
+    """Where a run stands."""
+
+    OVERSIGHT = "oversight"
+    AUTONOMY = "autonomy"
+
+
+@dataclass(frozen=True)
+class PhasesConfig:
+    """When who judges, and how far ahead the guard looks.
+
+    Args:
+        oversight_steps: steps under the overseer's eyes before the first fit.
+        refit_every: steps of autonomy between refits.
+        refit_on_catastrophe: refit also at once after a catastrophe in autonomy.
+        most_judgements: the overseer's budget; 0 is no bound.
+        least_blocks: blocks without which no hand-over is tried.
+        gate: miss bound, with 95% confidence on the held-out blocks, above which autonomy does not begin; 1 lets pass.
+        ask_above: disagreement of the dynamics' members about a look (largest less smallest risk) from which the
+            overseer is asked in autonomy; above 1 nobody is asked.
+        horizon: steps to look ahead; 0 is HIRL, without a model.
+        particles: of each member.
+        block_when: policy_fails or no_way_out.
+        risk: how the futures' risks are combined: max, mean, cvar:SHARE.
+        planner: icem, cem or mppi; none takes the safe action.
+        plan_samples: plans of the first iteration.
+        plan_iterations: at most.
+        plan_horizon: steps; 0 takes the look's.
+        deadline: seconds of a plan.
+        plan_gamma: discount of what a plan is worth.
+        judges: the fits.
+    """
+
+    oversight_steps: int = 2000
+    refit_every: int = 1000
+    refit_on_catastrophe: bool = True
+    most_judgements: int = 0
+    least_blocks: int = 5
+    gate: float = 1.0
+    ask_above: float = 2.0
+    horizon: int = 20
+    particles: int = 4
+    block_when: str = "no_way_out"
+    risk: str = "max"
+    planner: str = "icem"
+    plan_samples: int = 64
+    plan_iterations: int = 3
+    plan_horizon: int = 0
+    deadline: float = 0.05
+    plan_gamma: float = 0.98
+    judges: JudgesConfig = field(default_factory=JudgesConfig)
+
+
+class Phases:
+    """Moves a guard from oversight to autonomy; is the guard's observer.
+
+    In oversight the overseer judges every proposed action. After ``oversight_steps`` dynamics and blockers are fitted;
+    where the held-out blocks bear the promise (the gate), the lookout and the planner take over, else oversight goes
+    on for another tenth of it and is tried again. In autonomy the judges are refitted on schedule and after every
+    catastrophe, and the overseer is asked where the members disagree.
+
+    Args:
+        guard: in front of the environment.
+        policy: the learner's, batched: states [N, S] to action vectors [N, A].
+        config: when and how.
+        seed: of fits and imagination.
+        grace: see `Memory`.
+        brake: batched, what slows the agent down, for ways out and as the planner's seed.
+        termination: batched, states that end an episode harmlessly.
+        known_dynamics: in place of learnt ones: what perfect knowledge is worth.
+        known_danger: in place of learnt blockers.
+        log: keeps every decision.
+        truth: what an oracle knows of a step, for the log: called with it before the phase moves.
+    """
+
+    def __init__(
+        self,
+        guard: Guard,
+        policy: Controller,
+        config: PhasesConfig,
+        seed: int = 0,
+        grace: int = 20,
+        brake: Controller | None = None,
+        termination: Callable[[Tensor], Tensor] | None = None,
+        known_dynamics: Dynamics | None = None,
+        known_danger: DangerJudge | None = None,
+        log: DecisionLog | None = None,
+        truth: Callable[[Step], dict[str, Any]] | None = None,
+    ) -> None:
+        if guard.overseer is None:
+            raise HeedError("there is nobody to learn from", "--overseer", "name an overseer")
+        self.guard, self.policy, self.config, self.seed = guard, policy, config, seed
+        self.brake, self.termination, self.truth = brake, termination, truth
+        self.known_dynamics, self.known_danger = known_dynamics, known_danger
+        self.coder: ActionCoder = guard.coder
+        size = int(guard.env.observation_space.shape[0])  # type: ignore[index] # the guard has checked that it is a box
+        self.memory = Memory(size, self.coder.size, grace)
+        self.judges = Judges(size, self.coder.size, config.judges, seed)
+        self.generator = torch.Generator().manual_seed(seed + 1)
+        self.log = DecisionLog() if log is None else log
+        self.phase, self.steps, self.next_fit = Phase.OVERSIGHT, 0, config.oversight_steps
+        self.reports: list[JudgesReport] = []
+        self.overseer = guard.overseer
+        guard.policy, guard.brake, guard.observer = policy, brake, self
+
+    def __call__(self, step: Step) -> None:
+        """Take in a step; move on where it is time."""
+        truth = {} if self.truth is None else self.truth(step)
+        at = (self.steps, self.guard.episode, self.phase.value)
+        self.log.add(step.decision, *at, step.reward, step.catastrophe, **truth)
+        self.memory.add(step)
+        self.steps += 1
+        if self.phase is Phase.OVERSIGHT and self.steps >= self.next_fit:
+            self._hand_over()
+        elif self.phase is Phase.AUTONOMY:
+            hurt = step.catastrophe and self.config.refit_on_catastrophe
+            if hurt or self.steps >= self.next_fit:
+                self._refit()
+
+    @property
+    def may_ask(self) -> bool:
+        """Whether the budget of judgements leaves one."""
+        return self.config.most_judgements == 0 or self.memory.judgements < self.config.most_judgements
+
+    def _hand_over(self) -> None:
+        """Fit for the first time and let the guard look for itself, where what was learnt bears it."""
+        later = max(1, self.config.oversight_steps // 10)
+        needed = 0 if self.known_danger is not None else self.config.least_blocks
+        if self.memory.blocks < needed:
+            self._wait(later, f"{self.memory.blocks} blocks so far, {needed} are the least to learn from")
+            return
+        if self.known_dynamics is None or self.known_danger is None:
+            try:
+                report = self.judges.fit(self.memory)
+            except HeedError as problem:
+                self._wait(later, str(problem))
+                return
+            self.reports.append(report)
+            if self.known_danger is None and report.threshold.eps is not None:
+                bound = report.threshold.miss_bound()
+                if bound > self.config.gate:
+                    self._wait(later, f"of blocks like those held out up to {bound:.0%} may be missed")
+                    return
+        self.phase, self.next_fit = Phase.AUTONOMY, self.steps + self.config.refit_every
+        logger.info("hand-over after %d steps and %d judgements", self.steps, self.memory.judgements)
+        self._equip()
+
+    def _wait(self, steps: int, why: str) -> None:
+        if not self.may_ask:
+            raise HeedError(
+                f"the {self.config.most_judgements} judgements are spent and autonomy may not begin: {why}",
+                "--most_judgements",
+                "allow more judgements, a larger --eps or a larger --gate",
+            )
+        self.next_fit = self.steps + steps
+        logger.info("oversight goes on for %d steps: %s", steps, why)
+
+    def _refit(self) -> None:
+        self.next_fit = self.steps + self.config.refit_every
+        if self.known_dynamics is None or self.known_danger is None:
+            self.reports.append(self.judges.fit(self.memory))
+        self._equip()
+
+    def _equip(self) -> None:
+        """Give the guard eyes and hands that stand on the judges as they are now."""
+        config, known = self.config, self.known_danger is not None
+        threshold = 0.5 if known else self.judges.threshold
+        imagination = Imagination(
+            self.known_dynamics or self.judges.dynamics,
+            self.known_danger or self.judges,
+            self.policy,
+            config.particles,
+            self.judges.reach if self.known_dynamics is None else None,
+            self.termination,
+            self.generator,
+        )
+        risk = risk_strategy(config.risk)
+        self.guard.lookout = Lookout(
+            imagination, config.horizon, threshold, config.block_when, risk, self.brake, self.coder.swerves()
+        )
+        if config.planner != "none":
+            horizon = config.plan_horizon or max(1, config.horizon)
+            search = search_from_name(
+                config.planner, horizon, self.coder.size, config.plan_samples, self.coder.discrete
+            )
+            self.guard.planner = SafePlanner(
+                search,
+                imagination,
+                threshold,
+                risk,
+                config.plan_iterations,
+                enough=max(1, config.plan_samples // 4),
+                deadline=config.deadline,
+                gamma=config.plan_gamma,
+            )
+        asks = config.ask_above <= 1
+        self.guard.overseer = self.overseer if asks else None
+        self.guard.ask = self._unsure if asks else None
+
+    def _unsure(self, look: Look) -> bool:
+        spread = float(look.member_risk.max() - look.member_risk.min())
+        return self.may_ask and spread >= self.config.ask_above

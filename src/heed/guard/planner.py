@@ -1,0 +1,162 @@
+"""A safe action by model-predictive control: plans are searched, imagined, and the feasible ones come first."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from heed.guard.imagination import Controller, Futures, Imagination
+from heed.guard.risk import RiskStrategy, Worst
+from heed.guard.searches import Search
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the planner found.
+
+    Args:
+        actions: the best plan, [H, A].
+        risk: of it.
+        feasible: whether that is below the threshold.
+        value: its predicted return.
+        iterations: of the search.
+        evaluated: plans imagined.
+        late: whether the deadline ended the search.
+    """
+
+    actions: Tensor
+    risk: float
+    feasible: bool
+    value: float
+    iterations: int
+    evaluated: int
+    late: bool
+
+
+def utilities(risk: Tensor, value: Tensor, threshold: float) -> Tensor:
+    """Feasible plans by value; below them all the others, by risk; what is not finite last: [N] of risk and value [N].
+
+    >>> utilities(torch.tensor([0.9, 0.1, 0.2, float("nan"), 0.6]), torch.tensor([9.0, 1.0, 3.0, 99.0, 0.0]), 0.5)
+    tensor([-0.9000,  1.0000,  3.0000,    -inf, -0.6000])
+    """
+    finite = risk.isfinite() & value.isfinite()
+    feasible = finite & (risk < threshold)
+    floor = value[feasible].amin() if bool(feasible.any()) else value.new_zeros(())
+    return torch.where(feasible, value, torch.where(finite, floor - 1 - risk, -torch.inf))
+
+
+class SafePlanner:
+    """Plans where the guard has blocked (MBHI's "efficient MPC"; methods.md 4).
+
+    The first population is joined by seeds: what the policy would do, what the brake would do, idling, the last
+    plan moved on. The search stops when enough plans are feasible or the deadline has passed; the best plan of all
+    iterations is returned, feasible or not: the caller decides what an infeasible one is worth.
+
+    Args:
+        search: proposes plans.
+        imagination: judges them.
+        threshold: risk from which a plan is not feasible.
+        risk: how a plan's futures are combined.
+        iterations: of the search at most.
+        enough: feasible plans in one population that end the search.
+        deadline: seconds after which no further iteration is begun.
+        gamma: discount of predicted rewards.
+        terminal_value: of the states [N, S] where plans end: [N]; None counts nothing beyond the horizon.
+        clock: tells seconds.
+    """
+
+    def __init__(
+        self,
+        search: Search,
+        imagination: Imagination,
+        threshold: float,
+        risk: RiskStrategy | None = None,
+        iterations: int = 3,
+        enough: int = 16,
+        deadline: float = 0.05,
+        gamma: float = 1.0,
+        terminal_value: Callable[[Tensor], Tensor] | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.search, self.imagination, self.threshold = search, imagination, threshold
+        self.risk, self.iterations, self.enough = Worst() if risk is None else risk, iterations, enough
+        self.deadline, self.gamma, self.terminal_value, self.clock = deadline, gamma, terminal_value, clock
+        self.last: Tensor | None = None
+
+    def reset(self) -> None:
+        """Forget the last plan, as at the start of an episode."""
+        self.search.reset()
+        self.last = None
+
+    @torch.no_grad()
+    def plan(self, state: Tensor, controllers: list[Controller], idle: Tensor) -> Plan:
+        """The best plan from a state.
+
+        Args:
+            state: [S].
+            controllers: policies and brakes whose own futures seed the search.
+            idle: the action vector of doing nothing, [A].
+
+        Returns:
+            Feasible if any was found.
+        """
+        began = self.clock()
+        self.search.begin()
+        best: Plan | None = None
+        best_rank, evaluated = (False, -math.inf), 0
+        for iteration in range(self.iterations):
+            plans = self.search.propose(iteration, self.imagination.generator)
+            following: dict[int, Controller] = {}
+            if iteration == 0:
+                plans, following = self._seeded(state, plans, controllers, idle)
+            futures = self.imagination.roll(state, plans, following)
+            for number in following:  # a controller's plan is what it did in its first future
+                plans[number] = futures.actions[:, 0, number, 0]
+            risk, value = futures.risk(self.risk), self._value(futures)
+            utility = utilities(risk, value, self.threshold)
+            evaluated += len(plans)
+            number = int(utility.argmax())
+            feasible = bool(risk[number] < self.threshold) and bool(value[number].isfinite())
+            rank = (feasible, _order(feasible, float(risk[number]), float(value[number])))
+            late = self.clock() - began > self.deadline
+            if best is None or rank > best_rank:
+                best_rank = rank
+                best = Plan(plans[number].clone(), float(risk[number]), feasible, float(value[number]), 0, 0, late)
+            self.search.update(plans, utility)
+            if late or int((risk < self.threshold).sum()) >= self.enough:
+                break
+        assert best is not None
+        self.last = best.actions
+        return Plan(best.actions, best.risk, best.feasible, best.value, iteration + 1, evaluated, late)
+
+    def _seeded(
+        self, state: Tensor, plans: Tensor, controllers: list[Controller], idle: Tensor
+    ) -> tuple[Tensor, dict[int, Controller]]:
+        """The first population with its seeds in front, and which of them a controller goes on with."""
+        horizon = plans.shape[1]
+        seeds = [controller(state[None])[0].expand(horizon, -1) for controller in controllers]
+        seeds.append(idle.expand(horizon, -1))
+        if self.last is not None:
+            seeds.append(torch.cat([self.last[1:], self.last[-1:]]))
+        return torch.cat([torch.stack(seeds), plans]), dict(enumerate(controllers))
+
+    def _value(self, futures: Futures) -> Tensor:
+        value = futures.returns(self.gamma)
+        if self.terminal_value is None:
+            return value
+        last = futures.states[-1]  # [E, C, P, S]
+        terminal = self.terminal_value(last.flatten(0, 2)).view(last.shape[:3])
+        terminal = torch.where(futures.alive, terminal, 0.0).mean((0, 2))
+        terminal = torch.where(terminal.isfinite(), terminal, -torch.inf)
+        return value + self.gamma ** len(futures.rewards) * terminal
+
+
+def _order(feasible: bool, risk: float, value: float) -> float:
+    """By value among feasible plans, by risk among the others; what is not finite last."""
+    found = value if feasible else -risk
+    return found if math.isfinite(found) else -math.inf

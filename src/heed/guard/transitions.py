@@ -1,0 +1,177 @@
+"""What happened: transitions of the environment, in arrays that grow."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from heed.errors import HeedError
+
+
+class TransitionTensors(NamedTuple):
+    """N transitions as tensors.
+
+    Attributes:
+        states: float32 [N, S].
+        actions: vectors, float32 [N, A].
+        next_states: float32 [N, S].
+        rewards: float32 [N].
+        terminated: the episode ended there by the world's own rule, bool [N].
+        catastrophe: bool [N].
+    """
+
+    states: Tensor
+    actions: Tensor
+    next_states: Tensor
+    rewards: Tensor
+    terminated: Tensor
+    catastrophe: Tensor
+
+
+class Transitions:
+    """Transitions (state, executed action, next state, reward, terminated, catastrophe) in the order they came.
+
+    Args:
+        state_size: S.
+        action_size: A, of action vectors (a choice of n is one-hot).
+
+    >>> seen = Transitions(state_size=2, action_size=1)
+    >>> seen.add([0.0, 0.0], [1.0], [0.0, 0.1], reward=-0.01)
+    >>> seen.add([0.0, 0.1], [1.0], [0.01, 0.2], reward=-5.0, terminated=True, catastrophe=True)
+    >>> len(seen), seen.tensors().catastrophe.tolist()
+    (2, [False, True])
+    """
+
+    def __init__(self, state_size: int, action_size: int) -> None:
+        if state_size < 1 or action_size < 1:
+            raise HeedError(f"states of {state_size} and actions of {action_size} numbers", fix="give at least one")
+        self.state_size, self.action_size = state_size, action_size
+        self._count = 0
+        self._columns: dict[str, NDArray[np.float32] | NDArray[np.bool_]] = {
+            "states": np.empty((256, state_size), np.float32),
+            "actions": np.empty((256, action_size), np.float32),
+            "next_states": np.empty((256, state_size), np.float32),
+            "rewards": np.empty(256, np.float32),
+            "terminated": np.empty(256, np.bool_),
+            "catastrophe": np.empty(256, np.bool_),
+        }
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(
+        self,
+        state: ArrayLike,
+        action: ArrayLike,
+        next_state: ArrayLike,
+        reward: ArrayLike,
+        terminated: ArrayLike = False,
+        catastrophe: ArrayLike = False,
+    ) -> None:
+        """Add one transition, or n of them with a leading axis.
+
+        Args:
+            state: [S] or [n, S].
+            action: vector, [A] or [n, A].
+            next_state: [S] or [n, S].
+            reward: a number or [n].
+            terminated: a truth value (of all) or [n].
+            catastrophe: a truth value (of all) or [n].
+
+        Raises:
+            HeedError: shapes that do not agree with the sizes or with one another.
+        """
+        given = dict(zip(self._columns, (state, action, next_state, reward, terminated, catastrophe), strict=True))
+        rows = {name: np.asarray(value, dtype=self._columns[name].dtype) for name, value in given.items()}
+        if rows["states"].ndim == 1:
+            rows = {name: value[None] for name, value in rows.items()}
+        count = len(rows["states"])
+        rows = {name: np.full(count, value) if value.ndim == 0 else value for name, value in rows.items()}
+        for name, value in rows.items():
+            expected = (count, *self._columns[name].shape[1:])
+            if value.shape != expected:
+                raise HeedError(f"{name} have the shape {value.shape}, not {expected}", "Transitions.add")
+        self._reserve(self._count + count)
+        for name, value in rows.items():
+            self._columns[name][self._count : self._count + count] = value
+        self._count += count
+
+    def tensors(self) -> TransitionTensors:
+        """All transitions so far; what is added later does not show in them."""
+        columns = (torch.from_numpy(column[: self._count]) for column in self._columns.values())
+        return TransitionTensors(*columns)
+
+    def windows(self, length: int) -> tuple[Tensor, Tensor]:
+        """Every stretch of so many transitions that follow one another.
+
+        A transition follows the one before it in the arrays if it starts in the very state in which that one ended and
+        that one did not terminate.
+
+        Args:
+            length: k.
+
+        Returns:
+            States [W, k + 1, S] and actions [W, k, A]; W may be 0.
+
+        Raises:
+            HeedError: a length below 1.
+        """
+        if length < 1:
+            raise HeedError(f"windows of {length} transitions", fix="give at least 1")
+        states, actions, next_states, _, terminated, _ = self.tensors()
+        follows = (next_states[:-1] == states[1:]).all(1) & ~terminated[:-1]
+        broken = torch.cat([torch.zeros(1, dtype=torch.long), (~follows).long().cumsum(0)])  # stretches before each
+        starts = torch.arange(max(0, self._count - length + 1))
+        starts = starts[broken[starts] == broken[starts + length - 1]] if len(starts) else starts
+        steps = starts[:, None] + torch.arange(length)
+        return torch.cat([states[steps], next_states[steps[:, -1:]]], dim=1), actions[steps]
+
+    def save(self, path: Path | str) -> None:
+        """Write all to an .npz file; the file is replaced whole or not at all."""
+        path = Path(path)
+        part = path.with_name(f".{path.name}.part")
+        with part.open("wb") as file:
+            columns = {name: column[: self._count] for name, column in self._columns.items()}
+            np.savez(file, allow_pickle=False, **columns)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+
+    @classmethod
+    def load(cls, path: Path | str) -> Transitions:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            HeedError: no such file, or not one of these.
+        """
+        path = Path(path)
+        fix = "give a file written by Transitions.save"
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                columns = {name: stored[name] for name in TransitionTensors._fields}
+        except FileNotFoundError as error:
+            raise HeedError("there are no transitions", str(path), fix) from error
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise HeedError("the transitions cannot be read", str(path), fix) from error
+        if columns["states"].ndim != 2 or columns["actions"].ndim != 2:
+            raise HeedError("the transitions cannot be read", str(path), fix)
+        found = cls(columns["states"].shape[1], columns["actions"].shape[1])
+        found.add(*columns.values())
+        return found
+
+    def _reserve(self, count: int) -> None:
+        """Grow the arrays to twice their size, or to what is needed."""
+        room = len(self._columns["states"])
+        if count <= room:
+            return
+        for name, column in self._columns.items():
+            grown = np.empty((max(count, 2 * room), *column.shape[1:]), column.dtype)
+            grown[: self._count] = column[: self._count]
+            self._columns[name] = grown

@@ -1,0 +1,91 @@
+"""Labels: from judgements, from catastrophes, from survival."""
+
+import numpy as np
+import pytest
+
+from heed.errors import HeedError
+from heed.guard.decisions import Decision, Step
+from heed.guard.memory import Memory
+
+
+def step(x, decision="allow", asked=False, catastrophe=False, terminated=False, truncated=False, usable=True):
+    """From state x to x + 1 by the proposed action 1; where blocked, by action 0 to x + .5."""
+    executed = 1.0 if decision == "allow" else 0.0
+    after = x + (1.0 if decision == "allow" else 0.5)
+    return Step(
+        state=np.array([x], np.float32),
+        proposed=np.array([1.0], np.float32) if usable else None,
+        executed=np.array([executed], np.float32),
+        decision=Decision(1.0, executed, decision, "policy", asked=asked),
+        next_state=np.array([after], np.float32),
+        reward=0.0,
+        terminated=terminated or catastrophe,
+        truncated=truncated,
+        catastrophe=catastrophe,
+        info={},
+    )
+
+
+def rows(memory):
+    labels = memory.labels()
+    told = zip(labels.states, labels.actions, labels.next_states, labels.blocked, strict=True)
+    return [(float(s), float(a), None if n.isnan() else float(n), bool(b)) for s, a, n, b in told]
+
+
+def test_an_allowed_action_teaches_with_its_outcome_and_a_blocked_one_without():
+    memory = Memory(1, 1, grace=0)
+    memory.add(step(0, asked=True))
+    memory.add(step(5, "block", asked=True))
+    assert rows(memory) == [(0, 1, 1, False), (5, 1, None, True)]
+    assert (memory.judgements, memory.blocks) == (2, 1)
+    seen = memory.transitions.tensors()
+    assert seen.actions.flatten().tolist() == [1, 0] and seen.next_states.flatten().tolist() == [1, 5.5]
+
+
+def test_a_catastrophe_is_a_label_whoever_allowed_it():
+    memory = Memory(1, 1, grace=0)
+    memory.add(step(3, asked=True, catastrophe=True))
+    memory.add(step(7, catastrophe=True))
+    assert rows(memory) == [(3, 1, 4, True), (7, 1, 8, True)]
+
+
+def test_what_no_catastrophe_followed_in_time_did_not_have_to_be_blocked():
+    memory = Memory(1, 1, grace=2)
+    for x in range(4):
+        memory.add(step(x))
+    assert rows(memory) == [(0, 1, 1, False), (1, 1, 2, False)]
+    memory.add(step(4, catastrophe=True))
+    assert rows(memory)[2:] == [(4, 1, 5, True)]  # the two before it are left out
+    memory.add(step(5))
+    memory.add(step(6, "block", terminated=True))
+    assert rows(memory)[3:] == [(5, 1, 6, False), (6, 0, 6.5, False)]  # an end without harm: all of it survived
+    memory.add(step(8))
+    memory.add(step(9, truncated=True))
+    memory.add(step(20))
+    assert len(rows(memory)) == 5  # what follows a cut is not known
+
+
+def test_nothing_is_learnt_from_survival_where_it_does_not_count():
+    memory = Memory(1, 1, grace=0)
+    for x in range(10):
+        memory.add(step(x, terminated=x == 9))
+    assert rows(memory) == []
+
+
+def test_a_proposal_that_was_no_action_is_no_label():
+    memory = Memory(1, 1, grace=0)
+    memory.add(step(0, "block", asked=True, usable=False))
+    assert rows(memory) == [] and len(memory.transitions) == 1
+
+
+def test_what_is_saved_is_loaded(tmp_path):
+    memory = Memory(1, 1, grace=0)
+    memory.add(step(0, asked=True))
+    memory.add(step(5, "block", asked=True))
+    memory.save(tmp_path)
+    other = Memory(1, 1, grace=0)
+    other.load(tmp_path)
+    assert rows(other) == rows(memory) and other.judgements == 2
+    assert other.transitions.tensors().states.tolist() == memory.transitions.tensors().states.tolist()
+    with pytest.raises(HeedError, match="no transitions"):
+        Memory(1, 1).load(tmp_path / "nowhere")

@@ -1,0 +1,171 @@
+"""Oversight, fit, autonomy, on the cart: in a bare loop, without any learner."""
+
+import logging
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from guard_worlds import WALL, CartEnv, advance, braking, full_ahead
+
+from heed.errors import HeedError
+from heed.guard.blockers import KnownBlockers
+from heed.guard.dynamics import KnownDynamics
+from heed.guard.ensemble import FitConfig
+from heed.guard.guard import Guard
+from heed.guard.judges import Judges, JudgesConfig
+from heed.guard.memory import Memory
+from heed.guard.phases import Phase, Phases, PhasesConfig
+from heed.oversight.overseers import LocalOverseer
+
+FAST = FitConfig(updates=300, check_every=50)
+JUDGES = JudgesConfig(
+    members=3,
+    dynamics_hidden=32,
+    label_keys=(0,),
+    eps=0.2,
+    dynamics=FAST,
+    blockers=FitConfig(updates=300, check_every=50, held_out=0.3),
+)
+CONFIG = PhasesConfig(
+    oversight_steps=600, refit_every=10_000, horizon=20, particles=2, plan_samples=16, deadline=60.0, judges=JUDGES
+)
+
+
+class ShortCart(CartEnv):
+    """Episodes of 40 steps that begin before the wall, at speeds from which the brake still suffices."""
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.state = self.np_random.uniform([-1, -0.5], [0.3, 0.9]).astype(np.float32)
+        self.steps = 0
+        return self.state, {}
+
+    def step(self, action):
+        self.steps += 1
+        observation, reward, terminated, _, info = super().step(action)
+        return observation, reward, terminated, self.steps >= 40, info
+
+
+def next_state(env):
+    return lambda action: advance(
+        torch.from_numpy(env.unwrapped.state), torch.as_tensor(np.asarray(action, np.float32)) / 2
+    ).numpy()
+
+
+def phases_of(config=CONFIG, seed=0, **settings):
+    env = ShortCart()
+    overseer = LocalOverseer(next_state(env), lambda state: state[0] >= WALL)
+    brake = lambda seen: braking(torch.from_numpy(seen)).numpy() * 2  # noqa: E731
+    guard = Guard(env, overseer, safe_action=brake)
+    return Phases(guard, full_ahead, config, seed=seed, brake=braking, **settings)
+
+
+def drive(phases, steps, seed=0, ahead=0.6):
+    """A driver who mostly goes full ahead; episodes go on from call to call."""
+    guard, generator = phases.guard, np.random.default_rng(seed)
+    if guard.observation is None:
+        guard.reset(seed=seed)
+    for _ in range(steps):
+        push = 2.0 if generator.random() < ahead else generator.uniform(-2, 2)
+        _, _, terminated, truncated, _ = guard.step(np.array([push], np.float32))
+        if terminated or truncated:
+            guard.reset()
+    return phases
+
+
+@pytest.fixture(scope="module")
+def handed_over():
+    return drive(drive(phases_of(), 600), 400, seed=1)
+
+
+def test_the_first_steps_are_overseen_and_the_guard_then_looks_for_itself(handed_over):
+    rows = handed_over.log.rows
+    assert [row["phase"] for row in rows] == ["oversight"] * 600 + ["autonomy"] * 400
+    assert all(row["asked"] for row in rows[:600]) and not any(row["asked"] for row in rows[600:])
+    assert handed_over.memory.judgements == 600
+    assert all(np.isnan(row["risk"]) for row in rows[:600]) and not any(np.isnan(row["risk"]) for row in rows[600:])
+    assert {row["source"] for row in rows[600:]} >= {"policy", "planner"}
+
+
+def test_looking_ahead_saves_what_a_last_moment_overseer_cannot(handed_over):
+    rows = handed_over.log.rows
+    overseen = sum(row["catastrophe"] for row in rows[:600])
+    alone = sum(row["catastrophe"] for row in rows[600:])
+    assert overseen >= 20 and alone <= 2
+
+
+def test_blocks_come_out_of_need(handed_over):
+    """Most of what was blocked would have left the brake too late or nearly so."""
+    rows = handed_over.log.rows[600:]
+    blocked = [row for row in rows if row["decision"] == "block"]
+    assert 0 < len(blocked) < 0.8 * len(rows)
+
+
+def test_too_few_blocks_prolong_the_oversight_and_say_so(caplog):
+    with caplog.at_level(logging.INFO, logger="heed"):
+        phases = drive(phases_of(replace(CONFIG, oversight_steps=100, judges=replace(JUDGES, eps=0.01))), 125)
+    assert phases.phase is Phase.OVERSIGHT and phases.next_fit in (130, 140)
+    assert any("cannot promise a miss rate of 0.01" in record.message for record in caplog.records)
+
+
+def test_the_gate_holds_autonomy_back_until_the_miss_bound_is_met():
+    phases = drive(phases_of(replace(CONFIG, gate=0.0)), 640)
+    assert phases.phase is Phase.OVERSIGHT and phases.reports and phases.guard.lookout is None
+
+
+def test_a_spent_budget_ends_the_run_and_never_begins_autonomy():
+    config = replace(CONFIG, oversight_steps=20, least_blocks=1000, most_judgements=30)
+    with pytest.raises(HeedError, match="judgements are spent"):
+        drive(phases_of(config), 200)
+
+
+def test_a_catastrophe_in_autonomy_refits_at_once():
+    phases = drive(phases_of(), 600)
+    fits = len(phases.reports)
+    assert fits == 1 and phases.phase is Phase.AUTONOMY
+    phases.guard.mode = "shadow"  # what the guard says is not done
+    while not phases.log.rows[-1]["catastrophe"] or phases.log.rows[-1]["phase"] == "oversight":
+        drive(phases, 1, seed=len(phases.log.rows), ahead=1.0)
+    assert len(phases.reports) == 2
+
+
+def test_known_dynamics_and_danger_need_no_fit_and_let_nothing_happen():
+    known = KnownDynamics(lambda s, a: (advance(s, a), advance(s, a)[..., 0] - s[..., 0]))
+    danger = KnownBlockers(lambda states: states[..., 0] >= WALL)
+    config = replace(CONFIG, oversight_steps=1)
+    phases = drive(phases_of(config, known_dynamics=known, known_danger=danger), 400)
+    rows = phases.log.rows[1:]
+    assert not phases.reports
+    assert not any(row["catastrophe"] for row in rows)
+    assert len({row["episode"] for row in rows if row["decision"] == "block"}) >= 5
+
+
+def test_the_overseer_is_asked_in_autonomy_where_members_disagree():
+    phases = drive(drive(phases_of(replace(CONFIG, ask_above=0.0)), 600), 30, seed=3)
+    assert all(row["asked"] for row in phases.log.rows[600:])
+    phases = drive(drive(phases_of(replace(CONFIG, ask_above=0.0, most_judgements=610)), 600), 30, seed=3)
+    assert sum(row["asked"] for row in phases.log.rows[600:]) == 10
+
+
+def test_somebody_must_oversee():
+    with pytest.raises(HeedError, match="nobody to learn from"):
+        Phases(Guard(ShortCart()), full_ahead, CONFIG)
+
+
+def test_the_next_state_of_a_blocked_action_is_what_the_dynamics_expects():
+    phases = drive(phases_of(), 600)
+    labels, judges = phases.memory.labels(), phases.judges
+    unknown = labels.next_states.isnan().any(1)
+    assert 0 < int(unknown.sum()) < len(unknown)
+    inputs = judges.inputs_of(labels)
+    truth = advance(labels.states[unknown], labels.actions[unknown])
+    torch.testing.assert_close(inputs[unknown], truth, atol=0.05, rtol=0)
+    assert torch.equal(inputs[~unknown], labels.next_states[~unknown])
+
+
+def test_an_unknown_threshold_rule_is_refused():
+    with pytest.raises(HeedError, match="sets no threshold"):
+        Judges(2, 1, JudgesConfig(threshold="half"))
+    with pytest.raises(HeedError, match="0 blocks"):
+        Judges(2, 1, JUDGES).fit(Memory(2, 1))

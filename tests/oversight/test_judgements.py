@@ -1,0 +1,223 @@
+"""The store of judgements: nothing acknowledged is lost, doubled or changed; what is no store is refused."""
+
+import sqlite3
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from heed.errors import HeedError, RunFailed
+from heed.oversight.judgements import Judgement, Store
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "judgements.db"
+
+
+@pytest.fixture
+def store(path):
+    opened = Store(f"sqlite:///{path}")
+    yield opened
+    opened.close()
+
+
+def block(person="ada", **changes):
+    return Judgement("block", person, shown={"state": [1.0, -2.5]}, verdict={"block": True}, **changes)
+
+
+def rows(path):
+    with sqlite3.connect(path) as connection:
+        return connection.execute("select * from judgements order by id").fetchall()
+
+
+def test_what_was_added_is_read_back_whole_by_another_store(store, path):
+    at = datetime(2026, 11, 21, 9, 30, 15, 250_000, tzinfo=timezone(timedelta(hours=-3)))
+    given = [
+        block(run="r1", model_version="7", latency_ms=412.5, at=at),
+        Judgement("compare", "björn", shown=["a", "b", {"deep": [None, 1]}], verdict={"help": "left", "margin": 2}),
+    ]
+    ids = [store.add(judgement) for judgement in given]
+    read = Store(f"sqlite:///{path}").effective()
+    assert read == [replace(judgement, id=number) for judgement, number in zip(given, ids, strict=True)]
+    assert read[0].at.utcoffset() == timedelta(0)
+    assert rows(path)[0][2].startswith("2026-11-21 12:30:15.25")  # on disk in UTC
+
+
+def test_a_retry_with_the_same_key_is_the_same_judgement(store):
+    judgement = block(key="client-1")
+    first = store.add(judgement)
+    assert store.add(replace(judgement, at=datetime.now(UTC), latency_ms=9.0)) == first
+    assert store.add(block()) != first
+    assert store.count() == 2
+
+
+def test_a_key_that_belongs_to_another_judgement_is_refused(store):
+    store.add(block(key="client-1"))
+    with pytest.raises(HeedError, match="belongs to another judgement"):
+        store.add(block(key="client-1", person="bob"))
+    assert [judgement.person for judgement in store.effective()] == ["ada"]
+
+
+def test_a_retraction_is_a_further_row_and_changes_no_other(store, path):
+    kept, taken = store.add(block()), store.add(block(run="r2"))
+    before = rows(path)
+    retraction = store.retract(taken, person="bob", why="wrong key")
+    assert rows(path)[:2] == before
+    assert len(rows(path)) == 3
+    assert [judgement.id for judgement in store.effective()] == [kept]
+    assert store.count() == 2
+    assert rows(path)[2][0] == retraction
+    assert rows(path)[2][4:6] == ("bob", "r2")
+    assert store.retract(taken, person="eve", why="again") == retraction
+    assert len(rows(path)) == 3
+
+
+@pytest.mark.parametrize("which", ["none", "retraction"])
+def test_only_a_judgement_can_be_taken_back(store, which):
+    number = store.retract(store.add(block()), "ada", "slip") if which == "retraction" else 99
+    with pytest.raises(HeedError, match=f"no judgement {number}"):
+        store.retract(number, "ada", "why not")
+
+
+def test_judgements_are_found_by_kind_and_person_in_the_order_in_which_they_came(store):
+    compare = Judgement("compare", "ada", shown=[1, 2], verdict="left")
+    ids = [store.add(judgement) for judgement in (block(), compare, block("bob"), block())]
+
+    def found(**by):
+        return [judgement.id for judgement in store.effective(**by)]
+
+    assert found() == ids
+    assert found(kind="block") == [ids[0], ids[2], ids[3]]
+    assert found(person="ada") == [ids[0], ids[1], ids[3]]
+    assert found(kind="compare", person="bob") == []
+
+
+def test_sqlite_writes_ahead_and_waits_for_the_disk(store, path):
+    store.add(block())
+    with sqlite3.connect(path) as reader:
+        assert reader.execute("pragma journal_mode").fetchone() == ("wal",)
+    with store._engine.connect() as connection:  # a setting of the connection, which nobody else can see
+        assert connection.exec_driver_sql("pragma synchronous").scalar() == 2
+        assert connection.exec_driver_sql("pragma foreign_keys").scalar() == 1
+
+
+def test_what_was_acknowledged_survives_the_process_being_killed(path):
+    dies = (
+        "import os, signal; from heed.oversight.judgements import Judgement, Store\n"
+        f"store = Store('sqlite:///{path}')\n"
+        "for n in range(5): store.add(Judgement('block', 'ada', n, True))\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert subprocess.run([sys.executable, "-c", dies]).returncode == -9
+    assert [judgement.shown for judgement in Store(f"sqlite:///{path}").effective()] == [0, 1, 2, 3, 4]
+
+
+def test_several_writers_at_once_lose_and_double_nothing(path):
+    url = f"sqlite:///{path}"
+    Store(url)
+    given = [block(person=f"p{writer}", key=f"{writer}-{n}") for writer in range(4) for n in range(15)]
+
+    def write(writer):
+        store = Store(url)
+        for judgement in given[writer::2]:  # every judgement is sent by two writers
+            store.add(judgement)
+
+    threads = [threading.Thread(target=write, args=(writer % 2,)) for writer in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(judgement.key for judgement in Store(url).effective()) == sorted(judgement.key for judgement in given)
+
+
+@pytest.mark.parametrize(
+    ("judgement", "says"),
+    [
+        (Judgement("veto", "ada", {}, True), "kind 'veto'"),
+        (Judgement("retract", "ada", {}, True), "kind 'retract'"),
+        (Judgement("block", "", {}, True), "by ''"),
+        (Judgement("block", "ada", {"state": {1, 2}}, True), "no JSON"),
+        (Judgement("block", "ada", {"state": float("nan")}, True), "no JSON"),
+        (Judgement("block", "ada", {}, True, at=datetime(2026, 1, 1)), "no time zone"),
+        (Judgement("block", "ada", {}, True, id=3), "in a store already"),
+        (Judgement("block", "ada", {}, True, retracts=1), "in a store already"),
+    ],
+)
+def test_what_is_no_judgement_is_refused_and_leaves_no_row(store, judgement, says):
+    with pytest.raises(HeedError, match=says):
+        store.add(judgement)
+    assert store.count() == 0
+
+
+def test_a_file_that_is_no_database_is_refused_and_left_alone(path):
+    path.write_bytes(b"these are my notes, please keep them" * 40)
+    with pytest.raises(HeedError, match="not a database") as refused:
+        Store(f"sqlite:///{path}")
+    assert str(path) in refused.value.where
+    assert path.read_bytes().startswith(b"these are my notes")
+
+
+def test_somebody_elses_database_is_refused_and_left_alone(path):
+    with sqlite3.connect(path) as other:
+        other.execute("create table recipes (name text)")
+    before = path.read_bytes()
+    with pytest.raises(HeedError, match="holds recipes, no judgements"):
+        Store(f"sqlite:///{path}")
+    assert path.read_bytes() == before
+
+
+def test_a_table_of_judgements_of_another_shape_is_refused(path):
+    with sqlite3.connect(path) as other:
+        other.execute("create table judgements (id integer primary key, opinion text)")
+    with pytest.raises(HeedError, match="lacks key, at, kind"):
+        Store(f"sqlite:///{path}")
+
+
+def test_a_damaged_store_is_refused_when_it_is_opened(path):
+    store = Store(f"sqlite:///{path}")
+    for _ in range(300):
+        store.add(block())
+    store.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("pragma wal_checkpoint(truncate)")
+    content = bytearray(path.read_bytes())
+    content[4096 * 3 : 4096 * 6] = bytes(range(256)) * 48
+    path.write_bytes(content)
+    with pytest.raises(HeedError, match=r"damaged|malformed"):
+        Store(f"sqlite:///{path}")
+
+
+@pytest.mark.parametrize("url", ["no url", "mystery://host/x", "sqlite:////no/such/folder/j.db"])
+def test_a_place_where_there_can_be_no_store_is_refused_in_a_line(url):
+    with pytest.raises(HeedError) as refused:
+        Store(url)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_password_is_not_repeated_in_an_error():
+    with pytest.raises(HeedError) as refused:
+        Store("mystery://ada:secret@host/x")
+    assert "secret" not in str(refused.value)
+
+
+def test_a_judgement_that_cannot_be_written_is_not_acknowledged(store, path):
+    store.add(block())
+    with store._engine.begin() as connection:
+        connection.exec_driver_sql("create trigger full before insert on judgements begin select raise(fail, 'x'); end")
+    with pytest.raises((RunFailed, HeedError)):
+        store.add(block())
+    assert store.count() == 1
+    store.close()
+    path.chmod(0o444)
+
+
+def test_a_store_in_memory_is_one_store_for_all_threads():
+    store = Store("sqlite://")
+    writer = threading.Thread(target=lambda: store.add(block()))
+    writer.start()
+    writer.join()
+    assert store.count() == 1
