@@ -22,7 +22,8 @@ SMALL = {
     "AlignConfig(steps=200)": (
         "AlignConfig(steps=1, prompts_per_step=2, completions_per_prompt=2, micro_batch=0, max_completion_tokens=8, "
         "eval_prompts=2, eval_completions=1)"
-    )
+    ),
+    "learner.learn(10_000)": "learner.learn(150)",
 }
 """What a reader's machine has time for and a test has not."""
 

@@ -1,69 +1,67 @@
-"""Judgements of the blocking kind become an agent that looks before it leaps.
+"""Judgements of the blocking kind become an agent that looks before it leaps (MBHI).
 
-What is named here is imported when it is first asked for, so that a part costs no more than it needs.
+`Guard` wraps an environment; `Phases` moves it from oversight to autonomy; `train_guard` is the whole run that
+`heed guard` makes.
 """
 
-from __future__ import annotations
-
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from heed.guard.blockers import Blockers, KnownBlockers
-    from heed.guard.dynamics import Dynamics, EnsembleDynamics, KnownDynamics, WithReward
-    from heed.guard.ensemble import FitConfig
-    from heed.guard.thresholds import (
-        Judged,
-        RefitDecision,
-        Threshold,
-        accept_refit,
-        conformal_threshold,
-        hirl_threshold,
-        smallest_eps,
-    )
-    from heed.guard.transitions import Transitions
+from heed.guard.agent import GuardedDQN, GuardedSAC, GuardedTD3, controller
+from heed.guard.blockers import Blockers, KnownBlockers
+from heed.guard.decisions import Decision, DecisionLog, Step
+from heed.guard.dynamics import Dynamics, EnsembleDynamics, KnownDynamics, WithReward
+from heed.guard.ensemble import FitConfig
+from heed.guard.guard import Guard
+from heed.guard.imagination import Futures, Imagination, Look, Lookout, Range
+from heed.guard.job import GuardJob, train_guard
+from heed.guard.judges import Judges, JudgesConfig
+from heed.guard.memory import Memory
+from heed.guard.phases import Phase, Phases, PhasesConfig
+from heed.guard.planner import Plan, SafePlanner
+from heed.guard.risk import CVaR, Mean, Worst
+from heed.guard.searches import CEM, ICEM, MPPI, ChoiceCEM
+from heed.guard.thresholds import Threshold, accept_refit, conformal_threshold, hirl_threshold
+from heed.guard.transitions import Transitions
 
 __all__ = [
+    "CEM",
+    "ICEM",
+    "MPPI",
     "Blockers",
+    "CVaR",
+    "ChoiceCEM",
+    "Decision",
+    "DecisionLog",
     "Dynamics",
     "EnsembleDynamics",
     "FitConfig",
-    "Judged",
+    "Futures",
+    "Guard",
+    "GuardJob",
+    "GuardedDQN",
+    "GuardedSAC",
+    "GuardedTD3",
+    "Imagination",
+    "Judges",
+    "JudgesConfig",
     "KnownBlockers",
     "KnownDynamics",
-    "RefitDecision",
+    "Look",
+    "Lookout",
+    "Mean",
+    "Memory",
+    "Phase",
+    "Phases",
+    "PhasesConfig",
+    "Plan",
+    "Range",
+    "SafePlanner",
+    "Step",
     "Threshold",
     "Transitions",
     "WithReward",
+    "Worst",
     "accept_refit",
     "conformal_threshold",
+    "controller",
     "hirl_threshold",
-    "smallest_eps",
+    "train_guard",
 ]
-
-_HOMES = {
-    "blockers": ("Blockers", "KnownBlockers"),
-    "dynamics": ("Dynamics", "EnsembleDynamics", "KnownDynamics", "WithReward"),
-    "ensemble": ("FitConfig",),
-    "thresholds": (
-        "Judged",
-        "RefitDecision",
-        "Threshold",
-        "accept_refit",
-        "conformal_threshold",
-        "hirl_threshold",
-        "smallest_eps",
-    ),
-    "transitions": ("Transitions",),
-}
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
