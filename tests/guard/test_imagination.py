@@ -88,13 +88,10 @@ def test_the_risk_of_a_future_is_its_worst_moment_and_of_a_plan_what_the_strateg
     class Told:
         """Member m finds danger m/10 in the first step and (3 - m)/10 in the second."""
 
-        t = 0
-
         def danger(self, states, actions, next_states):
-            self.t += 1
             members = torch.arange(4.0) / 10
-            told = members if self.t == 1 else 0.3 - members
-            return told[:, None, None].expand(states.shape[:-1])
+            told = torch.stack([members, 0.3 - members])
+            return told[:, :, None, None].expand(states.shape[:-1])
 
     def rolled():
         return imagination(Cart(members=4), Told()).roll(torch.zeros(2), torch.zeros(1, 2, 1))

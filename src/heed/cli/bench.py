@@ -7,15 +7,22 @@ from collections.abc import Sequence
 
 from heed.cli.console import console, quiet_libraries
 from heed.cli.settings import Command
-from heed.compare.bench_gradients import GradientBench, gradient_table, run_gradient_bench
 from heed.errors import HeedError
 
 
 def run(arguments: Sequence[str]) -> None:
     """Parse, measure, print a table or one JSON object."""
     quiet_libraries()
-    if not arguments or arguments[0] not in ("gradients", "--help", "-h"):
-        raise HeedError("what shall be measured?", "heed bench", "heed bench gradients")
+    kinds = {"gradients": _gradients, "plan": _plan}
+    kind = "gradients" if arguments and arguments[0] in ("--help", "-h") else (arguments or [""])[0]
+    if kind not in kinds:
+        raise HeedError("what shall be measured?", "heed bench", "heed bench gradients, or heed bench plan")
+    kinds[kind](arguments[1:] if arguments[0] == kind else arguments)
+
+
+def _gradients(arguments: Sequence[str]) -> None:
+    from heed.compare.bench_gradients import GradientBench, gradient_table, run_gradient_bench
+
     command = Command("bench gradients", "K gradients against one scalarised step, interleaved in one run.")
     defaults = GradientBench()
     command.add("--device", default=defaults.device, help="cpu or cuda")
@@ -25,7 +32,7 @@ def run(arguments: Sequence[str]) -> None:
     command.add("--checkpointing", default=defaults.checkpointing, help="both, off or on")
     command.add("--seed", type=int, default=0, help="of weights, tokens and the order of methods")
     command.add("--json", action="store_true", help="print one JSON object")
-    parsed = command.parse(arguments[1:] if arguments[0] == "gradients" else arguments)
+    parsed = command.parse(arguments)
     try:
         k = tuple(int(part) for part in str(parsed.k).split(","))
     except ValueError:
@@ -33,3 +40,15 @@ def run(arguments: Sequence[str]) -> None:
     options = GradientBench(parsed.device, parsed.shape, k, parsed.repeats, parsed.checkpointing, parsed.seed)
     result = run_gradient_bench(options, lambda message: console.print(message, style="dim"))
     print(json.dumps(result) if parsed.json else gradient_table(result))
+
+
+def _plan(arguments: Sequence[str]) -> None:
+    from heed.compare.bench_plan import PlanBench, plan_table, run_plan_bench
+
+    command = Command("bench plan", "What a look ahead and a plan take.")
+    command.parser.add_class_arguments(PlanBench, as_group=False)
+    command.add("--json", action="store_true", help="print one JSON object")
+    parsed = vars(command.parse(arguments))
+    as_json = parsed.pop("json")
+    result = run_plan_bench(PlanBench(**parsed))
+    print(json.dumps(result) if as_json else plan_table(result))

@@ -135,7 +135,7 @@ class Imagination:
         E, P = self.dynamics.members, self.particles
         states = state.expand(E, C, P, -1)
         alive = torch.ones(E, C, P, dtype=torch.bool, device=state.device)
-        told, acted, rewarded, dangers = [states], [], [], []
+        told, acted, rewarded, lived = [states], [], [], []
         for t in range(H):
             actions = plans[:, t].expand(E, P, C, -1).transpose(1, 2)
             if t and controllers:
@@ -143,17 +143,19 @@ class Imagination:
                 for number, controller in controllers.items():
                     actions[:, number] = controller(states[:, number].flatten(0, 1)).view(E, P, -1)
             following, rewards = self.dynamics.step(states.flatten(1, 2), actions.flatten(1, 2), self.generator)
-            following, rewards = following.view(E, C, P, -1), rewards.view(E, C, P)
-            danger = self._danger(states, actions, following)
-            # A future that has ended stays where it ended, harmless and unrewarded.
-            dangers.append(torch.where(alive, danger, 0.0))
-            rewarded.append(torch.where(alive, rewards, 0.0))
-            states = torch.where(alive[..., None], following, states)
-            told.append(states)
+            following = following.view(E, C, P, -1)
+            lived.append(alive)
             acted.append(actions)
+            rewarded.append(rewards.view(E, C, P))
             if self.termination is not None:
-                alive = alive & ~self.termination(states.flatten(0, 2)).view(E, C, P)
-        return Futures(torch.stack(told), torch.stack(acted), torch.stack(rewarded), torch.stack(dangers), alive)
+                following = torch.where(alive[..., None], following, states)
+                alive = alive & ~self.termination(following.flatten(0, 2)).view(E, C, P)
+            states = following
+            told.append(states)
+        # A future that has ended stays where it ended, harmless and unrewarded. All steps are judged at once.
+        path, actions, alive_before = torch.stack(told), torch.stack(acted), torch.stack(lived)
+        danger = torch.where(alive_before, self._danger(path[:-1], actions, path[1:]), 0.0)
+        return Futures(path, actions, torch.where(alive_before, torch.stack(rewarded), 0.0), danger, alive)
 
     @torch.no_grad()
     def glance(self, state: Tensor, action: Tensor) -> Futures:
