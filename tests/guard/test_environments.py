@@ -118,7 +118,8 @@ def test_blocking_is_needless_exactly_where_the_brake_still_suffices():
     told = needless_on_point_hazard(surroundings("heed/PointHazard-v0").env)
     # Full speed towards the disc's left edge at x = -.5: the brake takes 1.05 after the step that is judged.
     assert told([-1.9, 0.25, 1.5, 0.0], [1.0, 0.0]) == (True, False)
-    assert told([-1.6, 0.25, 1.5, 0.0], [1.0, 0.0]) == (False, True)
+    assert told([-1.6, 0.25, 1.5, 0.0], [1.0, 0.0]) == (False, False)  # too late to brake, in time to swerve
+    assert told([-0.9, 0.25, 1.5, 0.0], [1.0, 0.0]) == (False, True)
     assert needless_on_point_hazard(gym.make("CartPole-v1")) is None
 
 
@@ -144,7 +145,7 @@ def test_every_method_runs_on_point_hazard(method, tmp_path):
     assert summary["env_steps"] == 260 and summary["method"] == method
     rows = pq.read_table(tmp_path / "run" / "decisions.parquet").to_pylist()
     if method == "none":
-        assert summary["interventions"] == 0 and summary["autonomy_steps"] == 260
+        assert summary["interventions"] == 0 and summary["autonomy_steps"] == 100  # the same steps as the others'
     else:
         assert summary["catastrophes"]["oversight"] == 0  # a far-sighted overseer lets nothing happen
         assert all(not r["needless"] for r in rows[:160] if r["decision"] == "block")

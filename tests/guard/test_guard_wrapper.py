@@ -156,7 +156,7 @@ def test_an_overseer_judges_while_there_is_no_lookout():
     env.reset()
     infos, _ = drive(env, steps=20)
     assert len(person.seen) == 20 and all(i["asked"] for i in infos)
-    assert [m.step for m in person.seen] == list(range(20)) and person.seen[0].action is AHEAD
+    assert [m.step for m in person.seen] == list(range(20)) and person.seen[0].action.tolist() == [2.0]
     for moment, info in zip(person.seen, infos, strict=True):
         assert info["decision"] == ("block" if moment.observation[0] > -0.9 else "allow")
     assert {i["source"] for i in infos} == {"policy", "blocker"}
@@ -259,3 +259,37 @@ def test_the_observer_sees_each_step_as_it_was():
     free = guarded(observer=steps.append, mode="off")
     drive(free)
     assert steps[-1].catastrophe and steps[-1].terminated
+
+
+def test_only_a_plain_no_lets_an_action_pass():
+    for answer in (None, 0, "", np.array([0.0])):
+        env = Guard(CartEnv(), overseer=Person(lambda m, answer=answer: answer))
+        env.reset()
+        assert env.step(AHEAD)[4]["guard"]["decision"] == "block"
+    env = Guard(CartEnv(), overseer=Person(lambda m: np.False_))
+    env.reset()
+    assert env.step(AHEAD)[4]["guard"]["decision"] == "allow"
+
+
+def test_what_was_judged_is_executed_whatever_the_overseer_does_to_what_it_saw():
+    def meddles(moment):
+        moment.action[:] = -2.0
+        moment.observation[:] = 9.0
+        return False
+
+    env = Guard(CartEnv(), overseer=Person(meddles))
+    env.reset()
+    observation, _, _, _, info = env.step(AHEAD.copy())
+    assert info["guard"]["executed"].tolist() == [2.0] and observation[1] == pytest.approx(0.1)
+
+
+def test_an_overseer_that_failed_has_not_judged():
+    class Gone(Person):
+        def judge(self, moment):
+            return Verdict(block=True, failed=True)
+
+    env = Guard(CartEnv(), overseer=Gone(None))
+    env.reset()
+    info = env.step(AHEAD)[4]["guard"]
+    assert (info["decision"], info["source"], info["asked"]) == ("block", "fallback", False)
+    assert sum(env.faults.values()) == 1

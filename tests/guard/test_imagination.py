@@ -43,7 +43,7 @@ def test_a_particle_keeps_its_member():
 
 def test_controllers_act_on_what_each_particle_meets_after_the_plans_first_action():
     futures = imagination(Cart(members=2, noise=0.05), particles=3, generator=torch.Generator().manual_seed(0)).roll(
-        torch.tensor([0.0, 1.0]), torch.full((2, 4, 1), 0.25), {1: braking}
+        torch.tensor([0.0, 1.0]), torch.full((2, 4, 1), 0.25), {1: (1, braking)}
     )
     assert bool((futures.actions[:, :, 0] == 0.25).all()) and bool((futures.actions[0, :, 1] == 0.25).all())
     for t in range(1, 4):

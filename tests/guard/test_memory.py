@@ -46,11 +46,13 @@ def test_a_catastrophe_is_a_label_whoever_allowed_it():
     memory = Memory(1, 1, grace=0)
     memory.add(step(3, asked=True, catastrophe=True))
     memory.add(step(7, catastrophe=True))
-    assert rows(memory) == [(3, 1, 4, True), (7, 1, 8, True)]
+    memory.add(step(9, "block", asked=True, catastrophe=True))  # once: as what was executed and came of it
+    assert rows(memory) == [(3, 1, 4, True), (7, 1, 8, True), (9, 0, 9.5, True)]
+    assert memory.labels().catastrophes.tolist() == [True] * 3 and memory.labels().episodes.tolist() == [0, 1, 2]
 
 
 def test_what_no_catastrophe_followed_in_time_did_not_have_to_be_blocked():
-    memory = Memory(1, 1, grace=2)
+    memory = Memory(1, 1, grace=3)
     for x in range(4):
         memory.add(step(x))
     assert rows(memory) == [(0, 1, 1, False), (1, 1, 2, False)]
@@ -63,6 +65,20 @@ def test_what_no_catastrophe_followed_in_time_did_not_have_to_be_blocked():
     memory.add(step(9, truncated=True))
     memory.add(step(20))
     assert len(rows(memory)) == 5  # what follows a cut is not known
+
+
+def test_where_judgements_are_about_the_next_state_the_executed_one_survives_at_once():
+    memory = Memory(1, 1, grace=1)
+    memory.add(step(5, "block", asked=True))
+    memory.add(step(6))
+    assert rows(memory) == [(5, 1, None, True), (5, 0, 5.5, False), (6, 1, 7, False)]
+
+
+def test_judged_steps_in_between_do_not_keep_a_step_waiting():
+    memory = Memory(1, 1, grace=2)
+    memory.add(step(0, "block", asked=True))
+    memory.add(step(1, asked=True))
+    assert rows(memory) == [(0, 1, None, True), (1, 1, 2, False), (0, 0, 0.5, False)]
 
 
 def test_nothing_is_learnt_from_survival_where_it_does_not_count():

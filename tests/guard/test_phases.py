@@ -9,7 +9,7 @@ import torch
 from guard_worlds import WALL, CartEnv, advance, braking, full_ahead
 
 from heed.errors import HeedError
-from heed.guard.blockers import KnownBlockers
+from heed.guard.blockers import Blockers, KnownBlockers
 from heed.guard.dynamics import KnownDynamics
 from heed.guard.ensemble import FitConfig
 from heed.guard.guard import Guard
@@ -136,7 +136,7 @@ def test_known_dynamics_and_danger_need_no_fit_and_let_nothing_happen():
     config = replace(CONFIG, oversight_steps=1)
     phases = drive(phases_of(config, known_dynamics=known, known_danger=danger), 400)
     rows = phases.log.rows[1:]
-    assert not phases.reports
+    assert [(report.dynamics, report.decision) for report in phases.reports] == [(None, None)]
     assert not any(row["catastrophe"] for row in rows)
     assert len({row["episode"] for row in rows if row["decision"] == "block"}) >= 5
 
@@ -169,3 +169,55 @@ def test_an_unknown_threshold_rule_is_refused():
         Judges(2, 1, JudgesConfig(threshold="half"))
     with pytest.raises(HeedError, match="0 blocks"):
         Judges(2, 1, JUDGES).fit(Memory(2, 1))
+
+
+def test_the_threshold_is_calibrated_on_episodes_that_the_blockers_never_saw():
+    phases = drive(phases_of(), 600)
+    labels, judges = phases.memory.labels(), phases.judges
+    held = judges._for_calibration(labels.episodes)
+    assert 0.1 < float(held.float().mean()) < 0.6
+    for episode in labels.episodes.unique():
+        assert held[labels.episodes == episode].unique().numel() == 1
+    later = judges._for_calibration(torch.cat([labels.episodes, torch.tensor([10_000, 10_001])]))
+    assert torch.equal(later[:-2], held)  # and in no later fit either
+    seen = []
+    fit = Blockers.fit
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Blockers, "fit", lambda self, inputs, *rest: seen.append(inputs) or fit(self, inputs, *rest))
+        judges.fit(phases.memory, dynamics=False)
+    assert torch.equal(seen[0], judges.inputs_of(labels)[~held])
+    assert phases.reports[0].calibrated.n == int((held & labels.blocked).sum())
+
+
+def test_one_seed_makes_one_run():
+    found = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        phases = drive(drive(phases_of(), 600), 60, seed=1)
+        found.append([(r["decision"], r["risk"], r["executed"]) for r in phases.log.rows[600:]])
+    assert found[0] == found[1] and any(decision == "block" for decision, _, _ in found[0])
+
+
+def test_the_budget_ends_oversight():
+    phases = drive(phases_of(replace(CONFIG, most_judgements=590)), 600)
+    assert phases.handed_over_at == 590 and phases.memory.judgements == 590
+
+
+def test_a_row_that_is_not_finite_does_not_blind_the_guard():
+    phases = drive(phases_of(), 600)
+    phases.memory.transitions.add([np.nan, 0.0], [0.0], [0.0, 0.0], 0.0)
+    row = phases.memory._rows[5]
+    phases.memory._rows.append((row[0] * np.nan, row[1], row[2] * np.inf, True, row[4], True))
+    phases._refit()
+    assert not phases.guard.faults
+    assert bool(torch.isfinite(phases.judges.reach.low).all()) and 0 < phases.judges.threshold < 1
+    assert phases.guard.lookout.look(torch.tensor([-1.0, 0.0]), torch.zeros(1)).risk < phases.judges.threshold
+
+
+def test_a_refit_that_fails_leaves_the_judges_as_they_were():
+    phases = drive(phases_of(), 600)
+    lookout, threshold = phases.guard.lookout, phases.judges.threshold
+    phases.memory._rows = phases.memory._rows[:2]
+    phases._refit()
+    assert phases.guard.lookout is lookout and phases.judges.threshold == threshold
+    assert any("refit failed" in fault for fault in phases.guard.faults)

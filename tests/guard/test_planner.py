@@ -157,19 +157,33 @@ def test_enough_feasible_plans_end_the_search_and_so_does_the_deadline():
     assert planner_of(iterations=5, enough=10).plan(state, [braking], torch.zeros(1)).iterations == 1
     assert planner_of(iterations=5, enough=10_000).plan(state, [braking], torch.zeros(1)).iterations == 5
     ticks = iter([0.0, 0.01, 0.06, 0.2])
-    late = SafePlanner(CEM(5, 1), imagination(), 0.5, iterations=5, enough=10_000, clock=lambda: next(ticks))
+    late = SafePlanner(
+        CEM(5, 1), imagination(), 0.5, iterations=5, enough=10_000, deadline=0.05, clock=lambda: next(ticks)
+    )
     found = late.plan(state, [braking], torch.zeros(1))
     assert (found.iterations, found.late) == (2, True)
 
 
-def test_the_last_plan_moved_on_is_a_seed_until_the_episode_ends():
-    planner = planner_of(iterations=1)
-    planner.plan(torch.tensor([0.0, 0.5]), [braking], torch.zeros(1))
-    kept = planner.last
-    seeds, _ = planner._seeded(torch.zeros(2), torch.zeros(4, 20, 1), [braking], torch.zeros(1))
-    assert torch.equal(seeds[2], torch.cat([kept[1:], kept[-1:]]))
-    planner.reset()
-    assert len(planner._seeded(torch.zeros(2), torch.zeros(4, 20, 1), [braking], torch.zeros(1))[0]) == 6
+def test_the_way_out_that_was_known_is_a_seed():
+    planner, known = planner_of(iterations=1), torch.linspace(-1, 0, 15)[:, None]
+    seeds, following = planner._seeded(torch.zeros(2), torch.zeros(4, 20, 1), [braking], torch.zeros(1), known)
+    assert torch.equal(seeds[2], torch.cat([known, known[-1:].expand(5, 1)])) and list(following) == [0]
+    without, _ = planner._seeded(torch.zeros(2), torch.zeros(4, 20, 1), [braking], torch.zeros(1), None)
+    assert len(seeds) == 7 and len(without) == 6
+
+
+def test_a_way_out_that_nothing_else_finds_is_taken():
+    """A narrow gap: only the plan that was known before comes through."""
+
+    class Gap(Wall):
+        def danger(self, states, actions, next_states):
+            return ((actions[..., 0] - 0.37).abs() > 1e-3).float()
+
+    known = torch.full((19, 1), 0.37)
+    planner = planner_of(judge=Gap(), iterations=1)
+    assert not planner.plan(torch.zeros(2), [braking], torch.zeros(1)).feasible
+    found = planner.plan(torch.zeros(2), [braking], torch.zeros(1), known)
+    assert found.feasible and torch.equal(found.actions, torch.full((20, 1), 0.37))
 
 
 def test_the_value_beyond_the_horizon_counts_only_where_the_future_goes_on():

@@ -8,7 +8,7 @@ from scipy.stats import binom
 from heed.errors import HeedError
 from heed.guard.blockers import Blockers
 from heed.guard.ensemble import FitConfig
-from heed.guard.thresholds import Judged, accept_refit, conformal_threshold, hirl_threshold, smallest_eps
+from heed.guard.thresholds import Judged, accept_refit, conformal_threshold, hirl_threshold, promised, smallest_eps
 
 
 def test_the_threshold_is_the_score_of_the_rank_that_split_conformal_prediction_names():
@@ -229,3 +229,34 @@ def test_fits_of_different_known_steps_are_refused():
         accept_refit(Judged([0.9], [0.1], 0.5), Judged([0.9, 0.8], [0.1], 0.5))
     with pytest.raises(HeedError, match="shares"):
         accept_refit(None, Judged([0.9], [0.1], 0.5), cap=1.5)
+
+
+def test_a_catastrophe_that_happened_is_flagged_by_whichever_fit_is_in_force():
+    """As one of a hundred known blocks it would be given up as an outlier."""
+    blocks, passed = [0.9] * 100 + [0.06], [0.01] * 200
+    old = Judged([0.9] * 100 + [0.05], passed, 0.8, catastrophes=[0.05])
+    accepted = accept_refit(old, Judged(blocks, passed, 0.8, catastrophes=[0.06]))
+    assert accepted.accepted and accepted.threshold == 0.06 and accepted.missed == 0
+    refused = accept_refit(old, Judged([float("nan")] * 101, passed, 0.8))
+    assert not refused.accepted and refused.threshold == 0.05 and refused.missed == 0
+
+
+def test_but_not_at_the_price_of_flagging_nearly_everything():
+    blocks, passed = [0.9] * 100 + [0.06], [0.01] * 100 + [0.2] * 100
+    found = accept_refit(None, Judged(blocks, passed, 0.8, catastrophes=[0.06]))
+    assert found.threshold == 0.8 and found.flagged == 0 and found.missed == pytest.approx(1 / 101)
+
+
+def test_blocking_much_does_not_perpetuate_itself():
+    """A fit that flagged more than half is followed by one that can do without: it must not keep to as much."""
+    blocks, passed = [0.9] * 50, [0.1] * 90 + [0.5] * 110
+    old = Judged(blocks, passed, 0.3)
+    found = accept_refit(old, Judged(blocks, passed, 0.4), cap=0.05)
+    assert found.accepted and found.flagged <= 0.05 and found.missed == 0
+
+
+def test_what_is_promised_of_a_threshold_that_something_else_has_set():
+    scores = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
+    calibrated = conformal_threshold(scores, 0.3)
+    assert promised(calibrated.value, scores) == calibrated
+    assert promised(0.05, scores).eps == pytest.approx(0.1) and promised(0.95, scores).eps is None

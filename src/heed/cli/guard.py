@@ -84,11 +84,15 @@ def lines(summary: dict[str, Any]) -> list[str]:
     struck = summary["catastrophes"]
     found = [
         f"{summary['env_steps']} steps: {struck['oversight']} catastrophes in oversight, {struck['autonomy']} in "
-        f"{summary['autonomy_steps']} steps of autonomy; {summary['goals']} goals; "
+        f"{summary['autonomy_steps']} steps of autonomy; {sum(summary['goals'].values())} goals; "
         f"{summary['interventions']} interventions, {summary['judgements']} judgements",
     ]
+    if summary["method"] != "none" and summary["handed_over_at"] is None:
+        found.append("autonomy was never begun: allow more steps or a larger --eps, and see what the log says")
     if summary["false_blocks"] is not None:
-        found.append(f"needless blocks: {summary['false_blocks']}; misses: {summary['missed_blocks']}")
+        blocks = summary["interventions_autonomy"]
+        missed = summary["missed_blocks"]
+        found.append(f"in autonomy {summary['false_blocks']} of {blocks} blocks were needless; {missed} were missed")
     if summary["decision_ms"]["p50"] is not None:
         found.append(
             f"a decision takes {summary['decision_ms']['p50']:.1f} ms (99%: {summary['decision_ms']['p99']:.1f})"

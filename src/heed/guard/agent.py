@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
 from typing import Any, Literal
 
@@ -107,6 +108,23 @@ def learner_class(name: str, space: gym.Space[Any]) -> type[Learner]:
     if discrete != (chosen == "dqn"):
         raise HeedError(f"{chosen} cannot act in {space}", "--learner", "take auto")
     return LEARNERS[chosen]
+
+
+def state_values(model: BaseAlgorithm) -> Callable[[Tensor], Tensor] | None:
+    """What an off-policy learner's critics think states are worth under its policy: states [N, S] to [N].
+
+    The least of the critics, as the learner's own targets take it. None for learners without such critics.
+    """
+    if isinstance(model, DQN):
+        return torch.no_grad()(lambda states: model.q_net(states).amax(-1))
+    if not isinstance(model, SAC | TD3):
+        return None
+
+    def value(states: Tensor) -> Tensor:
+        actions = model.policy._predict(states, deterministic=True)
+        return torch.cat(model.critic(states, actions), dim=1).amin(1)
+
+    return torch.no_grad()(value)
 
 
 def controller(model: BaseAlgorithm, deterministic: bool = True) -> Controller:

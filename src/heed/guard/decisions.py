@@ -106,11 +106,15 @@ class DecisionLog:
 
     def write(self, path: Path) -> None:
         """Write all rows, whole or not at all."""
-        table = pa.Table.from_pylist(self.rows)
+        names = dict.fromkeys(name for row in self.rows for name in row)
+        table = pa.table({name: [row.get(name) for row in self.rows] for name in names})
         beside = path.with_suffix(".partial")
         pq.write_table(table, beside)
         beside.replace(path)
 
 
 def _numbers(action: Any) -> list[float]:
-    return [float(x) for x in np.atleast_1d(np.asarray(action, dtype=np.float64)).ravel()]
+    try:
+        return [float(x) for x in np.atleast_1d(np.asarray(action, dtype=np.float64)).ravel()]
+    except (TypeError, ValueError):
+        return []  # it was no action at all, and the guard has said so

@@ -35,6 +35,10 @@ class Dynamics(Protocol):
         """
         ...
 
+    def mean(self, states: Tensor, actions: Tensor) -> Tensor:
+        """Expected next states [N, S] of states [N, S] and action vectors [N, A]."""
+        ...
+
 
 @dataclass(frozen=True)
 class FitReport:

@@ -19,8 +19,8 @@ from heed.errors import HeedError
 from heed.guard.actions import ActionCoder, check_observations
 from heed.guard.imagination import Controller
 from heed.worlds.catastrophe_info import CatastropheInfo, Rule
-from heed.worlds.hazards import advance, braking_hits, hits
-from heed.worlds.point_hazard import PointHazardEnv
+from heed.worlds.hazards import advance, at_goal, braking_hits, doomed, hits
+from heed.worlds.point_hazard import CATASTROPHE_REWARD, GOAL_REWARD, STEP_COST, PointHazardEnv
 from heed.worlds.presets import Preset, preset
 
 
@@ -111,7 +111,8 @@ def known_point_hazard(env: gym.Env[Any, Any]) -> tuple[Callable[..., Any], Call
         now = states.numpy().astype(np.float64)
         following = advance(now, actions.numpy(), hazards)
         progress = np.linalg.norm(now[..., :2] - goal, axis=-1) - np.linalg.norm(following[..., :2] - goal, axis=-1)
-        return torch.from_numpy(following).float(), torch.from_numpy(progress - 0.01).float()
+        ends = GOAL_REWARD * at_goal(following, hazards) + CATASTROPHE_REWARD * hits(following, hazards)
+        return torch.from_numpy(following).float(), torch.from_numpy(progress - STEP_COST + ends).float()
 
     return step, lambda states: torch.from_numpy(hits(states.numpy(), hazards))
 
@@ -119,8 +120,9 @@ def known_point_hazard(env: gym.Env[Any, Any]) -> tuple[Callable[..., Any], Call
 def needless_on_point_hazard(env: gym.Env[Any, Any]) -> Callable[[Any, Any], tuple[bool, bool]] | None:
     """From a state and a proposed action (as the environment takes it): was blocking needless, was it needed?
 
-    Blocking is needless where the brake still stops in time after the action; it is needed where the action leads into
-    a state from which braking meets a hazard. None where no oracle knows.
+    Blocking is needless where the brake still stops in time after the action; it is needed where the action leads to a
+    catastrophe or into doom, from where nothing helps. In between a swerve would have helped. None where no oracle
+    knows.
     """
     world = env.unwrapped
     if not isinstance(world, PointHazardEnv):
@@ -129,8 +131,9 @@ def needless_on_point_hazard(env: gym.Env[Any, Any]) -> Callable[[Any, Any], tup
 
     def told(state: Any, action: Any) -> tuple[bool, bool]:
         following = advance(state, action, hazards)
-        needed = bool(hits(following, hazards)) or bool(braking_hits(following, hazards))
-        return not needed, needed
+        struck = bool(hits(following, hazards))
+        stops = not struck and not bool(braking_hits(following, hazards))
+        return stops, struck or bool(doomed(following, hazards))
 
     return told
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import time
 from collections import Counter
@@ -43,7 +44,7 @@ class Guard(gym.Wrapper[Any, Any, Any, Any]):
         safe_action: from an observation the declared safe action, taken where there is no planner or no safe plan;
             None takes the centre of the box, or the first choice.
         policy: batched, states [N, S] to action vectors [N, A]: seeds the planner.
-        brake: the same for what slows the agent down; None makes one of ``safe_action``, row by row.
+        brake: the same for what slows the agent down; None where there is none.
         mode: ``off`` judges nothing; ``shadow`` judges and records, and executes what was proposed; ``block`` takes the
             safe action in place of a blocked one; ``replace`` the planner's; ``penalty`` is ``replace`` with
             ``penalty`` off the reward of a blocked step.
@@ -79,13 +80,14 @@ class Guard(gym.Wrapper[Any, Any, Any, Any]):
         self.mode, self.penalty, self.ask, self.observer = mode, penalty, ask, observer
         self.faults: Counter[str] = Counter()
         self.episode, self.moment = -1, 0
+        self.way_out: Tensor | None = None
         self.observation: Any = None
         self.last_info: dict[str, Any] = {}
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode; the planner forgets the last one's plans."""
         self.observation, self.last_info = self.env.reset(seed=seed, options=options)
-        self.episode, self.moment = self.episode + 1, 0
+        self.episode, self.moment, self.way_out = self.episode + 1, 0, None
         if self.planner is not None:
             self.planner.reset()
         return self.observation, self.last_info
@@ -97,6 +99,8 @@ class Guard(gym.Wrapper[Any, Any, Any, Any]):
         decision, state = self.decide(action), self._state()
         observation, reward, terminated, truncated, info = self.env.step(decision.executed)
         self.observation, self.last_info, self.moment = observation, info, self.moment + 1
+        if self.planner is not None:
+            self.planner.move_on()
         if self.observer is not None:
             self.observer(self._told(state, decision, float(reward), terminated, truncated, info))
         if self.mode == "penalty" and decision.decision == "block":
@@ -112,7 +116,7 @@ class Guard(gym.Wrapper[Any, Any, Any, Any]):
         try:
             decision = self._judged(proposed, usable)
         except Exception as problem:  # noqa: BLE001 - whatever fails here, nothing may pass unjudged
-            self.fault(f"judging failed ({type(problem).__name__}: {problem})")
+            self.fault(f"judging failed ({type(problem).__name__}: {problem}): the action is blocked")
             decision = Decision(proposed, self._declared(), "block", "fallback")
         if self.mode == "shadow" and usable:
             decision = replace(decision, executed=proposed)
@@ -122,13 +126,13 @@ class Guard(gym.Wrapper[Any, Any, Any, Any]):
         """By the lookout where there is one, else by the overseer; what is no action is blocked by itself."""
         state = torch.from_numpy(self._state())
         if not usable:
-            self.fault("the policy proposed an action that is not finite or not in the space")
+            self.fault("the policy proposed an action that is not finite or not in the space: blocked")
             return self._instead(state, proposed, None)
         if self.lookout is not None:
             return self._judged_by_look(state, proposed, self.lookout)
         if self.overseer is not None:
             return self._judged_by_person(state, proposed, None)
-        self.fault("nobody judges: the guard has neither an overseer nor a lookout")
+        self.fault("nobody judges, neither an overseer nor a lookout: every action is blocked")
         return self._instead(state, proposed, None)
 
     def _judged_by_look(self, state: Tensor, proposed: Any, lookout: Lookout) -> Decision:
@@ -136,14 +140,19 @@ class Guard(gym.Wrapper[Any, Any, Any, Any]):
         if self.overseer is not None and self.ask is not None and self.ask(look):
             return self._judged_by_person(state, proposed, look)
         if look.risk < lookout.threshold:  # false for NaN
+            self.way_out = look.tail()[1:]
             return Decision(proposed, proposed, "allow", "policy", **_seen(look))
         return self._instead(state, proposed, look)
 
     def _judged_by_person(self, state: Tensor, proposed: Any, look: Look | None) -> Decision:
         assert self.overseer is not None
-        moment = Moment(self.observation, proposed, self.last_info, self.env, self.moment, self.episode)
-        verdict = self.overseer.judge(moment)
-        if not verdict.block:
+        # Copies: what was judged is what is executed, whatever the overseer does to what it was shown.
+        shown = copy.deepcopy((self.observation, proposed, self.last_info))
+        verdict = self.overseer.judge(Moment(*shown, self.env, self.moment, self.episode))
+        if verdict.failed:
+            self.fault(f"the overseer {self.overseer.name} failed: the action is blocked")
+            return replace(self._instead(state, proposed, look), source="fallback")
+        if isinstance(verdict.block, bool | np.bool_) and not verdict.block:  # None is no leave
             return Decision(proposed, proposed, "allow", "policy", asked=True, **_seen(look))
         if verdict.instead is not None and self.coder.valid(verdict.instead):
             return Decision(proposed, verdict.instead, "block", "person", asked=True, **_seen(look))
@@ -155,7 +164,8 @@ class Guard(gym.Wrapper[Any, Any, Any, Any]):
             return Decision(proposed, self._declared(), "block", "blocker", **_seen(look))
         began = time.perf_counter()
         controllers = [c for c in (self.policy, self.brake) if c is not None]
-        plan = self.planner.plan(state, controllers, self.coder.nothing())
+        plan = self.planner.plan(state, controllers, self.coder.nothing(), self.way_out)
+        self.way_out = plan.actions[1:]
         spent = 1e3 * (time.perf_counter() - began)
         first = plan.actions[0]
         found = _seen(look) | {"feasible": plan.feasible, "plan_ms": spent}
@@ -205,7 +215,7 @@ class Guard(gym.Wrapper[Any, Any, Any, Any]):
         """Count something unusual; say it the first time."""
         self.faults[what] += 1
         if self.faults[what] == 1:
-            logger.warning("%s; the action counts as blocked", what)
+            logger.warning("%s", what)
 
 
 def _seen(look: Look | None) -> dict[str, Any]:

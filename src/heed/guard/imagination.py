@@ -14,6 +14,8 @@ from heed.guard.risk import RiskStrategy, Worst
 
 Controller = Callable[[Tensor], Tensor]
 """States [N, S] to action vectors [N, A]: a policy, a brake."""
+Following = dict[int, tuple[int, Controller]]
+"""By a plan's number: from which step on, and which controller."""
 
 
 class DangerJudge(Protocol):
@@ -119,14 +121,14 @@ class Imagination:
         self.particles, self.reach, self.termination, self.generator = particles, reach, termination, generator
 
     @torch.no_grad()
-    def roll(self, state: Tensor, plans: Tensor, controllers: dict[int, Controller] | None = None) -> Futures:
+    def roll(self, state: Tensor, plans: Tensor, controllers: Following | None = None) -> Futures:
         """The futures of plans from one state.
 
         Args:
             state: [S].
             plans: action vectors [C, H, A].
-            controllers: plans, by number, of which only the first action is taken as it stands; the rest is chosen
-                by the controller in the state that it meets.
+            controllers: plans, by number, that a controller takes over at a step (1 or later): from there on it chooses
+                in the state that it meets.
 
         Returns:
             Of all plans.
@@ -140,8 +142,9 @@ class Imagination:
             actions = plans[:, t].expand(E, P, C, -1).transpose(1, 2)
             if t and controllers:
                 actions = actions.clone()
-                for number, controller in controllers.items():
-                    actions[:, number] = controller(states[:, number].flatten(0, 1)).view(E, P, -1)
+                for number, (start, controller) in controllers.items():
+                    if t >= start:
+                        actions[:, number] = controller(states[:, number].flatten(0, 1)).view(E, P, -1)
             following, rewards = self.dynamics.step(states.flatten(1, 2), actions.flatten(1, 2), self.generator)
             following = following.view(E, C, P, -1)
             lived.append(alive)
@@ -206,7 +209,8 @@ class Lookout:
         horizon: H, steps; 0 asks the blockers about the present state and action alone, which is HIRL.
         threshold: danger from which a step is unsafe.
         block_when: ``policy_fails`` judges the policy's own future (the paper); ``no_way_out`` blocks only where
-            brake and every swerve fail too, so that a policy which can still be saved is left alone (ours).
+            brake and every swerve fail too, so that a policy which can still be saved is left alone (ours). A swerve
+            is held for a third of the horizon and then braked, where there is a brake.
         risk: how the futures' risks are combined.
         brake: what slows the agent down, or None.
         swerves: constant actions to try as ways out, [n, A].
@@ -234,7 +238,7 @@ class Lookout:
         if self.horizon == 0:
             return self._judged(self.imagination.glance(state, proposed), 0)
         first = proposed.expand(1, self.horizon, -1)
-        own = self._judged(self.imagination.roll(state, first, {0: self.imagination.policy}), 0)
+        own = self._judged(self.imagination.roll(state, first, {0: (1, self.imagination.policy)}), 0)
         if self.block_when == "policy_fails" or own.risk < self.threshold or self.horizon == 1:
             return own
         plans, controllers = self._ways_out(proposed)
@@ -245,16 +249,18 @@ class Lookout:
         found = self._judged(out, best)
         return replace(found, first_unsafe=own.first_unsafe) if found.risk < own.risk else own
 
-    def _ways_out(self, proposed: Tensor) -> tuple[Tensor, dict[int, Controller]]:
-        plans, controllers = [], {}
+    def _ways_out(self, proposed: Tensor) -> tuple[Tensor, Following]:
+        plans, following = [], {}
         if self.brake is not None:
-            controllers[0] = self.brake
+            following[0] = (1, self.brake)
             plans.append(proposed.expand(self.horizon, -1))
         for swerve in self.swerves if self.swerves is not None else ():
             plan = swerve.expand(self.horizon, -1).clone()
             plan[0] = proposed
+            if self.brake is not None:
+                following[len(plans)] = (1 + self.horizon // 3, self.brake)
             plans.append(plan)
-        return (torch.stack(plans) if plans else proposed.new_zeros(0, self.horizon, len(proposed))), controllers
+        return (torch.stack(plans) if plans else proposed.new_zeros(0, self.horizon, len(proposed))), following
 
     def _judged(self, futures: Futures, number: int) -> Look:
         risk = float(futures.risk(self.risk)[number])

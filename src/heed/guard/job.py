@@ -1,21 +1,21 @@
-"""A guarded run as one declares it: where, which learner, judged by whom, guarded how; and what it came to."""
+"""A guarded run as one declares it: where, which learner, judged by whom, guarded how."""
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
-import numpy as np
+import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.utils import set_random_seed
 
 import heed
 from heed.errors import HeedError
-from heed.guard.agent import Learner, LearnsFrom, controller, learner_class
+from heed.guard.agent import Learner, LearnsFrom, controller, learner_class, state_values
 from heed.guard.blockers import KnownBlockers
 from heed.guard.decisions import DecisionLog, Step
 from heed.guard.dynamics import KnownDynamics
@@ -23,6 +23,7 @@ from heed.guard.environment import Surroundings, known_point_hazard, needless_on
 from heed.guard.guard import Guard
 from heed.guard.methods import method_from_name
 from heed.guard.phases import Phases, PhasesConfig
+from heed.guard.summary import evaluated, summarise, told_of
 from heed.oversight.guarded import guarded
 from heed.oversight.specs import overseer_from_spec
 from heed.runs.config import config_hash
@@ -134,12 +135,16 @@ def prepare(job: GuardJob) -> GuardRun:
 
     if not method.guarded:
         guard.mode = "off"
-        guard.observer = lambda step: log.add(
-            step.decision, len(log.rows), guard.episode, "autonomy", step.reward, step.catastrophe, **truth(step)
-        )
+
+        def note(step: Step) -> None:
+            phase = "oversight" if len(log.rows) < job.phases.oversight_steps else "autonomy"
+            at = (len(log.rows), guard.episode, phase)
+            log.add(step.decision, *at, step.reward, step.catastrophe, **truth(step))
+
+        guard.observer = note
         return GuardRun(job, place, guard, learner, None, log)
     known = known_point_hazard(place.env) if method.true_dynamics or method.true_danger else None
-    config = method.configure(job.phases)
+    config = method.configure(fitting(job.overseer, job.phases, place.label_keys))
     phases = Phases(
         guard,
         controller(learner),
@@ -147,12 +152,34 @@ def prepare(job: GuardJob) -> GuardRun:
         seed=job.seed,
         brake=place.brake,
         termination=place.goal,
+        value=state_values(learner),
         known_dynamics=KnownDynamics(known[0], members=1) if known and method.true_dynamics else None,
         known_danger=KnownBlockers(known[1]) if known and method.true_danger else None,
         log=log,
         truth=truth,
     )
     return GuardRun(job, place, guard, learner, phases, log)
+
+
+def fitting(overseer: str, config: PhasesConfig, label_keys: tuple[int, ...] | None) -> PhasesConfig:
+    """The configuration with what fits the overseer wherever nothing was chosen.
+
+    A last-moment overseer judges whether the next state is a catastrophe: so do its blockers, by the parts of the state
+    that catastrophes depend on, and what came to no harm needed no block. A far-sighted one judges the next state by
+    all of it, and one that follows a rule judges the present state; to both, what came to no harm may still have been
+    worth a block.
+
+    >>> fitting("local", PhasesConfig(), (0, 1)).judges.label_keys, fitting("rule", PhasesConfig(), None).judges.inputs
+    ((0, 1), 'state')
+    """
+    local, judges = overseer == "local", config.judges
+    changes: dict[str, Any] = {}
+    if judges.inputs is None:
+        changes["inputs"] = "state" if overseer == "rule" else "next_state"
+    if judges.label_keys is None and local:
+        changes["label_keys"] = label_keys
+    grace = (1 if local else 0) if config.grace is None else config.grace
+    return dataclasses.replace(config, grace=grace, judges=dataclasses.replace(judges, **changes))
 
 
 class _Tell(BaseCallback):
@@ -178,6 +205,7 @@ def train_guard(job: GuardJob, out: Path, on_step: OnStep | None = None) -> dict
     Returns:
         The summary, also in ``summary.json``.
     """
+    torch.set_num_threads(1)  # small products: more threads only wait for each other
     run = prepare(job)
     began = time.perf_counter()
     with RunFolder.create(out, job, kind="guard") as folder:
@@ -203,7 +231,11 @@ def train_guard(job: GuardJob, out: Path, on_step: OnStep | None = None) -> dict
         run.learner.save(out / "learner.zip")
         if run.phases is not None:
             run.phases.memory.save(out)
-        summary = summarise(run) | evaluated(run)
+        summary = {"method": job.method, "seed": job.seed, "steps": job.steps}
+        summary |= summarise(run.log) | told_of(run.phases)
+        summary["faults"] = dict(run.guard.faults)
+        if job.evaluation_episodes:
+            summary |= evaluated(run.guard, run.learner, job.evaluation_episodes)
         summary |= {
             "seconds": time.perf_counter() - began,
             "version": heed.__version__,
@@ -212,85 +244,3 @@ def train_guard(job: GuardJob, out: Path, on_step: OnStep | None = None) -> dict
         }
         folder.write_summary(summary)
     return summary
-
-
-def summarise(run: GuardRun) -> dict[str, Any]:
-    """What a run came to, from its decisions (design.md, "A run folder")."""
-    rows = run.log.rows
-    autonomy = [row for row in rows if row["phase"] == "autonomy"]
-    blocks = [row for row in rows if row["decision"] == "block"]
-    told = [row for row in rows if "needless" in row]
-    planned = [row for row in blocks if row["feasible"] is not None]
-    ended: dict[int, float] = {}
-    for row in rows:
-        ended[row["episode"]] = ended.get(row["episode"], 0.0) + row["reward"]
-    late = list(ended.values())[-20:]
-    return {
-        "kind": "guard",
-        "method": run.job.method,
-        "seed": run.job.seed,
-        "steps": run.job.steps,
-        "env_steps": len(rows),
-        "catastrophes": {
-            "oversight": sum(row["catastrophe"] for row in rows) - sum(row["catastrophe"] for row in autonomy),
-            "autonomy": sum(row["catastrophe"] for row in autonomy),
-            "baseline_rate_per_1000": None,
-        },
-        "autonomy_steps": len(autonomy),
-        "interventions": len(blocks),
-        "false_blocks": sum(row["needless"] for row in told if row["decision"] == "block") if told else None,
-        "missed_blocks": sum(row["needed"] for row in told if row["decision"] == "allow") if told else None,
-        "judgements": 0 if run.phases is None else run.phases.memory.judgements,
-        "goals": sum(row["goal"] for row in rows),
-        "return_mean": float(np.mean(late)) if late else None,
-        "decision_ms": _percentiles([row["latency_ms"] for row in autonomy]),
-        "plan_ms": _percentiles([row["plan_ms"] for row in planned]),
-        "plans_feasible_share": float(np.mean([row["feasible"] for row in planned])) if planned else None,
-        "faults": dict(run.guard.faults),
-    }
-
-
-def evaluated(run: GuardRun) -> dict[str, Any]:
-    """Return, catastrophes and goals of the finished policy, with the guard on and with it off."""
-    episodes = run.job.evaluation_episodes
-    if episodes == 0:
-        return {}
-    on = _episodes(run, run.guard.mode, episodes)
-    off = _episodes(run, "off", episodes)
-    return {
-        "evaluation_episodes": episodes,
-        "return_guarded": on["return"],
-        "catastrophes_guarded": on["catastrophes"],
-        "goals_guarded": on["goals"],
-        "return_unguarded": off["return"],
-        "catastrophes_unguarded": off["catastrophes"],
-        "goals_unguarded": off["goals"],
-    }
-
-
-def _episodes(run: GuardRun, mode: Any, episodes: int) -> dict[str, float]:
-    """Episodes of the deterministic policy from fixed seeds; nothing is learnt or logged from them."""
-    guard, before = run.guard, (run.guard.mode, run.guard.observer)
-    guard.mode, guard.observer = mode, None
-    found = {"return": 0.0, "catastrophes": 0.0, "goals": 0.0}
-    try:
-        for episode in range(episodes):
-            observation, _ = guard.reset(seed=1_000_000 + episode)
-            done = False
-            while not done:
-                action, _ = run.learner.predict(observation, deterministic=True)
-                chosen = int(action) if isinstance(guard.action_space, gym.spaces.Discrete) else action
-                observation, reward, terminated, truncated, info = guard.step(chosen)
-                found["return"] += float(reward) / episodes
-                found["catastrophes"] += bool(info.get("catastrophe", False))
-                found["goals"] += bool(info.get("goal", False))
-                done = terminated or truncated
-    finally:
-        guard.mode, guard.observer = before
-    return found
-
-
-def _percentiles(values: list[float]) -> dict[str, float | None]:
-    if not values:
-        return {"p50": None, "p99": None}
-    return {"p50": float(np.percentile(values, 50)), "p99": float(np.percentile(values, 99))}

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from heed.errors import HeedError
-from heed.guard.blockers import Blockers
-from heed.guard.dynamics import EnsembleDynamics, FitReport
+from heed.guard.blockers import BLOCKERS_FIT, Blockers
+from heed.guard.dynamics import Dynamics, EnsembleDynamics, FitReport
 from heed.guard.ensemble import FitConfig
-from heed.guard.imagination import Range
+from heed.guard.imagination import DangerJudge, Range
 from heed.guard.memory import Labels, Memory
 from heed.guard.thresholds import (
     Judged,
@@ -22,6 +22,7 @@ from heed.guard.thresholds import (
     accept_refit,
     conformal_threshold,
     hirl_threshold,
+    promised,
     smallest_eps,
 )
 
@@ -35,10 +36,12 @@ class JudgesConfig:
     Args:
         members: E of the dynamics and M of the blockers.
         dynamics_hidden: units of each of the dynamics' two hidden layers.
-        inputs: what blockers judge: next_state, state or state_action.
+        inputs: what blockers judge: next_state, state or state_action; None takes what the overseer judges.
         label_keys: indices of the state that the labels depend on; all if None.
         threshold: conformal, or hirl: more than half, two of the members.
         eps: miss rate that the conformal threshold promises.
+        calibration: share of the episodes whose labels only the threshold sees.
+        cap: share of the known steps let pass that blockers may flag.
         range_margin: how far beyond the states seen is still believed, in widths of what was seen.
         dynamics: the dynamics' fit.
         blockers: the blockers' fit.
@@ -46,13 +49,15 @@ class JudgesConfig:
 
     members: int = 5
     dynamics_hidden: int = 200
-    inputs: str = "next_state"
+    inputs: str | None = None
     label_keys: tuple[int, ...] | None = None
     threshold: str = "conformal"
     eps: float = 0.05
+    calibration: float = 0.3
+    cap: float = 0.05
     range_margin: float = 0.5
     dynamics: FitConfig = field(default_factory=FitConfig)
-    blockers: FitConfig = field(default_factory=lambda: FitConfig(held_out=0.25))
+    blockers: FitConfig = BLOCKERS_FIT
 
 
 @dataclass(frozen=True)
@@ -60,16 +65,18 @@ class JudgesReport:
     """How a fit of the judges went.
 
     Args:
-        dynamics: the dynamics' fit.
-        threshold: as calibrated on held-out blocks; its promise.
-        decision: whether the blockers' refit was believed, and the threshold in force.
+        dynamics: the dynamics' fit; None where they are known or were left as they are.
+        calibrated: the threshold as held-out blocks calibrated it, with its promise; None where danger is known.
+        in_force: the threshold in force from now on, with what the held-out blocks promise of it.
+        decision: whether the blockers' refit was believed, and why.
         blocks: labels that say block.
         labels: all.
     """
 
-    dynamics: FitReport
-    threshold: Threshold
-    decision: RefitDecision
+    dynamics: FitReport | None
+    calibrated: Threshold | None
+    in_force: Threshold
+    decision: RefitDecision | None
     blocks: int
     labels: int
 
@@ -77,70 +84,93 @@ class JudgesReport:
 class Judges:
     """Dynamics and blockers that are fitted again as the memory grows.
 
+    A share of the *episodes* is kept from the blockers, their early stopping included: the threshold is calibrated on
+    the blocks of these. Steps of one episode are too alike to be split between the two.
+
     Args:
         state_size: S.
         action_size: A.
         config: how.
         seed: of weights, held-out rows and batches.
+        known_dynamics: in place of learnt ones: what perfect knowledge is worth.
+        known_danger: in place of learnt blockers.
     """
 
-    def __init__(self, state_size: int, action_size: int, config: JudgesConfig | None = None, seed: int = 0) -> None:
-        self.config = JudgesConfig() if config is None else config
+    def __init__(
+        self,
+        state_size: int,
+        action_size: int,
+        config: JudgesConfig | None = None,
+        seed: int = 0,
+        known_dynamics: Dynamics | None = None,
+        known_danger: DangerJudge | None = None,
+    ) -> None:
+        self.config = config = JudgesConfig() if config is None else config
+        if config.threshold not in ("conformal", "hirl"):
+            raise HeedError(f"'{config.threshold}' sets no threshold", "--threshold", "take conformal or hirl")
+        if not 0 < config.calibration < 1 or not 0 < config.eps < 1:
+            raise HeedError(f"calibration {config.calibration}, eps {config.eps}", "JudgesConfig", "give shares")
         self.generator = torch.Generator().manual_seed(seed)
-        self.dynamics = EnsembleDynamics(
-            state_size, action_size, self.config.members, self.config.dynamics_hidden, seed=seed
-        )
-        if self.config.threshold not in ("conformal", "hirl"):
-            raise HeedError(f"'{self.config.threshold}' sets no threshold", "--threshold", "take conformal or hirl")
-        self.blockers = self._fresh(state_size, action_size, seed)
+        self.learnt = EnsembleDynamics(state_size, action_size, config.members, config.dynamics_hidden, seed=seed)
+        self.known_dynamics, self.known_danger = known_dynamics, known_danger
         self.sizes, self.seed, self.fits = (state_size, action_size), seed, 0
+        self.blockers = self._fresh()
         self.threshold = 0.5
         self.reach: Range | None = None
 
-    def fit(self, memory: Memory) -> JudgesReport:
-        """Fit to all that is remembered; blockers that would flag less of the known blocks are not believed.
-
-        Raises:
-            HeedError: no blocks, or too few for the promise (from `Blockers.fit` and `conformal_threshold`).
-        """
-        self._check_enough(memory.blocks)
-        seen = memory.transitions.tensors()
-        report = self.dynamics.fit(memory.transitions, self.config.dynamics, self.generator)
-        self.reach = Range.around(torch.cat([seen.states, seen.next_states]), self.config.range_margin)
-        labels = memory.labels()
-        inputs = self.inputs_of(labels)
-        fresh = self._fresh(*self.sizes, self.seed + self.fits)
-        fitted = fresh.fit(inputs, labels.blocked, self.generator, self.config.blockers)
-        danger = fresh.danger_of(inputs)
-        held_blocks = fitted.held_out & labels.blocked
-        if self.config.threshold == "hirl":
-            threshold = hirl_threshold()
-        else:
-            threshold = conformal_threshold(danger[held_blocks].numpy(), self.config.eps)
-        new = self._judged(danger, labels, threshold.value)
-        old = self._judged(self.blockers.danger_of(inputs), labels, self.threshold) if self.fits else None
-        decision = accept_refit(old, new)
-        if decision.accepted:
-            self.blockers = fresh
-        self.threshold, self.fits = decision.threshold, self.fits + 1
-        logger.info("fit %d: %s; %s", self.fits, threshold, decision.reason)
-        return JudgesReport(report, threshold, decision, int(labels.blocked.sum()), len(labels.blocked))
-
-    def _check_enough(self, blocks: int) -> None:
-        """Refuse, before anything is fitted, a promise that so many blocks cannot bear."""
-        held_out = round(self.config.blockers.held_out * blocks)
-        needed = math.ceil(1 / self.config.eps) - 1
-        if self.config.threshold == "conformal" and held_out < needed:
-            raise HeedError(
-                f"{blocks} blocks, of which {held_out} are held out, cannot promise a miss rate of {self.config.eps:g}",
-                "--eps",
-                f"the smallest possible from them is {smallest_eps(held_out):.3g}; {self.config.eps:g} needs "
-                f"{math.ceil(needed / self.config.blockers.held_out)} blocks",
-            )
+    @property
+    def dynamics(self) -> Dynamics:
+        """The dynamics in force."""
+        return self.learnt if self.known_dynamics is None else self.known_dynamics
 
     def danger(self, states: Tensor, actions: Tensor, next_states: Tensor) -> Tensor:
-        """Danger in [0, 1] of steps, as the blockers in force see it, [...]."""
-        return self.blockers.danger(states, actions, next_states)
+        """Danger in [0, 1] of steps, as the judges in force see it, [...]."""
+        judge: DangerJudge = self.blockers if self.known_danger is None else self.known_danger
+        return judge.danger(states, actions, next_states)
+
+    def fit(self, memory: Memory, dynamics: bool = True) -> JudgesReport:
+        """Fit what is not known to all that is remembered; ``dynamics=False`` leaves the dynamics as they are.
+
+        Blockers that would flag less of the known blocks, or nearly everything, are not believed (`accept_refit`).
+
+        Raises:
+            HeedError: no blocks, or too few for the promise.
+        """
+        labels = memory.labels()
+        held = self._for_calibration(labels.episodes)
+        if self.known_danger is None:
+            self._check_enough(labels.blocked, held)
+        report = None
+        if self.known_dynamics is None and dynamics:
+            report = self.learnt.fit(memory.transitions, self.config.dynamics, self.generator)
+            seen = memory.transitions.tensors()
+            states = torch.cat([seen.states, seen.next_states])
+            self.reach = Range.around(states[states.isfinite().all(1)], self.config.range_margin)
+        self.fits += 1
+        if self.known_danger is not None:
+            return JudgesReport(report, None, Threshold(self.threshold), None, memory.blocks, len(labels.blocked))
+        inputs = self.inputs_of(labels)
+        usable = inputs.isfinite().all(1)
+        inputs, blocked, struck = inputs[usable], labels.blocked[usable], labels.catastrophes[usable]
+        held = held[usable]
+        fresh = self._fresh()
+        fresh.fit(inputs[~held], blocked[~held], self.generator, self.config.blockers)
+        danger, before = fresh.danger_of(inputs), self.blockers.danger_of(inputs)
+        if self.config.threshold == "hirl":  # its rule, whatever it flags
+            calibrated = hirl_threshold()
+            decision = RefitDecision(True, calibrated.value, 0.0, 0.0, "HIRL believes every fit")
+        else:
+            calibrated = conformal_threshold(danger[held & blocked].numpy(), self.config.eps)
+            new = _judged(danger, blocked, struck, calibrated.value)
+            old = _judged(before, blocked, struck, self.threshold) if self.fits > 1 else None
+            decision = accept_refit(old, new, cap=self.config.cap)
+        if decision.accepted:
+            self.blockers = fresh
+        self.threshold = decision.threshold
+        now = danger if decision.accepted else before
+        in_force = promised(decision.threshold, now[held & blocked].numpy())
+        logger.info("fit %d: %s; %s", self.fits, in_force, decision.reason)
+        return JudgesReport(report, calibrated, in_force, decision, memory.blocks, len(labels.blocked))
 
     def inputs_of(self, labels: Labels) -> Tensor:
         """The blockers' inputs [N, D]; the next state of a blocked action is what the dynamics expects."""
@@ -148,19 +178,34 @@ class Judges:
         following = torch.where(labels.next_states.isnan(), expected, labels.next_states)
         return self.blockers.inputs_of(labels.states, labels.actions, following)
 
-    def _fresh(self, state_size: int, action_size: int, seed: int) -> Blockers:
+    def _for_calibration(self, episodes: Tensor) -> Tensor:
+        """Which episodes only the threshold sees, bool [N]: the same ones in every fit."""
+        hashed = (episodes * 2654435761 + self.seed * 40503) % 2**32
+        return hashed < self.config.calibration * 2**32
+
+    def _check_enough(self, blocked: Tensor, held: Tensor) -> None:
+        """Refuse, before anything is fitted, a promise that so many blocks cannot bear."""
+        kept, needed = int((blocked & held).sum()), math.ceil(1 / self.config.eps) - 1
+        if self.config.threshold == "conformal" and kept < needed:
+            raise HeedError(
+                f"{int(blocked.sum())} blocks, of which {kept} are held out, cannot promise a miss rate of "
+                f"{self.config.eps:g}",
+                "--eps",
+                f"the smallest possible from them is {smallest_eps(kept):.3g}; {self.config.eps:g} needs {needed} "
+                "held-out blocks",
+            )
+
+    def _fresh(self) -> Blockers:
         config = self.config
-        votes = 2 if config.threshold == "hirl" else None
         return Blockers(
-            state_size,
-            action_size,
+            *self.sizes,
             config.members,
-            inputs=config.inputs,
+            inputs=config.inputs or "next_state",
             label_keys=config.label_keys,
-            votes=votes,
-            seed=seed,
+            votes=2 if config.threshold == "hirl" else None,
+            seed=self.seed + self.fits,
         )
 
-    @staticmethod
-    def _judged(danger: Tensor, labels: Labels, threshold: float) -> Judged:
-        return Judged(danger[labels.blocked].numpy(), danger[~labels.blocked].numpy(), threshold)
+
+def _judged(danger: Tensor, blocked: Tensor, struck: Tensor, threshold: float) -> Judged:
+    return Judged(danger[blocked].numpy(), danger[~blocked].numpy(), threshold, danger[struck].numpy())

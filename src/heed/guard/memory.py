@@ -26,12 +26,16 @@ class Labels:
         actions: the judged action vectors [N, A].
         next_states: [N, S]; NaN where the action was blocked, so that nobody knows.
         blocked: bool [N].
+        episodes: the episode of each, [N].
+        catastrophes: which labels are catastrophes that happened, bool [N].
     """
 
     states: Tensor
     actions: Tensor
     next_states: Tensor
     blocked: Tensor
+    episodes: Tensor
+    catastrophes: Tensor
 
 
 class Memory:
@@ -45,64 +49,68 @@ class Memory:
     Args:
         state_size: S.
         action_size: A.
-        grace: steps after which a step has survived; 0 learns nothing from survival.
+        grace: steps after which a step has survived; 0 learns nothing from survival. With judgements about the very
+            next state 1 is enough: no catastrophe, so nothing to block.
     """
 
-    def __init__(self, state_size: int, action_size: int, grace: int = 20) -> None:
+    def __init__(self, state_size: int, action_size: int, grace: int = 1) -> None:
         self.transitions = Transitions(state_size, action_size)
         self.grace = grace
         self.judgements = 0
-        self._rows: list[tuple[Vector, Vector, Vector, bool]] = []
-        self._pending: deque[Step] = deque()
+        self._rows: list[tuple[Vector, Vector, Vector, bool, int, bool]] = []
+        self._pending: deque[tuple[int, Step]] = deque()
+        self._episode = 0
 
     def add(self, step: Step) -> None:
         """Take in a step of the environment with the judgement that it got, if any."""
         self.transitions.add(step.state, step.executed, step.next_state, step.reward, step.terminated, step.catastrophe)
         asked, blocked = step.decision.asked, step.decision.decision == "block"
+        now = len(self.transitions)
         self.judgements += asked
-        if asked and blocked and step.proposed is not None:
-            self._label(step.state, step.proposed, np.full_like(step.next_state, np.nan), blocked=True)
-        if step.catastrophe:
-            self._label(step.state, step.executed, step.next_state, blocked=True)
-        elif asked and not blocked:
-            self._label(step.state, step.executed, step.next_state, blocked=False)
-        elif self.grace:
-            self._pending.append(step)
-        if step.catastrophe:
+        if step.catastrophe:  # what was proposed before it would tell the same once more
+            self._label(step, step.executed, step.next_state, blocked=True)
             self._pending.clear()
-        while self._pending and (len(self._pending) > self.grace or step.terminated):
-            survived = self._pending.popleft()
-            self._label(survived.state, survived.executed, survived.next_state, blocked=False)
+        elif asked and blocked and step.proposed is not None:
+            self._label(step, step.proposed, np.full_like(step.next_state, np.nan), blocked=True)
+        elif asked and not blocked:
+            self._label(step, step.executed, step.next_state, blocked=False)
+        if self.grace and not step.catastrophe and (blocked or not asked):
+            self._pending.append((now, step))  # the executed action, which nobody judged
+        while self._pending and (now - self._pending[0][0] >= self.grace - 1 or step.terminated):
+            survived = self._pending.popleft()[1]
+            self._label(survived, survived.executed, survived.next_state, blocked=False)
         if step.truncated:
             self._pending.clear()  # nobody knows what would have followed
+        self._episode += step.terminated or step.truncated
 
     def labels(self) -> Labels:
         """All labels so far."""
         columns = [np.array([row[i] for row in self._rows], np.float32) for i in range(3)]
-        blocked = torch.tensor([row[3] for row in self._rows], dtype=torch.bool)
         states, actions, next_states = (torch.from_numpy(column) for column in columns)
-        return Labels(states, actions, next_states, blocked)
+        blocked, catastrophes = (torch.tensor([row[i] for row in self._rows], dtype=torch.bool) for i in (3, 5))
+        episodes = torch.tensor([row[4] for row in self._rows], dtype=torch.int64)
+        return Labels(states, actions, next_states, blocked, episodes, catastrophes)
 
     @property
     def blocks(self) -> int:
         """Labels that say block."""
         return sum(row[3] for row in self._rows)
 
-    def _label(self, state: Vector, action: Vector, next_state: Vector, blocked: bool) -> None:
-        self._rows.append((state, action, next_state, blocked))
+    def _label(self, step: Step, action: Vector, next_state: Vector, blocked: bool) -> None:
+        self._rows.append((step.state, action, next_state, blocked, self._episode, step.catastrophe))
 
     def save(self, folder: Path) -> None:
         """Write transitions and labels into a folder; the steps that have not yet survived are left out."""
         self.transitions.save(folder / "transitions.npz")
-        labels = self.labels()
-        arrays = {name: getattr(labels, name).numpy() for name in ("states", "actions", "next_states", "blocked")}
-        np.savez(folder / "labels.npz", judgements=self.judgements, **arrays)
+        arrays = {name: column.numpy() for name, column in vars(self.labels()).items()}
+        np.savez(folder / "labels.npz", judgements=self.judgements, episode=self._episode, **arrays)
 
     def load(self, folder: Path) -> None:
         """Go back to what `save` wrote."""
         self.transitions = Transitions.load(folder / "transitions.npz")
         with np.load(folder / "labels.npz", allow_pickle=False) as kept:
-            self.judgements = int(kept["judgements"])
-            rows = zip(kept["states"], kept["actions"], kept["next_states"], kept["blocked"], strict=True)
-            self._rows = [(s, a, n, bool(b)) for s, a, n, b in rows]
+            self.judgements, self._episode = int(kept["judgements"]), int(kept["episode"])
+            names = ("states", "actions", "next_states", "blocked", "episodes", "catastrophes")
+            rows = zip(*(kept[name] for name in names), strict=True)
+            self._rows = [(s, a, n, bool(b), int(e), bool(c)) for s, a, n, b, e, c in rows]
         self._pending.clear()

@@ -37,7 +37,7 @@ class Method:
         return dataclasses.replace(config, judges=judges, **dict(self.phases))
 
 
-_GLANCE = (("inputs", "state_action"), ("threshold", "hirl"))
+_GLANCE = (("inputs", "state_action"), ("threshold", "hirl"), ("label_keys", None))
 METHODS: dict[str, Method] = {
     "mbhi": Method("looks ahead in the learnt model, and plans where it blocks"),
     "none": Method("unguarded: every proposed action is executed", guarded=False),

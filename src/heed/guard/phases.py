@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -50,11 +51,15 @@ class PhasesConfig:
         particles: of each member.
         block_when: policy_fails or no_way_out.
         risk: how the futures' risks are combined: max, mean, cvar:SHARE.
+        grace: steps after which a step that nobody judged has survived and counts as one that needed no block; 0 learns
+            nothing from survival; None takes what fits the overseer.
         planner: icem, cem or mppi; none takes the safe action.
         plan_samples: plans of the first iteration.
         plan_iterations: at most.
+        plan_particles: of each member, for each plan.
         plan_horizon: steps; 0 takes the look's.
-        deadline: seconds of a plan.
+        deadline: seconds of a plan, for acting in real time: how far a search gets then depends on the machine; 0 sets
+            none.
         plan_gamma: discount of what a plan is worth.
         judges: the fits.
     """
@@ -70,11 +75,13 @@ class PhasesConfig:
     particles: int = 4
     block_when: str = "no_way_out"
     risk: str = "max"
+    grace: int | None = None
     planner: str = "icem"
     plan_samples: int = 64
     plan_iterations: int = 3
+    plan_particles: int = 1
     plan_horizon: int = 0
-    deadline: float = 0.05
+    deadline: float = 0.0
     plan_gamma: float = 0.98
     judges: JudgesConfig = field(default_factory=JudgesConfig)
 
@@ -92,9 +99,9 @@ class Phases:
         policy: the learner's, batched: states [N, S] to action vectors [N, A].
         config: when and how.
         seed: of fits and imagination.
-        grace: see `Memory`.
         brake: batched, what slows the agent down, for ways out and as the planner's seed.
         termination: batched, states that end an episode harmlessly.
+        value: batched, what states are worth beyond a plan's horizon: states [N, S] to [N].
         known_dynamics: in place of learnt ones: what perfect knowledge is worth.
         known_danger: in place of learnt blockers.
         log: keeps every decision.
@@ -107,9 +114,9 @@ class Phases:
         policy: Controller,
         config: PhasesConfig,
         seed: int = 0,
-        grace: int = 20,
         brake: Controller | None = None,
         termination: Callable[[Tensor], Tensor] | None = None,
+        value: Callable[[Tensor], Tensor] | None = None,
         known_dynamics: Dynamics | None = None,
         known_danger: DangerJudge | None = None,
         log: DecisionLog | None = None,
@@ -118,15 +125,15 @@ class Phases:
         if guard.overseer is None:
             raise HeedError("there is nobody to learn from", "--overseer", "name an overseer")
         self.guard, self.policy, self.config, self.seed = guard, policy, config, seed
-        self.brake, self.termination, self.truth = brake, termination, truth
-        self.known_dynamics, self.known_danger = known_dynamics, known_danger
+        self.brake, self.termination, self.value, self.truth = brake, termination, value, truth
         self.coder: ActionCoder = guard.coder
         size = int(guard.env.observation_space.shape[0])  # type: ignore[index] # the guard has checked that it is a box
-        self.memory = Memory(size, self.coder.size, grace)
-        self.judges = Judges(size, self.coder.size, config.judges, seed)
+        self.memory = Memory(size, self.coder.size, 1 if config.grace is None else config.grace)
+        self.judges = Judges(size, self.coder.size, config.judges, seed, known_dynamics, known_danger)
         self.generator = torch.Generator().manual_seed(seed + 1)
         self.log = DecisionLog() if log is None else log
         self.phase, self.steps, self.next_fit = Phase.OVERSIGHT, 0, config.oversight_steps
+        self.handed_over_at: int | None = None
         self.reports: list[JudgesReport] = []
         self.overseer = guard.overseer
         guard.policy, guard.brake, guard.observer = policy, brake, self
@@ -138,12 +145,13 @@ class Phases:
         self.log.add(step.decision, *at, step.reward, step.catastrophe, **truth)
         self.memory.add(step)
         self.steps += 1
-        if self.phase is Phase.OVERSIGHT and self.steps >= self.next_fit:
+        if self.phase is Phase.OVERSIGHT and (self.steps >= self.next_fit or not self.may_ask):
             self._hand_over()
-        elif self.phase is Phase.AUTONOMY:
-            hurt = step.catastrophe and self.config.refit_on_catastrophe
-            if hurt or self.steps >= self.next_fit:
-                self._refit()
+        elif self.phase is Phase.AUTONOMY and self.steps >= self.next_fit:
+            self.next_fit = self.steps + self.config.refit_every
+            self._refit()
+        elif self.phase is Phase.AUTONOMY and step.catastrophe and self.config.refit_on_catastrophe:
+            self._refit(dynamics=False)  # where actions lead is known as well as before; what is dangerous is not
 
     @property
     def may_ask(self) -> bool:
@@ -153,23 +161,24 @@ class Phases:
     def _hand_over(self) -> None:
         """Fit for the first time and let the guard look for itself, where what was learnt bears it."""
         later = max(1, self.config.oversight_steps // 10)
-        needed = 0 if self.known_danger is not None else self.config.least_blocks
+        needed = 0 if self.judges.known_danger is not None else self.config.least_blocks
         if self.memory.blocks < needed:
             self._wait(later, f"{self.memory.blocks} blocks so far, {needed} are the least to learn from")
             return
-        if self.known_dynamics is None or self.known_danger is None:
-            try:
-                report = self.judges.fit(self.memory)
-            except HeedError as problem:
-                self._wait(later, str(problem))
-                return
-            self.reports.append(report)
-            if self.known_danger is None and report.threshold.eps is not None:
-                bound = report.threshold.miss_bound()
-                if bound > self.config.gate:
-                    self._wait(later, f"of blocks like those held out up to {bound:.0%} may be missed")
-                    return
+        try:
+            report = self.judges.fit(self.memory)
+        except HeedError as problem:
+            self._wait(later, str(problem))
+            return
+        self.reports.append(report)
+        if report.in_force.eps is not None and (bound := report.in_force.miss_bound()) > self.config.gate:
+            self._wait(later, f"of blocks like those held out up to {bound:.0%} may be missed")
+            return
+        if report.decision is not None and report.decision.flagged > self.config.judges.cap:
+            self._wait(later, f"the blockers flag {report.decision.flagged:.0%} of the steps that were let pass")
+            return
         self.phase, self.next_fit = Phase.AUTONOMY, self.steps + self.config.refit_every
+        self.handed_over_at = self.steps
         logger.info("hand-over after %d steps and %d judgements", self.steps, self.memory.judgements)
         self._equip()
 
@@ -183,28 +192,28 @@ class Phases:
         self.next_fit = self.steps + steps
         logger.info("oversight goes on for %d steps: %s", steps, why)
 
-    def _refit(self) -> None:
-        self.next_fit = self.steps + self.config.refit_every
-        if self.known_dynamics is None or self.known_danger is None:
-            self.reports.append(self.judges.fit(self.memory))
+    def _refit(self, dynamics: bool = True) -> None:
+        try:
+            self.reports.append(self.judges.fit(self.memory, dynamics))
+        except (HeedError, ValueError) as problem:
+            self.guard.fault(f"a refit failed ({problem}): the judges stay as they were")
+            return
         self._equip()
 
     def _equip(self) -> None:
         """Give the guard eyes and hands that stand on the judges as they are now."""
-        config, known = self.config, self.known_danger is not None
-        threshold = 0.5 if known else self.judges.threshold
-        imagination = Imagination(
-            self.known_dynamics or self.judges.dynamics,
-            self.known_danger or self.judges,
-            self.policy,
-            config.particles,
-            self.judges.reach if self.known_dynamics is None else None,
-            self.termination,
-            self.generator,
-        )
+        config, judges = self.config, self.judges
+        parts = (judges.dynamics, judges, self.policy)
+        where = (judges.reach, self.termination, self.generator)
         risk = risk_strategy(config.risk)
         self.guard.lookout = Lookout(
-            imagination, config.horizon, threshold, config.block_when, risk, self.brake, self.coder.swerves()
+            Imagination(*parts, config.particles, *where),
+            config.horizon,
+            judges.threshold,
+            config.block_when,
+            risk,
+            self.brake,
+            self.coder.swerves(),
         )
         if config.planner != "none":
             horizon = config.plan_horizon or max(1, config.horizon)
@@ -213,13 +222,14 @@ class Phases:
             )
             self.guard.planner = SafePlanner(
                 search,
-                imagination,
-                threshold,
+                Imagination(*parts, config.plan_particles, *where),
+                judges.threshold,
                 risk,
                 config.plan_iterations,
                 enough=max(1, config.plan_samples // 4),
-                deadline=config.deadline,
+                deadline=config.deadline or math.inf,
                 gamma=config.plan_gamma,
+                terminal_value=self.value,
             )
         asks = config.ask_above <= 1
         self.guard.overseer = self.overseer if asks else None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from heed.guard.imagination import Controller, Futures, Imagination
+from heed.guard.imagination import Controller, Following, Futures, Imagination
 from heed.guard.risk import RiskStrategy, Worst
 from heed.guard.searches import Search
 
@@ -53,9 +53,9 @@ def utilities(risk: Tensor, value: Tensor, threshold: float) -> Tensor:
 class SafePlanner:
     """Plans where the guard has blocked (MBHI's "efficient MPC"; methods.md 4).
 
-    The first population is joined by seeds: what the policy would do, what the brake would do, idling, the last
-    plan moved on. The search stops when enough plans are feasible or the deadline has passed; the best plan of all
-    iterations is returned, feasible or not: the caller decides what an infeasible one is worth.
+    The first population is joined by seeds: what the policy would do, what the brake would do, idling, the way out
+    that was known a step ago. The search stops when enough plans are feasible or the deadline has passed; the best plan
+    of all iterations is returned, feasible or not: the caller decides what an infeasible one is worth.
 
     Args:
         search: proposes plans.
@@ -64,7 +64,7 @@ class SafePlanner:
         risk: how a plan's futures are combined.
         iterations: of the search at most.
         enough: feasible plans in one population that end the search.
-        deadline: seconds after which no further iteration is begun.
+        deadline: seconds after which no further iteration is begun; with a bound a seed no longer fixes a run.
         gamma: discount of predicted rewards.
         terminal_value: of the states [N, S] where plans end: [N]; None counts nothing beyond the horizon.
         clock: tells seconds.
@@ -78,7 +78,7 @@ class SafePlanner:
         risk: RiskStrategy | None = None,
         iterations: int = 3,
         enough: int = 16,
-        deadline: float = 0.05,
+        deadline: float = math.inf,
         gamma: float = 1.0,
         terminal_value: Callable[[Tensor], Tensor] | None = None,
         clock: Callable[[], float] = time.perf_counter,
@@ -86,34 +86,36 @@ class SafePlanner:
         self.search, self.imagination, self.threshold = search, imagination, threshold
         self.risk, self.iterations, self.enough = Worst() if risk is None else risk, iterations, enough
         self.deadline, self.gamma, self.terminal_value, self.clock = deadline, gamma, terminal_value, clock
-        self.last: Tensor | None = None
 
     def reset(self) -> None:
-        """Forget the last plan, as at the start of an episode."""
+        """Forget what was learnt, as at the start of an episode."""
         self.search.reset()
-        self.last = None
+
+    def move_on(self) -> None:
+        """The environment made a step: what was learnt moves on with it."""
+        self.search.begin()
 
     @torch.no_grad()
-    def plan(self, state: Tensor, controllers: list[Controller], idle: Tensor) -> Plan:
+    def plan(self, state: Tensor, controllers: list[Controller], idle: Tensor, known: Tensor | None = None) -> Plan:
         """The best plan from a state.
 
         Args:
             state: [S].
             controllers: policies and brakes whose own futures seed the search.
             idle: the action vector of doing nothing, [A].
+            known: a plan that was safe a step ago, moved on: [n, A] with n at most H; its last action is held.
 
         Returns:
             Feasible if any was found.
         """
         began = self.clock()
-        self.search.begin()
         best: Plan | None = None
         best_rank, evaluated = (False, -math.inf), 0
         for iteration in range(self.iterations):
             plans = self.search.propose(iteration, self.imagination.generator)
-            following: dict[int, Controller] = {}
+            following: Following = {}
             if iteration == 0:
-                plans, following = self._seeded(state, plans, controllers, idle)
+                plans, following = self._seeded(state, plans, controllers, idle, known)
             futures = self.imagination.roll(state, plans, following)
             for number in following:  # a controller's plan is what it did in its first future
                 plans[number] = futures.actions[:, 0, number, 0]
@@ -131,19 +133,20 @@ class SafePlanner:
             if late or int((risk < self.threshold).sum()) >= self.enough:
                 break
         assert best is not None
-        self.last = best.actions
         return Plan(best.actions, best.risk, best.feasible, best.value, iteration + 1, evaluated, late)
 
     def _seeded(
-        self, state: Tensor, plans: Tensor, controllers: list[Controller], idle: Tensor
-    ) -> tuple[Tensor, dict[int, Controller]]:
+        self, state: Tensor, plans: Tensor, controllers: list[Controller], idle: Tensor, known: Tensor | None
+    ) -> tuple[Tensor, Following]:
         """The first population with its seeds in front, and which of them a controller goes on with."""
         horizon = plans.shape[1]
         seeds = [controller(state[None])[0].expand(horizon, -1) for controller in controllers]
         seeds.append(idle.expand(horizon, -1))
-        if self.last is not None:
-            seeds.append(torch.cat([self.last[1:], self.last[-1:]]))
-        return torch.cat([torch.stack(seeds), plans]), dict(enumerate(controllers))
+        if known is not None and len(known):
+            held = known[-1:].expand(max(0, horizon - len(known)), -1)
+            seeds.append(torch.cat([known[:horizon], held]))
+        following: Following = {number: (1, controller) for number, controller in enumerate(controllers)}
+        return torch.cat([torch.stack(seeds), plans]), following
 
     def _value(self, futures: Futures) -> Tensor:
         value = futures.returns(self.gamma)

@@ -116,6 +116,23 @@ def conformal_threshold(scores: ArrayLike, eps: float) -> Threshold:
     return Threshold(float(np.sort(danger)[rank - 1]), float(eps), n, rank)
 
 
+def promised(value: float, scores: ArrayLike) -> Threshold:
+    """A threshold that something else has set, with what held-out blocks promise of it.
+
+    Its rank is one more than the blocks that it misses: the threshold's place, had calibration chosen it. Chosen with
+    an eye on other rows it is no longer exchangeable with them, so that the promise is an estimate.
+
+    >>> print(promised(0.5, [0.9, 0.2, 0.6, 0.8]))
+    danger >= 0.5: misses at most 40.0% of blocks like the 4 held out (the smallest promise from so many is 20.0%);
+    with 95% confidence at most 75.1%
+    """
+    danger = _finite(scores)
+    rank = int((danger < value).sum()) + 1
+    if rank > len(danger):
+        return Threshold(value)
+    return Threshold(value, rank / (len(danger) + 1), len(danger), rank)
+
+
 @dataclass(frozen=True)
 class Judged:
     """How one fit of the blockers sees what is known.
@@ -124,11 +141,13 @@ class Judged:
         positives: danger of the known blocks, [P].
         negatives: danger of known steps that were let pass, [N].
         threshold: the fit's own.
+        catastrophes: danger of those known blocks that were catastrophes which happened, [C].
     """
 
     positives: ArrayLike
     negatives: ArrayLike
     threshold: float
+    catastrophes: ArrayLike = ()
 
 
 @dataclass(frozen=True)
@@ -150,13 +169,16 @@ class RefitDecision:
     reason: str
 
 
-def accept_refit(old: Judged | None, new: Judged, lost: float = 0.02, cap: float = 0.3) -> RefitDecision:
+def accept_refit(old: Judged | None, new: Judged, lost: float = 0.02, cap: float = 0.05) -> RefitDecision:
     """A refit is believed only if it still flags what the old one flagged, without flagging everything.
 
     Two faults are met, both seen in practice. Thresholds drift upwards from refit to refit and the policy goes through
     the hole: the new threshold is lowered until the new fit flags what the old one flagged. One outlier among the
     blocks drags the threshold so low that everything is flagged: the new threshold is raised, though no further than
     to where that same demand still holds. Where no threshold does both, the old fit stays.
+
+    A catastrophe that happened is not given up as an outlier: whichever fit is in force flags it, unless that would
+    flag more than the cap allows.
 
     So, whatever comes in, the fit in force from now on misses at most a share ``lost`` of the known blocks, or as many
     as the old one did; of those that the old one flagged it misses no more than that share of all is; and it flags at
@@ -167,7 +189,8 @@ def accept_refit(old: Judged | None, new: Judged, lost: float = 0.02, cap: float
         old: the fit in force, on the same known blocks and steps in the same order; None if there is none.
         new: the refit.
         lost: share of the known blocks that may be given up as outliers; rounded down to blocks.
-        cap: share of the known steps let pass that may be flagged.
+        cap: share of the known steps let pass that may be flagged. A look is unsafe where one of its twenty steps is
+            flagged, so that a small share of steps is a large one of looks.
 
     Raises:
         HeedError: shares outside [0, 1).
@@ -194,24 +217,45 @@ def accept_refit(old: Judged | None, new: Judged, lost: float = 0.02, cap: float
         kept = before >= old.threshold
         stays = RefitDecision(False, old.threshold, _share(~kept), _share(let_pass >= old.threshold), "")
         limit = max(cap, stays.flagged)
+        lowered = _flagging_catastrophes(old, old.threshold, let_pass, limit)
+        stays = replace(
+            stays,
+            threshold=lowered,
+            missed=_share(before < lowered),
+            flagged=_share(let_pass >= lowered),
+        )
         if not (np.isfinite(blocks).all() and np.isfinite(passed).all() and math.isfinite(new.threshold)):
             return replace(stays, reason="refit refused: its dangers are not finite")
         highest = min(_missing(blocks, max(given_up, int((~kept).sum()))), _missing(blocks[kept], given_up))
     value = min(new.threshold, highest)
-    if _share(passed >= value) > limit:
-        value = max(value, min(highest, _flagging(passed, _count(limit, passed))))
+    if _share(passed >= value) > cap:
+        value = max(value, min(highest, _flagging(passed, _count(cap, passed))))
     flagged = _share(passed >= value)
     if flagged > limit and old is not None:
         return replace(stays, reason=f"refit refused: to flag the known blocks it would flag {flagged:.0%} of the rest")
+    value = _flagging_catastrophes(new, value, passed, limit)
+    flagged = _share(passed >= value)
     if flagged > limit:
         reason = f"the first fit, though it flags {flagged:.0%} of the steps let pass"
     elif value < new.threshold:
         reason = f"threshold lowered from {new.threshold:.3g} to flag the known blocks"
     elif value > new.threshold:
-        reason = f"threshold raised from {new.threshold:.3g} to flag at most {limit:.0%} of the steps let pass"
+        reason = (
+            f"threshold raised from {new.threshold:.3g} to flag less of the steps let pass; its promise no longer holds"
+        )
     else:
         reason = "accepted as it is"
     return RefitDecision(True, value, _share(blocks < value), flagged, reason)
+
+
+def _flagging_catastrophes(fit: Judged, threshold: float, passed: NDArray[np.float64], limit: float) -> float:
+    """The threshold, or a lower one that flags all catastrophes, if that flags no more of the rest than the limit."""
+    struck = np.asarray(fit.catastrophes, np.float64)
+    struck = struck[np.isfinite(struck)]
+    if not len(struck) or struck.min() >= threshold:
+        return threshold
+    lower = float(struck.min())
+    return lower if _share(passed >= lower) <= limit else threshold
 
 
 def _missing(dangers: NDArray[np.float64], count: int) -> float:

@@ -7,6 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -60,10 +61,10 @@ class Guarded:
         took = (time.perf_counter() - started) * 1e3
         if kind == "answered":
             if isinstance(answer, Verdict) and isinstance(answer.block, (bool, np.bool_)):
-                return answer if answer.latency_ms else Verdict(bool(answer.block), took, answer.instead)
+                return answer if answer.latency_ms else replace(answer, latency_ms=took)
             kind, answer = "no verdict", f"{answer!r} is no Verdict"
         self._count(kind, answer)
-        return Verdict(block=True, latency_ms=took)
+        return Verdict(block=True, latency_ms=took, failed=True)
 
     def reset(self, seed: int) -> None:
         """Start a run; a thread that hangs is left to itself.

@@ -34,8 +34,9 @@ class _Around:
 class Delayed(_Around):
     """Answers each moment with the verdict on the moment ``steps`` steps before it: reaction time.
 
-    The first steps of an episode pass, and so does a step if nothing was shown that many steps before it. An action
-    named in place of the blocked one belongs to its own moment, and is not handed on.
+    The first steps of an episode pass. Who was not shown the step before is not watching but being asked, and waited
+    for: then the verdict is on this very moment. An action named in place of the blocked one belongs to its own moment,
+    and is not handed on.
 
     Args:
         inner: whose verdicts are delayed.
@@ -64,9 +65,11 @@ class Delayed(_Around):
         self._seen = {
             when: verdict for when, verdict in self._seen.items() if when[0] == moment.episode and when[1] >= oldest
         }
-        self._seen[moment.episode, moment.step] = self.inner.judge(moment)
-        thought = self._seen.get((moment.episode, oldest), Verdict(block=False))
-        return thought if self._steps == 0 else replace(thought, instead=None)
+        now = self._seen[moment.episode, moment.step] = self.inner.judge(moment)
+        watching = moment.step == 0 or (moment.episode, moment.step - 1) in self._seen
+        if self._steps == 0 or not watching:
+            return now
+        return replace(self._seen.get((moment.episode, oldest), Verdict(block=False)), instead=None)
 
     def reset(self, seed: int) -> None:
         """Start a run with nothing seen."""

@@ -44,11 +44,13 @@ class Verdict:
         block: whether the action must not be executed.
         latency_ms: how long the overseer took, in milliseconds.
         instead: an action to execute in its place, if the overseer named one.
+        failed: nobody judged: the overseer failed, and the block is the safe way out. Nothing is learnt from it.
     """
 
     block: bool
     latency_ms: float = 0.0
     instead: Action | None = None
+    failed: bool = False
 
 
 class Overseer(Protocol):

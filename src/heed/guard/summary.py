@@ -1,0 +1,103 @@
+"""What a guarded run came to: counts by phase from its decisions, and episodes with the guard on and off."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from stable_baselines3.common.base_class import BaseAlgorithm
+
+from heed.guard.decisions import DecisionLog
+from heed.guard.guard import Guard, Mode
+from heed.guard.phases import Phases
+
+LONGEST = 1000
+"""Steps after which an episode of the evaluation is cut, for environments that never end one."""
+
+
+def summarise(log: DecisionLog) -> dict[str, Any]:
+    """Counts from a run's decisions (design.md, "A run folder").
+
+    Needless and missed blocks are told of autonomy alone, and only where an oracle knows. An unguarded run has no
+    phases; its first steps count as oversight all the same, so that the same steps are compared.
+    """
+    rows = log.rows
+    overseen = [row for row in rows if row["phase"] == "oversight"]
+    alone = [row for row in rows if row["phase"] == "autonomy"]
+    blocks = [row for row in alone if row["decision"] == "block"]
+    planned = [row for row in blocks if row["feasible"] is not None]
+    told = [row for row in alone if row.get("needless") is not None]
+    returns: dict[int, float] = {}
+    for row in rows:
+        returns[row["episode"]] = returns.get(row["episode"], 0.0) + row["reward"]
+    ended = list(returns.values())[:-1][-20:]  # the last episode was cut off with the run
+    return {
+        "kind": "guard",
+        "env_steps": len(rows),
+        "autonomy_steps": len(alone),
+        "catastrophes": {
+            "oversight": sum(row["catastrophe"] for row in overseen),
+            "autonomy": sum(row["catastrophe"] for row in alone),
+            "baseline_rate_per_1000": None,
+        },
+        "interventions": sum(row["decision"] == "block" for row in rows),
+        "interventions_autonomy": len(blocks),
+        "false_blocks": sum(row["needless"] for row in told if row["decision"] == "block") if told else None,
+        "missed_blocks": sum(row["needed"] for row in told if row["decision"] == "allow") if told else None,
+        "goals": {"oversight": sum(r["goal"] for r in overseen), "autonomy": sum(r["goal"] for r in alone)},
+        "episodes": len(returns),
+        "return_mean": float(np.mean(ended)) if ended else None,
+        "decision_ms": _percentiles([row["latency_ms"] for row in alone]),
+        "plan_ms": _percentiles([row["plan_ms"] for row in planned]),
+        "plans_feasible_share": float(np.mean([row["feasible"] for row in planned])) if planned else None,
+    }
+
+
+def told_of(phases: Phases | None) -> dict[str, Any]:
+    """Judgements, hand-over and fits."""
+    if phases is None:
+        return {"judgements": 0, "handed_over_at": None, "fits": []}
+    fits = [
+        {"threshold": report.in_force.value, "promise": report.in_force.eps, "blocks": report.blocks}
+        | ({} if report.decision is None else {"flagged": report.decision.flagged, "reason": report.decision.reason})
+        for report in phases.reports
+    ]
+    return {"judgements": phases.memory.judgements, "handed_over_at": phases.handed_over_at, "fits": fits}
+
+
+def evaluated(guard: Guard, learner: BaseAlgorithm, episodes: int) -> dict[str, Any]:
+    """Return, catastrophes and goals of the finished policy, with the guard on and with it off, from the same seeds."""
+    found: dict[str, Any] = {"evaluation_episodes": episodes}
+    modes: tuple[tuple[str, Mode], ...] = (("guarded", guard.mode), ("unguarded", "off"))
+    for name, mode in modes:
+        found |= {f"{what}_{name}": value for what, value in _episodes(guard, learner, mode, episodes).items()}
+    return found
+
+
+def _episodes(guard: Guard, learner: BaseAlgorithm, mode: Mode, episodes: int) -> dict[str, float]:
+    """Episodes of the deterministic policy; nothing is learnt or logged from them."""
+    before = (guard.mode, guard.observer)
+    guard.mode, guard.observer = mode, None
+    found = {"return": 0.0, "catastrophes": 0, "goals": 0}
+    try:
+        for episode in range(episodes):
+            observation, _ = guard.reset(seed=1_000_000 + episode)
+            for _ in range(LONGEST):
+                action, _ = learner.predict(observation, deterministic=True)
+                chosen = int(action) if isinstance(guard.action_space, gym.spaces.Discrete) else action
+                observation, reward, terminated, truncated, info = guard.step(chosen)
+                found["return"] += float(reward) / episodes
+                found["catastrophes"] += bool(info.get("catastrophe", False))
+                found["goals"] += bool(info.get("goal", False))
+                if terminated or truncated:
+                    break
+    finally:
+        guard.mode, guard.observer = before
+    return found
+
+
+def _percentiles(values: list[float]) -> dict[str, float | None]:
+    if not values:
+        return {"p50": None, "p99": None}
+    return {"p50": float(np.percentile(values, 50)), "p99": float(np.percentile(values, 99))}
