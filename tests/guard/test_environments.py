@@ -9,11 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from heed.cli.guard import job_of
 from heed.cli.guard import run as run_command
 from heed.errors import HeedError
 from heed.guard.environment import known_point_hazard, needless_on_point_hazard, surroundings
 from heed.guard.job import train_guard
+from heed.guard.settings import job_of
 from heed.worlds.hazards import Hazards, brake
 
 SMALL = {

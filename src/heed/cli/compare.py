@@ -7,7 +7,7 @@ from pathlib import Path
 
 from heed.cli.console import quiet_libraries
 from heed.cli.front import following
-from heed.cli.settings import AlignCommand, out_folder
+from heed.cli.settings import AlignCommand, Command, out_folder
 from heed.compare.methods import PAPER_TABLE, MethodsJob, compare_methods, format_table, resumed_methods
 from heed.errors import HeedError
 from heed.report import write_report
@@ -16,8 +16,14 @@ from heed.report import write_report
 def run(arguments: Sequence[str]) -> None:
     """Parse, run the table, print it, report."""
     quiet_libraries()
-    if not arguments or arguments[0] not in ("align", "--help", "-h"):
-        raise HeedError("what shall be compared?", "heed compare", "heed compare align")
+    kinds = {"align": _align, "guard": _guard}
+    kind = "align" if arguments and arguments[0] in ("--help", "-h") else (arguments or [""])[0]
+    if kind not in kinds:
+        raise HeedError("what shall be compared?", "heed compare", "heed compare align, or heed compare guard")
+    kinds[kind](arguments[1:] if arguments[0] == kind else arguments)
+
+
+def _align(arguments: Sequence[str]) -> None:
     command = AlignCommand(
         "compare align", "Compare methods on a world with exact answers.", "apothecary", {"rewards": "gold"}
     )
@@ -25,7 +31,7 @@ def run(arguments: Sequence[str]) -> None:
     command.add("--seeds", type=int, default=5, help="runs of each method, from --seed on")
     command.add("--budget", type=int, default=None, help="rounds of each run (the same as --steps)")
     command.add("--workers", type=int, default=2, help="runs at once")
-    parsed, settings, asked = command.settings(arguments[1:] if arguments[0] == "align" else arguments)
+    parsed, settings, asked = command.settings(arguments)
     if parsed.budget is not None:
         settings["steps"] = asked["steps"] = parsed.budget
     if parsed.resume is not None:
@@ -37,5 +43,33 @@ def run(arguments: Sequence[str]) -> None:
         job = MethodsJob(parsed.methods, parsed.seeds, parsed.workers, settings)
     with following("compare align", out) as (show, prepare):
         table = compare_methods(job, out, show, parsed.resume is not None, prepare)
+    print(format_table(table))
+    print(write_report(out))
+
+
+def _guard(arguments: Sequence[str]) -> None:
+    from heed.cli.guard import guard_settings  # Stable-Baselines3 is for those who need it
+    from heed.compare.guards import GuardsJob, compare_guards, resumed_guards
+    from heed.guard.methods import METHODS
+
+    command = Command("compare guard", "Compare ways of guarding in one environment.")
+    command.add("config", nargs="?", help="a YAML file of settings; flags go over it")
+    command.add("--methods", type=list[str], default=list(METHODS), help="names, commas between")
+    command.add("--seeds", type=int, default=5, help="runs of each method, from --seed on")
+    command.add("--budget", type=int, default=None, help="steps of each run (the same as --steps)")
+    command.add("--workers", type=int, default=2, help="runs at once")
+    command.add("--out", type=str, default=None, help="the run folder (default: below runs/)")
+    command.add("--resume", type=str, default=None, help="a comparison to go on with")
+    parsed, asked = guard_settings(command, arguments)
+    if parsed["budget"] is not None:
+        asked["steps"] = parsed["budget"]
+    if parsed["resume"] is not None:
+        out = Path(parsed["resume"])
+        job = resumed_guards(out, parsed["workers"], asked)
+    else:
+        out = out_folder(parsed["out"], "compare-guard")
+        job = GuardsJob(parsed["methods"], parsed["seeds"], parsed["workers"], asked)
+    with following("compare guard", out) as (show, _):
+        table = compare_guards(job, out, show, parsed["resume"] is not None)
     print(format_table(table))
     print(write_report(out))

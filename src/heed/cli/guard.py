@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from heed.cli.console import Bar, quiet_libraries, say, stopping_at_rounds
 from heed.cli.settings import Command, out_folder
-from heed.errors import HeedError, Stopped
-from heed.guard.job import GuardJob, train_guard
+from heed.errors import Stopped
+from heed.guard.job import train_guard
 from heed.guard.judges import JudgesConfig
 from heed.guard.phases import PhasesConfig
+from heed.guard.settings import PARTS, GuardJob, job_of
 from heed.runs.config import read_yaml
 
-GROUPS: dict[str, tuple[type, set[str]]] = {
-    "Environment, overseer and learner": (GuardJob, {"phases"}),
-    "Phases, look and plan": (PhasesConfig, {"judges"}),
-    "Learnt judges": (JudgesConfig, {"dynamics", "blockers"}),
+GROUPS = {
+    "Environment, overseer and learner": GuardJob,
+    "Phases, look and plan": PhasesConfig,
+    "Learnt judges": JudgesConfig,
 }
 QUICK = {"steps": 600, "oversight_steps": 300, "learning_starts": 100, "evaluation_episodes": 2, "eps": 0.3}
 """What --quick changes: a run of seconds that touches everything and shows nothing."""
@@ -31,13 +31,7 @@ def run(arguments: Sequence[str]) -> None:
     command.add("config", nargs="?", help="a YAML file of settings; flags go over it")
     command.add("--out", type=str, default=None, help="the run folder (default: below runs/)")
     command.add("--quick", action="store_true", help="a few hundred steps, to see that everything works")
-    for title, (kind, left_out) in GROUPS.items():
-        command.parser.add_argument_group(title).add_class_arguments(kind, as_group=False, skip=left_out)
-    parsed = vars(command.parse(arguments))
-    given = vars(command.parse(arguments, defaults=False))
-    asked = {k: v for k, v in given.items() if v is not None and k not in ("config", "out", "quick")}
-    if parsed["config"] is not None:
-        asked = read_yaml(Path(parsed["config"])) | asked
+    parsed, asked = guard_settings(command, arguments)
     job = job_of((QUICK if parsed["quick"] else {}) | asked)
     out = out_folder(parsed["out"], "guard")
     with stopping_at_rounds() as wanted, Bar("guard") as bar:
@@ -59,24 +53,22 @@ def run(arguments: Sequence[str]) -> None:
     print(out)
 
 
-def job_of(settings: dict[str, Any]) -> GuardJob:
-    """A job from flat settings.
+def guard_settings(command: Command, arguments: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Let a command take all settings of a guarded run, and read them: flags over a YAML file.
 
-    Raises:
-        HeedError: an unknown setting.
-
-    >>> job_of({"horizon": 5, "eps": 0.1, "steps": 100}).phases.judges.eps
-    0.1
+    Returns:
+        The command's own options, and the settings that were asked for.
     """
-    parts: dict[type, dict[str, Any]] = {}
-    left = dict(settings)
-    for kind, left_out in GROUPS.values():
-        names = {field.name for field in dataclasses.fields(kind)} - left_out
-        parts[kind] = {name: left.pop(name) for name in sorted(names & set(left))}
-    if left:
-        raise HeedError(f"no setting is called '{next(iter(left))}'", "config", "see heed guard --help")
-    judges = JudgesConfig(**parts[JudgesConfig])
-    return GuardJob(**parts[GuardJob], phases=PhasesConfig(**parts[PhasesConfig], judges=judges))
+    own = {action.dest for action in command.parser._actions}
+    for title, kind in GROUPS.items():
+        group = command.parser.add_argument_group(title)
+        group.add_class_arguments(kind, as_group=False, skip=PARTS[kind])
+    parsed = vars(command.parse(arguments))
+    given = vars(command.parse(arguments, defaults=False))
+    asked = {name: value for name, value in given.items() if value is not None and name not in own}
+    if parsed["config"] is not None:
+        asked = read_yaml(Path(parsed["config"])) | asked
+    return {name: parsed[name] for name in own if name in parsed}, asked
 
 
 def lines(summary: dict[str, Any]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -229,14 +230,17 @@ def format_table(table: dict[str, Any]) -> str:
     columns = table["columns"]
     lines = ["| method | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
     for row in table["rows"]:
-        cells = [
-            f"{row[c]['mean']:.3g} ({row[c]['low']:.3g} to {row[c]['high']:.3g})"
-            if row[c]["n"] > 1
-            else f"{row[c]['mean']:.3g}"
-            for c in columns
-        ]
+        cells = [_cell(row[c]) for c in columns]
         lines.append(f"| {row['method']} | " + " | ".join(cells) + " |")
     return "\n".join([*lines, "", *table["notes"]])
+
+
+def _cell(found: dict[str, Any]) -> str:
+    if math.isnan(found["mean"]):
+        return "–"
+    if found.get("low") == found.get("high"):
+        return f"{found['mean']:.3g}"
+    return f"{found['mean']:.3g} ({found['low']:.3g} to {found['high']:.3g})"
 
 
 def _check(job: MethodsJob, names: Sequence[str], ranges: Sequence[float], world: Apothecary) -> None:

@@ -1,4 +1,4 @@
-"""Several alignment runs at once, each in a process of its own; what is finished stays finished."""
+"""Several runs at once, each in a process of its own; what is finished stays finished."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -27,6 +27,8 @@ from heed.runs.config import refuse_other_settings
 from heed.runs.folder import RunFolder
 
 OnProgress = Callable[["Progress"], None]
+KEPT = ("**/checkpoints/step-*", "**/learner.zip")
+"""What makes a folder of runs worth keeping: a checkpoint, or a guarded run that is done."""
 STEPS = ("metrics.jsonl", "balance.jsonl")
 """Files of a run with lines for every round."""
 
@@ -40,12 +42,14 @@ class Task:
         settings: the job's and the config's, flat.
         folder: the run folder.
         trunk: a finished run with the same seed whose last checkpoint this one goes on from; its settings may differ.
+        kind: of the run: align or guard.
     """
 
     label: str
     settings: dict[str, Any]
     folder: Path
     trunk: Path | None = None
+    kind: Literal["align", "guard"] = "align"
 
 
 @dataclass(frozen=True)
@@ -188,7 +192,7 @@ def folder_of_runs(out: Path, record: Mapping[str, Any], kind: str, resumed: boo
         whole = True
     finally:
         run.close()
-        if not (whole or resumed) and not any(out.glob("**/checkpoints/step-*")):
+        if not (whole or resumed) and not any(any(out.glob(kept)) for kept in KEPT):
             shutil.rmtree(out)
 
 
@@ -240,9 +244,22 @@ def _run(task: Task, said: Any, stop: Any, parent: int) -> None:
             raise Stopped
 
     try:
-        train(trainer_of(task), follow)
+        if task.kind == "guard":
+            _guard(task, follow)
+        else:
+            train(trainer_of(task), follow)
     except Stopped:
         return
+
+
+def _guard(task: Task, follow: Callable[[int, dict[str, float]], None]) -> None:
+    """Make a guarded run; one that was interrupted begins anew."""
+    from heed.guard.job import train_guard  # Stable-Baselines3 is for those who need it
+    from heed.guard.settings import job_of
+
+    if task.folder.exists():
+        shutil.rmtree(task.folder)
+    train_guard(job_of(task.settings), task.folder, follow)
 
 
 def _branch(trunk: Path, task: Task) -> None:

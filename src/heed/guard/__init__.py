@@ -11,13 +11,14 @@ from heed.guard.dynamics import Dynamics, EnsembleDynamics, KnownDynamics, WithR
 from heed.guard.ensemble import FitConfig
 from heed.guard.guard import Guard
 from heed.guard.imagination import Futures, Imagination, Look, Lookout, Range
-from heed.guard.job import GuardJob, train_guard
+from heed.guard.job import train_guard
 from heed.guard.judges import Judges, JudgesConfig
 from heed.guard.memory import Memory
 from heed.guard.phases import Phase, Phases, PhasesConfig
 from heed.guard.planner import Plan, SafePlanner
 from heed.guard.risk import CVaR, Mean, Worst
 from heed.guard.searches import CEM, ICEM, MPPI, ChoiceCEM
+from heed.guard.settings import GuardJob
 from heed.guard.thresholds import Threshold, accept_refit, conformal_threshold, hirl_threshold
 from heed.guard.transitions import Transitions
 

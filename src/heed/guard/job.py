@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from stable_baselines3.common.utils import set_random_seed
 
 import heed
 from heed.errors import HeedError
-from heed.guard.agent import Learner, LearnsFrom, controller, learner_class, state_values
+from heed.guard.agent import Learner, controller, learner_class, state_values
 from heed.guard.blockers import KnownBlockers
 from heed.guard.decisions import DecisionLog, Step
 from heed.guard.dynamics import KnownDynamics
@@ -23,6 +23,7 @@ from heed.guard.environment import Surroundings, known_point_hazard, needless_on
 from heed.guard.guard import Guard
 from heed.guard.methods import method_from_name
 from heed.guard.phases import Phases, PhasesConfig
+from heed.guard.settings import GuardJob, flat
 from heed.guard.summary import evaluated, summarise, told_of
 from heed.oversight.guarded import guarded
 from heed.oversight.specs import overseer_from_spec
@@ -30,51 +31,6 @@ from heed.runs.config import config_hash
 from heed.runs.folder import RunFolder
 
 OnStep = Callable[[int, dict[str, float]], None]
-
-
-@dataclass
-class GuardJob:
-    """What is trained where, under whose eyes.
-
-    Args:
-        env: a Gymnasium id, or module:Class.
-        env_kwargs: for the environment.
-        method: mbhi, none, hirl, hirl-plan, look-brake, mbhi-true-dynamics, mbhi-true-danger, mbhi-true.
-        overseer: local, far-sighted, rule, or module:name.
-        overseer_timeout: seconds after which an overseer that says nothing has blocked.
-        catastrophe: module:function (observation, info) -> bool; a preset environment knows its own.
-        learner: auto, sac, td3 or dqn.
-        learns_from: executed, both or proposed (see the docs, "What the learner learns from").
-        block_penalty: reward of a blocked proposal, where both are learnt from.
-        steps: of the environment.
-        seed: of the environment, the learner, the fits and the imagination.
-        learning_rate: of the learner.
-        learning_starts: steps of random proposals.
-        batch_size: of the learner.
-        gamma: the learner's discount.
-        hidden: units of each of the learner's two hidden layers.
-        evaluation_episodes: at the end, with the guard on and with it off; 0 leaves them out.
-        phases: when who judges, and how far ahead the guard looks.
-    """
-
-    env: str = "heed/PointHazard-v0"
-    env_kwargs: dict[str, Any] = field(default_factory=dict)
-    method: str = "mbhi"
-    overseer: str = "local"
-    overseer_timeout: float = 1.0
-    catastrophe: str | None = None
-    learner: str = "auto"
-    learns_from: LearnsFrom = "executed"
-    block_penalty: float = -5.0
-    steps: int = 10_000
-    seed: int = 0
-    learning_rate: float = 1e-3
-    learning_starts: int = 500
-    batch_size: int = 128
-    gamma: float = 0.98
-    hidden: int = 128
-    evaluation_episodes: int = 20
-    phases: PhasesConfig = field(default_factory=PhasesConfig)
 
 
 @dataclass
@@ -208,7 +164,7 @@ def train_guard(job: GuardJob, out: Path, on_step: OnStep | None = None) -> dict
     torch.set_num_threads(1)  # small products: more threads only wait for each other
     run = prepare(job)
     began = time.perf_counter()
-    with RunFolder.create(out, job, kind="guard") as folder:
+    with RunFolder.create(out, flat(job), kind="guard") as folder:
 
         def tell() -> None:
             rows = run.log.rows
@@ -239,7 +195,7 @@ def train_guard(job: GuardJob, out: Path, on_step: OnStep | None = None) -> dict
         summary |= {
             "seconds": time.perf_counter() - began,
             "version": heed.__version__,
-            "config_hash": config_hash(job),
+            "config_hash": config_hash(flat(job)),
             "completed": True,
         }
         folder.write_summary(summary)

@@ -31,7 +31,8 @@ def summarise(log: DecisionLog) -> dict[str, Any]:
     returns: dict[int, float] = {}
     for row in rows:
         returns[row["episode"]] = returns.get(row["episode"], 0.0) + row["reward"]
-    ended = list(returns.values())[:-1][-20:]  # the last episode was cut off with the run
+    late = list(returns)[:-1][-20:]  # the last episode was cut off with the run
+    reached = {row["episode"] for row in rows if row["goal"]}
     return {
         "kind": "guard",
         "env_steps": len(rows),
@@ -47,7 +48,8 @@ def summarise(log: DecisionLog) -> dict[str, Any]:
         "missed_blocks": sum(row["needed"] for row in told if row["decision"] == "allow") if told else None,
         "goals": {"oversight": sum(r["goal"] for r in overseen), "autonomy": sum(r["goal"] for r in alone)},
         "episodes": len(returns),
-        "return_mean": float(np.mean(ended)) if ended else None,
+        "return_mean": float(np.mean([returns[episode] for episode in late])) if late else None,
+        "goals_late": float(np.mean([episode in reached for episode in late])) if late else 0.0,
         "decision_ms": _percentiles([row["latency_ms"] for row in alone]),
         "plan_ms": _percentiles([row["plan_ms"] for row in planned]),
         "plans_feasible_share": float(np.mean([row["feasible"] for row in planned])) if planned else None,

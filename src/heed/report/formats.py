@@ -93,7 +93,7 @@ def interval(cell: Mapping[str, Any] | float | None) -> str:
         return number(cell)
     low, high = cell.get("low"), cell.get("high")
     mean = number(cell.get("mean"))
-    return mean if low is None or high is None or cell.get("n") == 1 else f"{mean} [{number(low)}, {number(high)}]"
+    return mean if low == high or number(low) == number(None) else f"{mean} [{number(low)}, {number(high)}]"
 
 
 def method_title(method: str, p: float | None = None) -> str:

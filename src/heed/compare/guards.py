@@ -1,0 +1,191 @@
+"""Ways of guarding side by side: one environment, one budget, several seeds, intervals fit for rare events."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from scipy import stats
+
+import heed
+from heed.compare.methods import interval
+from heed.compare.pool import OnProgress, Task, folder_of_runs, recorded, run_all
+from heed.errors import HeedError
+from heed.guard.methods import METHODS, method_from_name
+from heed.guard.settings import flat, job_of
+from heed.runs.config import config_hash
+
+COLUMNS = (
+    "catastrophes in oversight",
+    "catastrophes per 10,000 steps alone",
+    "goals per episode, late",
+    "return, late",
+    "needless share of blocks",
+    "blocks per 100 steps",
+    "catastrophes, guard off",
+    "goals, guard off",
+)
+
+
+@dataclass
+class GuardsJob:
+    """What `heed compare guard` runs.
+
+    Args:
+        methods: names of `heed.guard.methods`.
+        seeds: runs of each; their seeds count up from the settings' seed.
+        workers: runs at once.
+        settings: everything else, as `heed guard` takes it.
+    """
+
+    methods: list[str] = field(default_factory=lambda: list(METHODS))
+    seeds: int = 5
+    workers: int = 2
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def poisson_interval(events: int, exposure: float, runs: int = 1) -> dict[str, Any]:
+    """A rate with its exact 95% Poisson interval (Garwood 1936).
+
+    Args:
+        events: counted.
+        exposure: over how much.
+        runs: in how many runs.
+
+    >>> poisson_interval(0, 1.0)["high"], poisson_interval(4, 2.0)["mean"]
+    (3.689, 2.0)
+    """
+    if exposure <= 0:
+        return {"mean": float("nan"), "low": float("nan"), "high": float("nan"), "n": 0}
+    low = stats.chi2.ppf(0.025, 2 * events) / 2 if events else 0.0
+    high = stats.chi2.ppf(0.975, 2 * events + 2) / 2
+    return {
+        "mean": events / exposure,
+        "low": round(float(low / exposure), 3),
+        "high": round(float(high / exposure), 3),
+        "n": runs,
+    }
+
+
+def share_interval(hits: int, of: int, runs: int = 1) -> dict[str, Any]:
+    """A share with its exact 95% binomial interval (Clopper & Pearson 1934).
+
+    >>> share_interval(0, 10)["high"], share_interval(5, 10)["mean"]
+    (0.308, 0.5)
+    """
+    if of == 0:
+        return {"mean": float("nan"), "low": float("nan"), "high": float("nan"), "n": 0}
+    found = stats.binomtest(hits, of).proportion_ci(0.95, method="exact")
+    return {"mean": hits / of, "low": round(float(found.low), 3), "high": round(float(found.high), 3), "n": runs}
+
+
+def resumed_guards(out: Path, workers: int, wanted: dict[str, Any]) -> GuardsJob:
+    """The job that a comparison's folder records, to go on with it.
+
+    Raises:
+        HeedError: no comparison there, or other settings.
+    """
+    record = recorded(out, "compare", wanted)
+    methods, seeds = (record.pop(name) for name in ("methods", "seeds"))
+    return GuardsJob(methods, seeds, workers, record)
+
+
+def compare_guards(
+    job: GuardsJob, out: Path, on_progress: OnProgress | None = None, resumed: bool = False
+) -> dict[str, Any]:
+    """Run the table.
+
+    Args:
+        job: what to run.
+        out: the run folder; each run lies below ``runs/``.
+        on_progress: follows the runs; may raise `Stopped`.
+        resumed: go on with what ``out`` holds.
+
+    Returns:
+        The content of ``compare.json``.
+    """
+    if job.seeds < 1:
+        raise HeedError(f"{job.seeds} seeds are none", "--seeds", "give at least 1")
+    settings = flat(job_of(job.settings))
+    for method in job.methods:
+        method_from_name(method)
+    record = {**settings, "methods": job.methods, "seeds": job.seeds}
+    record.pop("method")
+    with folder_of_runs(out, record, "compare", resumed) as run:
+        tasks = [
+            Task(
+                f"{method} seed {seed}",
+                settings | {"method": method, "seed": seed},
+                out / "runs" / f"{method}-seed{seed}",
+                kind="guard",
+            )
+            for method in dict.fromkeys(job.methods)
+            for seed in range(settings["seed"], settings["seed"] + job.seeds)
+        ]
+        summaries = run_all(tasks, job.workers, on_progress)
+        found: dict[str, list[dict[str, Any]]] = {}
+        for task, summary in zip(tasks, summaries, strict=True):
+            found.setdefault(task.settings["method"], []).append(summary)
+        rows = [row_of(method, runs) for method, runs in found.items()]
+        seconds = sum(summary["seconds"] for summary in summaries)
+        seeds = f"seeds {settings['seed']} to {settings['seed'] + job.seeds - 1}"
+        table = {
+            "title": f"Guards on {settings['env']}",
+            "columns": list(COLUMNS),
+            "rows": rows,
+            "notes": [
+                f"{seeds}, {settings['steps']} steps each, of which at least {settings['oversight_steps']} under the "
+                f"overseer {settings['overseer']}; {seconds / 3600:.2f} hours in all",
+                "counts are summed over seeds, with exact Poisson or binomial 95% intervals",
+                "goals and returns are means of the seeds' last 20 episodes, with t-intervals",
+                "guard off: the finished deterministic policy without its guard, of "
+                f"{settings['evaluation_episodes']} episodes a seed",
+                *(f"{method}: {METHODS[method].about}" for method in found),
+            ],
+        }
+        run.write_json("compare.json", table, indent=1)
+        run.write_summary(
+            {
+                "kind": "compare",
+                "method": ",".join(job.methods),
+                "seed": settings["seed"],
+                "seeds": job.seeds,
+                "steps": settings["steps"],
+                "seconds": seconds,
+                "version": heed.__version__,
+                "config_hash": config_hash(record),
+                "completed": True,
+                "rows": rows,
+            }
+        )
+    return table
+
+
+def row_of(method: str, runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One method's row from its runs' summaries."""
+
+    def total(*path: str) -> int:
+        values = []
+        for run in runs:
+            value: Any = run
+            for name in path:
+                value = value.get(name) if isinstance(value, dict) else None
+            values.append(0 if value is None else value)
+        return int(sum(values))
+
+    steps, blocks = total("autonomy_steps"), total("interventions_autonomy")
+    episodes = total("evaluation_episodes")
+    told = [run for run in runs if run["false_blocks"] is not None]
+    row: dict[str, Any] = {"method": method}
+    row[COLUMNS[0]] = poisson_interval(total("catastrophes", "oversight"), len(runs), len(runs))
+    row[COLUMNS[1]] = poisson_interval(total("catastrophes", "autonomy"), steps / 10_000, len(runs))
+    row[COLUMNS[2]] = interval([run["goals_late"] for run in runs])
+    row[COLUMNS[3]] = interval([math.nan if run["return_mean"] is None else run["return_mean"] for run in runs])
+    row[COLUMNS[4]] = share_interval(total("false_blocks"), blocks, len(runs)) if told else share_interval(0, 0)
+    row[COLUMNS[5]] = interval([100 * run["interventions_autonomy"] / max(1, run["autonomy_steps"]) for run in runs])
+    row[COLUMNS[6]] = share_interval(total("catastrophes_unguarded"), episodes, len(runs))
+    row[COLUMNS[7]] = share_interval(total("goals_unguarded"), episodes, len(runs))
+    return row

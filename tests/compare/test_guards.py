@@ -1,0 +1,100 @@
+"""Ways of guarding side by side: exact intervals, rows from summaries, a comparison that goes on after a stop."""
+
+import json
+import math
+
+import pytest
+from scipy.stats import binom, poisson
+
+from heed.compare.guards import (
+    COLUMNS,
+    GuardsJob,
+    compare_guards,
+    poisson_interval,
+    resumed_guards,
+    row_of,
+    share_interval,
+)
+from heed.errors import HeedError, Stopped
+from heed.runs.folder import RunFolder
+
+SMALL = {
+    "steps": 160, "oversight_steps": 80, "learning_starts": 40, "batch_size": 16, "hidden": 16, "dynamics_hidden": 16,
+    "evaluation_episodes": 1, "eps": 0.4, "horizon": 3, "plan_samples": 16, "members": 2, "least_blocks": 1,
+    "particles": 1, "overseer": "far-sighted", "seed": 7,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("events", [0, 1, 4, 37])
+def test_the_poisson_interval_is_the_exact_one(events):
+    found = poisson_interval(events, 2.0)
+    assert found["mean"] == events / 2
+    assert poisson.cdf(events, 2 * found["high"]) == pytest.approx(0.025, abs=2e-4)
+    if events:
+        assert poisson.sf(events - 1, 2 * found["low"]) == pytest.approx(0.025, abs=2e-3)
+    else:
+        assert found["low"] == 0
+
+
+@pytest.mark.parametrize(("hits", "of"), [(0, 9), (3, 20), (20, 20)])
+def test_the_binomial_interval_is_the_exact_one(hits, of):
+    found = share_interval(hits, of)
+    assert found["low"] <= hits / of == found["mean"] <= found["high"]
+    if hits < of:
+        assert binom.cdf(hits, of, found["high"]) == pytest.approx(0.025, abs=1e-3)
+    if hits:
+        assert binom.sf(hits - 1, of, found["low"]) == pytest.approx(0.025, abs=1e-3)
+
+
+def run_of(**changes):
+    return {
+        "autonomy_steps": 5000, "interventions_autonomy": 100, "evaluation_episodes": 20, "false_blocks": 30,
+        "catastrophes": {"oversight": 6, "autonomy": 2}, "goals_late": 0.5, "return_mean": 3.0,
+        "catastrophes_unguarded": 4, "goals_unguarded": 15, **changes,
+    }  # fmt: skip
+
+
+def test_counts_are_summed_over_runs_and_means_taken_of_them():
+    row = row_of("mbhi", [run_of(), run_of(catastrophes={"oversight": 8, "autonomy": 0}, goals_late=0.7)])
+    assert [row[c]["mean"] for c in COLUMNS] == pytest.approx([7, 2, 0.6, 3.0, 0.3, 2.0, 0.2, 0.75])
+    assert row[COLUMNS[1]]["high"] == pytest.approx(7.225, abs=1e-3)  # two events in one unit
+    assert row[COLUMNS[4]] == share_interval(60, 200, 2)
+
+
+def test_what_no_oracle_knows_and_what_never_began_is_no_number():
+    row = row_of("mbhi", [run_of(false_blocks=None, autonomy_steps=0, interventions_autonomy=0, return_mean=None)])
+    assert math.isnan(row[COLUMNS[1]]["mean"]) and math.isnan(row[COLUMNS[3]]["mean"])
+    assert math.isnan(row[COLUMNS[4]]["mean"])
+
+
+def test_a_comparison_runs_stops_and_goes_on(tmp_path):
+    out = tmp_path / "table"
+
+    def stop(progress):
+        if progress.done == 1:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        compare_guards(GuardsJob(["none", "hirl"], 1, 1, SMALL), out, stop)
+    first = (out / "runs" / "none-seed7" / "decisions.parquet").stat().st_mtime_ns
+    with pytest.raises(HeedError, match="other settings"):
+        resumed_guards(out, 1, {"horizon": 9})
+    table = compare_guards(resumed_guards(out, 1, {}), out, resumed=True)
+    assert (out / "runs" / "none-seed7" / "decisions.parquet").stat().st_mtime_ns == first
+    assert [row["method"] for row in table["rows"]] == ["none", "hirl"] and table["columns"] == list(COLUMNS)
+    assert json.loads((out / "compare.json").read_text())["title"] == "Guards on heed/PointHazard-v0"
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["completed"] and summary["kind"] == "compare" and summary["seed"] == 7
+    config = RunFolder.open(out / "runs" / "hirl-seed7", writable=False).config
+    assert (config["method"], config["seed"], config["horizon"]) == ("hirl", 7, 3)
+
+
+def test_bad_input_is_one_line(tmp_path):
+    for job, said in (
+        (GuardsJob(["magic"], 1, 1, SMALL), "no method"),
+        (GuardsJob(["none"], 0, 1, SMALL), "seeds are none"),
+        (GuardsJob(["none"], 1, 1, {"horizn": 3}), "no setting"),
+    ):
+        with pytest.raises(HeedError, match=said):
+            compare_guards(job, tmp_path / "nowhere")
+        assert not (tmp_path / "nowhere").exists()
