@@ -49,14 +49,17 @@ def test_the_binomial_interval_is_the_exact_one(hits, of):
 def run_of(**changes):
     return {
         "autonomy_steps": 5000, "interventions_autonomy": 100, "evaluation_episodes": 20, "false_blocks": 30,
-        "catastrophes": {"oversight": 6, "autonomy": 2}, "goals_late": 0.5, "return_mean": 3.0,
+        "early_blocks": 10,
+        "catastrophes": {"oversight": 6, "autonomy": 2, "worst_500": 2},
+        "fits": [{"flagged": 0.01}, {"flagged": 0.04}], "goals_late": 0.5, "return_mean": 3.0,
         "catastrophes_unguarded": 4, "goals_unguarded": 15, **changes,
     }  # fmt: skip
 
 
 def test_counts_are_summed_over_runs_and_means_taken_of_them():
-    row = row_of("mbhi", [run_of(), run_of(catastrophes={"oversight": 8, "autonomy": 0}, goals_late=0.7)])
-    assert [row[c]["mean"] for c in COLUMNS] == pytest.approx([7, 2, 0.6, 3.0, 0.3, 2.0, 0.2, 0.75])
+    second = run_of(catastrophes={"oversight": 8, "autonomy": 0, "worst_500": 0}, fits=[{}], goals_late=0.7)
+    row = row_of("mbhi", [run_of(), second])
+    assert [row[c]["mean"] for c in COLUMNS] == pytest.approx([7, 2, 0.6, 3.0, 0.3, 0.1, 2.0, 2, 0.04, 0.2, 0.75])
     assert row[COLUMNS[1]]["high"] == pytest.approx(7.225, abs=1e-3)  # two events in one unit
     assert row[COLUMNS[4]] == share_interval(60, 200, 2)
 
@@ -85,13 +88,30 @@ def test_a_comparison_runs_stops_and_goes_on(tmp_path):
     assert json.loads((out / "compare.json").read_text())["title"] == "Guards on heed/PointHazard-v0"
     summary = json.loads((out / "summary.json").read_text())
     assert summary["completed"] and summary["kind"] == "compare" and summary["seed"] == 7
+    siblings = json.loads((out / "runs" / "hirl-seed7" / "siblings.json").read_text())
+    assert siblings == [{"label": "none", "path": "../none-seed7"}]
     config = RunFolder.open(out / "runs" / "hirl-seed7", writable=False).config
     assert (config["method"], config["seed"], config["horizon"]) == ("hirl", 7, 3)
+
+
+def test_a_row_may_change_settings_of_its_own(tmp_path):
+    specs = ["hirl", "hirl:eps=0.5:overseer=local"]
+    table = compare_guards(GuardsJob(specs, 2, 1, SMALL), tmp_path / "t")
+    assert [row["method"] for row in table["rows"]] == specs
+    configs = {p.name: RunFolder.open(p, writable=False).config for p in (tmp_path / "t" / "runs").iterdir()}
+    told = {name: (config["eps"], config["overseer"], config["seed"]) for name, config in configs.items()}
+    assert told == {
+        "hirl-seed7": (0.4, "far-sighted", 7), "hirl-seed8": (0.4, "far-sighted", 8),
+        "hirl-eps=0.5-overseer=local-seed7": (0.5, "local", 7), "hirl-eps=0.5-overseer=local-seed8": (0.5, "local", 8),
+    }  # fmt: skip
 
 
 def test_bad_input_is_one_line(tmp_path):
     for job, said in (
         (GuardsJob(["magic"], 1, 1, SMALL), "no method"),
+        (GuardsJob(["mbhi:horizn=3"], 1, 1, SMALL), "no setting of a method"),
+        (GuardsJob(["mbhi:horizon=far"], 1, 1, SMALL), "cannot be 'far'"),
+        (GuardsJob(["mbhi:seed=3"], 1, 1, SMALL), "no setting of a method"),
         (GuardsJob(["none"], 0, 1, SMALL), "seeds are none"),
         (GuardsJob(["none"], 1, 1, {"horizn": 3}), "no setting"),
     ):

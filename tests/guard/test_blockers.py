@@ -7,7 +7,7 @@ from heed.errors import HeedError
 from heed.guard.blockers import Blockers, KnownBlockers, combined, reliability_curve
 from heed.guard.ensemble import FitConfig
 
-QUICK = FitConfig(updates=300, learning_rate=5e-3, weight_decay=1e-4, held_out=0.2)
+QUICK = FitConfig(updates=300, learning_rate=5e-3, weight_decay=1e-4)
 
 
 def seeded(seed=0):
@@ -48,21 +48,42 @@ def test_blocks_weigh_one_less_their_share_over_their_share(learnt):
     assert blockers.probability(torch.zeros(1, 1)).flatten().tolist() == pytest.approx([0.5] * 5, abs=0.05)
     assert report.loss.tolist() == pytest.approx([math.log(2)] * 5, abs=0.01)
     _, walled_report = learnt
-    _, blocked = walled(2000)
-    held = walled_report.held_out
-    share = float(blocked[~held].float().mean())
+    share = float(walled(2000)[1].float().mean())
     assert walled_report.positive_weight == pytest.approx((1 - share) / share)
 
 
-def test_both_kinds_are_held_out_in_their_proportion_and_never_all_of_a_kind():
+def test_every_row_is_judged_by_the_one_member_that_has_not_learnt_from_it():
+    """Labels of coins, each row's its own: whoever has seen a row knows it by heart, whoever has not can only guess."""
+    states, coins = torch.eye(60), torch.rand(60, generator=seeded()) < 0.5
+    folds = torch.arange(60) // 12
+    blockers = Blockers(state_size=60, members=5, hidden=64)
+    report = blockers.fit(states, coins, seeded(), FitConfig(updates=400, learning_rate=1e-2, bootstrap=False), folds)
+    told = blockers.probability(states).detach()
+    unseen = torch.arange(5)[:, None] == folds
+    torch.testing.assert_close(report.unseen, told.gather(0, folds[None])[0])
+    right = torch.where(coins, told, 1 - told)
+    assert float(right[~unseen].min()) > 0.9
+    assert 0.3 < float(right[unseen].mean()) < 0.7
+    losses = [
+        (-right[m, unseen[m] & coins].log().mean() - right[m, unseen[m] & ~coins].log().mean()) / 2 for m in range(5)
+    ]
+    torch.testing.assert_close(report.loss, torch.stack(losses), rtol=1e-3, atol=1e-4)
+
+
+def test_without_folds_each_class_is_dealt_out_evenly_and_every_member_sees_both(monkeypatch):
+    seen = []
+    learnt = Blockers._learnt
+    monkeypatch.setattr(Blockers, "_learnt", lambda self, rows, folds, *rest: seen.append((rows, folds)) or learnt(
+        self, rows, folds, *rest))  # fmt: skip
     states, blocked = walled(2000)
-    report = Blockers(state_size=3, hidden=4).fit(states, blocked, seeded(), FitConfig(updates=1, held_out=0.2))
-    assert int((report.held_out & blocked).sum()) == round(0.2 * int(blocked.sum()))
-    assert int((report.held_out & ~blocked).sum()) == round(0.2 * int((~blocked).sum()))
-    few = torch.zeros(2000, dtype=torch.bool)
-    few[:2] = True
-    report = Blockers(state_size=3, hidden=4).fit(states, few, seeded(), FitConfig(updates=1, held_out=0.9))
-    assert int((report.held_out & few).sum()) == 1
+    Blockers(state_size=3, members=5, hidden=4).fit(states, blocked, seeded(), FitConfig(updates=1))
+    for rows, folds in seen:
+        counts = torch.bincount(folds[rows], minlength=5)
+        assert int(counts.max() - counts.min()) <= 1 and int(counts.sum()) == len(rows)
+    few = torch.arange(2000) < 2
+    Blockers(state_size=3, members=5, hidden=4).fit(states, few, seeded(), FitConfig(updates=1))
+    with pytest.raises(HeedError, match="one fold"):
+        Blockers(state_size=3, hidden=4).fit(states, few, seeded(), FitConfig(updates=1), torch.arange(2000) // 10 % 5)
 
 
 def test_every_member_learns_from_blocks_however_few_there_are():
@@ -120,7 +141,7 @@ def test_a_refit_forgets_what_was_before_it_and_repeats_with_the_generator(learn
     report = again.fit(*walled(2000), seeded(), QUICK)
     states, _ = walled(50, seed=6)
     assert torch.equal(again.logits(states), blockers.logits(states))
-    assert report.held_out.sum() > 0
+    assert report.unseen.isfinite().all()
 
 
 def test_rows_that_are_not_finite_are_left_out_and_counted():
@@ -129,7 +150,7 @@ def test_rows_that_are_not_finite_are_left_out_and_counted():
     report = Blockers(state_size=3, hidden=8).fit(states, blocked, seeded(), FitConfig(updates=20))
     assert report.left_out == 7
     assert report.rows == 293
-    assert not report.held_out[:7].any()
+    assert report.unseen[:7].isnan().all() and report.unseen[7:].isfinite().all()
     assert report.loss.isfinite().all()
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from heed.errors import HeedError
-from heed.guard.ensemble import FitConfig, Normaliser, StackedMLP, _batches, fit_members
+from heed.guard.ensemble import FitConfig, Normaliser, StackedMLP, balanced, fit_members, shuffled
 
 
 def test_each_member_is_the_network_that_its_own_weights_make():
@@ -66,14 +66,28 @@ def test_the_normaliser_is_exact_even_far_from_zero_and_only_centres_what_never_
 
 def test_a_pass_shows_each_member_every_one_of_its_rows_once_in_an_order_of_its_own():
     rows = torch.stack([torch.arange(12), torch.arange(12) + 100])
-    stream = _batches(rows, 4, torch.Generator().manual_seed(0))
+    stream = shuffled(rows, 4, torch.Generator().manual_seed(0))
     batches = [next(stream) for _ in range(6)]
     first, second = torch.cat(batches[:3], dim=1), torch.cat(batches[3:], dim=1)
     for shown in (first, second):
         assert torch.equal(shown.sort(dim=1).values, rows)
     assert not torch.equal(first, second)
     assert not torch.equal(first[0], first[1] - 100)
-    assert next(_batches(rows[:, :3], 4, torch.Generator())).shape == (2, 3)  # fewer rows than a batch
+    assert next(shuffled(rows[:, :3], 4, torch.Generator())).shape == (2, 3)  # fewer rows than a batch
+
+
+def test_balanced_batches_hold_as_many_of_every_class_and_draw_each_row_of_a_class_equally_often():
+    rare, common = torch.tensor([[0, 1], [2, 3]]), torch.arange(10, 50).expand(2, -1)
+    stream = balanced([rare, common], 9, torch.Generator().manual_seed(0))
+    batches = torch.cat([next(stream) for _ in range(2000)], dim=1)
+    assert batches.shape == (2, 2000 * 8)  # four of each
+    for member, known in enumerate(rare):
+        counts = torch.bincount(batches[member], minlength=50)
+        assert int(counts[known].sum()) == 8000
+        assert int(counts[10:].sum()) == 8000
+        torch.testing.assert_close(counts[known] / 8000, torch.full((2,), 0.5), rtol=0, atol=0.03)
+        torch.testing.assert_close(counts[10:] / 8000, torch.full((40,), 1 / 40), rtol=0, atol=0.008)
+    assert next(balanced([rare, common], 1, torch.Generator())).shape == (2, 2)  # one of each at least
 
 
 def falling(config, turning_points, poisoned=None):
@@ -93,9 +107,8 @@ def falling(config, turning_points, poisoned=None):
         [(place, 0.0)],
         lambda batch: 10 * place.squeeze(1) + 0 * batch.sum(1),
         held_out,
-        rows,
+        shuffled(rows, config.batch_size, torch.Generator().manual_seed(0)),
         config,
-        torch.Generator().manual_seed(0),
     )
     return place.detach().squeeze(1), torch.stack(seen), progress
 

@@ -11,7 +11,7 @@ import torch
 
 from heed.cli.guard import run as run_command
 from heed.errors import HeedError
-from heed.guard.environment import known_point_hazard, needless_on_point_hazard, surroundings
+from heed.guard.environment import known_point_hazard, need_on_point_hazard, surroundings
 from heed.guard.job import train_guard
 from heed.guard.settings import job_of
 from heed.worlds.hazards import Hazards, brake
@@ -115,12 +115,17 @@ def test_the_known_dynamics_are_the_worlds_own():
 
 
 def test_blocking_is_needless_exactly_where_the_brake_still_suffices():
-    told = needless_on_point_hazard(surroundings("heed/PointHazard-v0").env)
+    told = need_on_point_hazard(surroundings("heed/PointHazard-v0").env)
     # Full speed towards the disc's left edge at x = -.5: the brake takes 1.05 after the step that is judged.
-    assert told([-1.9, 0.25, 1.5, 0.0], [1.0, 0.0]) == (True, False)
-    assert told([-1.6, 0.25, 1.5, 0.0], [1.0, 0.0]) == (False, False)  # too late to brake, in time to swerve
-    assert told([-0.9, 0.25, 1.5, 0.0], [1.0, 0.0]) == (False, True)
-    assert needless_on_point_hazard(gym.make("CartPole-v1")) is None
+    for x, needless, needed in ((-1.9, True, False), (-1.6, False, False), (-0.9, False, True)):
+        found = told([x, 0.25, 1.5, 0.0], [1.0, 0.0])  # the second: too late to brake, in time to swerve
+        assert (found.needless, found.needed) == (needless, needed)
+        braked = x + 0.15 + 1.05  # one step at full speed, then braking
+        inside = abs(braked) < 0.5
+        assert found.spare == pytest.approx((-0.5 - braked) / 0.15, abs=1e-6) or inside
+    within = told([2.0, 0.0, 1.0, 0.0], [1.0, 0.0]).spare  # the goal's edge at 2.4 ends it, on the way to 2.66
+    assert (4 - 2.4) / 0.15 < within < (4 - 2.3) / 0.15
+    assert need_on_point_hazard(gym.make("CartPole-v1")) is None
 
 
 def test_a_users_own_environment_overseer_and_catastrophe_run_to_the_end(mine, tmp_path, capsys):
@@ -136,7 +141,7 @@ def test_a_users_own_environment_overseer_and_catastrophe_run_to_the_end(mine, t
     assert summary["catastrophes"]["oversight"] == sum(r["catastrophe"] for r in rows if r["phase"] == "oversight") == 0
     assert summary["judgements"] == sum(r["asked"] for r in rows) >= 160
     assert {"return_mean", "return_unguarded", "catastrophes_unguarded", "decision_ms", "plan_ms"} <= set(summary)
-    assert capsys.readouterr().out.strip() == "run"
+    assert capsys.readouterr().out.strip() == "run/report.html"
 
 
 @pytest.mark.parametrize("method", ["none", "hirl", "hirl-plan", "look-brake", "mbhi", "mbhi-true"])

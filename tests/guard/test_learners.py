@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 import torch
 from guard_worlds import CartEnv
-from stable_baselines3 import PPO
+from stable_baselines3 import A2C, PPO
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from heed.errors import HeedError
-from heed.guard.agent import GuardedDQN, GuardedSAC, GuardedTD3, controller, learner_class
+from heed.guard.agent import GuardedDQN, GuardedSAC, GuardedTD3, controller, learner_class, state_values
 from heed.guard.guard import Guard
 from heed.oversight.overseers import Verdict
 
@@ -98,7 +99,32 @@ def test_the_imagination_hears_the_policy_in_the_planners_units():
         torch.testing.assert_close(controller(model)(states), torch.from_numpy(proposed / 2).float().clamp(-1, 1))
     dqn = GuardedDQN("MlpPolicy", ChoiceEnv(), seed=1, device="cpu")
     chosen = [int(dqn.predict(state.numpy(), deterministic=True)[0]) for state in states]
-    assert torch.equal(controller(dqn)(states), torch.nn.functional.one_hot(torch.tensor(chosen), 3).float())
+    ppo = PPO("MlpPolicy", ChoiceEnv(), seed=1, device="cpu")
+    picked = [int(ppo.predict(state.numpy(), deterministic=True)[0]) for state in states]
+    for model, expected in ((dqn, chosen), (ppo, picked)):
+        expected = torch.nn.functional.one_hot(torch.tensor(expected), 3).float()
+        assert torch.equal(controller(model)(states), expected)
+
+
+def test_the_planner_hears_what_each_learner_thinks_states_are_worth():
+    states = torch.randn(6, 2)
+    sac = GuardedSAC("MlpPolicy", CartEnv(), seed=1, device="cpu")
+    proposed = torch.from_numpy(sac.predict(states.numpy(), deterministic=True)[0]) / 2
+    least = torch.stack(sac.critic(states, proposed)).amin(0).squeeze(1)
+    torch.testing.assert_close(state_values(sac)(states), least)
+    dqn = GuardedDQN("MlpPolicy", ChoiceEnv(), seed=1, device="cpu")
+    torch.testing.assert_close(state_values(dqn)(states), dqn.q_net(states).amax(1))
+    for env in (CartEnv(), ChoiceEnv()):
+        ppo = PPO("MlpPolicy", env, seed=1, device="cpu")
+        told = ppo.policy.value_net(ppo.policy.mlp_extractor(states)[1]).squeeze(1)
+        torch.testing.assert_close(state_values(ppo)(states), told)
+    assert state_values(A2C("MlpPolicy", CartEnv(), device="cpu")) is None
+
+
+def test_a_policy_of_normalised_observations_is_refused():
+    seen = VecNormalize(DummyVecEnv([CartEnv]))
+    with pytest.raises(HeedError, match="normalise below the guard"):
+        controller(PPO("MlpPolicy", seen, device="cpu"))
 
 
 def test_the_imagination_follows_the_policy_as_it_learns():
@@ -114,6 +140,8 @@ def test_the_imagination_follows_the_policy_as_it_learns():
 def test_learners_that_cannot_act_there_are_refused():
     box, choice = CartEnv.action_space, gym.spaces.Discrete(2)
     assert learner_class("auto", box) is GuardedSAC and learner_class("td3", box) is GuardedTD3
+    assert learner_class("auto", choice) is GuardedDQN
+    assert learner_class("ppo", box) is PPO and learner_class("ppo", choice) is PPO
     with pytest.raises(HeedError, match="cannot act"):
         learner_class("sac", choice)
     with pytest.raises(HeedError, match="cannot act"):

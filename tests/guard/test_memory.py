@@ -1,5 +1,7 @@
 """Labels: from judgements, from catastrophes, from survival."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -105,3 +107,13 @@ def test_what_is_saved_is_loaded(tmp_path):
     assert other.transitions.tensors().states.tolist() == memory.transitions.tensors().states.tolist()
     with pytest.raises(HeedError, match="no transitions"):
         Memory(1, 1).load(tmp_path / "nowhere")
+
+
+def test_a_reset_before_an_end_begins_an_episode_of_which_nothing_had_survived():
+    memory = Memory(1, 1, grace=2)
+    memory.add(step(0))
+    memory.add(replace(step(5), episode=1))  # step 0 was not seen to survive
+    memory.add(replace(step(6), episode=1))
+    memory.add(replace(step(7, asked=True), episode=2))
+    assert rows(memory) == [(5, 1, 6, False), (7, 1, 8, False)]
+    assert memory.labels().episodes.tolist() == [1, 2]

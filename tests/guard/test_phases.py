@@ -9,13 +9,14 @@ import torch
 from guard_worlds import WALL, CartEnv, advance, braking, full_ahead
 
 from heed.errors import HeedError
-from heed.guard.blockers import Blockers, KnownBlockers
+from heed.guard.blockers import KnownBlockers
 from heed.guard.dynamics import KnownDynamics
 from heed.guard.ensemble import FitConfig
 from heed.guard.guard import Guard
-from heed.guard.judges import Judges, JudgesConfig
-from heed.guard.memory import Memory
+from heed.guard.judges import Judges, JudgesConfig, folds_of
+from heed.guard.memory import Labels, Memory
 from heed.guard.phases import Phase, Phases, PhasesConfig
+from heed.guard.thresholds import RefitDecision
 from heed.oversight.overseers import LocalOverseer
 
 FAST = FitConfig(updates=300, check_every=50)
@@ -25,7 +26,7 @@ JUDGES = JudgesConfig(
     label_keys=(0,),
     eps=0.2,
     dynamics=FAST,
-    blockers=FitConfig(updates=300, check_every=50, held_out=0.3),
+    blockers=FAST,
 )
 CONFIG = PhasesConfig(
     oversight_steps=600, refit_every=10_000, horizon=20, particles=2, plan_samples=16, deadline=60.0, judges=JUDGES
@@ -171,22 +172,46 @@ def test_an_unknown_threshold_rule_is_refused():
         Judges(2, 1, JUDGES).fit(Memory(2, 1))
 
 
-def test_the_threshold_is_calibrated_on_episodes_that_the_blockers_never_saw():
+def test_the_threshold_is_calibrated_on_what_each_blocker_says_of_episodes_that_it_never_saw():
     phases = drive(phases_of(), 600)
     labels, judges = phases.memory.labels(), phases.judges
-    held = judges._for_calibration(labels.episodes)
-    assert 0.1 < float(held.float().mean()) < 0.6
-    for episode in labels.episodes.unique():
-        assert held[labels.episodes == episode].unique().numel() == 1
-    later = judges._for_calibration(torch.cat([labels.episodes, torch.tensor([10_000, 10_001])]))
-    assert torch.equal(later[:-2], held)  # and in no later fit either
-    seen = []
-    fit = Blockers.fit
+    folds = folds_of(labels, 3)
+    for episode in labels.episodes.unique():  # of 40 steps each
+        assert folds[labels.episodes == episode].unique().numel() == 1
+    told = judges.blockers.probability(judges.inputs_of(labels))
+    torch.testing.assert_close(judges.unseen, told.gather(0, folds[None])[0])
+    calibrated = phases.reports[0].calibrated
+    assert calibrated.n == int(labels.blocked.sum())
+    assert calibrated.value in judges.unseen[labels.blocked].tolist()
+
+
+def test_stretches_with_blocks_are_dealt_out_evenly_and_a_long_episode_has_several():
+    episodes = torch.cat([torch.zeros(250), torch.ones(30), torch.full((30,), 2.0), torch.full((30,), 7.0)]).long()
+    blocked = torch.zeros(340, dtype=torch.bool)
+    blocked[[10, 150, 151, 240, 270, 330]] = True  # in the first episode's three parts, the second and the last
+    nothing = torch.zeros(340, 1)
+    labels = Labels(nothing, nothing, nothing, blocked, episodes, blocked)
+    folds = folds_of(labels, 5)
+    assert folds[blocked].tolist() == [0, 1, 1, 2, 3, 4]
+    parts = torch.cat([torch.arange(250) // 100, torch.zeros(90)]).long()
+    for pair in torch.stack([episodes, parts], 1).unique(dim=0):
+        together = (episodes == pair[0]) & (parts == pair[1])
+        assert folds[together].unique().numel() == 1
+
+
+def test_where_a_refit_is_refused_what_came_since_is_unseen_by_the_fit_in_force():
+    phases = drive(drive(phases_of(), 600), 40, seed=3)
+    judges, known = phases.judges, phases.judges.unseen.clone()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Blockers, "fit", lambda self, inputs, *rest: seen.append(inputs) or fit(self, inputs, *rest))
-        judges.fit(phases.memory, dynamics=False)
-    assert torch.equal(seen[0], judges.inputs_of(labels)[~held])
-    assert phases.reports[0].calibrated.n == int((held & labels.blocked).sum())
+        refused = RefitDecision(False, judges.threshold, 0.0, 0.0, "refused")
+        patch.setattr("heed.guard.judges.accept_refit", lambda *_, **__: refused)
+        report = judges.fit(phases.memory, dynamics=False)
+    labels = phases.memory.labels()
+    since = judges.blockers.danger_of(judges.inputs_of(labels)[len(known) :])
+    assert len(since) >= 30
+    torch.testing.assert_close(judges.unseen, torch.cat([known, since]))
+    missed = int((judges.unseen[labels.blocked] < judges.threshold).sum())
+    assert report.in_force.rank == missed + 1 and report.in_force.n == int(labels.blocked.sum())
 
 
 def test_one_seed_makes_one_run():

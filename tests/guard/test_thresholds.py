@@ -96,16 +96,15 @@ def test_hirl_s_threshold_means_more_than_one_half_in_float32():
     assert (near >= hirl_threshold().value).tolist() == [False, False, True]
 
 
-def test_learnt_blockers_keep_the_promise_on_fresh_blocks_though_early_stopping_saw_the_held_out_ones():
+def test_learnt_blockers_keep_the_promise_on_fresh_blocks_though_all_known_ones_teach_them():
     draw = torch.Generator().manual_seed(0)
     missed = []
     for repeat in range(12):
         states = torch.rand(1500, 2, generator=draw) * 2 - 1
         noisy = states[:, 0] + 0.3 * torch.randn(1500, generator=draw) > 0.8
         blockers = Blockers(state_size=2, members=3, hidden=16, seed=repeat)
-        report = blockers.fit(states[:1000], noisy[:1000], draw, FitConfig(updates=100, held_out=0.3))
-        held = blockers.danger_of(states[:1000][report.held_out & noisy[:1000]])
-        value = conformal_threshold(held, 0.1).value
+        report = blockers.fit(states[:1000], noisy[:1000], draw, FitConfig(updates=100))
+        value = conformal_threshold(report.unseen[noisy[:1000]], 0.1).value
         missed.append(float((blockers.danger_of(states[1000:][noisy[1000:]]) < value).float().mean()))
     assert np.mean(missed) <= 0.1 + 2 * np.std(missed) / math.sqrt(12)
 

@@ -30,7 +30,7 @@ def test_rows_stay_as_they_came_while_the_arrays_grow():
     assert late.catastrophe[:1000].tolist() == [i % 3 == 0 for i in range(1000)]
     assert late.terminated.tolist() == [False] * 1000 + [True] * 700
     assert late.rewards[1000:].unique().tolist() == [5.0]
-    assert {column.dtype for column in late} == {torch.float32, torch.bool}
+    assert {column.dtype for column in late} == {torch.float32, torch.bool, torch.int64}
 
 
 def test_a_caller_who_reuses_its_array_does_not_change_what_was_added():

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from heed.errors import HeedError, RunFailed
-from heed.oversight.judgements import Judgement, Store
+from heed.oversight.judgements import Judgement, Store, open_store
 
 
 @pytest.fixture
@@ -221,3 +221,82 @@ def test_a_store_in_memory_is_one_store_for_all_threads():
     writer.start()
     writer.join()
     assert store.count() == 1
+
+
+def test_several_at_once_are_written_in_their_order_and_found_by_their_run(store):
+    given = [block(person=f"p{n}", run="odd" if n % 2 else "even") for n in range(7)]
+    assert store.add_all(given) == [1, 2, 3, 4, 5, 6, 7]
+    assert [judgement.person for judgement in store.effective()] == [f"p{n}" for n in range(7)]
+    assert [judgement.person for judgement in store.effective(run="odd")] == ["p1", "p3", "p5"]
+    store.retract(2, "ada", "slip")
+    assert [judgement.person for judgement in store.effective(run="odd", kind="block")] == ["p3", "p5"]
+    store.add(block())
+    assert store.runs() == ["even", "odd"]  # one that no run asked for is of none
+    assert store.add_all([]) == []
+
+
+def test_of_several_at_once_all_are_written_or_none():
+    store, given = Store("sqlite://"), [block() for _ in range(200)]
+    with pytest.raises(HeedError, match="no JSON"):
+        store.add_all([block(), Judgement("block", "ada", {"state": float("nan")}, True)])
+    assert store.count() == 0
+    with store._engine.connect() as connection:
+        pages = connection.exec_driver_sql("pragma page_count").scalar_one()
+        connection.exec_driver_sql(f"pragma max_page_count = {pages + 2}")  # the disk is full in the midst of them
+    with pytest.raises(RunFailed, match=r"200 judgements could not be written .*full"):
+        store.add_all(given)
+    assert store.count() == 0
+    with store._engine.connect() as connection:
+        connection.exec_driver_sql("pragma max_page_count = 100000")
+    assert store.add_all(given) == list(range(1, 201)) and store.count() == 200
+
+
+def test_a_retry_of_several_doubles_none(store):
+    given = [block(key=f"k{n}") for n in range(4)]
+    assert store.add_all(given[:2]) == [1, 2]
+    assert store.add_all(given) == [1, 2, 3, 4]
+    assert store.add_all(given) == [1, 2, 3, 4] and store.count() == 4
+
+
+def test_several_processes_may_make_the_same_store_at_once(path):
+    begins = (
+        "from heed.oversight.judgements import Judgement, Store\n"
+        "input(print('ready', flush=True) or '')\n"
+        f"Store('sqlite:///{path}').add(Judgement('block', 'ada', {{}}, True))"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    all_of_them = [subprocess.Popen([sys.executable, "-c", begins], **pipes) for _ in range(4)]
+    assert [process.stdout.readline() for process in all_of_them] == ["ready\n"] * 4
+    for process in all_of_them:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    assert [process.wait(60) for process in all_of_them] == [0] * 4
+    assert Store(f"sqlite:///{path}").count() == 4
+
+
+@pytest.mark.parametrize(
+    ("place", "new", "says"),
+    [
+        ("postgresql://ada:secret@host/x", True, "a password would be written into the run's config"),
+        ("nowhere.db", False, "there is no store of judgements"),
+        ("sqlite:///nowhere.db", False, "there is no store of judgements"),
+        ("sqlite://", False, "there is no store of judgements"),
+        ("://", True, "names no database"),
+        ("mystery://host/x", True, "no database can be opened"),
+    ],
+)
+def test_a_place_that_an_option_cannot_name_is_refused_in_a_line(place, new, says, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(HeedError, match=says) as refused:
+        open_store(place, "--store", new)
+    assert "secret" not in str(refused.value) and "\n" not in str(refused.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_and_its_url_are_one_store(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    open_store("odd name?.db", "--store").add(block())
+    assert (tmp_path / "odd name?.db").is_file()
+    assert open_store(str(tmp_path / "odd name?.db"), "--judgements", new=False).count() == 1
+    open_store("sqlite:///plain.db", "--store").add(block())
+    assert open_store("plain.db", "--judgements", new=False).count() == 1

@@ -11,9 +11,11 @@ from heed.worlds.hazards import (
     advance,
     at_goal,
     brake,
+    braking_clearance,
     braking_hits,
     braking_path,
     careless,
+    clearance,
     doomed,
     hits,
     swerves,
@@ -205,3 +207,32 @@ def test_swerves_push_with_all_that_the_axes_allow():
 def test_numbers_with_which_nothing_moves_or_nothing_can_be_won_are_refused(numbers):
     with pytest.raises(HeedError, match=next(iter(numbers)) if "disc" not in numbers else "goal"):
         Hazards(**numbers)
+
+
+def test_clearance_is_the_distance_to_the_nearest_point_of_any_hazard():
+    world = Hazards(boxes=((-3.0, -2.0, -2.0, -1.0), (1.0, 1.0, 1.5, 2.5)))
+    random = np.random.default_rng(4)
+    inside = random.uniform((-4.4, -3.4), (4.4, 3.4), (400_000, 2))
+    bad = np.concatenate([inside, np.zeros_like(inside)], -1)
+    bad = bad[hits(bad, world), :2]  # points that fill walls, disc and boxes
+    states = random_states(5, 60, world)
+    nearest = np.sqrt(((states[:, None, :2] - bad) ** 2).sum(-1)).min(1)
+    np.testing.assert_allclose(clearance(states, world), nearest, atol=0.04)
+    struck = np.concatenate([bad[:500], np.zeros((500, 2))], -1)
+    assert (clearance(struck, world) <= 0).all()
+
+
+def test_braking_clears_a_hazard_where_it_does_not_hit_and_by_the_smallest_distance_on_its_way():
+    states = np.concatenate([random_states(6, 300), near_the_disc(7, 300)])
+    spare, hit = braking_clearance(states, WORLD), braking_hits(states, WORLD)
+    assert 50 < hit.sum() < len(states) - 50
+    assert (spare[hit] <= 0.011).all()  # the middle of a step may cut a corner that its ends do not
+    assert (spare[~hit] > 0).all()
+    for state, found in zip(states[:80], spare, strict=False):
+        nearest, now = np.inf, state
+        for _ in range(WORLD.braking_steps + 1):
+            if at_goal(now, WORLD):
+                break
+            nearest = min(nearest, float(clearance(now, WORLD)))
+            now = advance(now, brake(now, WORLD), WORLD)
+        assert found == pytest.approx(nearest, abs=1e-9)

@@ -1,11 +1,11 @@
-"""heed bench: measure speed."""
+"""heed bench: measure speed, and whether a promise is kept."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 
-from heed.cli.console import console, quiet_libraries
+from heed.cli.console import Bar, console, quiet_libraries
 from heed.cli.settings import Command
 from heed.errors import HeedError
 
@@ -13,10 +13,10 @@ from heed.errors import HeedError
 def run(arguments: Sequence[str]) -> None:
     """Parse, measure, print a table or one JSON object."""
     quiet_libraries()
-    kinds = {"gradients": _gradients, "plan": _plan}
+    kinds = {"gradients": _gradients, "plan": _plan, "coverage": _coverage}
     kind = "gradients" if arguments and arguments[0] in ("--help", "-h") else (arguments or [""])[0]
     if kind not in kinds:
-        raise HeedError("what shall be measured?", "heed bench", "heed bench gradients, or heed bench plan")
+        raise HeedError("what shall be measured?", "heed bench", "heed bench gradients, plan or coverage")
     kinds[kind](arguments[1:] if arguments[0] == kind else arguments)
 
 
@@ -52,3 +52,16 @@ def _plan(arguments: Sequence[str]) -> None:
     as_json = parsed.pop("json")
     result = run_plan_bench(PlanBench(**parsed))
     print(json.dumps(result) if as_json else plan_table(result))
+
+
+def _coverage(arguments: Sequence[str]) -> None:
+    from heed.compare.bench_coverage import CoverageBench, coverage_table, run_coverage_bench
+
+    command = Command("bench coverage", "Whether the conformal threshold misses no more than it promises.")
+    command.parser.add_class_arguments(CoverageBench, as_group=False)
+    command.add("--json", action="store_true", help="print one JSON object")
+    parsed = vars(command.parse(arguments))
+    as_json = parsed.pop("json")
+    with Bar("bench coverage") as bar:
+        result = run_coverage_bench(CoverageBench(**parsed), lambda done, total: bar.show("splits", done, total))
+    print(json.dumps(result) if as_json else coverage_table(result))

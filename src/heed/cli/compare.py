@@ -54,7 +54,7 @@ def _guard(arguments: Sequence[str]) -> None:
 
     command = Command("compare guard", "Compare ways of guarding in one environment.")
     command.add("config", nargs="?", help="a YAML file of settings; flags go over it")
-    command.add("--methods", type=list[str], default=list(METHODS), help="names, commas between")
+    command.add("--methods", type=list[str], default=list(METHODS), help="NAME or NAME:key=value:..., commas between")
     command.add("--seeds", type=int, default=5, help="runs of each method, from --seed on")
     command.add("--budget", type=int, default=None, help="steps of each run (the same as --steps)")
     command.add("--workers", type=int, default=2, help="runs at once")

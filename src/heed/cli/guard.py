@@ -13,6 +13,7 @@ from heed.guard.job import train_guard
 from heed.guard.judges import JudgesConfig
 from heed.guard.phases import PhasesConfig
 from heed.guard.settings import PARTS, GuardJob, job_of
+from heed.report import write_report
 from heed.runs.config import read_yaml
 
 GROUPS = {
@@ -25,7 +26,7 @@ QUICK = {"steps": 600, "oversight_steps": 300, "learning_starts": 100, "evaluati
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Parse, train, tell."""
+    """Parse, train, report."""
     quiet_libraries()
     command = Command("guard", "Train an agent under a guard that looks before it leaps (MBHI).")
     command.add("config", nargs="?", help="a YAML file of settings; flags go over it")
@@ -48,9 +49,10 @@ def run(arguments: Sequence[str]) -> None:
         except Stopped:
             say(f"stopped; the decisions so far are in {out / 'decisions.parquet'}")
             raise SystemExit(130) from None
+    page = write_report(out)
     for line in lines(summary):
         say(line)
-    print(out)
+    print(page)
 
 
 def guard_settings(command: Command, arguments: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -84,7 +86,12 @@ def lines(summary: dict[str, Any]) -> list[str]:
     if summary["false_blocks"] is not None:
         blocks = summary["interventions_autonomy"]
         missed = summary["missed_blocks"]
-        found.append(f"in autonomy {summary['false_blocks']} of {blocks} blocks were needless; {missed} were missed")
+        early = summary["early_blocks"]
+        found.append(
+            f"in autonomy {summary['false_blocks']} of {blocks} blocks were needless, {early} of them more than a step "
+            f"early; {missed} were missed"
+        )
+    found += [f"{count} times: {what}" for what, count in summary["faults"].items()]
     if summary["decision_ms"]["p50"] is not None:
         found.append(
             f"a decision takes {summary['decision_ms']['p50']:.1f} ms (99%: {summary['decision_ms']['p99']:.1f})"

@@ -14,8 +14,9 @@ import heed
 from heed.compare.methods import interval
 from heed.compare.pool import OnProgress, Task, folder_of_runs, recorded, run_all
 from heed.errors import HeedError
-from heed.guard.methods import METHODS, method_from_name
-from heed.guard.settings import flat, job_of
+from heed.guard.methods import METHODS
+from heed.guard.settings import flat, job_of, variant
+from heed.report.guard_run import poisson_bounds
 from heed.runs.config import config_hash
 
 COLUMNS = (
@@ -24,7 +25,10 @@ COLUMNS = (
     "goals per episode, late",
     "return, late",
     "needless share of blocks",
+    "blocks more than a step early",
     "blocks per 100 steps",
+    "most catastrophes in 500 steps alone",
+    "most flagged of what was let pass",
     "catastrophes, guard off",
     "goals, guard off",
 )
@@ -35,7 +39,7 @@ class GuardsJob:
     """What `heed compare guard` runs.
 
     Args:
-        methods: names of `heed.guard.methods`.
+        methods: names of `heed.guard.methods`, each with changes of its own settings if any: NAME:key=value:key=value.
         seeds: runs of each; their seeds count up from the settings' seed.
         workers: runs at once.
         settings: everything else, as `heed guard` takes it.
@@ -60,8 +64,7 @@ def poisson_interval(events: int, exposure: float, runs: int = 1) -> dict[str, A
     """
     if exposure <= 0:
         return {"mean": float("nan"), "low": float("nan"), "high": float("nan"), "n": 0}
-    low = stats.chi2.ppf(0.025, 2 * events) / 2 if events else 0.0
-    high = stats.chi2.ppf(0.975, 2 * events + 2) / 2
+    low, high = poisson_bounds(events)
     return {
         "mean": events / exposure,
         "low": round(float(low / exposure), 3),
@@ -110,25 +113,29 @@ def compare_guards(
     if job.seeds < 1:
         raise HeedError(f"{job.seeds} seeds are none", "--seeds", "give at least 1")
     settings = flat(job_of(job.settings))
-    for method in job.methods:
-        method_from_name(method)
+    variants = {spec: variant(spec, settings) for spec in job.methods}
     record = {**settings, "methods": job.methods, "seeds": job.seeds}
     record.pop("method")
     with folder_of_runs(out, record, "compare", resumed) as run:
         tasks = [
             Task(
-                f"{method} seed {seed}",
-                settings | {"method": method, "seed": seed},
-                out / "runs" / f"{method}-seed{seed}",
+                f"{spec} seed {seed}",
+                changed | {"seed": seed},
+                out / "runs" / f"{spec.replace(':', '-').replace('/', '_')}-seed{seed}",
                 kind="guard",
             )
-            for method in dict.fromkeys(job.methods)
+            for spec, changed in variants.items()
             for seed in range(settings["seed"], settings["seed"] + job.seeds)
         ]
         summaries = run_all(tasks, job.workers, on_progress)
-        found: dict[str, list[dict[str, Any]]] = {}
-        for task, summary in zip(tasks, summaries, strict=True):
-            found.setdefault(task.settings["method"], []).append(summary)
+        for task in tasks:  # so that each run's page can draw the others of its seed
+            same = [other for other in tasks if other.settings["seed"] == task.settings["seed"] and other is not task]
+            siblings = [
+                {"label": other.label.rpartition(" seed ")[0], "path": f"../{other.folder.name}"} for other in same
+            ]
+            run.write_json(f"runs/{task.folder.name}/siblings.json", siblings)
+        runs = iter(summaries)
+        found = {spec: [next(runs) for _ in range(job.seeds)] for spec in variants}
         rows = [row_of(method, runs) for method, runs in found.items()]
         seconds = sum(summary["seconds"] for summary in summaries)
         seeds = f"seeds {settings['seed']} to {settings['seed'] + job.seeds - 1}"
@@ -140,10 +147,14 @@ def compare_guards(
                 f"{seeds}, {settings['steps']} steps each, of which at least {settings['oversight_steps']} under the "
                 f"overseer {settings['overseer']}; {seconds / 3600:.2f} hours in all",
                 "counts are summed over seeds, with exact Poisson or binomial 95% intervals",
+                "a block is needless if the brake would still have stopped in time, early if with more than a step at "
+                "full speed to spare",
+                "the most in 500 steps on end, and the largest share that any fit flags of what was let pass, are the "
+                "worst of all seeds, with no interval",
                 "goals and returns are means of the seeds' last 20 episodes, with t-intervals",
                 "guard off: the finished deterministic policy without its guard, of "
                 f"{settings['evaluation_episodes']} episodes a seed",
-                *(f"{method}: {METHODS[method].about}" for method in found),
+                *(f"{name}: {METHODS[name].about}" for name in dict.fromkeys(spec.split(":")[0] for spec in found)),
             ],
         }
         run.write_json("compare.json", table, indent=1)
@@ -185,7 +196,16 @@ def row_of(method: str, runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     row[COLUMNS[2]] = interval([run["goals_late"] for run in runs])
     row[COLUMNS[3]] = interval([math.nan if run["return_mean"] is None else run["return_mean"] for run in runs])
     row[COLUMNS[4]] = share_interval(total("false_blocks"), blocks, len(runs)) if told else share_interval(0, 0)
-    row[COLUMNS[5]] = interval([100 * run["interventions_autonomy"] / max(1, run["autonomy_steps"]) for run in runs])
-    row[COLUMNS[6]] = share_interval(total("catastrophes_unguarded"), episodes, len(runs))
-    row[COLUMNS[7]] = share_interval(total("goals_unguarded"), episodes, len(runs))
+    row[COLUMNS[5]] = share_interval(total("early_blocks"), blocks, len(runs)) if told else share_interval(0, 0)
+    row[COLUMNS[6]] = interval([100 * run["interventions_autonomy"] / max(1, run["autonomy_steps"]) for run in runs])
+    row[COLUMNS[7]] = _most([run["catastrophes"]["worst_500"] for run in runs], len(runs))
+    row[COLUMNS[8]] = _most([fit["flagged"] for run in runs for fit in run["fits"] if "flagged" in fit], len(runs))
+    row[COLUMNS[9]] = share_interval(total("catastrophes_unguarded"), episodes, len(runs))
+    row[COLUMNS[10]] = share_interval(total("goals_unguarded"), episodes, len(runs))
     return row
+
+
+def _most(values: Sequence[float], runs: int) -> dict[str, Any]:
+    """The worst of several, which has no interval."""
+    worst = max(values, default=math.nan)
+    return {"mean": worst, "low": worst, "high": worst, "n": runs}

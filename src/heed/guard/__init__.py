@@ -5,27 +5,34 @@
 """
 
 from heed.guard.agent import GuardedDQN, GuardedSAC, GuardedTD3, controller
+from heed.guard.balanced import BalancedSAC
 from heed.guard.blockers import Blockers, KnownBlockers
 from heed.guard.decisions import Decision, DecisionLog, Step
 from heed.guard.dynamics import Dynamics, EnsembleDynamics, KnownDynamics, WithReward
 from heed.guard.ensemble import FitConfig
+from heed.guard.faults import StopsOnFaults
 from heed.guard.guard import Guard
 from heed.guard.imagination import Futures, Imagination, Look, Lookout, Range
+from heed.guard.imagined import Imagining, MixedReplayBuffer, Rollouts
 from heed.guard.job import train_guard
 from heed.guard.judges import Judges, JudgesConfig
 from heed.guard.memory import Memory
+from heed.guard.moments import Moments
 from heed.guard.phases import Phase, Phases, PhasesConfig
 from heed.guard.planner import Plan, SafePlanner
+from heed.guard.recall import recalled
 from heed.guard.risk import CVaR, Mean, Worst
 from heed.guard.searches import CEM, ICEM, MPPI, ChoiceCEM
 from heed.guard.settings import GuardJob
 from heed.guard.thresholds import Threshold, accept_refit, conformal_threshold, hirl_threshold
 from heed.guard.transitions import Transitions
+from heed.guard.vector_guard import VectorGuard
 
 __all__ = [
     "CEM",
     "ICEM",
     "MPPI",
+    "BalancedSAC",
     "Blockers",
     "CVaR",
     "ChoiceCEM",
@@ -41,6 +48,7 @@ __all__ = [
     "GuardedSAC",
     "GuardedTD3",
     "Imagination",
+    "Imagining",
     "Judges",
     "JudgesConfig",
     "KnownBlockers",
@@ -49,20 +57,26 @@ __all__ = [
     "Lookout",
     "Mean",
     "Memory",
+    "MixedReplayBuffer",
+    "Moments",
     "Phase",
     "Phases",
     "PhasesConfig",
     "Plan",
     "Range",
+    "Rollouts",
     "SafePlanner",
     "Step",
+    "StopsOnFaults",
     "Threshold",
     "Transitions",
+    "VectorGuard",
     "WithReward",
     "Worst",
     "accept_refit",
     "conformal_threshold",
     "controller",
     "hirl_threshold",
+    "recalled",
     "train_guard",
 ]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import gymnasium as gym
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from stable_baselines3 import DQN, SAC, TD3
+from stable_baselines3 import DQN, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import ReplayBuffer
 from torch import Tensor
@@ -19,6 +20,47 @@ from heed.errors import HeedError
 from heed.guard.imagination import Controller
 
 LearnsFrom = Literal["executed", "both", "proposed"]
+
+
+@dataclass(frozen=True, eq=False)
+class Taken:
+    """One step of N environments, as replays keep it.
+
+    Args:
+        before: [N, S].
+        proposed: actions in the replay's units, [N, A] or choices [N].
+        executed: the same of what was done.
+        after: where that led, [N, S]; where an episode ended, its last state and not the next one's first.
+        ended: bool [N].
+        blocked: bool [N].
+        infos: what each environment said.
+    """
+
+    before: NDArray[Any]
+    proposed: NDArray[Any]
+    executed: NDArray[Any]
+    after: NDArray[Any]
+    ended: NDArray[np.bool_]
+    blocked: NDArray[np.bool_]
+    infos: list[dict[str, Any]]
+
+    def add_blocked(self, buffer: ReplayBuffer, rewards: NDArray[Any], price: float) -> None:
+        """Add each blocked proposal to a replay, as the end of an episode with a reward of its own.
+
+        A replay takes one row for each environment: those that were not blocked add what was executed, with its
+        reward.
+
+        Args:
+            buffer: the replay.
+            rewards: of what was executed, [N].
+            price: of a blocked proposal.
+        """
+        if not self.blocked.any():
+            return
+        actions, after, ended = np.array(self.executed), np.array(self.after), self.ended | self.blocked
+        actions[self.blocked], after[self.blocked] = self.proposed[self.blocked], self.before[self.blocked]
+        told = [{} if blocked else info for blocked, info in zip(self.blocked, self.infos, strict=True)]
+        buffer.add(self.before, after, actions, np.where(self.blocked, price, rewards), ended, told)
 
 
 class KnowsTheGuard:
@@ -49,25 +91,28 @@ class KnowsTheGuard:
         infos: list[dict[str, Any]],
     ) -> None:
         """Store what `learns_from` says of one step of every environment."""
-        proposed, executed = buffer_action, np.array(buffer_action)
-        blocked = [bool(info.get("guard", {}).get("decision") == "block") for info in infos]
+        taken = self._taken(buffer_action, new_obs, dones, infos)
+        stored = taken.proposed if self.learns_from == "proposed" else taken.executed
+        super()._store_transition(replay_buffer, stored, new_obs, reward, dones, infos)  # type: ignore[misc] # mixed in
+        if self.learns_from == "both":
+            taken.add_blocked(replay_buffer, reward, self.block_penalty)
+        self._learn_of(taken)
+
+    def _learn_of(self, taken: Taken) -> None:
+        """For learners that keep more of a step than its reward."""
+
+    def _taken(
+        self, buffer_action: NDArray[Any], new_obs: Any, dones: NDArray[Any], infos: list[dict[str, Any]]
+    ) -> Taken:
+        executed, after = np.array(buffer_action), np.array(new_obs)
+        blocked = np.array([info.get("guard", {}).get("decision") == "block" for info in infos])
         for row, info in enumerate(infos):
             if blocked[row]:
                 executed[row] = self._in_buffer(info["guard"]["executed"])
+            if "terminal_observation" in info:
+                after[row] = info["terminal_observation"]
         before = deepcopy(self._last_obs)  # type: ignore[attr-defined] # the learner's own
-        stored = proposed if self.learns_from == "proposed" else executed
-        super()._store_transition(replay_buffer, stored, new_obs, reward, dones, infos)  # type: ignore[misc] # mixed in
-        if self.learns_from == "both" and any(blocked):
-            after, ended, rewards, told = deepcopy(new_obs), dones.copy(), reward.copy(), list(infos)
-            actions = np.array(executed)
-            for row, info in enumerate(infos):
-                if blocked[row]:
-                    actions[row], after[row], ended[row] = proposed[row], before[row], True
-                    rewards[row], told[row] = self.block_penalty, {}
-                elif "terminal_observation" in info:
-                    after[row] = info["terminal_observation"]
-            # The buffer takes one row for each environment: those that were not blocked have theirs twice.
-            replay_buffer.add(before, after, actions, rewards, ended, told)
+        return Taken(before, buffer_action, executed, after, dones.astype(bool), blocked, infos)
 
     def _in_buffer(self, action: Any) -> Any:
         """An environment's action as the replay holds it: boxes scaled to [-1, 1]."""
@@ -88,12 +133,16 @@ class GuardedDQN(KnowsTheGuard, DQN):
     """Deep Q-learning (Mnih et al. 2015) that knows the guard."""
 
 
-Learner = GuardedSAC | GuardedTD3 | GuardedDQN
-LEARNERS: dict[str, type[Learner]] = {"sac": GuardedSAC, "td3": GuardedTD3, "dqn": GuardedDQN}
+Learner = GuardedSAC | GuardedTD3 | GuardedDQN | PPO
+"""PPO (Schulman et al. 2017) is Stable-Baselines3's own. On-policy learning needs the likelihood of what the policy
+itself proposed: to it, guard and environment together are the world that a proposal acts in."""
+
+LEARNERS: dict[str, type[Learner]] = {"sac": GuardedSAC, "td3": GuardedTD3, "dqn": GuardedDQN, "ppo": PPO}
+_CHOOSE, _STEER = ("dqn", "ppo"), ("sac", "td3", "ppo")
 
 
 def learner_class(name: str, space: gym.Space[Any]) -> type[Learner]:
-    """A learner by its name, sac, td3 or dqn; auto takes what the action space allows.
+    """A learner by its name, sac, td3, dqn or ppo; auto takes what the action space allows.
 
     Raises:
         HeedError: no such learner, or one that cannot act there.
@@ -101,22 +150,24 @@ def learner_class(name: str, space: gym.Space[Any]) -> type[Learner]:
     >>> learner_class("auto", gym.spaces.Discrete(3)).__name__
     'GuardedDQN'
     """
-    discrete = isinstance(space, gym.spaces.Discrete)
-    chosen = ("dqn" if discrete else "sac") if name == "auto" else name
+    able = _CHOOSE if isinstance(space, gym.spaces.Discrete) else _STEER
+    chosen = able[0] if name == "auto" else name
     if chosen not in LEARNERS:
         raise HeedError(f"'{name}' is no learner", "--learner", f"take auto, {', '.join(LEARNERS)}")
-    if discrete != (chosen == "dqn"):
-        raise HeedError(f"{chosen} cannot act in {space}", "--learner", "take auto")
+    if chosen not in able:
+        raise HeedError(f"{chosen} cannot act in {space}", "--learner", f"take auto, {', '.join(able)}")
     return LEARNERS[chosen]
 
 
 def state_values(model: BaseAlgorithm) -> Callable[[Tensor], Tensor] | None:
-    """What an off-policy learner's critics think states are worth under its policy: states [N, S] to [N].
+    """What a learner thinks states are worth under its policy: states [N, S] to [N].
 
-    The least of the critics, as the learner's own targets take it. None for learners without such critics.
+    Of an off-policy learner's critics the least, as its own targets take it. None for learners without any.
     """
     if isinstance(model, DQN):
         return torch.no_grad()(lambda states: model.q_net(states).amax(-1))
+    if isinstance(model, PPO):
+        return torch.no_grad()(lambda states: model.policy.predict_values(states).squeeze(-1))
     if not isinstance(model, SAC | TD3):
         return None
 
@@ -131,7 +182,16 @@ def controller(model: BaseAlgorithm, deterministic: bool = True) -> Controller:
     """A learner's policy for imagined states: [N, S] to action vectors [N, A] (boxes in [-1, 1], choices one-hot).
 
     The learner's weights are read at each call, so the imagination always follows the present policy.
+
+    Raises:
+        HeedError: a policy that wants its observations normalised, which imagined states are not.
     """
+    if model.get_vec_normalize_env() is not None:
+        raise HeedError(
+            "the policy sees normalised observations, and the guard imagines plain ones",
+            "VecNormalize",
+            "normalise below the guard, with gymnasium.wrappers.NormalizeObservation or TransformObservation",
+        )
     space = model.action_space
     if isinstance(space, gym.spaces.Discrete):
 
@@ -141,12 +201,11 @@ def controller(model: BaseAlgorithm, deterministic: bool = True) -> Controller:
 
         return torch.no_grad()(choose)
 
-    squashed = isinstance(model, SAC | TD3)
     low, high = torch.as_tensor(space.low), torch.as_tensor(space.high)  # type: ignore[attr-defined] # a Box
 
     def act(states: Tensor) -> Tensor:
         found = model.policy._predict(states.to(model.device), deterministic).to(states.device)
         # SAC's and TD3's policies speak in [-1, 1]; PPO's in the environment's own units.
-        return found if squashed else (2 * (found - low) / (high - low) - 1).clamp(-1, 1)
+        return found if model.policy.squash_output else (2 * (found - low) / (high - low) - 1).clamp(-1, 1)
 
     return torch.no_grad()(act)

@@ -10,13 +10,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from heed.errors import HeedError
-from heed.guard.ensemble import FitConfig, Normaliser, StackedMLP, fit_members
+from heed.guard.ensemble import FitConfig, Normaliser, StackedMLP, balanced, fit_members
 
 BLOCKER_INPUTS = ("next_state", "state", "state_action")
 """What a blocker may judge."""
 
-BLOCKERS_FIT = FitConfig(updates=1000, learning_rate=3e-3, weight_decay=1e-4, held_out=0.2)
-"""How blockers are fitted unless told otherwise: they are small, and labels are few."""
+BLOCKERS_FIT = FitConfig(updates=2000, learning_rate=1e-2, weight_decay=1e-4)
+"""How blockers are fitted unless told otherwise: they are small, and labels are few. All updates are made: the rows
+that a member does not learn from are for calibration alone, so that nothing may be chosen by them."""
 
 
 @dataclass(frozen=True)
@@ -24,25 +25,21 @@ class BlockersReport:
     """How a fit went.
 
     Args:
-        loss: each member's cross-entropy on the held-out rows, both classes counting half, nats, [M]; ln 2 = .69 is
-            what a guess has.
+        unseen: danger of each row as the member tells it that did not learn from it, [N]; NaN for rows of no use.
+        loss: each member's cross-entropy on the rows that it did not learn from, both classes counting half, nats, [M];
+            ln 2 = .69 is what a guess has.
         positives: blocks among the rows.
         rows: judgements that were of use.
         left_out: those that were not, because something in them is not finite.
-        positive_weight: (1 - q) / q, what a block counted for in the fit.
-        held_out: rows of the given that no member learnt from, bool [N]; early stopping has seen them.
-        updates: batches learnt from.
-        stopped_early: the patience ended the fit.
+        positive_weight: (1 - q) / q, what a block counted for in the fit, q being the share of blocks.
     """
 
+    unseen: Tensor
     loss: Tensor
     positives: int
     rows: int
     left_out: int
     positive_weight: float
-    held_out: Tensor
-    updates: int
-    stopped_early: bool
 
 
 @dataclass(frozen=True)
@@ -68,9 +65,10 @@ class Reliability:
 class Blockers(nn.Module):
     """An ensemble of classifiers that imitates block decisions.
 
-    M small networks on bootstrap resamples, drawn within each class so that every member sees blocks; weighted
-    cross-entropy in which both classes count half: a positive weighs ``(1 - q) / q``, q being their share (HIRL's code
-    has the inverse). What goes in not finite comes out not finite.
+    M small networks, each without one fold of the rows and on a bootstrap resample of the others, drawn within each
+    class so that every member sees blocks. In their cross-entropy both classes count half: as if a positive weighed
+    ``(1 - q) / q``, q being their share (HIRL's code has the inverse), but by batches of which half are blocks. What
+    goes in not finite comes out not finite.
 
     Args:
         state_size: S.
@@ -162,24 +160,32 @@ class Blockers(nn.Module):
         return self.probability(inputs).std(0, correction=0)
 
     def fit(
-        self, inputs: Tensor, labels: Tensor, generator: torch.Generator, config: FitConfig = BLOCKERS_FIT
+        self,
+        inputs: Tensor,
+        labels: Tensor,
+        generator: torch.Generator,
+        config: FitConfig = BLOCKERS_FIT,
+        folds: Tensor | None = None,
     ) -> BlockersReport:
-        """Learn from judgements, from fresh weights.
+        """Learn from judgements, from fresh weights; each member does without one fold of the rows.
 
-        A refit forgets the weights before it: warm-started ones have learnt from rows that are held out now, would look
-        sure of them, and a threshold set on those would be too high.
+        So every row is judged by a member that has not seen it, which is what a threshold can be calibrated on, and yet
+        all are learnt from (cross-conformal; Vovk 2015). A refit forgets the weights before it: warm-started ones
+        have learnt from rows that are unseen now.
 
         Args:
             inputs: [N, D].
             labels: True for a block, [N].
-            generator: of weights, held-out rows, bootstrap and batches.
-            config: how.
+            generator: of weights, folds, bootstrap and batches.
+            config: how; its early stopping is of no concern here.
+            folds: number of the member that does without a row, [N]; rows that are alike, as those of one episode are,
+                belong in one fold. By default rows are dealt out at random, those of each class evenly.
 
         Returns:
-            Held-out loss and what was learnt from.
+            The unseen rows' danger and what was learnt from.
 
         Raises:
-            HeedError: fewer than two judgements of either kind, with the numbers.
+            HeedError: fewer than two judgements of either kind, or all of one kind in one fold.
         """
         labels = labels.bool()
         if inputs.shape != (len(labels), self.input_size):
@@ -195,45 +201,47 @@ class Blockers(nn.Module):
                 else "let some actions pass: an overseer that blocks everything teaches nothing",
             )
         classes = [(usable & labels).nonzero().squeeze(1), (usable & ~labels).nonzero().squeeze(1)]
-        held = torch.zeros(len(labels), dtype=torch.bool)
-        for members_of in classes:
-            count = min(len(members_of) - 1, max(1, round(config.held_out * len(members_of))))
-            held[members_of[torch.randperm(len(members_of), generator=generator)[:count]]] = True
-        learnt = [members_of[~held[members_of]] for members_of in classes]
-        share = len(learnt[0]) / (len(learnt[0]) + len(learnt[1]))
-        weight = (1 - share) / share
-        self.positive_weight.fill_(weight)
-        self.normaliser.fit(inputs[torch.cat(learnt)][:, self.columns])
+        if folds is None:
+            folds = torch.zeros(len(labels), dtype=torch.long)
+            for rows in classes:
+                folds[rows] = torch.randperm(len(rows), generator=generator) % self.members
+        self.positive_weight.fill_(len(classes[1]) / len(classes[0]))
+        self.normaliser.fit(inputs[usable][:, self.columns])
         self.network.reset(generator)
-        rows = torch.cat([self._resampled(each, config.bootstrap, generator) for each in learnt], dim=1)
+        learnt = [self._learnt(rows, folds, config.bootstrap, generator) for rows in classes]
         x, y = self.normaliser(inputs[:, self.columns]), labels.float()
-        x_held, y_held = x[held].expand(self.members, -1, -1), y[held].expand(self.members, -1)
-        balance = torch.where(y_held > 0, 0.5 / y_held.mean(), 0.5 / (1 - y_held.mean()))
 
         def loss(batch: Tensor) -> Tensor:
             found = self.network(x[batch]).squeeze(-1)
-            each = functional.binary_cross_entropy_with_logits(
-                found, y[batch], pos_weight=self.positive_weight, reduction="none"
-            )
-            return each.mean(1) / (2 * (1 - share))  # the mean weight, so that the loss is in nats
-
-        def held_out() -> Tensor:
-            found = self.network(x_held).squeeze(-1)
-            return functional.binary_cross_entropy_with_logits(found, y_held, balance, reduction="none").mean(1)
+            return functional.binary_cross_entropy_with_logits(found, y[batch], reduction="none").mean(1)
 
         decayed = [(parameter, config.weight_decay) for parameter in self.network.weights]
         biases = [(parameter, 0.0) for parameter in self.network.biases]
-        progress = fit_members([*decayed, *biases], loss, held_out, rows, config, generator)
+        fit_members([*decayed, *biases], loss, None, balanced(learnt, config.batch_size, generator), config)
+        with torch.no_grad():
+            unseen = self.logits(inputs).gather(0, folds[None])[0]
+        losses = [self._balanced_loss(unseen, labels, usable & (folds == member)) for member in range(self.members)]
         return BlockersReport(
-            progress.held_out, positives, total, len(labels) - total, weight,
-            held, progress.updates, progress.stopped_early,
-        )  # fmt: skip
+            unseen.sigmoid(), torch.stack(losses), positives, total, len(labels) - total, float(self.positive_weight)
+        )
 
-    def _resampled(self, rows: Tensor, bootstrap: bool, generator: torch.Generator) -> Tensor:
-        """Each member's rows of one class, [M, n]."""
-        if not bootstrap:
-            return rows.expand(self.members, -1)
-        return rows[torch.randint(len(rows), (self.members, len(rows)), generator=generator)]
+    def _balanced_loss(self, logits: Tensor, labels: Tensor, rows: Tensor) -> Tensor:
+        """Cross-entropy of some rows, each class counting half; NaN where one is missing."""
+        each = functional.binary_cross_entropy_with_logits(logits, labels.float(), reduction="none")
+        return (each[rows & labels].mean() + each[rows & ~labels].mean()) / 2
+
+    def _learnt(self, rows: Tensor, folds: Tensor, bootstrap: bool, generator: torch.Generator) -> Tensor:
+        """Each member's rows of one class, [M, n], none of them of its own fold."""
+        found = []
+        for member in range(self.members):
+            seen = rows[folds[rows] != member]
+            if not len(seen):
+                raise HeedError(
+                    f"all {len(rows)} judgements of one kind are of one fold", "Blockers.fit", "oversee more episodes"
+                )
+            chosen = torch.randint(len(seen), (len(rows),), generator=generator) if bootstrap else None
+            found.append(seen[torch.arange(len(rows)) % len(seen) if chosen is None else chosen])
+        return torch.stack(found)
 
     @torch.no_grad()
     def reliability(self, inputs: Tensor, labels: Tensor, bins: int = 10) -> Reliability:

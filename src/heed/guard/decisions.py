@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,13 +11,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from heed.guard.imagination import Look
+from heed.guard.planner import Plan
+
 Verdict = Literal["allow", "block"]
 Source = Literal["policy", "person", "blocker", "planner", "fallback"]
 
 
 @dataclass(frozen=True)
 class Decision:
-    """One step's decision; ``info["guard"]`` holds its fields by name.
+    """One step's decision; ``info["guard"]`` holds its fields by name, but for the look and the plan.
 
     Args:
         proposed: the learner's action, as the environment takes it.
@@ -32,6 +35,8 @@ class Decision:
         feasible: whether the planner's plan was below the threshold; None without a plan.
         latency_ms: from the proposal to the decision, milliseconds.
         plan_ms: of that in the planner, 0 without a plan.
+        look: what the guard saw; None where nobody looked.
+        plan: what the planner found; None without a plan.
     """
 
     proposed: Any
@@ -45,10 +50,12 @@ class Decision:
     feasible: bool | None = None
     latency_ms: float = 0.0
     plan_ms: float = 0.0
+    look: Look | None = field(default=None, repr=False, compare=False)
+    plan: Plan | None = field(default=None, repr=False, compare=False)
 
     def info(self) -> dict[str, Any]:
-        """The fields by name."""
-        return dict(self.__dict__)
+        """The fields by name; look and plan are for the guard's observer, who sees the whole decision."""
+        return {name: value for name, value in vars(self).items() if name not in ("look", "plan")}
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +73,8 @@ class Step:
         truncated: the episode was cut off.
         catastrophe: what ``info["catastrophe"]`` says, false where it says nothing.
         info: all of it.
+        stream: number of the environment, where there are several.
+        episode: the number of the episode, which no other of any environment has.
     """
 
     state: NDArray[np.float32]
@@ -78,6 +87,8 @@ class Step:
     truncated: bool
     catastrophe: bool
     info: dict[str, Any]
+    stream: int = 0
+    episode: int = 0
 
 
 class DecisionLog:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from heed.errors import HeedError
-from heed.guard.ensemble import FitConfig, Normaliser, StackedMLP, fit_members
+from heed.guard.ensemble import FitConfig, Normaliser, StackedMLP, fit_members, shuffled
 from heed.guard.transitions import Transitions
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
@@ -105,6 +105,9 @@ class EnsembleDynamics(nn.Module):
         beta: power of the variance that weights the loss, in [0, 1].
         seed: of the first weights.
 
+    Attributes:
+        fitted_to: transitions that the last fit was given.
+
     >>> model = EnsembleDynamics(state_size=4, action_size=2, members=5, hidden=32)
     >>> states, rewards = model.step(torch.zeros(5, 10, 4), torch.zeros(5, 10, 2), torch.Generator().manual_seed(0))
     >>> states.shape, rewards.shape
@@ -134,6 +137,7 @@ class EnsembleDynamics(nn.Module):
         self.min_logvar = nn.Parameter(torch.full((members, 1, targets), -10.0))
         self.inputs, self.targets = Normaliser(state_size + action_size), Normaliser(targets)
         self.register_buffer("fitted", torch.zeros((), dtype=torch.bool))
+        self.fitted_to = 0
 
     @torch.no_grad()
     def step(self, states: Tensor, actions: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
@@ -208,8 +212,10 @@ class EnsembleDynamics(nn.Module):
 
         decayed = [(weight, config.weight_decay) for weight in self.network.weights]
         others = [(bias, 0.0) for bias in (*self.network.biases, self.max_logvar, self.min_logvar)]
-        progress = fit_members([*decayed, *others], loss, held_out, rows, config, generator)
+        batches = shuffled(rows, config.batch_size, generator)
+        progress = fit_members([*decayed, *others], loss, held_out, batches, config)
         self.fitted.fill_(True)
+        self.fitted_to = len(transitions)
         with torch.no_grad():
             mean, _ = self._gaussian(x[held].expand(self.members, -1, -1))
             mse = self._over_targets((mean - y[held]).square()).mean(1)
@@ -304,7 +310,7 @@ class EnsembleDynamics(nn.Module):
                 "EnsembleDynamics",
                 f"this model knows states of {self.state_size} and actions of {self.action_size}",
             )
-        states, actions, next_states, rewards, _, _ = transitions.tensors()
+        states, actions, next_states, rewards, *_ = transitions.tensors()
         inputs = torch.cat([states, actions], dim=1)
         targets = torch.cat([next_states - states, rewards[:, None]], dim=1)
         usable = inputs.isfinite().all(1) & targets.isfinite().all(1)

@@ -58,7 +58,7 @@ class Progress:
     """How a fit went.
 
     Args:
-        held_out: each member's held-out loss at the weights that it kept, [E]; not finite if none was.
+        held_out: each member's held-out loss at the weights that it kept, [E]; not finite if none was, or not measured.
         updates: done.
         stopped_early: no member got better for as long as the patience lasts.
     """
@@ -171,12 +171,11 @@ class Normaliser(nn.Module):
 def fit_members(
     network: Sequence[tuple[Tensor, float]],
     loss: Callable[[Tensor], Tensor],
-    held_out: Callable[[], Tensor],
-    rows: Tensor,
+    held_out: Callable[[], Tensor] | None,
+    batches: Iterator[Tensor],
     config: FitConfig,
-    generator: torch.Generator,
 ) -> Progress:
-    """Fit all members at once; each keeps the weights with which its held-out loss was least.
+    """Fit all members at once; each keeps the weights with which its held-out loss was least, or its last ones.
 
     No member's gradient touches another's weights, so each is fitted as if it were alone. The weights at the start
     count too: a warm-started refit never ends worse on the held-out rows than it began. A member whose loss is no
@@ -185,23 +184,23 @@ def fit_members(
     Args:
         network: the parameters [E, ...], each with its weight decay.
         loss: row numbers [E, B] to each member's loss, [E].
-        held_out: each member's held-out loss, [E].
-        rows: numbers of the rows that each member learns from, [E, n].
+        held_out: each member's held-out loss, [E]; None makes all updates and keeps the last weights.
+        batches: row numbers [E, B] for each member's updates, without end: `shuffled`, `balanced`.
         config: how.
-        generator: of the batches.
     """
     parameters = [parameter for parameter, _ in network]
     groups = [{"params": [parameter], "weight_decay": decay} for parameter, decay in network]
     optimizer = torch.optim.Adam(groups, lr=config.learning_rate, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.updates)
+    if held_out is None:
+        for _, batch in zip(range(config.updates), batches, strict=False):
+            _update(optimizer, schedule, loss, batch)
+        return Progress(torch.full((len(parameters[0]),), torch.nan), config.updates, False)
     best = _measured(held_out)
     mark, kept = best.clone(), [parameter.detach().clone() for parameter in parameters]
     waited, done = 0, 0
-    for batch in _batches(rows, config.batch_size, generator):
-        optimizer.zero_grad(set_to_none=True)
-        loss(batch).sum().backward()
-        optimizer.step()
-        schedule.step()
+    for batch in batches:
+        _update(optimizer, schedule, loss, batch)
         done += 1
         if done % config.check_every and done < config.updates:
             continue
@@ -221,6 +220,18 @@ def fit_members(
     return Progress(best, done, waited >= config.patience)
 
 
+def _update(
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    loss: Callable[[Tensor], Tensor],
+    batch: Tensor,
+) -> None:
+    optimizer.zero_grad(set_to_none=True)
+    loss(batch).sum().backward()
+    optimizer.step()
+    schedule.step()
+
+
 def _measured(held_out: Callable[[], Tensor]) -> Tensor:
     """The held-out loss [E]; what is not finite counts as infinite, so that anything finite is better."""
     with torch.no_grad():
@@ -228,8 +239,8 @@ def _measured(held_out: Callable[[], Tensor]) -> Tensor:
     return torch.where(found.isfinite(), found, torch.inf)
 
 
-def _batches(rows: Tensor, size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Row numbers [E, B] without end: each member's rows in an order of its own, shuffled again when they are used up.
+def shuffled(rows: Tensor, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Row numbers [E, B] without end: each member's rows [E, n] in an order of its own, anew when they are used up.
 
     What does not fill a batch at the end of a shuffle is left out of it: a batch of few rows would count as much as
     a whole one.
@@ -239,3 +250,25 @@ def _batches(rows: Tensor, size: int, generator: torch.Generator) -> Iterator[Te
     while True:
         order = torch.rand(rows.shape, generator=generator, device=rows.device).argsort(1)
         yield from rows.gather(1, order).split(size, dim=1)[:whole]
+
+
+def balanced(classes: Sequence[Tensor], size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Row numbers [E, B] without end, in each batch as many of every class; a small class is drawn more often.
+
+    In expectation the same as to weigh classes by the inverse of their share, but no batch goes without the rare one,
+    and none meets it by chance several times over.
+
+    Args:
+        classes: each member's rows of each class, [E, n] each.
+        size: B; rounded down to a multiple of the classes, though at least one row of each.
+        generator: of the draws.
+
+    >>> rows = torch.arange(100).expand(3, -1)
+    >>> batch = next(balanced([rows[:, :2], rows[:, 2:]], 10, torch.Generator().manual_seed(0)))
+    >>> batch.shape, (batch < 2).sum(1).tolist()
+    (torch.Size([3, 10]), [5, 5, 5])
+    """
+    share = max(1, size // len(classes))
+    while True:
+        drawn = [torch.randint(rows.shape[1], (len(rows), share), generator=generator) for rows in classes]
+        yield torch.cat([rows.gather(1, chosen) for rows, chosen in zip(classes, drawn, strict=True)], dim=1)

@@ -19,9 +19,12 @@ from heed.errors import HeedError
 from heed.guard.actions import ActionCoder, check_observations
 from heed.guard.imagination import Controller
 from heed.worlds.catastrophe_info import CatastropheInfo, Rule
-from heed.worlds.hazards import advance, at_goal, braking_hits, doomed, hits
+from heed.worlds.hazards import advance, at_goal, braking_clearance, braking_hits, doomed, hits
 from heed.worlds.point_hazard import CATASTROPHE_REWARD, GOAL_REWARD, STEP_COST, PointHazardEnv
 from heed.worlds.presets import Preset, preset
+
+FAR = 99.0
+"""Steps to spare, at most: from where braking ends in the goal, no hazard is near."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,22 @@ def known_point_hazard(env: gym.Env[Any, Any]) -> tuple[Callable[..., Any], Call
     return step, lambda states: torch.from_numpy(hits(states.numpy(), hazards))
 
 
-def needless_on_point_hazard(env: gym.Env[Any, Any]) -> Callable[[Any, Any], tuple[bool, bool]] | None:
+@dataclass(frozen=True)
+class Need:
+    """What an oracle says of blocking a proposed action.
+
+    Args:
+        needless: the brake still stops in time after it.
+        needed: it leads to a catastrophe, or into doom, from where nothing helps.
+        spare: how far from every hazard the brake would have stayed, in steps at full speed; negative where it hits.
+    """
+
+    needless: bool
+    needed: bool
+    spare: float
+
+
+def need_on_point_hazard(env: gym.Env[Any, Any]) -> Callable[[Any, Any], Need] | None:
     """From a state and a proposed action (as the environment takes it): was blocking needless, was it needed?
 
     Blocking is needless where the brake still stops in time after the action; it is needed where the action leads to a
@@ -129,11 +147,12 @@ def needless_on_point_hazard(env: gym.Env[Any, Any]) -> Callable[[Any, Any], tup
         return None
     hazards = world.world
 
-    def told(state: Any, action: Any) -> tuple[bool, bool]:
+    def told(state: Any, action: Any) -> Need:
         following = advance(state, action, hazards)
         struck = bool(hits(following, hazards))
         stops = not struck and not bool(braking_hits(following, hazards))
-        return stops, struck or bool(doomed(following, hazards))
+        spare = min(float(braking_clearance(following, hazards)) / (hazards.speed * hazards.dt), FAR)
+        return Need(stops, struck or bool(doomed(following, hazards)), spare)
 
     return told
 

@@ -157,7 +157,7 @@ class Imagination:
             told.append(states)
         # A future that has ended stays where it ended, harmless and unrewarded. All steps are judged at once.
         path, actions, alive_before = torch.stack(told), torch.stack(acted), torch.stack(lived)
-        danger = torch.where(alive_before, self._danger(path[:-1], actions, path[1:]), 0.0)
+        danger = torch.where(alive_before, self.danger(path[:-1], actions, path[1:]), 0.0)
         return Futures(path, actions, torch.where(alive_before, torch.stack(rewarded), 0.0), danger, alive)
 
     @torch.no_grad()
@@ -172,7 +172,8 @@ class Imagination:
         still, nothing = states.expand(2, 1, 1, 1, -1), torch.zeros_like(danger)[None]
         return Futures(still, actions[None], nothing, danger[None], torch.ones_like(danger, dtype=torch.bool))
 
-    def _danger(self, states: Tensor, actions: Tensor, following: Tensor) -> Tensor:
+    def danger(self, states: Tensor, actions: Tensor, following: Tensor) -> Tensor:
+        """Of steps from states [..., S] to those that follow, [...]: the judge's, and 1 where the model is lost."""
         danger = self.judge.danger(states, actions, following)
         lost = ~following.isfinite().all(-1) if self.reach is None else self.reach.outside(following)
         return torch.where(lost | ~danger.isfinite(), 1.0, danger)
@@ -188,6 +189,9 @@ class Look:
         first_unsafe: the first unsafe step of the policy's own future, from 0, or None.
         futures: that the risk is of.
         continuation: number of the least risky among them.
+        own: the policy's own future, one plan, from which first_unsafe is; the same as futures where that is the least
+            risky, or nothing else was tried.
+        threshold: danger from which a step counted as unsafe.
     """
 
     risk: float
@@ -195,6 +199,8 @@ class Look:
     first_unsafe: int | None
     futures: Futures
     continuation: int
+    own: Futures
+    threshold: float
 
     def tail(self) -> Tensor:
         """The least risky continuation as a plan, [H, A]: the actions of its first future."""
@@ -247,7 +253,7 @@ class Lookout:
         out = self.imagination.roll(state, plans, controllers)
         best = int(out.risk(self.risk).argmin())
         found = self._judged(out, best)
-        return replace(found, first_unsafe=own.first_unsafe) if found.risk < own.risk else own
+        return replace(found, first_unsafe=own.first_unsafe, own=own.futures) if found.risk < own.risk else own
 
     def _ways_out(self, proposed: Tensor) -> tuple[Tensor, Following]:
         plans, following = [], {}
@@ -266,4 +272,4 @@ class Lookout:
         risk = float(futures.risk(self.risk)[number])
         first = int(futures.first_unsafe(self.threshold)[number])
         unsafe = first if first < len(futures.danger) else None
-        return Look(risk, futures.member_risk()[number], unsafe, futures, number)
+        return Look(risk, futures.member_risk()[number], unsafe, futures, number, futures, self.threshold)

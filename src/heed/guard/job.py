@@ -4,33 +4,45 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.utils import set_random_seed
 
 import heed
-from heed.errors import HeedError
-from heed.guard.agent import Learner, controller, learner_class, state_values
+from heed.errors import HeedError, RunFailed, Stopped
+from heed.guard.agent import Learner, controller, state_values
 from heed.guard.blockers import KnownBlockers
 from heed.guard.decisions import DecisionLog, Step
+from heed.guard.diagnostics import diagnosed
 from heed.guard.dynamics import KnownDynamics
-from heed.guard.environment import Surroundings, known_point_hazard, needless_on_point_hazard, surroundings
+from heed.guard.environment import Surroundings, known_point_hazard, need_on_point_hazard, surroundings
+from heed.guard.faults import StopsOnFaults, reason_of
 from heed.guard.guard import Guard
+from heed.guard.learners import imagining, learner_of
 from heed.guard.methods import method_from_name
-from heed.guard.phases import Phases, PhasesConfig
+from heed.guard.moments import Moments
+from heed.guard.phases import Phase, Phases, PhasesConfig
+from heed.guard.recall import recalled_from
 from heed.guard.settings import GuardJob, flat
 from heed.guard.summary import evaluated, summarise, told_of
 from heed.oversight.guarded import guarded
-from heed.oversight.specs import overseer_from_spec
+from heed.oversight.judgements import Store, open_store
+from heed.oversight.recorded import Recorded
+from heed.oversight.specs import base_of, is_scripted, overseer_from_spec
 from heed.runs.config import config_hash
 from heed.runs.folder import RunFolder
 
 OnStep = Callable[[int, dict[str, float]], None]
+TOGETHER = 100
+"""Judgements of a script that wait for the disk together; a person's are each on disk before they are acted on."""
 
 
 @dataclass
@@ -44,6 +56,9 @@ class GuardRun:
         learner: behind it.
         phases: who judges; None where there is no guard.
         log: every decision.
+        moments: what the guard saw where it blocked; None where there is no guard.
+        overseer: whom the guard asks; writes down what it says.
+        store: where to; None for the run folder's own.
     """
 
     job: GuardJob
@@ -52,6 +67,9 @@ class GuardRun:
     learner: Learner
     phases: Phases | None
     log: DecisionLog
+    moments: Moments | None
+    overseer: Recorded
+    store: Store | None
 
 
 def prepare(job: GuardJob) -> GuardRun:
@@ -65,28 +83,19 @@ def prepare(job: GuardJob) -> GuardRun:
     method = method_from_name(job.method)
     set_random_seed(job.seed)
     place = surroundings(job.env, job.env_kwargs, job.catastrophe)
-    overseer = guarded(overseer_from_spec(job.overseer, place.env), job.overseer_timeout)
+    safe = guarded(overseer_from_spec(job.overseer, place.env), job.overseer_timeout)
+    overseer = Recorded(safe, every=TOGETHER if is_scripted(job.overseer) else 1)
     overseer.reset(job.seed)
-    guard = Guard(place.env, overseer if method.guarded else None, safe_action=place.safe_action)
-    kind = learner_class(job.learner, place.env.action_space)
-    learner = kind(
-        "MlpPolicy",
-        guard,
-        learning_rate=job.learning_rate,
-        learning_starts=job.learning_starts,
-        batch_size=job.batch_size,
-        gamma=job.gamma,
-        policy_kwargs={"net_arch": [job.hidden, job.hidden]},
-        seed=job.seed,
-        device="cpu",
-    )
-    learner.learns_from, learner.block_penalty = job.learns_from, job.block_penalty
-    log, needless = DecisionLog(), needless_on_point_hazard(place.env)
+    env = StopsOnFaults(place.env, place.name)
+    judge = overseer if method.guarded else None
+    guard = Guard(env, judge, safe_action=place.safe_action, mode=job.mode, penalty=job.penalty)
+    learner = learner_of(job, guard)
+    log, need = DecisionLog(), need_on_point_hazard(place.env)
 
     def truth(step: Step) -> dict[str, Any]:
         found: dict[str, Any] = {"goal": bool(step.info.get("goal", False))}
-        if needless is not None and step.proposed is not None:
-            found["needless"], found["needed"] = needless(step.state, step.decision.proposed)
+        if need is not None and step.proposed is not None:
+            found |= vars(need(step.state, step.decision.proposed))
         return found
 
     if not method.guarded:
@@ -94,11 +103,11 @@ def prepare(job: GuardJob) -> GuardRun:
 
         def note(step: Step) -> None:
             phase = "oversight" if len(log.rows) < job.phases.oversight_steps else "autonomy"
-            at = (len(log.rows), guard.episode, phase)
+            at = (len(log.rows), step.episode, phase)
             log.add(step.decision, *at, step.reward, step.catastrophe, **truth(step))
 
         guard.observer = note
-        return GuardRun(job, place, guard, learner, None, log)
+        return GuardRun(job, place, guard, learner, None, log, None, overseer, None)
     known = known_point_hazard(place.env) if method.true_dynamics or method.true_danger else None
     config = method.configure(fitting(job.overseer, job.phases, place.label_keys))
     phases = Phases(
@@ -114,7 +123,17 @@ def prepare(job: GuardJob) -> GuardRun:
         log=log,
         truth=truth,
     )
-    return GuardRun(job, place, guard, learner, phases, log)
+    if job.judgements is not None:
+        phases.memory.recall(recalled_from(job.judgements, place.env, place.name))
+    moments = Moments(seed=job.seed, picture=guard.render if guard.render_mode == "rgb_array" else None)
+
+    def watch(step: Step) -> None:
+        moments(step)
+        phases(step)
+
+    guard.observer = watch
+    store = None if job.store is None else open_store(job.store, "--store")
+    return GuardRun(job, place, guard, learner, phases, log, moments, overseer, store)
 
 
 def fitting(overseer: str, config: PhasesConfig, label_keys: tuple[int, ...] | None) -> PhasesConfig:
@@ -123,15 +142,18 @@ def fitting(overseer: str, config: PhasesConfig, label_keys: tuple[int, ...] | N
     A last-moment overseer judges whether the next state is a catastrophe: so do its blockers, by the parts of the state
     that catastrophes depend on, and what came to no harm needed no block. A far-sighted one judges the next state by
     all of it, and one that follows a rule judges the present state; to both, what came to no harm may still have been
-    worth a block.
+    worth a block. What noise is laid over its verdicts changes none of this.
 
-    >>> fitting("local", PhasesConfig(), (0, 1)).judges.label_keys, fitting("rule", PhasesConfig(), None).judges.inputs
-    ((0, 1), 'state')
+    >>> fitting("local,miss=0.05", PhasesConfig(), (0, 1)).judges.label_keys
+    (0, 1)
+    >>> fitting("rule", PhasesConfig(), (0, 1)).judges.inputs
+    'state'
     """
-    local, judges = overseer == "local", config.judges
+    base, judges = base_of(overseer), config.judges
+    local = base == "local"
     changes: dict[str, Any] = {}
     if judges.inputs is None:
-        changes["inputs"] = "state" if overseer == "rule" else "next_state"
+        changes["inputs"] = "state" if base == "rule" else "next_state"
     if judges.label_keys is None and local:
         changes["label_keys"] = label_keys
     grace = (1 if local else 0) if config.grace is None else config.grace
@@ -139,19 +161,26 @@ def fitting(overseer: str, config: PhasesConfig, label_keys: tuple[int, ...] | N
 
 
 class _Tell(BaseCallback):
-    """Calls back after every step of the learner's loop."""
+    """Calls back after every step of the learner's loop; ends it where it would otherwise fill a rollout.
 
-    def __init__(self, tell: Callable[[], None]) -> None:
+    Args:
+        tell: called back.
+        last: step after which an on-policy learner stops; None leaves that to the learner.
+    """
+
+    def __init__(self, tell: Callable[[], None], last: int | None) -> None:
         super().__init__()
-        self.tell = tell
+        self.tell, self.last = tell, last
 
     def _on_step(self) -> bool:
         self.tell()
-        return True
+        return self.last is None or self.num_timesteps < self.last
 
 
 def train_guard(job: GuardJob, out: Path, on_step: OnStep | None = None) -> dict[str, Any]:
     """Train, judge with the guard on and off, and write the run folder.
+
+    However it ends, the decisions, judgements, transitions and labels so far are in the folder.
 
     Args:
         job: what to train.
@@ -160,11 +189,16 @@ def train_guard(job: GuardJob, out: Path, on_step: OnStep | None = None) -> dict
 
     Returns:
         The summary, also in ``summary.json``.
+
+    Raises:
+        HeedError: what no run can be begun with, or gone on with.
+        RunFailed: the environment, the learner or the disk failed; names what did, and at which step.
+        Stopped: as ``on_step`` asked.
     """
     torch.set_num_threads(1)  # small products: more threads only wait for each other
     run = prepare(job)
     began = time.perf_counter()
-    with RunFolder.create(out, flat(job), kind="guard") as folder:
+    with RunFolder.create(out, flat(job), kind="guard") as folder, _recorded(run, out) as name:
 
         def tell() -> None:
             rows = run.log.rows
@@ -179,19 +213,20 @@ def train_guard(job: GuardJob, out: Path, on_step: OnStep | None = None) -> dict
             if on_step is not None:
                 on_step(len(rows), metrics)
 
-        try:
-            run.learner.learn(job.steps, callback=_Tell(tell))
-        finally:
-            if run.log.rows:
-                run.log.write(out / "decisions.parquet")
+        with _kept(run, out):
+            last = job.steps if isinstance(run.learner, PPO) else None
+            run.learner.learn(job.steps, callback=[_Tell(tell, last), *imagining(job, run.phases)])
         run.learner.save(out / "learner.zip")
         if run.phases is not None:
-            run.phases.memory.save(out)
-        summary = {"method": job.method, "seed": job.seed, "steps": job.steps}
+            folder.write_json("judges.json", diagnosed(run.phases), indent=1)
+        summary = {"method": job.method, "seed": job.seed, "steps": job.steps, "run": name}
         summary |= summarise(run.log) | told_of(run.phases)
         summary["faults"] = dict(run.guard.faults)
         if job.evaluation_episodes:
+            version = run.overseer.where()[1]
+            run.overseer.where = lambda: ("evaluation", version)
             summary |= evaluated(run.guard, run.learner, job.evaluation_episodes)
+        run.overseer.flush()
         summary |= {
             "seconds": time.perf_counter() - began,
             "version": heed.__version__,
@@ -200,3 +235,55 @@ def train_guard(job: GuardJob, out: Path, on_step: OnStep | None = None) -> dict
         }
         folder.write_summary(summary)
     return summary
+
+
+@contextmanager
+def _recorded(run: GuardRun, out: Path) -> Iterator[str]:
+    """Within: what the overseer says is written down, under the run's id, which no other run has."""
+    name, phases = f"{out.resolve().name}-{uuid.uuid4().hex[:8]}", run.phases
+    if phases is None:
+        yield name
+        return
+
+    def where() -> tuple[str, int]:
+        return phases.phase.value, len(phases.reports) if phases.phase is Phase.AUTONOMY else 0
+
+    with closing(run.store or open_store(str(out / "judgements.db"), "--out")) as store:
+        run.overseer.begin(store, name, run.place.name, where)
+        try:
+            yield name
+        finally:
+            run.overseer.flush()
+
+
+@contextmanager
+def _kept(run: GuardRun, out: Path) -> Iterator[None]:
+    """Within: however learning ends, what was gathered is written, and what stopped it is told in words."""
+    so_far = f"what was gathered so far is in {out}"
+    try:
+        yield
+    except Stopped:
+        raise
+    except HeedError as error:
+        fix = f"{error.fix}; {so_far}" if error.fix else so_far
+        raise HeedError(error.what, error.where, fix) from error
+    except RunFailed as fault:
+        raise RunFailed(f"{fault.reason}; {so_far}") from fault
+    except Exception as problem:  # a learner or a library may raise anything
+        raise RunFailed(f"step {len(run.log.rows)} failed: {reason_of(problem)}; {so_far}") from problem
+    finally:
+        _write(run, out)
+
+
+def _write(run: GuardRun, out: Path) -> None:
+    """Write what was gathered; what one file cannot take, the others still may."""
+    try:
+        with ExitStack() as each:
+            if run.phases is not None:
+                each.callback(run.phases.memory.save, out)
+            if run.moments is not None:
+                each.callback(run.moments.save, out / "moments.npz")
+            if run.log.rows:
+                each.callback(run.log.write, out / "decisions.parquet")
+    except OSError as error:
+        raise RunFailed(f"{out} could not be written: {error.strerror or error}") from error

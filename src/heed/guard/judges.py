@@ -28,6 +28,9 @@ from heed.guard.thresholds import (
 
 logger = logging.getLogger(__name__)
 
+STRETCH = 100
+"""Labels of one episode that are taken to be alike."""
+
 
 @dataclass(frozen=True)
 class JudgesConfig:
@@ -40,7 +43,6 @@ class JudgesConfig:
         label_keys: indices of the state that the labels depend on; all if None.
         threshold: conformal, or hirl: more than half, two of the members.
         eps: miss rate that the conformal threshold promises.
-        calibration: share of the episodes whose labels only the threshold sees.
         cap: share of the known steps let pass that blockers may flag.
         range_margin: how far beyond the states seen is still believed, in widths of what was seen.
         dynamics: the dynamics' fit.
@@ -52,10 +54,9 @@ class JudgesConfig:
     inputs: str | None = None
     label_keys: tuple[int, ...] | None = None
     threshold: str = "conformal"
-    eps: float = 0.05
-    calibration: float = 0.3
-    cap: float = 0.05
-    range_margin: float = 0.5
+    eps: float = 0.1
+    cap: float = 0.03
+    range_margin: float = 0.02
     dynamics: FitConfig = field(default_factory=FitConfig)
     blockers: FitConfig = BLOCKERS_FIT
 
@@ -84,8 +85,8 @@ class JudgesReport:
 class Judges:
     """Dynamics and blockers that are fitted again as the memory grows.
 
-    A share of the *episodes* is kept from the blockers, their early stopping included: the threshold is calibrated on
-    the blocks of these. Steps of one episode are too alike to be split between the two.
+    Every stretch of an episode is kept from one of the blockers, and the threshold is calibrated on what each says of
+    the blocks that it has not seen.
 
     Args:
         state_size: S.
@@ -108,13 +109,14 @@ class Judges:
         self.config = config = JudgesConfig() if config is None else config
         if config.threshold not in ("conformal", "hirl"):
             raise HeedError(f"'{config.threshold}' sets no threshold", "--threshold", "take conformal or hirl")
-        if not 0 < config.calibration < 1 or not 0 < config.eps < 1:
-            raise HeedError(f"calibration {config.calibration}, eps {config.eps}", "JudgesConfig", "give shares")
+        if not 0 < config.eps < 1:
+            raise HeedError(f"eps is {config.eps}", "--eps", "give a miss rate between 0 and 1")
         self.generator = torch.Generator().manual_seed(seed)
         self.learnt = EnsembleDynamics(state_size, action_size, config.members, config.dynamics_hidden, seed=seed)
         self.known_dynamics, self.known_danger = known_dynamics, known_danger
         self.sizes, self.seed, self.fits = (state_size, action_size), seed, 0
         self.blockers = self._fresh()
+        self.unseen = torch.zeros(0)
         self.threshold = 0.5
         self.reach: Range | None = None
 
@@ -128,6 +130,13 @@ class Judges:
         judge: DangerJudge = self.blockers if self.known_danger is None else self.known_danger
         return judge.danger(states, actions, next_states)
 
+    def disagreement(self, states: Tensor, actions: Tensor, next_states: Tensor) -> Tensor:
+        """Standard deviation of the blockers' probabilities of steps, [...]; 0 where danger is known."""
+        blockers = self.blockers
+        if self.known_danger is not None:
+            return torch.zeros(states.shape[:-1])
+        return blockers.disagreement(blockers.inputs_of(states, actions, next_states))
+
     def fit(self, memory: Memory, dynamics: bool = True) -> JudgesReport:
         """Fit what is not known to all that is remembered; ``dynamics=False`` leaves the dynamics as they are.
 
@@ -137,9 +146,8 @@ class Judges:
             HeedError: no blocks, or too few for the promise.
         """
         labels = memory.labels()
-        held = self._for_calibration(labels.episodes)
         if self.known_danger is None:
-            self._check_enough(labels.blocked, held)
+            self._check_enough(int(labels.blocked.sum()))
         report = None
         if self.known_dynamics is None and dynamics:
             report = self.learnt.fit(memory.transitions, self.config.dynamics, self.generator)
@@ -149,28 +157,30 @@ class Judges:
         self.fits += 1
         if self.known_danger is not None:
             return JudgesReport(report, None, Threshold(self.threshold), None, memory.blocks, len(labels.blocked))
-        inputs = self.inputs_of(labels)
-        usable = inputs.isfinite().all(1)
-        inputs, blocked, struck = inputs[usable], labels.blocked[usable], labels.catastrophes[usable]
-        held = held[usable]
+        inputs, blocked, struck = self.inputs_of(labels), labels.blocked, labels.catastrophes
         fresh = self._fresh()
-        fresh.fit(inputs[~held], blocked[~held], self.generator, self.config.blockers)
-        danger, before = fresh.danger_of(inputs), self.blockers.danger_of(inputs)
+        unseen = fresh.fit(
+            inputs, blocked, self.generator, self.config.blockers, folds_of(labels, self.config.members)
+        ).unseen
+        usable = unseen.isfinite()
         if self.config.threshold == "hirl":  # its rule, whatever it flags
             calibrated = hirl_threshold()
             decision = RefitDecision(True, calibrated.value, 0.0, 0.0, "HIRL believes every fit")
         else:
-            calibrated = conformal_threshold(danger[held & blocked].numpy(), self.config.eps)
-            new = _judged(danger, blocked, struck, calibrated.value)
-            old = _judged(before, blocked, struck, self.threshold) if self.fits > 1 else None
+            calibrated = conformal_threshold(unseen[usable & blocked].numpy(), self.config.eps)
+            parts = (inputs[usable], blocked[usable], struck[usable])
+            new = _judged(fresh, *parts, calibrated.value)
+            old = _judged(self.blockers, *parts, self.threshold) if self.fits > 1 else None
             decision = accept_refit(old, new, cap=self.config.cap)
         if decision.accepted:
-            self.blockers = fresh
+            self.blockers, self.unseen = fresh, unseen
+        else:  # what came since the fit in force is unseen by all of it
+            since = self.blockers.danger_of(inputs[len(self.unseen) :])
+            self.unseen = torch.cat([self.unseen, since])
         self.threshold = decision.threshold
-        now = danger if decision.accepted else before
-        in_force = promised(decision.threshold, now[held & blocked].numpy())
+        in_force = promised(decision.threshold, self.unseen[self.unseen.isfinite() & blocked].numpy())
         logger.info("fit %d: %s; %s", self.fits, in_force, decision.reason)
-        return JudgesReport(report, calibrated, in_force, decision, memory.blocks, len(labels.blocked))
+        return JudgesReport(report, calibrated, in_force, decision, memory.blocks, len(blocked))
 
     def inputs_of(self, labels: Labels) -> Tensor:
         """The blockers' inputs [N, D]; the next state of a blocked action is what the dynamics expects."""
@@ -178,21 +188,14 @@ class Judges:
         following = torch.where(labels.next_states.isnan(), expected, labels.next_states)
         return self.blockers.inputs_of(labels.states, labels.actions, following)
 
-    def _for_calibration(self, episodes: Tensor) -> Tensor:
-        """Which episodes only the threshold sees, bool [N]: the same ones in every fit."""
-        hashed = (episodes * 2654435761 + self.seed * 40503) % 2**32
-        return hashed < self.config.calibration * 2**32
-
-    def _check_enough(self, blocked: Tensor, held: Tensor) -> None:
+    def _check_enough(self, blocks: int) -> None:
         """Refuse, before anything is fitted, a promise that so many blocks cannot bear."""
-        kept, needed = int((blocked & held).sum()), math.ceil(1 / self.config.eps) - 1
-        if self.config.threshold == "conformal" and kept < needed:
+        needed = math.ceil(1 / self.config.eps) - 1
+        if self.config.threshold == "conformal" and blocks < needed:
             raise HeedError(
-                f"{int(blocked.sum())} blocks, of which {kept} are held out, cannot promise a miss rate of "
-                f"{self.config.eps:g}",
+                f"{blocks} blocks cannot promise a miss rate of {self.config.eps:g}",
                 "--eps",
-                f"the smallest possible from them is {smallest_eps(kept):.3g}; {self.config.eps:g} needs {needed} "
-                "held-out blocks",
+                f"the smallest possible from them is {smallest_eps(blocks):.3g}; {self.config.eps:g} needs {needed}",
             )
 
     def _fresh(self) -> Blockers:
@@ -207,5 +210,27 @@ class Judges:
         )
 
 
-def _judged(danger: Tensor, blocked: Tensor, struck: Tensor, threshold: float) -> Judged:
+def folds_of(labels: Labels, members: int) -> Tensor:
+    """Which member does without each label, [N]: stretches of an episode stay together, those with blocks are dealt out.
+
+    Steps that follow one another are too alike to be split: whoever has seen one knows the next.
+
+    >>> blocked = torch.tensor([False, True, True, False, True])
+    >>> nothing = torch.zeros(5, 1)
+    >>> episodes = torch.tensor([0, 0, 0, 1, 2])
+    >>> folds_of(Labels(nothing, nothing, nothing, blocked, episodes, blocked), members=2).tolist()
+    [0, 0, 0, 1, 1]
+    """
+    order = labels.episodes.argsort(stable=True)
+    sorted_episodes = labels.episodes[order]
+    first = torch.searchsorted(sorted_episodes, sorted_episodes)
+    parts = (torch.arange(len(order)) - first) // STRETCH
+    stretches = torch.empty_like(order)
+    stretches[order] = torch.unique(torch.stack([sorted_episodes, parts], 1), dim=0, return_inverse=True)[1]
+    with_blocks = stretches[labels.blocked].unique()
+    return torch.searchsorted(with_blocks, stretches) % members
+
+
+def _judged(blockers: Blockers, inputs: Tensor, blocked: Tensor, struck: Tensor, threshold: float) -> Judged:
+    danger = blockers.danger_of(inputs)
     return Judged(danger[blocked].numpy(), danger[~blocked].numpy(), threshold, danger[struck].numpy())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +38,16 @@ class Labels:
     catastrophes: Tensor
 
 
+@dataclass
+class _Stream:
+    """One environment's part of what happens: its present episode, and the steps of it that have not yet survived."""
+
+    guard_episode: int  # as the guard counts
+    episode: int  # as this memory counts, which goes on where a loaded one ended
+    steps: int = 0
+    pending: deque[tuple[int, Step]] = field(default_factory=deque)
+
+
 class Memory:
     """Transitions and labels, filled step by step.
 
@@ -58,30 +68,32 @@ class Memory:
         self.grace = grace
         self.judgements = 0
         self._rows: list[tuple[Vector, Vector, Vector, bool, int, bool]] = []
-        self._pending: deque[tuple[int, Step]] = deque()
-        self._episode = 0
+        self._streams: dict[int, _Stream] = {}
+        self._episodes = 0
 
     def add(self, step: Step) -> None:
-        """Take in a step of the environment with the judgement that it got, if any."""
-        self.transitions.add(step.state, step.executed, step.next_state, step.reward, step.terminated, step.catastrophe)
+        """Take in a step of an environment with the judgement that it got, if any."""
+        self.transitions.add(
+            step.state, step.executed, step.next_state, step.reward, step.terminated, step.catastrophe, step.stream
+        )
+        stream = self._stream_of(step)
         asked, blocked = step.decision.asked, step.decision.decision == "block"
-        now = len(self.transitions)
+        stream.steps += 1
         self.judgements += asked
         if step.catastrophe:  # what was proposed before it would tell the same once more
             self._label(step, step.executed, step.next_state, blocked=True)
-            self._pending.clear()
+            stream.pending.clear()
         elif asked and blocked and step.proposed is not None:
             self._label(step, step.proposed, np.full_like(step.next_state, np.nan), blocked=True)
         elif asked and not blocked:
             self._label(step, step.executed, step.next_state, blocked=False)
         if self.grace and not step.catastrophe and (blocked or not asked):
-            self._pending.append((now, step))  # the executed action, which nobody judged
-        while self._pending and (now - self._pending[0][0] >= self.grace - 1 or step.terminated):
-            survived = self._pending.popleft()[1]
+            stream.pending.append((stream.steps, step))  # the executed action, which nobody judged
+        while stream.pending and (stream.steps - stream.pending[0][0] >= self.grace - 1 or step.terminated):
+            survived = stream.pending.popleft()[1]
             self._label(survived, survived.executed, survived.next_state, blocked=False)
-        if step.truncated:
-            self._pending.clear()  # nobody knows what would have followed
-        self._episode += step.terminated or step.truncated
+        if step.terminated or step.truncated:  # nobody knows what would have followed a cut
+            del self._streams[step.stream]
 
     def labels(self) -> Labels:
         """All labels so far."""
@@ -91,26 +103,41 @@ class Memory:
         episodes = torch.tensor([row[4] for row in self._rows], dtype=torch.int64)
         return Labels(states, actions, next_states, blocked, episodes, catastrophes)
 
+    def recall(self, labels: Labels) -> None:
+        """Take in labels of earlier runs; they are no judgements of this one."""
+        vectors = (column.numpy() for column in (labels.states, labels.actions, labels.next_states))
+        others = (column.tolist() for column in (labels.blocked, labels.episodes, labels.catastrophes))
+        self._rows += zip(*vectors, *others, strict=True)
+
     @property
     def blocks(self) -> int:
         """Labels that say block."""
         return sum(row[3] for row in self._rows)
 
+    def _stream_of(self, step: Step) -> _Stream:
+        """The step's stream; a new episode begins after an end, and where the environment was reset before one."""
+        stream = self._streams.get(step.stream)
+        if stream is None or stream.guard_episode != step.episode:
+            stream = self._streams[step.stream] = _Stream(step.episode, self._episodes)
+            self._episodes += 1
+        return stream
+
     def _label(self, step: Step, action: Vector, next_state: Vector, blocked: bool) -> None:
-        self._rows.append((step.state, action, next_state, blocked, self._episode, step.catastrophe))
+        episode = self._streams[step.stream].episode
+        self._rows.append((step.state, action, next_state, blocked, episode, step.catastrophe))
 
     def save(self, folder: Path) -> None:
         """Write transitions and labels into a folder; the steps that have not yet survived are left out."""
         self.transitions.save(folder / "transitions.npz")
         arrays = {name: column.numpy() for name, column in vars(self.labels()).items()}
-        np.savez(folder / "labels.npz", judgements=self.judgements, episode=self._episode, **arrays)
+        np.savez(folder / "labels.npz", judgements=self.judgements, episode=self._episodes, **arrays)
 
     def load(self, folder: Path) -> None:
         """Go back to what `save` wrote."""
         self.transitions = Transitions.load(folder / "transitions.npz")
         with np.load(folder / "labels.npz", allow_pickle=False) as kept:
-            self.judgements, self._episode = int(kept["judgements"]), int(kept["episode"])
+            self.judgements, self._episodes = int(kept["judgements"]), int(kept["episode"])
             names = ("states", "actions", "next_states", "blocked", "episodes", "catastrophes")
             rows = zip(*(kept[name] for name in names), strict=True)
             self._rows = [(s, a, n, bool(b), int(e), bool(c)) for s, a, n, b, e, c in rows]
-        self._pending.clear()
+        self._streams.clear()

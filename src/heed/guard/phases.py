@@ -14,9 +14,10 @@ from torch import Tensor
 
 from heed.errors import HeedError
 from heed.guard.actions import ActionCoder
+from heed.guard.deciding import Decider
 from heed.guard.decisions import DecisionLog, Step
 from heed.guard.dynamics import Dynamics
-from heed.guard.guard import Guard
+from heed.guard.foresight import dynamics_error
 from heed.guard.imagination import Controller, DangerJudge, Imagination, Look, Lookout
 from heed.guard.judges import Judges, JudgesConfig, JudgesReport
 from heed.guard.memory import Memory
@@ -45,8 +46,8 @@ class PhasesConfig:
         most_judgements: the overseer's budget; 0 is no bound.
         least_blocks: blocks without which no hand-over is tried.
         gate: miss bound, with 95% confidence on the held-out blocks, above which autonomy does not begin; 1 lets pass.
-        ask_above: disagreement of the dynamics' members about a look (largest less smallest risk) from which the
-            overseer is asked in autonomy; above 1 nobody is asked.
+        ask_above: disagreement of the blockers about any step of a look (standard deviation of their probabilities)
+            from which the overseer is asked in autonomy; above .5, the largest there is, nobody is asked.
         horizon: steps to look ahead; 0 is HIRL, without a model.
         particles: of each member.
         block_when: policy_fails or no_way_out.
@@ -60,17 +61,18 @@ class PhasesConfig:
         plan_horizon: steps; 0 takes the look's.
         deadline: seconds of a plan, for acting in real time: how far a search gets then depends on the machine; 0 sets
             none.
+        plan_margin: share of the threshold below which plans compete by what they are worth; above it by their risk.
         plan_gamma: discount of what a plan is worth.
         judges: the fits.
     """
 
-    oversight_steps: int = 2000
+    oversight_steps: int = 3000
     refit_every: int = 1000
     refit_on_catastrophe: bool = True
     most_judgements: int = 0
     least_blocks: int = 5
     gate: float = 1.0
-    ask_above: float = 2.0
+    ask_above: float = 1.0
     horizon: int = 20
     particles: int = 4
     block_when: str = "no_way_out"
@@ -82,6 +84,7 @@ class PhasesConfig:
     plan_particles: int = 1
     plan_horizon: int = 0
     deadline: float = 0.0
+    plan_margin: float = 0.5
     plan_gamma: float = 0.98
     judges: JudgesConfig = field(default_factory=JudgesConfig)
 
@@ -92,10 +95,10 @@ class Phases:
     In oversight the overseer judges every proposed action. After ``oversight_steps`` dynamics and blockers are fitted;
     where the held-out blocks bear the promise (the gate), the lookout and the planner take over, else oversight goes
     on for another tenth of it and is tried again. In autonomy the judges are refitted on schedule and after every
-    catastrophe, and the overseer is asked where the members disagree.
+    catastrophe, and the overseer is asked where the blockers disagree.
 
     Args:
-        guard: in front of the environment.
+        guard: in front of the environment, or of several.
         policy: the learner's, batched: states [N, S] to action vectors [N, A].
         config: when and how.
         seed: of fits and imagination.
@@ -106,11 +109,14 @@ class Phases:
         known_danger: in place of learnt blockers.
         log: keeps every decision.
         truth: what an oracle knows of a step, for the log: called with it before the phase moves.
+
+    Attributes:
+        foretold: `foresight` as it was before the dynamics' last refit, None where there was none to tell.
     """
 
     def __init__(
         self,
-        guard: Guard,
+        guard: Decider,
         policy: Controller,
         config: PhasesConfig,
         seed: int = 0,
@@ -127,7 +133,7 @@ class Phases:
         self.guard, self.policy, self.config, self.seed = guard, policy, config, seed
         self.brake, self.termination, self.value, self.truth = brake, termination, value, truth
         self.coder: ActionCoder = guard.coder
-        size = int(guard.env.observation_space.shape[0])  # type: ignore[index] # the guard has checked that it is a box
+        size = guard.state_size
         self.memory = Memory(size, self.coder.size, 1 if config.grace is None else config.grace)
         self.judges = Judges(size, self.coder.size, config.judges, seed, known_dynamics, known_danger)
         self.generator = torch.Generator().manual_seed(seed + 1)
@@ -135,13 +141,14 @@ class Phases:
         self.phase, self.steps, self.next_fit = Phase.OVERSIGHT, 0, config.oversight_steps
         self.handed_over_at: int | None = None
         self.reports: list[JudgesReport] = []
+        self.foretold: dict[str, Any] | None = None
         self.overseer = guard.overseer
         guard.policy, guard.brake, guard.observer = policy, brake, self
 
     def __call__(self, step: Step) -> None:
         """Take in a step; move on where it is time."""
         truth = {} if self.truth is None else self.truth(step)
-        at = (self.steps, self.guard.episode, self.phase.value)
+        at = (self.steps, step.episode, self.phase.value)
         self.log.add(step.decision, *at, step.reward, step.catastrophe, **truth)
         self.memory.add(step)
         self.steps += 1
@@ -192,7 +199,14 @@ class Phases:
         self.next_fit = self.steps + steps
         logger.info("oversight goes on for %d steps: %s", steps, why)
 
+    def foresight(self) -> dict[str, Any] | str:
+        """How far the dynamics drift on the steps that they have not learnt from yet (see `dynamics_error`)."""
+        horizon = self.config.horizon or self.config.plan_horizon or 1
+        return dynamics_error(self.judges, self.memory.transitions, horizon)
+
     def _refit(self, dynamics: bool = True) -> None:
+        if dynamics and isinstance(found := self.foresight(), dict):
+            self.foretold = found
         try:
             self.reports.append(self.judges.fit(self.memory, dynamics))
         except (HeedError, ValueError) as problem:
@@ -230,11 +244,13 @@ class Phases:
                 deadline=config.deadline or math.inf,
                 gamma=config.plan_gamma,
                 terminal_value=self.value,
+                margin=config.plan_margin,
             )
-        asks = config.ask_above <= 1
+        asks = config.ask_above <= 0.5  # the deviation of numbers in [0, 1] is no larger
         self.guard.overseer = self.overseer if asks else None
         self.guard.ask = self._unsure if asks else None
 
     def _unsure(self, look: Look) -> bool:
-        spread = float(look.member_risk.max() - look.member_risk.min())
-        return self.may_ask and spread >= self.config.ask_above
+        futures = look.futures
+        told = self.judges.disagreement(futures.states[:-1], futures.actions, futures.states[1:])
+        return self.may_ask and float(told.nan_to_num(1.0).max()) >= self.config.ask_above

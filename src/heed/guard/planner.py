@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -27,6 +28,7 @@ class Plan:
         iterations: of the search.
         evaluated: plans imagined.
         late: whether the deadline ended the search.
+        states: where it leads in each member and particle, [H + 1, E, P, S].
     """
 
     actions: Tensor
@@ -36,6 +38,7 @@ class Plan:
     iterations: int
     evaluated: int
     late: bool
+    states: Tensor
 
 
 def utilities(risk: Tensor, value: Tensor, threshold: float) -> Tensor:
@@ -57,6 +60,9 @@ class SafePlanner:
     that was known a step ago. The search stops when enough plans are feasible or the deadline has passed; the best plan
     of all iterations is returned, feasible or not: the caller decides what an infeasible one is worth.
 
+    Plans compete by what they are worth only well below the threshold: a search that is let up to it ends just below
+    it, wherever the learnt danger is wrong.
+
     Args:
         search: proposes plans.
         imagination: judges them.
@@ -68,6 +74,7 @@ class SafePlanner:
         gamma: discount of predicted rewards.
         terminal_value: of the states [N, S] where plans end: [N]; None counts nothing beyond the horizon.
         clock: tells seconds.
+        margin: share of the threshold below which plans compete by value; above it the least risky comes first.
     """
 
     def __init__(
@@ -82,10 +89,12 @@ class SafePlanner:
         gamma: float = 1.0,
         terminal_value: Callable[[Tensor], Tensor] | None = None,
         clock: Callable[[], float] = time.perf_counter,
+        margin: float = 1.0,
     ) -> None:
         self.search, self.imagination, self.threshold = search, imagination, threshold
         self.risk, self.iterations, self.enough = Worst() if risk is None else risk, iterations, enough
         self.deadline, self.gamma, self.terminal_value, self.clock = deadline, gamma, terminal_value, clock
+        self.safe = margin * threshold
 
     def reset(self) -> None:
         """Forget what was learnt, as at the start of an episode."""
@@ -94,6 +103,13 @@ class SafePlanner:
     def move_on(self) -> None:
         """The environment made a step: what was learnt moves on with it."""
         self.search.begin()
+
+    def apart(self) -> SafePlanner:
+        """The same planner for another environment: its search has learnt nothing, and learns by itself."""
+        other = copy.copy(self)
+        other.search = copy.deepcopy(self.search)
+        other.search.reset()
+        return other
 
     @torch.no_grad()
     def plan(self, state: Tensor, controllers: list[Controller], idle: Tensor, known: Tensor | None = None) -> Plan:
@@ -120,20 +136,22 @@ class SafePlanner:
             for number in following:  # a controller's plan is what it did in its first future
                 plans[number] = futures.actions[:, 0, number, 0]
             risk, value = futures.risk(self.risk), self._value(futures)
-            utility = utilities(risk, value, self.threshold)
+            utility = utilities(risk, value, self.safe)
             evaluated += len(plans)
             number = int(utility.argmax())
-            feasible = bool(risk[number] < self.threshold) and bool(value[number].isfinite())
-            rank = (feasible, _order(feasible, float(risk[number]), float(value[number])))
+            least = float(risk[number])
+            feasible, safe = least < self.threshold and bool(value[number].isfinite()), least < self.safe
+            rank = (safe, _order(safe, least, float(value[number])))
             late = self.clock() - began > self.deadline
             if best is None or rank > best_rank:
                 best_rank = rank
-                best = Plan(plans[number].clone(), float(risk[number]), feasible, float(value[number]), 0, 0, late)
+                found = (plans[number].clone(), least, feasible, float(value[number]))
+                best = Plan(*found, 0, 0, late, futures.states[:, :, number].clone())
             self.search.update(plans, utility)
-            if late or int((risk < self.threshold).sum()) >= self.enough:
+            if late or int((risk < self.safe).sum()) >= self.enough:
                 break
         assert best is not None
-        return Plan(best.actions, best.risk, best.feasible, best.value, iteration + 1, evaluated, late)
+        return replace(best, iterations=iteration + 1, evaluated=evaluated, late=late)
 
     def _seeded(
         self, state: Tensor, plans: Tensor, controllers: list[Controller], idle: Tensor, known: Tensor | None

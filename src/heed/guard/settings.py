@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+import yaml
 
 from heed.errors import HeedError
 from heed.guard.agent import LearnsFrom
 from heed.guard.judges import JudgesConfig
+from heed.guard.methods import method_from_name
 from heed.guard.phases import PhasesConfig
 
 
@@ -20,12 +24,26 @@ class GuardJob:
         env: a Gymnasium id, or module:Class.
         env_kwargs: for the environment.
         method: mbhi, none, hirl, hirl-plan, look-brake, mbhi-true-dynamics, mbhi-true-danger, mbhi-true.
-        overseer: local, far-sighted, rule, or module:name.
+        overseer: local, far-sighted, rule, or module:name; with ,miss=SHARE ,false=SHARE ,delay=STEPS (or 300ms) or
+            ,tire=JUDGEMENTS behind it a noisy one.
         overseer_timeout: seconds after which an overseer that says nothing has blocked.
         catastrophe: module:function (observation, info) -> bool; a preset environment knows its own.
-        learner: auto, sac, td3 or dqn.
-        learns_from: executed, both or proposed (see the docs, "What the learner learns from").
-        block_penalty: reward of a blocked proposal, where both are learnt from.
+        store: where judgements are kept, a SQLAlchemy URL or a SQLite file, which runs may share; None takes the run
+            folder's judgements.db.
+        judgements: of earlier runs, to learn from as well: a store as above, then ,RUN for one run's alone.
+        mode: what a block does: replace, penalty (replace, and the learner pays), block (take the safe action), shadow
+            (nothing but record).
+        penalty: what a blocked step costs the learner in mode penalty.
+        learner: auto, sac, td3, dqn or ppo.
+        learns_from: executed, both or proposed (see the docs, "Learners"); None takes executed, and proposed for ppo.
+        block_penalty: reward of a blocked proposal, where both are learnt from, and of an imagined step into danger.
+        balance: of return and safety as two objectives of sac's actor: none, gapo or pgapo.
+        preference: of pgapo: weights of return and safety that sum to 1.
+        imagined: rows imagined for each step of autonomy, for the learner to learn from; 0 imagines none.
+        imagined_horizon: steps of an imagined rollout.
+        real_share: of each batch that the learner learns from, where rows are imagined.
+        gradient_steps: of the learner for each step of the environment.
+        rollout_steps: of ppo between its updates.
         steps: of the environment.
         seed: of the environment, the learner, the fits and the imagination.
         learning_rate: of the learner.
@@ -43,9 +61,20 @@ class GuardJob:
     overseer: str = "local"
     overseer_timeout: float = 1.0
     catastrophe: str | None = None
+    store: str | None = None
+    judgements: str | None = None
+    mode: Literal["replace", "penalty", "block", "shadow"] = "replace"
+    penalty: float = 1.0
     learner: str = "auto"
-    learns_from: LearnsFrom = "executed"
+    learns_from: LearnsFrom | None = None
     block_penalty: float = -5.0
+    balance: Literal["none", "gapo", "pgapo"] = "none"
+    preference: list[float] | None = None
+    imagined: int = 0
+    imagined_horizon: int = 3
+    real_share: float = 0.5
+    gradient_steps: int = 1
+    rollout_steps: int = 512
     steps: int = 10_000
     seed: int = 0
     learning_rate: float = 1e-3
@@ -88,6 +117,34 @@ def job_of(settings: dict[str, Any]) -> GuardJob:
         parts[JudgesConfig]["label_keys"] = tuple(keys)
     judges = JudgesConfig(**parts[JudgesConfig])
     return GuardJob(**parts[GuardJob], phases=PhasesConfig(**parts[PhasesConfig], judges=judges))
+
+
+def variant(spec: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with a method's changes over them, as comparisons name their rows.
+
+    Args:
+        spec: NAME, or NAME:key=value:key=value.
+        values: all settings, flat (see `flat`).
+
+    Raises:
+        HeedError: an unknown method or setting, or a value that is none.
+
+    >>> changed = variant("mbhi:horizon=5:risk=mean", flat(GuardJob()))
+    >>> changed["method"], changed["horizon"], changed["risk"]
+    ('mbhi', 5, 'mean')
+    """
+    name, *pairs = spec.split(":")
+    method_from_name(name)
+    changed = dict(values) | {"method": name}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or key not in values or key in ("method", "seed"):
+            raise HeedError(f"'{pair}' is no setting of a method", f"--methods {spec}", "write NAME:key=value")
+        changed[key] = yaml.safe_load(text)
+        kind = (int, float) if isinstance(values[key], float) else type(values[key])
+        if values[key] is not None and not isinstance(changed[key], kind):
+            raise HeedError(f"{key} cannot be '{text}'", f"--methods {spec}", f"give one like {values[key]}")
+    return flat(job_of(changed))
 
 
 def flat(job: GuardJob) -> dict[str, Any]:

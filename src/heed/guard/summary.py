@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 
+from heed.guard.deciding import Mode
 from heed.guard.decisions import DecisionLog
-from heed.guard.guard import Guard, Mode
+from heed.guard.guard import Guard
 from heed.guard.phases import Phases
 
 LONGEST = 1000
@@ -19,8 +21,11 @@ LONGEST = 1000
 def summarise(log: DecisionLog) -> dict[str, Any]:
     """Counts from a run's decisions (design.md, "A run folder").
 
-    Needless and missed blocks are told of autonomy alone, and only where an oracle knows. An unguarded run has no
-    phases; its first steps count as oversight all the same, so that the same steps are compared.
+    Needless and missed blocks are told of autonomy alone, and only where an oracle knows. A block is early if the brake
+    would have had more than a step at full speed to spare: whoever keeps any margin at all blocks before it is
+    needed, so that the share of needless blocks alone cannot tell a guard that is a step early from one that is far
+    too careful. An unguarded run has no phases; its first steps count as oversight all the same, so that the same steps
+    are compared.
     """
     rows = log.rows
     overseen = [row for row in rows if row["phase"] == "oversight"]
@@ -40,11 +45,12 @@ def summarise(log: DecisionLog) -> dict[str, Any]:
         "catastrophes": {
             "oversight": sum(row["catastrophe"] for row in overseen),
             "autonomy": sum(row["catastrophe"] for row in alone),
-            "baseline_rate_per_1000": None,
+            "worst_500": worst_stretch([row["catastrophe"] for row in alone]),
         },
         "interventions": sum(row["decision"] == "block" for row in rows),
         "interventions_autonomy": len(blocks),
         "false_blocks": sum(row["needless"] for row in told if row["decision"] == "block") if told else None,
+        "early_blocks": sum(row["spare"] > 1 for row in told if row["decision"] == "block") if told else None,
         "missed_blocks": sum(row["needed"] for row in told if row["decision"] == "allow") if told else None,
         "goals": {"oversight": sum(r["goal"] for r in overseen), "autonomy": sum(r["goal"] for r in alone)},
         "episodes": len(returns),
@@ -54,6 +60,17 @@ def summarise(log: DecisionLog) -> dict[str, Any]:
         "plan_ms": _percentiles([row["plan_ms"] for row in planned]),
         "plans_feasible_share": float(np.mean([row["feasible"] for row in planned])) if planned else None,
     }
+
+
+def worst_stretch(events: Sequence[bool], length: int = 500) -> int:
+    """The most events in so many steps on end: what a burst after a bad refit looks like.
+
+    >>> worst_stretch([True, False, False, True, True], length=3)
+    2
+    """
+    total = np.concatenate([[0], np.cumsum(np.asarray(events, int))])
+    width = min(length, len(events))
+    return int((total[width:] - total[: len(total) - width]).max()) if width else 0
 
 
 def told_of(phases: Phases | None) -> dict[str, Any]:
@@ -71,7 +88,8 @@ def told_of(phases: Phases | None) -> dict[str, Any]:
 def evaluated(guard: Guard, learner: BaseAlgorithm, episodes: int) -> dict[str, Any]:
     """Return, catastrophes and goals of the finished policy, with the guard on and with it off, from the same seeds."""
     found: dict[str, Any] = {"evaluation_episodes": episodes}
-    modes: tuple[tuple[str, Mode], ...] = (("guarded", guard.mode), ("unguarded", "off"))
+    guarded: Mode = "replace" if guard.mode == "penalty" else guard.mode  # returns are the environment's own
+    modes: tuple[tuple[str, Mode], ...] = (("guarded", guarded), ("unguarded", "off"))
     for name, mode in modes:
         found |= {f"{what}_{name}": value for what, value in _episodes(guard, learner, mode, episodes).items()}
     return found

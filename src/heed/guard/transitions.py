@@ -25,6 +25,7 @@ class TransitionTensors(NamedTuple):
         rewards: float32 [N].
         terminated: the episode ended there by the world's own rule, bool [N].
         catastrophe: bool [N].
+        streams: number of the environment that each came from, int64 [N].
     """
 
     states: Tensor
@@ -33,10 +34,13 @@ class TransitionTensors(NamedTuple):
     rewards: Tensor
     terminated: Tensor
     catastrophe: Tensor
+    streams: Tensor
 
 
 class Transitions:
     """Transitions (state, executed action, next state, reward, terminated, catastrophe) in the order they came.
+
+    Those of several environments may be mixed: each transition keeps the number of its stream.
 
     Args:
         state_size: S.
@@ -54,13 +58,14 @@ class Transitions:
             raise HeedError(f"states of {state_size} and actions of {action_size} numbers", fix="give at least one")
         self.state_size, self.action_size = state_size, action_size
         self._count = 0
-        self._columns: dict[str, NDArray[np.float32] | NDArray[np.bool_]] = {
+        self._columns: dict[str, NDArray[np.float32] | NDArray[np.bool_] | NDArray[np.int64]] = {
             "states": np.empty((256, state_size), np.float32),
             "actions": np.empty((256, action_size), np.float32),
             "next_states": np.empty((256, state_size), np.float32),
             "rewards": np.empty(256, np.float32),
             "terminated": np.empty(256, np.bool_),
             "catastrophe": np.empty(256, np.bool_),
+            "streams": np.empty(256, np.int64),
         }
 
     def __len__(self) -> int:
@@ -74,6 +79,7 @@ class Transitions:
         reward: ArrayLike,
         terminated: ArrayLike = False,
         catastrophe: ArrayLike = False,
+        stream: ArrayLike = 0,
     ) -> None:
         """Add one transition, or n of them with a leading axis.
 
@@ -84,11 +90,13 @@ class Transitions:
             reward: a number or [n].
             terminated: a truth value (of all) or [n].
             catastrophe: a truth value (of all) or [n].
+            stream: number of the environment (of all), or [n].
 
         Raises:
             HeedError: shapes that do not agree with the sizes or with one another.
         """
-        given = dict(zip(self._columns, (state, action, next_state, reward, terminated, catastrophe), strict=True))
+        columns = (state, action, next_state, reward, terminated, catastrophe, stream)
+        given = dict(zip(self._columns, columns, strict=True))
         rows = {name: np.asarray(value, dtype=self._columns[name].dtype) for name, value in given.items()}
         if rows["states"].ndim == 1:
             rows = {name: value[None] for name, value in rows.items()}
@@ -111,8 +119,8 @@ class Transitions:
     def windows(self, length: int) -> tuple[Tensor, Tensor]:
         """Every stretch of so many transitions that follow one another.
 
-        A transition follows the one before it in the arrays if it starts in the very state in which that one ended and
-        that one did not terminate.
+        A transition follows the one before it of the same stream if it starts in the very state in which that one
+        ended and that one did not terminate.
 
         Args:
             length: k.
@@ -125,8 +133,10 @@ class Transitions:
         """
         if length < 1:
             raise HeedError(f"windows of {length} transitions", fix="give at least 1")
-        states, actions, next_states, _, terminated, _ = self.tensors()
-        follows = (next_states[:-1] == states[1:]).all(1) & ~terminated[:-1]
+        seen = self.tensors()
+        order = seen.streams.argsort(stable=True)
+        states, actions, next_states, _, terminated, _, streams = (column[order] for column in seen)
+        follows = (next_states[:-1] == states[1:]).all(1) & ~terminated[:-1] & (streams[:-1] == streams[1:])
         broken = torch.cat([torch.zeros(1, dtype=torch.long), (~follows).long().cumsum(0)])  # stretches before each
         starts = torch.arange(max(0, self._count - length + 1))
         starts = starts[broken[starts] == broken[starts + length - 1]] if len(starts) else starts

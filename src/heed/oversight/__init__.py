@@ -1,9 +1,10 @@
 """Judgements and who makes them: the append-only store, and overseers that are scripted, noisy or a person."""
 
 from heed.oversight.guarded import Guarded, guarded
-from heed.oversight.judgements import Judgement, Store
+from heed.oversight.judgements import Judgement, Store, open_store
 from heed.oversight.noise import Delayed, FalseAlarm, Missing, Tiring
 from heed.oversight.overseers import FarSightedOverseer, LocalOverseer, Moment, Overseer, RuleOverseer, Verdict
+from heed.oversight.recorded import Recorded
 from heed.oversight.specs import far_sighted_overseer, local_overseer, overseer_from_spec
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Missing",
     "Moment",
     "Overseer",
+    "Recorded",
     "RuleOverseer",
     "Store",
     "Tiring",
@@ -23,5 +25,6 @@ __all__ = [
     "far_sighted_overseer",
     "guarded",
     "local_overseer",
+    "open_store",
     "overseer_from_spec",
 ]

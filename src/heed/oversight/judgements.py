@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import sqlite3
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
@@ -31,6 +33,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import URL, Row, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, NoSuchModuleError
 from sqlalchemy.pool import StaticPool
+from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlalchemy.types import TypeDecorator
 
 from heed.errors import HeedError, RunFailed
@@ -127,7 +130,7 @@ class Store:
     (1, [])
     """
 
-    def __init__(self, url: str = "sqlite:///judgements.db") -> None:
+    def __init__(self, url: str | URL = "sqlite:///judgements.db") -> None:
         try:
             parsed = make_url(url)
             self._where = parsed.render_as_string(hide_password=True)
@@ -168,7 +171,10 @@ class Store:
         if self._engine.dialect.name == "sqlite":  # only now: a foreign file is left as it was
             with self._engine.connect() as connection:
                 connection.exec_driver_sql("PRAGMA journal_mode=WAL")
-        _METADATA.create_all(self._engine)
+        with self._engine.begin() as connection:  # another process may be making the same store just now
+            connection.execute(CreateTable(_TABLE, if_not_exists=True))
+            for index in _TABLE.indexes:
+                connection.execute(CreateIndex(index, if_not_exists=True))
 
     def add(self, judgement: Judgement) -> int:
         """Write a judgement down, and return its id; one whose key is there already is the same one, with the same id.
@@ -176,7 +182,21 @@ class Store:
         Raises:
             HeedError: an unknown kind, no person, what is shown or answered not JSON, a time without a zone, or a key
                 that belongs to another judgement.
+            RunFailed: it could not be written.
         """
+        return self.add_all([judgement])[0]
+
+    def add_all(self, judgements: Sequence[Judgement]) -> list[int]:
+        """Write several down at once, as `add` does one, and return their ids: all of them are written, or none is.
+
+        The disk is waited for once. Where some are there already, each is added by itself. What a person gave is better
+        added as soon as it is given.
+        """
+        for judgement in judgements:
+            self._check(judgement)
+        return self._insert(judgements)
+
+    def _check(self, judgement: Judgement) -> None:
         if judgement.kind not in KINDS or not judgement.person:
             raise HeedError(
                 f"a judgement of kind {judgement.kind!r} by {judgement.person!r}",
@@ -193,7 +213,6 @@ class Store:
             raise HeedError(f"{judgement.at} has no time zone", where="at", fix="give datetime.now(UTC)")
         if judgement.id is not None or judgement.retracts is not None:
             raise HeedError("a judgement that is in a store already", where=self._where, fix="make a new Judgement")
-        return self._insert(judgement)
 
     def retract(self, judgement_id: int, person: str, why: str) -> int:
         """Take a judgement back by a further row, and return that row's id; a second time is the same row.
@@ -208,31 +227,31 @@ class Store:
                 where=self._where,
                 fix="give a person, and an id that add returned",
             )
-        return self._insert(
-            replace(
-                taken,
-                kind=_RETRACTION,
-                person=person,
-                shown=None,
-                verdict={"why": why},
-                latency_ms=0.0,
-                key=f"retract {judgement_id}",
-                at=datetime.now(UTC),
-                id=None,
-                retracts=judgement_id,
-            )
+        taking_back = replace(
+            taken,
+            kind=_RETRACTION,
+            person=person,
+            shown=None,
+            verdict={"why": why},
+            latency_ms=0.0,
+            key=f"retract {judgement_id}",
+            at=datetime.now(UTC),
+            id=None,
+            retracts=judgement_id,
         )
+        return self._insert([taking_back])[0]
 
-    def effective(self, kind: str | None = None, person: str | None = None) -> list[Judgement]:
+    def effective(self, kind: str | None = None, person: str | None = None, run: str | None = None) -> list[Judgement]:
         """The judgements that stand, oldest first: without those taken back, and without the taking back.
 
         Args:
             kind: only "block" or "compare".
             person: only this person's.
+            run: only those that this run asked for.
         """
         retracted = select(_TABLE.c.retracts).where(_TABLE.c.retracts.is_not(None))
         wanted = select(_TABLE).where(_TABLE.c.kind != _RETRACTION, _TABLE.c.id.not_in(retracted))
-        for column, value in ((_TABLE.c.kind, kind), (_TABLE.c.person, person)):
+        for column, value in ((_TABLE.c.kind, kind), (_TABLE.c.person, person), (_TABLE.c.run, run)):
             if value is not None:
                 wanted = wanted.where(column == value)
         with self._engine.connect() as connection:
@@ -244,6 +263,12 @@ class Store:
         with self._engine.connect() as connection:
             return connection.execute(wanted).scalar_one()
 
+    def runs(self) -> list[str]:
+        """The runs that asked for judgements, in the order in which they began to."""
+        wanted = select(_TABLE.c.run).where(_TABLE.c.run != "").group_by(_TABLE.c.run).order_by(func.min(_TABLE.c.id))
+        with self._engine.connect() as connection:
+            return list(connection.execute(wanted).scalars())
+
     def close(self) -> None:
         """Give up the connections; the store can be opened again."""
         self._engine.dispose()
@@ -253,15 +278,24 @@ class Store:
             row = connection.execute(select(_TABLE).where(condition)).one_or_none()
         return None if row is None else _judgement(row)
 
-    def _insert(self, judgement: Judgement) -> int:
-        values = {column.name: getattr(judgement, column.name) for column in _TABLE.columns if column.name != "id"}
+    def _insert(self, judgements: Sequence[Judgement]) -> list[int]:
+        names = [column.name for column in _TABLE.columns if column.name != "id"]
+        rows = [{name: getattr(judgement, name) for name in names} for judgement in judgements]
+        insert = _TABLE.insert().returning(_TABLE.c.id)
         try:
             with self._engine.begin() as connection:
-                return connection.execute(_TABLE.insert().values(values).returning(_TABLE.c.id)).scalar_one()
+                return [connection.execute(insert, row).scalar_one() for row in rows]
         except IntegrityError:
-            there = self._one(_TABLE.c.key == judgement.key)
+            if len(judgements) > 1:  # some are there already: each by itself
+                return [self._insert([judgement])[0] for judgement in judgements]
+            return [self._there(judgements[0])]
         except DatabaseError as error:
-            raise RunFailed(f"a judgement could not be written to {self._where}: {_cause(error)}") from error
+            what = "a judgement" if len(judgements) == 1 else f"{len(judgements)} judgements"
+            raise RunFailed(f"{what} could not be written to {self._where}: {_cause(error)}") from error
+
+    def _there(self, judgement: Judgement) -> int:
+        """The id of a judgement whose key is in the store, if it is the same one."""
+        there = self._one(_TABLE.c.key == judgement.key)
         if there is None or there.id is None:
             raise RunFailed(f"a judgement could not be written to {self._where}: its key was there, and is gone")
         if judgement.kind != _RETRACTION and _content(there) != _content(judgement):
@@ -271,6 +305,33 @@ class Store:
                 fix="make a new key for each judgement, and keep it for retries",
             )
         return there.id
+
+
+def open_store(place: str, option: str, new: bool = True) -> Store:
+    """The store that an option of a command names.
+
+    Args:
+        place: a SQLAlchemy URL without a password, or the path of a SQLite file.
+        option: the option, for errors.
+        new: whether one is made where there is none.
+
+    Raises:
+        HeedError: a password, which the run's config would tell; no file, where none is to be made; what `Store` says.
+
+    >>> open_store("sqlite://", "--store").runs()
+    []
+    """
+    try:
+        url = make_url(place) if "://" in place else URL.create("sqlite", database=place)
+    except ArgumentError as error:  # its text may repeat a password
+        fix = "give sqlite:///FILE, a file, or another URL of SQLAlchemy"
+        raise HeedError("this names no database", option, fix) from error
+    if url.password is not None:
+        fix = "leave it out: PostgreSQL reads ~/.pgpass and PGPASSWORD"
+        raise HeedError("a password would be written into the run's config.yaml", option, fix)
+    if not new and url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
+        raise HeedError("there is no store of judgements", f"{option} {place}", "give one that a run has written")
+    return Store(url)
 
 
 def _engine(url: URL) -> Engine:

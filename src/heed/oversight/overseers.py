@@ -26,6 +26,7 @@ class Moment:
         env: the environment, for oracles that look into it; None where there is none to look into.
         step: steps taken in this episode.
         episode: episodes ended before this one.
+        risk: what the guard itself thought of the action, in [0, 1], where it looked and was not sure; None else.
     """
 
     observation: NDArray[Any]
@@ -34,6 +35,7 @@ class Moment:
     env: gym.Env[Any, Any] | None = None
     step: int = 0
     episode: int = 0
+    risk: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

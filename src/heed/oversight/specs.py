@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import math
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 import gymnasium as gym
 
 from heed.errors import HeedError
+from heed.oversight.noise import Delayed, FalseAlarm, Missing, Tiring
 from heed.oversight.overseers import FarSightedOverseer, LocalOverseer, Overseer, RuleOverseer
 from heed.worlds.cliff_grid import CliffGridEnv
 from heed.worlds.hazards import braking_hits, hits
@@ -89,28 +92,109 @@ _BUILT_IN: dict[str, Callable[[Env], Overseer]] = {
 
 
 def overseer_from_spec(spec: str, env: Env) -> Overseer:
-    """The overseer that a text names.
+    """The overseer that a text names, with what it does to its verdicts.
 
     Args:
         spec: "local", "far-sighted", "rule", or ``module:name``, where name is an overseer, or a function or class that
-            makes one from the environment; modules of the current folder included.
+            makes one from the environment; modules of the current folder included. What follows after commas is done to
+            its verdicts, in this order: ``miss=0.05`` lets that share of the blocks pass, ``false=0.01`` blocks that
+            share of the rest, ``delay=3`` answers so many steps late (``delay=300ms`` and ``delay=0.3s`` by the world's
+            clock), ``tire=500`` misses half after so many judgements (`heed.oversight.noise`).
         env: the environment that it will watch.
 
     Raises:
-        HeedError: an unknown word, a target that cannot be imported or is no overseer, or no oracle for this world.
+        HeedError: an unknown word, a value that cannot be, a target that cannot be imported or is no overseer, no
+            oracle for this world, or a delay in seconds where nobody knows how long a step takes.
 
     >>> import heed.worlds
-    >>> overseer_from_spec("far-sighted", gym.make("heed/CliffGrid-v0")).name
-    'far-sighted'
+    >>> env = gym.make("heed/PointHazard-v0")
+    >>> overseer_from_spec("far-sighted", env).name, overseer_from_spec("local,miss=0.05,delay=300ms", env).name
+    ('far-sighted', 'local, misses 5%, 3 steps late')
     """
-    if spec in _BUILT_IN:
-        return _BUILT_IN[spec](env)
     where = f"--overseer {spec}"
+    base, *habits = spec.split(",")
+    overseer = _BUILT_IN[base](env) if base in _BUILT_IN else _own(base, env, where)
+    told: set[str] = set()
+    for habit in habits:
+        name, _, value = habit.partition("=")
+        if name not in _HABITS or name in told:
+            wrong = "is given twice" if name in told else "is not known"
+            fix = f"after the overseer, give each of {', '.join(_HABITS)} once at most, as in local,miss=0.05"
+            raise HeedError(f"{name!r} {wrong}", where, fix)
+        told.add(name)
+        try:
+            overseer = _HABITS[name](overseer, value, env)
+        except HeedError as error:
+            raise HeedError(error.what, where, error.fix) from None
+    return overseer
+
+
+def base_of(spec: str) -> str:
+    """The overseer that a text names, without what is done to its verdicts.
+
+    >>> base_of("local,miss=0.05")
+    'local'
+    """
+    return spec.partition(",")[0]
+
+
+def is_scripted(spec: str) -> bool:
+    """Whether a text names one of heed's own overseers, which can be asked again; others may be persons.
+
+    >>> is_scripted("rule,delay=2"), is_scripted("mine:ada")
+    (True, False)
+    """
+    return base_of(spec) in _BUILT_IN
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise HeedError(f"{text!r} is no number", fix="give one, as in miss=0.05 or tire=500") from None
+
+
+def _steps(text: str, env: Env) -> int:
+    """A delay in steps: as many as the text says, or the first by which its seconds are over."""
+    if text.isdecimal():
+        return int(text)
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s)", text)
+    if found is None:
+        raise HeedError(f"a delay of {text!r}", fix="give whole steps or a time: delay=3, delay=300ms, delay=0.3s")
+    seconds = float(found[1]) * (0.001 if found[2] == "ms" else 1.0)
+    return math.ceil(seconds / _seconds_of_a_step(env) - 1e-9)
+
+
+def _seconds_of_a_step(env: Env) -> float:
+    world = env.unwrapped
+    if isinstance(world, PointHazardEnv):
+        return float(world.world.dt)
+    rate = world.metadata.get("render_fps")
+    if not rate:
+        raise HeedError(f"nobody says how long a step of {_name(env)} takes", fix="give the delay in steps")
+    return 1.0 / float(rate)
+
+
+_HABITS: dict[str, Callable[[Overseer, str, Env], Overseer]] = {
+    "miss": lambda inner, text, _: Missing(inner, _number(text)),
+    "false": lambda inner, text, _: FalseAlarm(inner, _number(text)),
+    "delay": lambda inner, text, env: Delayed(inner, _steps(text, env)),
+    "tire": lambda inner, text, _: Tiring(inner, _number(text)),
+}
+"""What a text may say that an overseer does to its verdicts."""
+
+
+def _own(spec: str, env: Env, where: str) -> Overseer:
+    """The user's own overseer, ``module:name``."""
     module, _, name = spec.partition(":")
     if not module or not name:
         raise HeedError(f"there is no overseer {spec!r}", where, fix=f"give {', '.join(_BUILT_IN)} or module:name")
     found = _import(module, name, where)
-    made = found if _is_overseer(found) else found(env) if callable(found) else found
+    try:
+        made = found if _is_overseer(found) or not callable(found) else found(env)
+    except Exception as problem:  # a user's own code may raise anything
+        reason = f"{type(problem).__name__}: {problem}"
+        raise HeedError(f"{spec!r} makes no overseer: {reason}", where, fix="mend it") from problem
     if not _is_overseer(made):
         raise HeedError(
             f"{spec!r} is no overseer, and makes none", where, fix="it needs name, judge(moment) and reset(seed)"
@@ -128,7 +212,7 @@ def _import(module: str, name: str, where: str) -> Any:
         sys.path.append(here)
     try:
         found = importlib.import_module(module)
-    except ImportError as error:
+    except Exception as error:  # it may not be there, or its own code may raise anything
         raise HeedError(
             f"cannot import {module!r}: {error}", where, fix="run where the module lies, or install it"
         ) from error

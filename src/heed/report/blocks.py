@@ -129,7 +129,33 @@ class Links:
     kind: ClassVar[str] = "links"
 
 
-Block = Figure | Table | Cards | Exchanges | Shares | Note | Listing | Links
+@dataclass(frozen=True)
+class Scene:
+    """One moment: its picture, what it shows in words, the address of a photograph if there is one.
+
+    ``still`` ones are shown side by side where nothing moves: on paper, and without scripts.
+    """
+
+    picture: Markup
+    caption: str
+    photograph: str
+    still: bool
+
+
+@dataclass(frozen=True)
+class Player:
+    """Moments to step through, each over so many steps; ``backdrop`` is the symbol that all their pictures use."""
+
+    scenes: list[Scene]
+    backdrop: Markup
+    horizon: int
+    title: str
+    caption: str
+    key: list[Key] = field(default_factory=list)
+    kind: ClassVar[str] = "player"
+
+
+Block = Figure | Table | Cards | Exchanges | Shares | Note | Listing | Links | Player
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,14 @@ _METHODS = {
     "nash-mtl": "Nash-MTL",
     "aligned-mtl": "Aligned-MTL",
     "tchebycheff": "smooth Tchebycheff",
+    "mbhi": "MBHI",
+    "none": "unguarded",
+    "hirl": "HIRL",
+    "hirl-plan": "HIRL with our planner",
+    "look-brake": "look-ahead with the brake",
+    "mbhi-true-dynamics": "MBHI with true dynamics",
+    "mbhi-true-danger": "MBHI with true danger",
+    "mbhi-true": "MBHI with true dynamics and danger",
 }
 
 

@@ -14,10 +14,12 @@ from heed.report.compare_page import compare_page
 from heed.report.demo_page import demo_page
 from heed.report.front_page import front_page
 from heed.report.gather import RunRecord, gather
+from heed.report.guard_page import guard_page
 from heed.runs.files import write_whole
 
 PAGES: dict[str, Callable[[RunRecord], Page]] = {
     "align": align_page,
+    "guard": guard_page,
     "front": front_page,
     "compare": compare_page,
     "demo": demo_page,

@@ -115,6 +115,24 @@ def hits(states: ArrayLike, world: Hazards) -> Bools:
     return _inside(here, world) | _inside(here - velocity * (0.5 * world.dt), world)
 
 
+def clearance(states: ArrayLike, world: Hazards) -> Array:
+    """The distance [...] from the positions of states [..., 4] to the nearest hazard or wall; not above 0 inside one.
+
+    >>> clearance([[0.0, 1.0, 0.0, 0.0], [3.9, 0.0, 0.0, 0.0], [4.1, 0.0, 0.0, 0.0]], Hazards()).round(9).tolist()
+    [0.25, 0.1, -0.1]
+    """
+    now = np.asarray(states, np.float64)
+    x, y = now[..., 0], now[..., 1]
+    nearest = np.minimum(world.half_width - np.abs(x), world.half_height - np.abs(y))
+    if world.disc > 0:
+        nearest = np.minimum(nearest, np.hypot(x - world.centre[0], y - world.centre[1]) - world.disc)
+    for left, bottom, right, top in world.boxes:
+        beside, above = np.maximum(left - x, x - right), np.maximum(bottom - y, y - top)
+        outside = np.hypot(np.maximum(beside, 0.0), np.maximum(above, 0.0))
+        nearest = np.minimum(nearest, np.where(outside > 0, outside, np.maximum(beside, above)))
+    return np.asarray(nearest)
+
+
 def at_goal(states: ArrayLike, world: Hazards) -> Bools:
     """Which states [..., 4] are within the goal, bool [...].
 
@@ -166,6 +184,17 @@ def braking_hits(states: ArrayLike, world: Hazards) -> Bools:
     ended = np.logical_or.accumulate(reached, axis=-1)
     before_goal = np.concatenate([np.ones_like(ended[..., :1]), ~ended[..., :-1]], axis=-1)
     return np.asarray((hit & before_goal).any(-1))
+
+
+def braking_clearance(states: ArrayLike, world: Hazards) -> Array:
+    """How far braking at once from states [..., 4] stays from every hazard until rest or the goal, [...].
+
+    >>> braking_clearance([[-1.7, 0.25, 1.5, 0.0], [-1.4, 0.25, 1.5, 0.0]], Hazards()).round(2).tolist()
+    [0.15, -0.15]
+    """
+    path = braking_path(states, world)
+    reached = np.logical_or.accumulate(at_goal(path, world), axis=-1)
+    return np.asarray(np.where(reached, np.inf, clearance(path, world)).min(-1))
 
 
 def careless(states: ArrayLike, world: Hazards) -> Bools:
