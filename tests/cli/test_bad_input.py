@@ -193,7 +193,7 @@ def test_debug_shows_the_traceback_as_well(heed, desk):
 
 def test_a_demo_goes_on_only_as_it_was_told(heed, heed_cache, desk, monkeypatch):
     monkeypatch.setattr("heed.compare.demo.defaults", tiny_defaults)
-    assert heed("demo", "--steps", "1", "--out", "demo")[0] == 0
+    assert heed("demo", "--steps", "1", "--guard-steps", "0", "--out", "demo")[0] == 0
     before = contents(desk / "demo")
     for given, said in (
         (["--steps", "100"], "steps: 1 -> 100"),
@@ -203,7 +203,7 @@ def test_a_demo_goes_on_only_as_it_was_told(heed, heed_cache, desk, monkeypatch)
     ):
         assert said in heed.refused("demo", "--resume", "demo", *given)
     assert contents(desk / "demo") == before
-    assert heed("demo", "--resume", "demo", "--steps", "1", "--seed", "0")[0] == 0
+    assert heed("demo", "--resume", "demo", "--steps", "1", "--seed", "0", "--guard-steps", "0")[0] == 0
 
 
 def test_a_run_is_not_gone_on_with_as_a_quick_one_unless_it_is_one(heed, desk):

@@ -57,7 +57,7 @@ def test_report_writes_a_page_that_can_be_made_again(heed, heed_cache, tmp_path)
 
 def test_the_demo_goes_from_nothing_to_a_report(heed, heed_cache, tmp_path, monkeypatch):
     monkeypatch.setattr("heed.compare.demo.defaults", tiny_defaults)
-    code, out, err = heed("demo", "--steps", "1", "--out", tmp_path / "demo")
+    code, out, err = heed("demo", "--steps", "1", "--guard-steps", "0", "--out", tmp_path / "demo")
     assert (code, out.strip()) == (0, str(tmp_path / "demo" / "report.html")), err
     summary = json.loads((tmp_path / "demo" / "summary.json").read_text())
     moved = summary["runs"]["GAPO, p = 1"]["help"]

@@ -6,7 +6,9 @@ import pytest
 
 from heed.compare import demo as demo_module
 from heed.compare.demo import headline, run_demo
+from heed.compare.demo_guard import guard_headline, run_guard_half
 from heed.errors import HeedError, Stopped
+from heed.runs.folder import RunFolder
 from tiny_runs import contents, metrics, tiny_defaults
 
 LABELS = ("GAPO, p = 1", "PPO on help alone")
@@ -23,10 +25,26 @@ def tiny():
         yield
 
 
+def test_the_second_half_is_a_guarded_agent_beside_two_others_and_its_page_draws_them(tmp_path):
+    seen = []
+    with RunFolder.create(tmp_path / "demo", {}, kind="demo") as run:
+        told = run_guard_half(run, 40, 3, seen.append)
+    folders = {item["label"]: tmp_path / "demo" / item["path"] for item in told["runs"]}
+    assert list(folders) == ["MBHI", "HIRL", "unguarded"]
+    found = {label: read(folder / "summary.json") for label, folder in folders.items()}
+    assert [run["method"] for run in found.values()] == ["mbhi", "hirl", "none"]
+    assert all((run["seed"], run["env_steps"], run["evaluation_episodes"]) == (3, 40, 5) for run in found.values())
+    assert told["headline"] == guard_headline(found)
+    assert f"unguarded {found['unguarded']['catastrophes']['autonomy']} in 20 steps" in told["headline"]
+    assert seen[-1].done == 3 and seen[-1].steps == 120
+    page = (folders["MBHI"] / "report.html").read_text()
+    assert "HIRL" in page and "unguarded" in page
+
+
 @pytest.fixture(scope="module")
 def made(heed_cache, tiny, tmp_path_factory):
     out, rounds = tmp_path_factory.mktemp("demo") / "demo", []
-    return out, run_demo(out, steps=1, seed=0, on_round=lambda *found: rounds.append(found)), rounds
+    return out, run_demo(out, steps=1, seed=0, on_round=lambda *found: rounds.append(found), guard_steps=0), rounds
 
 
 def test_the_demo_lists_its_runs_and_they_list_each_other(made):
@@ -70,7 +88,7 @@ def test_a_demo_that_was_stopped_is_gone_on_with(made, tmp_path):
             raise Stopped
 
     with pytest.raises(Stopped):
-        run_demo(tmp_path / "demo", steps=1, seed=0, on_round=stop)
+        run_demo(tmp_path / "demo", steps=1, seed=0, on_round=stop, guard_steps=0)
     first = contents(tmp_path / "demo" / "gapo")
     with pytest.raises(HeedError, match="seed: 0 -> 99; steps: 1 -> 2"):
         run_demo(tmp_path / "demo", steps=2, seed=99, resumed=True)

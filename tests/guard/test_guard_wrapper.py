@@ -293,3 +293,29 @@ def test_an_overseer_that_failed_has_not_judged():
     info = env.step(AHEAD)[4]["guard"]
     assert (info["decision"], info["source"], info["asked"]) == ("block", "fallback", False)
     assert sum(env.faults.values()) == 1
+
+
+def test_a_guard_that_has_stepped_in_lets_go_only_well_below_the_threshold():
+    class Moody:
+        level = 0.0
+
+        def danger(self, states, actions, next_states):
+            return torch.full(states.shape[:-1], self.level)
+
+    moody = Moody()
+    lookout = Lookout(seeing(moody), 5, 0.5, brake=braking, release=0.5)
+    env = Guard(CartEnv(), lookout=lookout)
+    env.reset(seed=0)
+
+    def decided(*levels):
+        found = []
+        for moody.level in levels:
+            found.append(env.step(np.zeros(1, np.float32))[4]["guard"]["decision"])
+        return found
+
+    assert decided(0.4, 0.6, 0.4, 0.25, 0.24, 0.4) == ["allow", "block", "block", "block", "allow", "allow"]
+    assert decided(0.6) == ["block"]
+    env.reset(seed=0)
+    assert decided(0.4) == ["allow"]  # an episode begins anew
+    lookout.release = 1.0
+    assert decided(0.6, 0.4) == ["block", "allow"]

@@ -20,7 +20,7 @@ def a_look(horizon=2):
     nothing = torch.zeros(horizon, 1, 1, 1)
     states = torch.zeros(horizon + 1, 1, 1, 1, 2)
     futures = Futures(states, nothing[..., None], nothing, nothing, nothing[0] == 0)
-    return Look(0.9, torch.tensor([0.9]), 0, futures, 0, futures, 0.5)
+    return Look(0.9, torch.tensor([0.9]), 0, futures, 0, futures, 0.5, 0.5)
 
 
 LOOK = a_look()

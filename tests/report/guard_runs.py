@@ -46,7 +46,7 @@ def look_at(state, horizon=4, threshold=0.31):
     danger[2:] = 0.9
     nothing = torch.zeros(horizon, 2, 1, 2)
     futures = Futures(states, torch.zeros(horizon, 2, 1, 2, 2), nothing, danger, nothing[0] == 0)
-    return Look(0.9, torch.tensor([0.9, 0.9]), 2, futures, 0, futures, threshold)
+    return Look(0.9, torch.tensor([0.9, 0.9]), 2, futures, 0, futures, threshold, threshold)
 
 
 def plan_from(state, horizon=4):

@@ -1,4 +1,4 @@
-"""The demonstration: one policy balanced between two objectives, one trained on a single objective, side by side."""
+"""The demonstration: a policy balanced between two objectives beside one trained on one, and a guarded agent."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 import heed
 from heed.align.job import defaults, train
 from heed.align.preparation import OnStage, Preparation, prepare
-from heed.compare.pool import Task, folder_of_runs, is_finished, recorded, summary_of, trainer_of
+from heed.compare.demo_guard import GUARD_STEPS, run_guard_half
+from heed.compare.pool import OnProgress, Task, folder_of_runs, is_finished, recorded, summary_of, trainer_of
 from heed.report import write_report
 
 STEPS, SEED = 70, 0
@@ -26,35 +27,46 @@ def run_demo(
     on_stage: OnStage | None = None,
     on_round: OnRound | None = None,
     resumed: bool = False,
+    guard_steps: int | None = None,
+    on_guard: OnProgress | None = None,
 ) -> dict[str, Any]:
-    """From nothing to a report: warm start, judges learnt from comparisons, GAPO beside one objective alone.
+    """From nothing to a report: GAPO beside one objective alone, then a guarded agent beside an unguarded one.
+
+    The language model's warm start and judges, learnt from comparisons, are made on the way.
 
     Args:
-        out: the run folder; the runs lie in ``gapo`` and ``help-only``.
-        steps: rounds of each run; by default `STEPS`, or those of the demonstration that is gone on with.
-        seed: of both runs; by default `SEED`, or likewise.
+        out: the run folder; the runs lie in ``gapo``, ``help-only`` and below ``guard``.
+        steps: rounds of each of the two runs that align; by default `STEPS`, or those of the demonstration that is gone
+            on with.
+        seed: of all runs; by default `SEED`, or likewise.
         on_stage: follows the making of the world.
         on_round: called with the run's label, the round, all rounds and the metrics; may raise `Stopped`.
         resumed: go on with what ``out`` holds.
+        guard_steps: of each run of the second half; by default `GUARD_STEPS`, or likewise; 0 leaves it out.
+        on_guard: follows the second half; may raise `Stopped`.
 
     Returns:
-        The summary; ``completed`` and each run's objectives.
+        The summary; ``completed``, each run's objectives, and ``guard``, one sentence.
 
     Raises:
         HeedError: ``out`` holds no demonstration to go on with, or one of other steps or another seed.
     """
-    asked = {name: value for name, value in (("steps", steps), ("seed", seed)) if value is not None}
+    given = {"steps": steps, "seed": seed, "guard_steps": guard_steps}
+    asked = {name: value for name, value in given.items() if value is not None}
     if resumed:
         settings = recorded(out, "demo", asked)
     else:
-        settings = defaults("apothecary", "paper") | {"world": "apothecary", "steps": STEPS, "seed": SEED} | asked
+        own = {"world": "apothecary", "steps": STEPS, "seed": SEED, "guard_steps": GUARD_STEPS}
+        settings = defaults("apothecary", "paper") | own | asked
+    record = settings
+    settings = {name: value for name, value in record.items() if name != "guard_steps"}
     rounds = settings["steps"]
     variants: dict[str, tuple[str, dict[str, Any]]] = {
         "GAPO, p = 1": ("gapo", {"method": "gapo", "p": 1.0}),
         "PPO on help alone": ("help-only", {"method": "single:help"}),
     }
     began = time.perf_counter()
-    with folder_of_runs(out, settings, "demo", resumed) as run:
+    with folder_of_runs(out, record, "demo", resumed) as run:
         prepared = prepare(Preparation(seed=settings["world_seed"]), judges=True, on_stage=on_stage)
         summaries: dict[str, Any] = {}
         for label, (folder, changes) in variants.items():
@@ -70,10 +82,14 @@ def run_demo(
             others = [s for j, s in enumerate(siblings) if j != i]
             run.write_json(f"{folder}/siblings.json", others)
             write_report(out / folder)
+        guard = (
+            run_guard_half(run, record["guard_steps"], settings["seed"], on_guard) if record["guard_steps"] else None
+        )
         demo = {
             "runs": [{"label": label, "path": folder} for label, (folder, _) in variants.items()],
             "headline": headline(summaries),
             "judges": prepared.accuracy,
+            "guard": guard,
         }
         run.write_json("demo.json", demo, indent=1)
         summary = {
@@ -86,6 +102,7 @@ def run_demo(
             "completed": True,
             "judges": prepared.accuracy,
             "runs": {label: found["objectives"] for label, found in summaries.items()},
+            "guard": None if guard is None else guard["headline"],
         }
         run.write_summary(summary)
         write_report(out)

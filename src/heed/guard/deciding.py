@@ -41,6 +41,7 @@ class Situation:
         episode: the present one's number, which no other episode of any environment has; -1 before the first.
         moment: steps taken in it.
         way_out: what made the last action safe, moved on by one step, [n, A].
+        stepped_in: the last action was blocked.
         planner: with this environment's own warm start.
     """
 
@@ -51,6 +52,7 @@ class Situation:
     episode: int = -1
     moment: int = 0
     way_out: Tensor | None = None
+    stepped_in: bool = False
     planner: SafePlanner | None = None
 
 
@@ -124,6 +126,7 @@ class Decider:
     def begin(self, here: Situation, observation: Any, info: dict[str, Any]) -> None:
         """An episode begins; the planner forgets the last one's plans."""
         here.observation, here.info, here.moment, here.way_out = observation, info, 0, None
+        here.stepped_in = False
         here.episode, self._episodes = self._episodes, self._episodes + 1
         if here.planner is not None:
             here.planner.reset()
@@ -177,6 +180,7 @@ class Decider:
         except Exception as problem:  # noqa: BLE001 - whatever fails here, nothing may pass unjudged
             self.fault(f"judging failed ({type(problem).__name__}: {problem}): the action is blocked")
             decision = Decision(proposed, self._declared(here), "block", "fallback")
+        here.stepped_in = decision.decision == "block"
         if self.mode == "shadow" and usable:
             decision = replace(decision, executed=proposed)
         return replace(decision, latency_ms=1e3 * (time.perf_counter() - began))
@@ -208,10 +212,10 @@ class Decider:
         return self._instead(here, state, proposed, None)
 
     def _judged_by_look(self, here: Situation, state: Tensor, proposed: Any, lookout: Lookout) -> Decision:
-        look = lookout.look(state, self.coder.encode(proposed))
+        look = lookout.look(state, self.coder.encode(proposed), here.stepped_in)
         if self.overseer is not None and self.ask is not None and self.ask(look):
             return self._judged_by_person(here, state, proposed, look)
-        if look.risk < lookout.threshold:  # false for NaN
+        if look.safe:
             here.way_out = look.tail()[1:]
             return Decision(proposed, proposed, "allow", "policy", **_seen(look))
         return self._instead(here, state, proposed, look)

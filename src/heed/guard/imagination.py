@@ -192,6 +192,7 @@ class Look:
         own: the policy's own future, one plan, from which first_unsafe is; the same as futures where that is the least
             risky, or nothing else was tried.
         threshold: danger from which a step counted as unsafe.
+        limit: the risk below which the action is let pass: the threshold, or less after a block.
     """
 
     risk: float
@@ -201,6 +202,12 @@ class Look:
     continuation: int
     own: Futures
     threshold: float
+    limit: float
+
+    @property
+    def safe(self) -> bool:
+        """Whether the action may be let pass; never where the risk is no number."""
+        return self.risk < self.limit
 
     def tail(self) -> Tensor:
         """The least risky continuation as a plan, [H, A]: the actions of its first future."""
@@ -220,6 +227,8 @@ class Lookout:
         risk: how the futures' risks are combined.
         brake: what slows the agent down, or None.
         swerves: constant actions to try as ways out, [n, A].
+        release: after a block an action is let pass only if its risk is below this share of the threshold: near the
+            threshold block and leave would take turns, and each leave bring the agent nearer.
     """
 
     def __init__(
@@ -231,28 +240,35 @@ class Lookout:
         risk: RiskStrategy | None = None,
         brake: Controller | None = None,
         swerves: Tensor | None = None,
+        release: float = 1.0,
     ) -> None:
         self.imagination, self.horizon, self.threshold = imagination, horizon, threshold
         self.block_when, self.risk = block_when, Worst() if risk is None else risk
-        self.brake, self.swerves = brake, swerves
+        self.brake, self.swerves, self.release = brake, swerves, release
 
-    def look(self, state: Tensor, proposed: Tensor) -> Look:
+    def look(self, state: Tensor, proposed: Tensor, stepped_in: bool = False) -> Look:
         """Imagine what follows the proposed action [A] from the state [S].
 
         The policy's own future is imagined alone; the ways out only where it is unsafe.
+
+        Args:
+            state: [S].
+            proposed: [A].
+            stepped_in: the last action was blocked, so that this one is let pass only well below the threshold.
         """
+        limit = self.threshold * (self.release if stepped_in else 1.0)
         if self.horizon == 0:
-            return self._judged(self.imagination.glance(state, proposed), 0)
+            return self._judged(self.imagination.glance(state, proposed), 0, limit)
         first = proposed.expand(1, self.horizon, -1)
-        own = self._judged(self.imagination.roll(state, first, {0: (1, self.imagination.policy)}), 0)
-        if self.block_when == "policy_fails" or own.risk < self.threshold or self.horizon == 1:
+        own = self._judged(self.imagination.roll(state, first, {0: (1, self.imagination.policy)}), 0, limit)
+        if self.block_when == "policy_fails" or own.safe or self.horizon == 1:
             return own
         plans, controllers = self._ways_out(proposed)
         if not len(plans):
             return own
         out = self.imagination.roll(state, plans, controllers)
         best = int(out.risk(self.risk).argmin())
-        found = self._judged(out, best)
+        found = self._judged(out, best, limit)
         return replace(found, first_unsafe=own.first_unsafe, own=own.futures) if found.risk < own.risk else own
 
     def _ways_out(self, proposed: Tensor) -> tuple[Tensor, Following]:
@@ -268,8 +284,8 @@ class Lookout:
             plans.append(plan)
         return (torch.stack(plans) if plans else proposed.new_zeros(0, self.horizon, len(proposed))), following
 
-    def _judged(self, futures: Futures, number: int) -> Look:
+    def _judged(self, futures: Futures, number: int, limit: float) -> Look:
         risk = float(futures.risk(self.risk)[number])
         first = int(futures.first_unsafe(self.threshold)[number])
         unsafe = first if first < len(futures.danger) else None
-        return Look(risk, futures.member_risk()[number], unsafe, futures, number, futures, self.threshold)
+        return Look(risk, futures.member_risk()[number], unsafe, futures, number, futures, self.threshold, limit)

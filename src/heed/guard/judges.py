@@ -211,7 +211,7 @@ class Judges:
 
 
 def folds_of(labels: Labels, members: int) -> Tensor:
-    """Which member does without each label, [N]: stretches of an episode stay together, those with blocks are dealt out.
+    """Which member does without each label, [N]: stretches of an episode stay together, those with blocks are dealt.
 
     Steps that follow one another are too alike to be split: whoever has seen one knows the next.
 

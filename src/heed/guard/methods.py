@@ -43,12 +43,12 @@ METHODS: dict[str, Method] = {
     "none": Method("unguarded: every proposed action is executed", guarded=False),
     "hirl": Method(
         "blockers alone, of state and action; the safe action in place of a blocked one (HIRL)",
-        phases=(("horizon", 0), ("planner", "none")),
+        phases=(("horizon", 0), ("planner", "none"), ("release", 1.0)),
         judges=_GLANCE,
     ),
     "hirl-plan": Method(
         "blockers alone decide, as in HIRL; our planner replaces, with the same blockers",
-        phases=(("horizon", 0), ("plan_horizon", 20)),
+        phases=(("horizon", 0), ("plan_horizon", 20), ("release", 1.0)),
         judges=_GLANCE,
     ),
     "look-brake": Method("looks ahead; the safe action in place of a plan", phases=(("planner", "none"),)),

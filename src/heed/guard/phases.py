@@ -51,6 +51,7 @@ class PhasesConfig:
         horizon: steps to look ahead; 0 is HIRL, without a model.
         particles: of each member.
         block_when: policy_fails or no_way_out.
+        release: share of the threshold below which the risk must be for an action to be let pass after a block.
         risk: how the futures' risks are combined: max, mean, cvar:SHARE.
         grace: steps after which a step that nobody judged has survived and counts as one that needed no block; 0 learns
             nothing from survival; None takes what fits the overseer.
@@ -76,6 +77,7 @@ class PhasesConfig:
     horizon: int = 20
     particles: int = 4
     block_when: str = "no_way_out"
+    release: float = 0.5
     risk: str = "max"
     grace: int | None = None
     planner: str = "icem"
@@ -228,6 +230,7 @@ class Phases:
             risk,
             self.brake,
             self.coder.swerves(),
+            config.release,
         )
         if config.planner != "none":
             horizon = config.plan_horizon or max(1, config.horizon)

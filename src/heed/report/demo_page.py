@@ -1,4 +1,4 @@
-"""The page that the demo ends with: two runs from one warm start, side by side."""
+"""The page that the demo ends with: two policies from one warm start side by side, and a guarded agent."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ from heed.report.align_page import (
     warnings,
 )
 from heed.report.blocks import Block, Card, Cards, Exchange, Exchanges, Links, Note, Page, Section, Table
-from heed.report.formats import number, percent, signed
+from heed.report.formats import MISSING, number, percent, signed
 from heed.report.gather import RunRecord, gather
+from heed.report.guard_page import catastrophes_figure
+from heed.report.guard_run import read_decisions
 from heed.report.plot_style import colour_of, css_colour
 from heed.report.plots import Path2D
 
@@ -31,13 +33,13 @@ def demo_page(run: RunRecord) -> Page:
     """Compose the demo's report.
 
     Args:
-        run: with ``demo.json``: ``{"runs": [{"label", "path"}], "headline": str, "judges": {name: accuracy}}``,
-            paths relative to the demo's folder.
+        run: with ``demo.json``: ``{"runs": [{"label", "path"}], "headline": str, "judges": {name: accuracy}, "guard":
+            None or {"runs", "headline"}}``, paths relative to the demo's folder.
 
     Returns:
         The page.
     """
-    runs, lost = open_runs(run)
+    runs, lost = open_runs(run, run.demo.get("runs", []))
     sections = [
         Section("What changed", change_blocks(runs)),
         Section("Against the exact front", [plane_block(run, runs)]),
@@ -47,6 +49,7 @@ def demo_page(run: RunRecord) -> Page:
         ),
         Section("The same customers, three answers", [replies_block(runs)]),
         Section("How good the learnt judges are", [judges_block(run.demo.get("judges") or {})]),
+        *guard_sections(run),
         Section("The runs themselves", [links_block(run.path, runs)]),
         Section("What the demo was told", [config_block(run)]),
     ]
@@ -60,15 +63,37 @@ def demo_page(run: RunRecord) -> Page:
     )
 
 
-def open_runs(demo: RunRecord) -> tuple[list[tuple[str, RunRecord]], list[str]]:
+def open_runs(demo: RunRecord, named: Sequence[dict[str, Any]]) -> tuple[list[tuple[str, RunRecord]], list[str]]:
     """Read the runs that the demo names; say which cannot be read."""
     runs, lost = [], []
-    for item in demo.demo.get("runs", []):
+    for item in named:
         try:
             runs.append((str(item["label"]), gather(demo.path / item["path"])))
         except HeedError as error:
             lost.append(f"The run {item['label']} cannot be shown: {error.what}.")
     return runs, lost
+
+
+def guard_sections(demo: RunRecord) -> list[Section]:
+    """Show the second half: catastrophes of the guarded agent beside those of the others."""
+    told = demo.demo.get("guard")
+    if not told:
+        return []
+    runs, lost = open_runs(demo, told["runs"])
+    blocks: list[Block] = [Note(f"{told['headline']}."), *(Note(line, missing=True) for line in lost)]
+    rows = []
+    for label, record in runs:
+        struck, goals = record.summary.get("catastrophes", {}), record.summary.get("goals", {})
+        counts = (struck.get("oversight"), struck.get("autonomy"), goals.get("autonomy"))
+        told_counts = [MISSING if count is None else f"{count:,}" for count in counts]
+        rows.append([label, *told_counts, number(record.summary.get("return_mean"))])
+    columns = ["agent", "catastrophes in oversight", "catastrophes alone", "goals alone", "return, last episodes"]
+    caption = "A last-moment overseer watches the first half of the steps; then the agent is alone with what it learnt."
+    blocks.append(Table(columns, rows, caption, strong=[0]))
+    decisions = read_decisions(runs[0][1].path) if runs else None
+    if decisions is not None:
+        blocks.append(catastrophes_figure(runs[0][1], decisions))
+    return [Section("An agent that looks before it leaps", [*blocks, links_block(demo.path, runs[:1])])]
 
 
 def change_blocks(runs: Sequence[tuple[str, RunRecord]]) -> list[Block]:

@@ -1,0 +1,59 @@
+"""The demonstration's second half: an agent that looks before it leaps, beside two that do not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from heed.compare.pool import OnProgress, Task, run_all
+from heed.guard.settings import flat, job_of
+from heed.report import write_report
+from heed.runs.folder import RunFolder
+
+GUARD_STEPS = 6000
+"""Of each run of a demonstration that is told nothing else."""
+EVALUATION = 5
+"""Episodes of each finished policy, with the guard on and off."""
+GUARD_RUNS = {"MBHI": "mbhi", "HIRL": "hirl", "unguarded": "none"}
+"""What is shown, and the method that it is."""
+
+
+def run_guard_half(run: RunFolder, steps: int, seed: int, on_progress: OnProgress | None = None) -> dict[str, Any]:
+    """Train on point hazard, two runs at once, and write the page of the guarded one with the others beside it.
+
+    Args:
+        run: the demonstration's folder; the runs lie in ``guard``, below it.
+        steps: of each run, half of them under a last-moment overseer.
+        seed: of all.
+        on_progress: follows the runs; may raise `Stopped`.
+
+    Returns:
+        What ``demo.json`` says of this half: ``runs`` (label and path, MBHI first) and ``headline``.
+    """
+    common = {"steps": steps, "oversight_steps": steps // 2, "learning_starts": min(500, steps // 4), "seed": seed}
+    common["evaluation_episodes"] = EVALUATION
+    tasks = [
+        Task(label, flat(job_of(common | {"method": method})), run.path / "guard" / method, kind="guard")
+        for label, method in GUARD_RUNS.items()
+    ]
+    found = dict(zip(GUARD_RUNS, run_all(tasks, 2, on_progress), strict=True))
+    first = tasks[0].folder
+    siblings = [{"label": task.label, "path": f"../{task.folder.name}"} for task in tasks[1:]]
+    run.write_json(f"guard/{first.name}/siblings.json", siblings)
+    write_report(first)
+    runs = [{"label": task.label, "path": str(Path("guard") / task.folder.name)} for task in tasks]
+    return {"runs": runs, "headline": guard_headline(found)}
+
+
+def guard_headline(summaries: dict[str, Any]) -> str:
+    """One sentence on the catastrophes after the overseer had gone.
+
+    >>> alone = {"autonomy_steps": 3000, "catastrophes": {"oversight": 40, "autonomy": 1}}
+    >>> guard_headline({"MBHI": alone, "unguarded": alone | {"catastrophes": {"oversight": 41, "autonomy": 30}}})
+    'Catastrophes once the overseer had gone: MBHI 1 in 3,000 steps; unguarded 30 in 3,000 steps'
+    """
+    parts = [
+        f"{label} {summary['catastrophes']['autonomy']:,} in {summary['autonomy_steps']:,} steps"
+        for label, summary in summaries.items()
+    ]
+    return "Catastrophes once the overseer had gone: " + "; ".join(parts)
