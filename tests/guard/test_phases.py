@@ -9,14 +9,14 @@ import torch
 from guard_worlds import WALL, CartEnv, advance, braking, full_ahead
 
 from heed.errors import HeedError
-from heed.guard.blockers import KnownBlockers
+from heed.guard.blockers import Blockers, KnownBlockers
 from heed.guard.dynamics import KnownDynamics
 from heed.guard.ensemble import FitConfig
 from heed.guard.guard import Guard
 from heed.guard.judges import Judges, JudgesConfig, folds_of
 from heed.guard.memory import Labels, Memory
 from heed.guard.phases import Phase, Phases, PhasesConfig
-from heed.guard.thresholds import RefitDecision
+from heed.guard.thresholds import RefitDecision, Threshold, accept_refit
 from heed.oversight.overseers import LocalOverseer
 
 FAST = FitConfig(updates=300, check_every=50)
@@ -193,6 +193,7 @@ def test_stretches_with_blocks_are_dealt_out_evenly_and_a_long_episode_has_sever
     labels = Labels(nothing, nothing, nothing, blocked, episodes, blocked)
     folds = folds_of(labels, 5)
     assert folds[blocked].tolist() == [0, 1, 1, 2, 3, 4]
+    assert folds_of(labels, 3)[blocked].tolist() == [0, 0, 0, 0, 1, 2]  # three episodes for three members: left whole
     parts = torch.cat([torch.arange(250) // 100, torch.zeros(90)]).long()
     for pair in torch.stack([episodes, parts], 1).unique(dim=0):
         together = (episodes == pair[0]) & (parts == pair[1])
@@ -246,3 +247,37 @@ def test_a_refit_that_fails_leaves_the_judges_as_they_were():
     phases._refit()
     assert phases.guard.lookout is lookout and phases.judges.threshold == threshold
     assert any("refit failed" in fault for fault in phases.guard.faults)
+
+
+def test_the_guard_lets_go_and_plans_as_the_configuration_says():
+    phases = drive(phases_of(replace(CONFIG, release=0.3, plan_margin=0.7)), 600)
+    lookout, planner = phases.guard.lookout, phases.guard.planner
+    assert lookout.release == 0.3 and planner.safe == pytest.approx(0.7 * phases.judges.threshold)
+
+
+def test_a_fit_that_misses_all_that_it_has_not_seen_opens_no_gate(monkeypatch):
+    monkeypatch.setattr("heed.guard.judges.promised", lambda value, scores: Threshold(value))
+    phases = drive(phases_of(), 640)
+    assert phases.handed_over_at is None and phases.reports
+    assert phases.phase is Phase.OVERSIGHT
+
+
+def test_a_fit_that_could_not_be_made_is_no_fit_in_force(monkeypatch):
+    seen = []
+    decide = accept_refit
+    monkeypatch.setattr("heed.guard.judges.accept_refit", lambda old, new, **rest: seen.append(old) or decide(
+        old, new, **rest))  # fmt: skip
+    phases = phases_of(replace(CONFIG, oversight_steps=10_000))
+    drive(phases, 600)
+    judges, fit = phases.judges, Blockers.fit
+
+    def fails(self, *rest):
+        raise HeedError("all judgements of one kind are of one fold")
+
+    monkeypatch.setattr(Blockers, "fit", fails)
+    with pytest.raises(HeedError):
+        judges.fit(phases.memory)
+    monkeypatch.setattr(Blockers, "fit", fit)
+    judges.fit(phases.memory, dynamics=False)
+    judges.fit(phases.memory, dynamics=False)
+    assert seen[0] is None and seen[1] is not None

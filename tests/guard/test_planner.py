@@ -218,3 +218,31 @@ def test_unknown_searches_are_refused_in_a_line():
         search_from_name("mppi", 5, 3, 16, discrete=True)
     with pytest.raises(HeedError, match="elites"):
         CEM(5, 1, samples=4, elites=8)
+
+
+@pytest.mark.parametrize(("margin", "chosen"), [(1.0, 0.4), (0.5, 0.2)])
+def test_plans_compete_by_value_only_well_below_the_threshold(margin, chosen):
+    """Two plans: one worth 10 with a danger of .4, one worth 1 with .2; the threshold is .5."""
+
+    class TwoPlans:
+        def propose(self, iteration, generator):
+            return torch.tensor([[[0.4]], [[0.2]]])
+
+        def update(self, plans, utility):
+            pass
+
+    class AsPlanned:
+        members = 1
+
+        def step(self, states, actions, generator=None):
+            return states, torch.where(actions[..., 0] > 0.3, 10.0, 1.0)
+
+    class Told:
+        def danger(self, states, actions, next_states):
+            return torch.where(actions[..., 0] == 0, 1.0, actions[..., 0])  # idling is no way out here
+
+    seen = Imagination(AsPlanned(), Told(), lambda states: torch.zeros(len(states), 1), particles=1)
+    planner = SafePlanner(TwoPlans(), seen, 0.5, iterations=1, margin=margin)
+    plan = planner.plan(torch.zeros(1), [], torch.zeros(1))
+    assert float(plan.actions[0, 0]) == pytest.approx(chosen) and plan.feasible
+    assert plan.risk == pytest.approx(chosen)

@@ -43,8 +43,8 @@ def test_the_reward_is_the_progress_to_the_goal_less_a_cent_a_step(env):
 @pytest.mark.parametrize(
     ("state", "bonus", "info"),
     [
-        ([-0.6, 0.25, 1.5, 0.0], -5.0, {"catastrophe": True, "goal": False}),
-        ([3.95, 0.0, 1.5, 0.0], -5.0, {"catastrophe": True, "goal": False}),
+        ([-0.6, 0.25, 1.5, 0.0], -2.0, {"catastrophe": True, "goal": False}),
+        ([3.95, 0.0, 1.5, 0.0], -2.0, {"catastrophe": True, "goal": False}),
         ([2.3, 0.0, 1.5, 0.0], 10.0, {"catastrophe": False, "goal": True}),
     ],
 )

@@ -98,7 +98,8 @@ def lines(summary: dict[str, Any]) -> list[str]:
         )
     if "evaluation_episodes" in summary:
         episodes = summary["evaluation_episodes"]
-        for kind, word in (("guarded", "on"), ("unguarded", "off")):
+        kinds = [(kind, word) for kind, word in (("guarded", "on"), ("unguarded", "off")) if f"goals_{kind}" in summary]
+        for kind, word in kinds:
             found.append(
                 f"guard {word}: {summary[f'catastrophes_{kind}']:.0f} catastrophes and {summary[f'goals_{kind}']:.0f} "
                 f"goals in {episodes} episodes, return {summary[f'return_{kind}']:.2f}"

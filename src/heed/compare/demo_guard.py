@@ -48,12 +48,14 @@ def run_guard_half(run: RunFolder, steps: int, seed: int, on_progress: OnProgres
 def guard_headline(summaries: dict[str, Any]) -> str:
     """One sentence on the catastrophes after the overseer had gone.
 
-    >>> alone = {"autonomy_steps": 3000, "catastrophes": {"oversight": 40, "autonomy": 1}}
-    >>> guard_headline({"MBHI": alone, "unguarded": alone | {"catastrophes": {"oversight": 41, "autonomy": 30}}})
+    >>> run = {"handed_over_at": 3000, "method": "mbhi", "autonomy_steps": 3000, "catastrophes": {"autonomy": 1}}
+    >>> guard_headline({"MBHI": run, "unguarded": run | {"method": "none", "catastrophes": {"autonomy": 30}}})
     'Catastrophes once the overseer had gone: MBHI 1 in 3,000 steps; unguarded 30 in 3,000 steps'
     """
     parts = [
         f"{label} {summary['catastrophes']['autonomy']:,} in {summary['autonomy_steps']:,} steps"
+        if summary["method"] == "none" or summary["handed_over_at"] is not None
+        else f"{label} never left alone"
         for label, summary in summaries.items()
     ]
     return "Catastrophes once the overseer had gone: " + "; ".join(parts)

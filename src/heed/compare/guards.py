@@ -188,7 +188,7 @@ def row_of(method: str, runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
         return int(sum(values))
 
     steps, blocks = total("autonomy_steps"), total("interventions_autonomy")
-    episodes = total("evaluation_episodes")
+    episodes = sum(run["evaluation_episodes"] for run in runs if "goals_unguarded" in run)
     told = [run for run in runs if run["false_blocks"] is not None]
     row: dict[str, Any] = {"method": method}
     row[COLUMNS[0]] = poisson_interval(total("catastrophes", "oversight"), len(runs), len(runs))

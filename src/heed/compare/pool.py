@@ -27,8 +27,8 @@ from heed.runs.config import refuse_other_settings
 from heed.runs.folder import RunFolder
 
 OnProgress = Callable[["Progress"], None]
-KEPT = ("**/checkpoints/step-*", "**/learner.zip")
-"""What makes a folder of runs worth keeping: a checkpoint, or a guarded run that is done."""
+KEPT = ("**/checkpoints/step-*", "**/learner.zip", "**/judgements.db")
+"""What makes a folder of runs worth keeping: a checkpoint, a guarded run that is done, or what somebody judged."""
 STEPS = ("metrics.jsonl", "balance.jsonl")
 """Files of a run with lines for every round."""
 
@@ -253,12 +253,13 @@ def _run(task: Task, said: Any, stop: Any, parent: int) -> None:
 
 
 def _guard(task: Task, follow: Callable[[int, dict[str, float]], None]) -> None:
-    """Make a guarded run; one that was interrupted begins anew."""
+    """Make a guarded run; one that was interrupted begins anew, and what it had gathered stays beside it."""
     from heed.guard.job import train_guard  # Stable-Baselines3 is for those who need it
     from heed.guard.settings import job_of
 
     if task.folder.exists():
-        shutil.rmtree(task.folder)
+        times = len(list(task.folder.parent.glob(f"{task.folder.name}.stopped-*")))
+        task.folder.rename(task.folder.with_name(f"{task.folder.name}.stopped-{times + 1}"))
     train_guard(job_of(task.settings), task.folder, follow)
 
 

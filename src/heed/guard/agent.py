@@ -105,9 +105,10 @@ class KnowsTheGuard:
         self, buffer_action: NDArray[Any], new_obs: Any, dones: NDArray[Any], infos: list[dict[str, Any]]
     ) -> Taken:
         executed, after = np.array(buffer_action), np.array(new_obs)
-        blocked = np.array([info.get("guard", {}).get("decision") == "block" for info in infos])
+        stopped = [info.get("guard", {}).get("decision") == "block" for info in infos]
+        blocked = np.array([stop and info["guard"]["judged"] for stop, info in zip(stopped, infos, strict=True)])
         for row, info in enumerate(infos):
-            if blocked[row]:
+            if stopped[row]:
                 executed[row] = self._in_buffer(info["guard"]["executed"])
             if "terminal_observation" in info:
                 after[row] = info["terminal_observation"]

@@ -179,7 +179,7 @@ class Decider:
             decision = self._judged(here, proposed, usable)
         except Exception as problem:  # noqa: BLE001 - whatever fails here, nothing may pass unjudged
             self.fault(f"judging failed ({type(problem).__name__}: {problem}): the action is blocked")
-            decision = Decision(proposed, self._declared(here), "block", "fallback")
+            decision = Decision(proposed, self._declared(here), "block", "fallback", judged=False)
         here.stepped_in = decision.decision == "block"
         if self.mode == "shadow" and usable:
             decision = replace(decision, executed=proposed)
@@ -200,16 +200,16 @@ class Decider:
         state = torch.from_numpy(self.state_of(here))
         if not bool(state.isfinite().all()):
             self.fault("the environment gave an observation that is not finite: the action is blocked")
-            return Decision(proposed, self._declared(here), "block", "fallback")
+            return Decision(proposed, self._declared(here), "block", "fallback", judged=False)
         if not usable:
             self.fault("the policy proposed an action that is not finite or not in the space: blocked")
-            return self._instead(here, state, proposed, None)
+            return replace(self._instead(here, state, proposed, None), judged=False)
         if self.lookout is not None:
             return self._judged_by_look(here, state, proposed, self.lookout)
         if self.overseer is not None:
             return self._judged_by_person(here, state, proposed, None)
         self.fault("nobody judges, neither an overseer nor a lookout: every action is blocked")
-        return self._instead(here, state, proposed, None)
+        return replace(self._instead(here, state, proposed, None), judged=False)
 
     def _judged_by_look(self, here: Situation, state: Tensor, proposed: Any, lookout: Lookout) -> Decision:
         look = lookout.look(state, self.coder.encode(proposed), here.stepped_in)
@@ -229,7 +229,7 @@ class Decider:
         )
         if verdict.failed:
             self.fault(f"the overseer {self.overseer.name} failed: the action is blocked")
-            return replace(self._instead(here, state, proposed, look), source="fallback")
+            return replace(self._instead(here, state, proposed, look), source="fallback", judged=False)
         if isinstance(verdict.block, bool | np.bool_) and not verdict.block:  # None is no leave
             return Decision(proposed, proposed, "allow", "policy", asked=True, **_seen(look))
         if verdict.instead is not None and self.coder.valid(verdict.instead):

@@ -32,6 +32,8 @@ class Decision:
         member_risk: the same as each member of the dynamics tells it, empty where nobody looked.
         first_unsafe: the policy's first unsafe step, from 0, or None.
         asked: whether a person judged.
+        judged: whether anybody or anything did; not where what should have judged failed, which blocks and teaches
+            nothing.
         feasible: whether the planner's plan was below the threshold; None without a plan.
         latency_ms: from the proposal to the decision, milliseconds.
         plan_ms: of that in the planner, 0 without a plan.
@@ -47,6 +49,7 @@ class Decision:
     member_risk: tuple[float, ...] = ()
     first_unsafe: int | None = None
     asked: bool = False
+    judged: bool = True
     feasible: bool | None = None
     latency_ms: float = 0.0
     plan_ms: float = 0.0

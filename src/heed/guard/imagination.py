@@ -80,7 +80,7 @@ class Range:
     high: Tensor
 
     @classmethod
-    def around(cls, states: Tensor, margin: float = 0.5) -> Range:
+    def around(cls, states: Tensor, margin: float = 0.02) -> Range:
         """The range of the states [N, S] seen, widened by ``margin`` of its width at each end."""
         low, high = states.amin(0), states.amax(0)
         slack = margin * (high - low).clamp(min=1e-3)
@@ -240,7 +240,7 @@ class Lookout:
         risk: RiskStrategy | None = None,
         brake: Controller | None = None,
         swerves: Tensor | None = None,
-        release: float = 1.0,
+        release: float = 0.5,
     ) -> None:
         self.imagination, self.horizon, self.threshold = imagination, horizon, threshold
         self.block_when, self.risk = block_when, Worst() if risk is None else risk

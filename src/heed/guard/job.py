@@ -57,7 +57,7 @@ class GuardRun:
         phases: who judges; None where there is no guard.
         log: every decision.
         moments: what the guard saw where it blocked; None where there is no guard.
-        overseer: whom the guard asks; writes down what it says.
+        overseer: whom the guard asks; writes down what it says. None where there is no guard.
         store: where to; None for the run folder's own.
     """
 
@@ -68,7 +68,7 @@ class GuardRun:
     phases: Phases | None
     log: DecisionLog
     moments: Moments | None
-    overseer: Recorded
+    overseer: Recorded | None
     store: Store | None
 
 
@@ -83,12 +83,13 @@ def prepare(job: GuardJob) -> GuardRun:
     method = method_from_name(job.method)
     set_random_seed(job.seed)
     place = surroundings(job.env, job.env_kwargs, job.catastrophe)
-    safe = guarded(overseer_from_spec(job.overseer, place.env), job.overseer_timeout)
-    overseer = Recorded(safe, every=TOGETHER if is_scripted(job.overseer) else 1)
-    overseer.reset(job.seed)
+    overseer = None
+    if method.guarded:
+        safe = guarded(overseer_from_spec(job.overseer, place.env), job.overseer_timeout)
+        overseer = Recorded(safe, every=TOGETHER if is_scripted(job.overseer) else 1)
+        overseer.reset(job.seed)
     env = StopsOnFaults(place.env, place.name)
-    judge = overseer if method.guarded else None
-    guard = Guard(env, judge, safe_action=place.safe_action, mode=job.mode, penalty=job.penalty)
+    guard = Guard(env, overseer, safe_action=place.safe_action, mode=job.mode, penalty=job.penalty)
     learner = learner_of(job, guard)
     log, need = DecisionLog(), need_on_point_hazard(place.env)
 
@@ -107,7 +108,7 @@ def prepare(job: GuardJob) -> GuardRun:
             log.add(step.decision, *at, step.reward, step.catastrophe, **truth(step))
 
         guard.observer = note
-        return GuardRun(job, place, guard, learner, None, log, None, overseer, None)
+        return GuardRun(job, place, guard, learner, None, log, None, None, None)
     known = known_point_hazard(place.env) if method.true_dynamics or method.true_danger else None
     config = method.configure(fitting(job.overseer, job.phases, place.label_keys))
     phases = Phases(
@@ -223,10 +224,13 @@ def train_guard(job: GuardJob, out: Path, on_step: OnStep | None = None) -> dict
         summary |= summarise(run.log) | told_of(run.phases)
         summary["faults"] = dict(run.guard.faults)
         if job.evaluation_episodes:
-            version = run.overseer.where()[1]
-            run.overseer.where = lambda: ("evaluation", version)
-            summary |= evaluated(run.guard, run.learner, job.evaluation_episodes)
-        run.overseer.flush()
+            if run.overseer is not None:
+                version = run.overseer.where()[1]
+                run.overseer.where = lambda: ("evaluation", version)
+            scripted = not run.phases or is_scripted(job.overseer)
+            summary |= evaluated(run.guard, run.learner, job.evaluation_episodes, unguarded=scripted)
+        if run.overseer is not None:
+            run.overseer.flush()
         summary |= {
             "seconds": time.perf_counter() - began,
             "version": heed.__version__,
@@ -240,8 +244,8 @@ def train_guard(job: GuardJob, out: Path, on_step: OnStep | None = None) -> dict
 @contextmanager
 def _recorded(run: GuardRun, out: Path) -> Iterator[str]:
     """Within: what the overseer says is written down, under the run's id, which no other run has."""
-    name, phases = f"{out.resolve().name}-{uuid.uuid4().hex[:8]}", run.phases
-    if phases is None:
+    name, phases, overseer = f"{out.resolve().name}-{uuid.uuid4().hex[:8]}", run.phases, run.overseer
+    if phases is None or overseer is None:
         yield name
         return
 
@@ -249,11 +253,11 @@ def _recorded(run: GuardRun, out: Path) -> Iterator[str]:
         return phases.phase.value, len(phases.reports) if phases.phase is Phase.AUTONOMY else 0
 
     with closing(run.store or open_store(str(out / "judgements.db"), "--out")) as store:
-        run.overseer.begin(store, name, run.place.name, where)
+        overseer.begin(store, name, run.place.name, where)
         try:
             yield name
         finally:
-            run.overseer.flush()
+            overseer.flush()
 
 
 @contextmanager

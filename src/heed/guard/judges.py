@@ -29,7 +29,7 @@ from heed.guard.thresholds import (
 logger = logging.getLogger(__name__)
 
 STRETCH = 100
-"""Labels of one episode that are taken to be alike."""
+"""Labels of one episode that are taken to be alike where episodes are too few."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,9 @@ class JudgesReport:
 class Judges:
     """Dynamics and blockers that are fitted again as the memory grows.
 
-    Every stretch of an episode is kept from one of the blockers, and the threshold is calibrated on what each says of
-    the blocks that it has not seen.
+    Every episode is kept from one of the blockers, and the threshold is calibrated on what each says of the blocks
+    that it has not seen. What the members say together is surer than what one says alone, and nothing proves that
+    the promise carries over: `heed bench coverage` counts.
 
     Args:
         state_size: S.
@@ -114,7 +115,7 @@ class Judges:
         self.generator = torch.Generator().manual_seed(seed)
         self.learnt = EnsembleDynamics(state_size, action_size, config.members, config.dynamics_hidden, seed=seed)
         self.known_dynamics, self.known_danger = known_dynamics, known_danger
-        self.sizes, self.seed, self.fits = (state_size, action_size), seed, 0
+        self.sizes, self.seed, self.fits, self.fitted = (state_size, action_size), seed, 0, False
         self.blockers = self._fresh()
         self.unseen = torch.zeros(0)
         self.threshold = 0.5
@@ -170,14 +171,14 @@ class Judges:
             calibrated = conformal_threshold(unseen[usable & blocked].numpy(), self.config.eps)
             parts = (inputs[usable], blocked[usable], struck[usable])
             new = _judged(fresh, *parts, calibrated.value)
-            old = _judged(self.blockers, *parts, self.threshold) if self.fits > 1 else None
+            old = _judged(self.blockers, *parts, self.threshold) if self.fitted else None
             decision = accept_refit(old, new, cap=self.config.cap)
         if decision.accepted:
             self.blockers, self.unseen = fresh, unseen
         else:  # what came since the fit in force is unseen by all of it
             since = self.blockers.danger_of(inputs[len(self.unseen) :])
             self.unseen = torch.cat([self.unseen, since])
-        self.threshold = decision.threshold
+        self.threshold, self.fitted = decision.threshold, True
         in_force = promised(decision.threshold, self.unseen[self.unseen.isfinite() & blocked].numpy())
         logger.info("fit %d: %s; %s", self.fits, in_force, decision.reason)
         return JudgesReport(report, calibrated, in_force, decision, memory.blocks, len(blocked))
@@ -211,9 +212,10 @@ class Judges:
 
 
 def folds_of(labels: Labels, members: int) -> Tensor:
-    """Which member does without each label, [N]: stretches of an episode stay together, those with blocks are dealt.
+    """Which member does without each label, [N]: those of an episode stay together, episodes with blocks are dealt out.
 
-    Steps that follow one another are too alike to be split: whoever has seen one knows the next.
+    Steps that follow one another are too alike to be split: whoever has seen one knows the next. Where fewer episodes
+    than members have blocks, as with episodes that hardly ever end, stretches of an episode are dealt out instead.
 
     >>> blocked = torch.tensor([False, True, True, False, True])
     >>> nothing = torch.zeros(5, 1)
@@ -224,7 +226,8 @@ def folds_of(labels: Labels, members: int) -> Tensor:
     order = labels.episodes.argsort(stable=True)
     sorted_episodes = labels.episodes[order]
     first = torch.searchsorted(sorted_episodes, sorted_episodes)
-    parts = (torch.arange(len(order)) - first) // STRETCH
+    few = len(labels.episodes[labels.blocked].unique()) < members
+    parts = (torch.arange(len(order)) - first) // STRETCH if few else torch.zeros_like(first)
     stretches = torch.empty_like(order)
     stretches[order] = torch.unique(torch.stack([sorted_episodes, parts], 1), dim=0, return_inverse=True)[1]
     with_blocks = stretches[labels.blocked].unique()

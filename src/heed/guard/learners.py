@@ -47,6 +47,8 @@ def learner_of(job: GuardJob, guard: Guard) -> Learner:
         settings |= {"replay_buffer_class": MixedReplayBuffer, "replay_buffer_kwargs": room}
     if job.balance != "none":
         kind, settings["weighting"] = BalancedSAC, _weighting(job)
+    if issubclass(kind, GuardedSAC):
+        settings["ent_coef"] = f"auto_{job.entropy}"
     learner = kind("MlpPolicy", guard, **settings)
     learner.learns_from = job.learns_from or KnowsTheGuard.learns_from
     learner.block_penalty = job.block_penalty

@@ -106,6 +106,7 @@ class Moments:
             "source": np.array([decision.source for decision in decisions], np.str_),
             "risk": np.array([decision.risk for decision in decisions]),
             "threshold": np.array([moment.look.threshold for moment in kept]),
+            "limit": np.array([moment.look.limit for moment in kept]),
             "first_unsafe": np.array([-1 if d.first_unsafe is None else d.first_unsafe for d in decisions], np.int64),
             "feasible": np.array([np.nan if d.feasible is None else float(d.feasible) for d in decisions]),
             "proposed": _stacked([np.atleast_1d(np.asarray(d.proposed, np.float32)) for d in decisions]),

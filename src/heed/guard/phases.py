@@ -45,7 +45,8 @@ class PhasesConfig:
         refit_on_catastrophe: refit also at once after a catastrophe in autonomy.
         most_judgements: the overseer's budget; 0 is no bound.
         least_blocks: blocks without which no hand-over is tried.
-        gate: miss bound, with 95% confidence on the held-out blocks, above which autonomy does not begin; 1 lets pass.
+        gate: miss bound, with 95% confidence on the unseen blocks, above which autonomy does not begin; 1 lets all
+            pass.
         ask_above: disagreement of the blockers about any step of a look (standard deviation of their probabilities)
             from which the overseer is asked in autonomy; above .5, the largest there is, nobody is asked.
         horizon: steps to look ahead; 0 is HIRL, without a model.
@@ -72,7 +73,7 @@ class PhasesConfig:
     refit_on_catastrophe: bool = True
     most_judgements: int = 0
     least_blocks: int = 5
-    gate: float = 1.0
+    gate: float = 0.35
     ask_above: float = 1.0
     horizon: int = 20
     particles: int = 4
@@ -176,11 +177,11 @@ class Phases:
             return
         try:
             report = self.judges.fit(self.memory)
-        except HeedError as problem:
+        except (HeedError, ValueError) as problem:
             self._wait(later, str(problem))
             return
         self.reports.append(report)
-        if report.in_force.eps is not None and (bound := report.in_force.miss_bound()) > self.config.gate:
+        if (bound := self._bound(report)) > self.config.gate:
             self._wait(later, f"of blocks like those held out up to {bound:.0%} may be missed")
             return
         if report.decision is not None and report.decision.flagged > self.config.judges.cap:
@@ -190,6 +191,12 @@ class Phases:
         self.handed_over_at = self.steps
         logger.info("hand-over after %d steps and %d judgements", self.steps, self.memory.judgements)
         self._equip()
+
+    def _bound(self, report: JudgesReport) -> float:
+        """The share of blocks that may be missed, with 95% confidence; 1 if a fit misses all that it has not seen."""
+        if self.judges.known_danger is not None or self.config.judges.threshold == "hirl":
+            return 0.0  # known, or a rule that promises nothing
+        return 1.0 if report.in_force.eps is None else report.in_force.miss_bound()
 
     def _wait(self, steps: int, why: str) -> None:
         if not self.may_ask:

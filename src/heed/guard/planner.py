@@ -89,7 +89,7 @@ class SafePlanner:
         gamma: float = 1.0,
         terminal_value: Callable[[Tensor], Tensor] | None = None,
         clock: Callable[[], float] = time.perf_counter,
-        margin: float = 1.0,
+        margin: float = 0.5,
     ) -> None:
         self.search, self.imagination, self.threshold = search, imagination, threshold
         self.risk, self.iterations, self.enough = Worst() if risk is None else risk, iterations, enough

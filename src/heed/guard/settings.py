@@ -49,9 +49,12 @@ class GuardJob:
         learning_rate: of the learner.
         learning_starts: steps of random proposals.
         batch_size: of the learner.
+        entropy: sac's first weight of entropy, which it tunes from there; 1, as is usual, drowns small rewards for
+            long.
         gamma: the learner's discount.
         hidden: units of each of the learner's two hidden layers.
-        evaluation_episodes: at the end, with the guard on and with it off; 0 leaves them out.
+        evaluation_episodes: at the end, with the guard on, and with it off where the overseer is one of heed's own; 0
+            leaves them out.
         phases: when who judges, and how far ahead the guard looks.
     """
 
@@ -80,6 +83,7 @@ class GuardJob:
     learning_rate: float = 1e-3
     learning_starts: int = 500
     batch_size: int = 128
+    entropy: float = 0.1
     gamma: float = 0.98
     hidden: int = 128
     evaluation_episodes: int = 20

@@ -85,12 +85,19 @@ def told_of(phases: Phases | None) -> dict[str, Any]:
     return {"judgements": phases.memory.judgements, "handed_over_at": phases.handed_over_at, "fits": fits}
 
 
-def evaluated(guard: Guard, learner: BaseAlgorithm, episodes: int) -> dict[str, Any]:
-    """Return, catastrophes and goals of the finished policy, with the guard on and with it off, from the same seeds."""
+def evaluated(guard: Guard, learner: BaseAlgorithm, episodes: int, unguarded: bool = True) -> dict[str, Any]:
+    """Return, catastrophes and goals of the finished policy, with the guard on and with it off, from the same seeds.
+
+    Args:
+        guard: in front of the environment.
+        learner: the policy, which acts without exploring.
+        episodes: of each.
+        unguarded: whether the guard may be off; where a person oversees, what is at stake may be real.
+    """
     found: dict[str, Any] = {"evaluation_episodes": episodes}
     guarded: Mode = "replace" if guard.mode == "penalty" else guard.mode  # returns are the environment's own
     modes: tuple[tuple[str, Mode], ...] = (("guarded", guarded), ("unguarded", "off"))
-    for name, mode in modes:
+    for name, mode in modes if unguarded else modes[:1]:
         found |= {f"{what}_{name}": value for what, value in _episodes(guard, learner, mode, episodes).items()}
     return found
 
@@ -103,15 +110,17 @@ def _episodes(guard: Guard, learner: BaseAlgorithm, mode: Mode, episodes: int) -
     try:
         for episode in range(episodes):
             observation, _ = guard.reset(seed=1_000_000 + episode)
+            reached = False
             for _ in range(LONGEST):
                 action, _ = learner.predict(observation, deterministic=True)
                 chosen = int(action) if isinstance(guard.action_space, gym.spaces.Discrete) else action
                 observation, reward, terminated, truncated, info = guard.step(chosen)
                 found["return"] += float(reward) / episodes
                 found["catastrophes"] += bool(info.get("catastrophe", False))
-                found["goals"] += bool(info.get("goal", False))
+                reached |= bool(info.get("goal", False))
                 if terminated or truncated:
                     break
+            found["goals"] += reached
     finally:
         guard.mode, guard.observer = before
     return found

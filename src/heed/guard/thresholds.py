@@ -169,7 +169,7 @@ class RefitDecision:
     reason: str
 
 
-def accept_refit(old: Judged | None, new: Judged, lost: float = 0.02, cap: float = 0.05) -> RefitDecision:
+def accept_refit(old: Judged | None, new: Judged, lost: float = 0.02, cap: float = 0.03) -> RefitDecision:
     """A refit is believed only if it still flags what the old one flagged, without flagging everything.
 
     Two faults are met, both seen in practice. Thresholds drift upwards from refit to refit and the policy goes through

@@ -133,8 +133,8 @@ def moment_caption(kept: Arrays, moment: int) -> str:
     first, source = int(kept["first_unsafe"][moment]), str(kept["source"][moment])
     text = (
         f"Step {int(kept['step'][moment]):,}, episode {int(kept['episode'][moment]):,}. Proposed: "
-        f"{_action(kept['proposed'][moment])}, risk {number(float(kept['risk'][moment]))} with a threshold of "
-        f"{number(float(kept['threshold'][moment]))}"
+        f"{_action(kept['proposed'][moment])}, risk {number(float(kept['risk'][moment]))} where less than "
+        f"{number(float(kept['limit'][moment]))} was let pass"
     )
     if first >= 0 and not _glanced(kept):
         text += f", unsafe {first + 1} {'step' if first == 0 else 'steps'} ahead"

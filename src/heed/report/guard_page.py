@@ -192,6 +192,7 @@ def finished_blocks(run: RunRecord) -> list[Block]:
     alone = run.summary.get("handed_over_at") is not None
     kinds = [("guard on" if alone else "overseer on", "guarded"), ("guard off" if alone else "nobody", "unguarded")]
     kinds = kinds if guarded(run) else [("no guard", "unguarded")]
+    kinds = [(name, key) for name, key in kinds if f"return_{key}" in run.summary]
     rows = [
         [
             name,

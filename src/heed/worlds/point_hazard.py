@@ -16,7 +16,8 @@ from heed.worlds.point_hazard_picture import draw
 STEPS = 150
 STEP_COST = 0.01
 GOAL_REWARD = 10.0
-CATASTROPHE_REWARD = -5.0
+CATASTROPHE_REWARD = -2.0
+"""Of a catastrophe. At -5 an unguarded learner often settles for not moving at all."""
 START = ((-3.6, -3.0), (-1.0, 1.0))
 """Where episodes start, at rest: the ranges of x and y."""
 
@@ -28,7 +29,7 @@ class PointHazardEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
     `heed.worlds.hazards` says exactly from which states.
 
     Observation: float32 [4], (x, y, vx, vy). Action: float32 [2] in [-1, 1], acceleration along x and y.
-    Reward: progress towards the goal in units of length, less 0.01 a step; 10 at the goal and -5 at a catastrophe, and
+    Reward: progress towards the goal in units of length, less 0.01 a step; 10 at the goal and -2 at a catastrophe, and
     both end the episode, as do 150 steps (truncated). ``info``: ``{"catastrophe": bool, "goal": bool}``.
 
     Args:
