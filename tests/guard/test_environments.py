@@ -140,7 +140,8 @@ def test_a_users_own_environment_overseer_and_catastrophe_run_to_the_end(mine, t
     assert summary["interventions"] == sum(r["decision"] == "block" for r in rows)
     assert summary["catastrophes"]["oversight"] == sum(r["catastrophe"] for r in rows if r["phase"] == "oversight") == 0
     assert summary["judgements"] == sum(r["asked"] for r in rows) >= 160
-    assert {"return_mean", "return_unguarded", "catastrophes_unguarded", "decision_ms", "plan_ms"} <= set(summary)
+    assert {"return_mean", "return_guarded", "catastrophes_guarded", "decision_ms", "plan_ms"} <= set(summary)
+    assert "return_unguarded" not in summary  # a watcher of the user's own may be a person, and the robot real
     assert capsys.readouterr().out.strip() == "run/report.html"
 
 

@@ -150,8 +150,8 @@ def test_a_scene_shows_futures_danger_plan_and_what_followed_in_the_arenas_coord
 def test_a_scene_says_what_was_proposed_seen_and_done(guard_run):
     kept = read_moments(guard_run)
     assert moment_caption(kept, kept["step"].tolist().index(610)) == (
-        "Step 610, episode 12. Proposed: (1, 0), risk 0.90 with a threshold of 0.31, unsafe 3 steps ahead. Executed: "
-        "(−0.5, 0.25), the planner's."
+        "Step 610, episode 12. Proposed: (1, 0), risk 0.90 where less than 0.31 was let pass, unsafe 3 steps ahead. "
+        "Executed: (−0.5, 0.25), the planner's."
     )
     assert "the fallback, as no safe plan was found" in moment_caption(kept, kept["step"].tolist().index(620))
 
