@@ -40,6 +40,8 @@ def demo_page(run: RunRecord) -> Page:
         The page.
     """
     runs, lost = open_runs(run, run.demo.get("runs", []))
+    halves = (run.demo, run.demo.get("guard") or {})
+    headlines = [str(half["headline"]) for half in halves if half.get("headline")]
     sections = [
         Section("What changed", change_blocks(runs)),
         Section("Against the exact front", [plane_block(run, runs)]),
@@ -55,8 +57,8 @@ def demo_page(run: RunRecord) -> Page:
     ]
     return Page(
         kicker="heed · demo",
-        title="Several objectives at once, against an exact answer",
-        deck=str(run.demo.get("headline") or "Two runs from one warm start."),
+        title="A model that minds two objectives, an agent that looks before it leaps",
+        deck=". ".join(headlines) or "Two runs from one warm start.",
         facts=facts(run),
         warnings=lost + (warnings(run) if run.summary else []),
         sections=sections,
