@@ -24,7 +24,7 @@ from heed.compare.front import (
     spread_preferences,
     summarise,
 )
-from heed.compare.methods import interval
+from heed.compare.tables import interval
 from heed.errors import HeedError, RunFailed, Stopped
 from heed.report import write_report
 from heed.runs import folder as folder_module

@@ -11,7 +11,6 @@ from heed.compare.guards import (
     GuardsJob,
     compare_guards,
     poisson_interval,
-    resumed_guards,
     row_of,
     share_interval,
 )
@@ -81,8 +80,8 @@ def test_a_comparison_runs_stops_and_goes_on(tmp_path):
         compare_guards(GuardsJob(["none", "hirl"], 1, 1, SMALL), out, stop)
     first = (out / "runs" / "none-seed7" / "decisions.parquet").stat().st_mtime_ns
     with pytest.raises(HeedError, match="other settings"):
-        resumed_guards(out, 1, {"horizon": 9})
-    table = compare_guards(resumed_guards(out, 1, {}), out, resumed=True)
+        GuardsJob.resumed(out, 1, {"horizon": 9})
+    table = compare_guards(GuardsJob.resumed(out, 1, {}), out, resumed=True)
     assert (out / "runs" / "none-seed7" / "decisions.parquet").stat().st_mtime_ns == first
     assert [row["method"] for row in table["rows"]] == ["none", "hirl"] and table["columns"] == list(COLUMNS)
     assert json.loads((out / "compare.json").read_text())["title"] == "Guards on heed/PointHazard-v0"

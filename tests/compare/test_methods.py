@@ -12,12 +12,10 @@ from heed.compare.methods import (
     TUNING_GRID,
     MethodsJob,
     compare_methods,
-    format_table,
-    interval,
     method_settings,
-    resumed_methods,
     scaled_linear,
 )
+from heed.compare.tables import format_table, interval
 from heed.errors import HeedError
 from heed.report import write_report
 from heed.worlds.apothecary import Apothecary, hypervolume
@@ -111,9 +109,9 @@ def test_what_is_written_is_the_table_and_a_page_of_it(made):
 
 def test_going_on_takes_what_the_folder_records_and_runs_nothing_twice(made, monkeypatch):
     out, job, table = made
-    assert resumed_methods(out, 1, {"seeds": 2}) == job
+    assert MethodsJob.resumed(out, 1, {"seeds": 2}) == job
     with pytest.raises(HeedError, match="seeds: 2 -> 3"):
-        resumed_methods(out, 1, {"seeds": 3})
+        MethodsJob.resumed(out, 1, {"seeds": 3})
     monkeypatch.setattr("tiny_runs.train", lambda *_: pytest.fail("run again"))
     assert compare_methods(job, out, resumed=True) == table
 

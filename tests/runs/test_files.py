@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from heed.errors import HeedError
-from heed.runs.files import append_line, drop_torn_line, read_lines, read_metrics, to_json, write_whole
+from heed.runs.files import append_line, drop_torn_line, read_lines, read_metrics, replacing, to_json, write_whole
 
 
 def test_arrays_tensors_and_numpy_scalars_become_plain_numbers():
@@ -70,6 +70,21 @@ def test_a_failed_write_leaves_the_old_content_and_no_debris(tmp_path, monkeypat
         write_whole(file, "new")
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
     assert file.read_text() == "old"
+
+
+def test_a_file_takes_the_place_of_another_only_once_it_is_whole(tmp_path):
+    file = tmp_path / "a.bin"
+    with replacing(file) as new:
+        new.write(b"old")
+        assert not file.exists()
+    with pytest.raises(ValueError, match="half"), replacing(file) as new:
+        new.write(b"n")
+        raise ValueError("half of it")
+    assert file.read_bytes() == b"old" and [path.name for path in tmp_path.iterdir()] == ["a.bin"]
+    with replacing(file) as new:
+        new.write(b"new")
+        assert file.read_bytes() == b"old"
+    assert file.read_bytes() == b"new"
 
 
 def _refuse(descriptor):

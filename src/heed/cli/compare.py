@@ -8,7 +8,8 @@ from pathlib import Path
 from heed.cli.console import quiet_libraries
 from heed.cli.front import following
 from heed.cli.settings import AlignCommand, Command, out_folder
-from heed.compare.methods import PAPER_TABLE, MethodsJob, compare_methods, format_table, resumed_methods
+from heed.compare.methods import PAPER_TABLE, MethodsJob, compare_methods
+from heed.compare.tables import format_table
 from heed.errors import HeedError
 from heed.report import write_report
 
@@ -37,7 +38,7 @@ def _align(arguments: Sequence[str]) -> None:
     if parsed.resume is not None:
         asked |= {name: parsed[name] for name in ("methods", "seeds") if name in command.given}
         out = Path(parsed.resume)
-        job = resumed_methods(out, parsed.workers, asked)
+        job = MethodsJob.resumed(out, parsed.workers, asked)
     else:
         out = out_folder(parsed.out, "compare-align")
         job = MethodsJob(parsed.methods, parsed.seeds, parsed.workers, settings)
@@ -49,7 +50,7 @@ def _align(arguments: Sequence[str]) -> None:
 
 def _guard(arguments: Sequence[str]) -> None:
     from heed.cli.guard import guard_settings  # Stable-Baselines3 is for those who need it
-    from heed.compare.guards import GuardsJob, compare_guards, resumed_guards
+    from heed.compare.guards import GuardsJob, compare_guards
     from heed.guard.methods import METHODS
 
     command = Command("compare guard", "Compare ways of guarding in one environment.")
@@ -65,7 +66,7 @@ def _guard(arguments: Sequence[str]) -> None:
         asked["steps"] = parsed["budget"]
     if parsed["resume"] is not None:
         out = Path(parsed["resume"])
-        job = resumed_guards(out, parsed["workers"], asked)
+        job = GuardsJob.resumed(out, parsed["workers"], asked)
     else:
         out = out_folder(parsed["out"], "compare-guard")
         job = GuardsJob(parsed["methods"], parsed["seeds"], parsed["workers"], asked)

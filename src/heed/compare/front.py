@@ -20,8 +20,8 @@ from heed.align.objectives import ObjectiveSet
 from heed.align.preparation import OnStage
 from heed.align.schedules import entropy_weight, learning_rate
 from heed.balance import PREFERENCE_METHODS
-from heed.compare.methods import interval
 from heed.compare.pool import OnProgress, Task, folder_of_runs, prepare_world, recorded, run_all, summary_of
+from heed.compare.tables import interval
 from heed.errors import HeedError
 from heed.runs.config import config_hash
 from heed.runs.folder import RunFolder

@@ -10,14 +10,11 @@ from typing import Any
 
 from scipy import stats
 
-import heed
-from heed.compare.methods import interval
-from heed.compare.pool import OnProgress, Task, folder_of_runs, recorded, run_all
-from heed.errors import HeedError
+from heed.compare.pool import OnProgress, folder_of_runs, run_all
+from heed.compare.tables import TableJob, interval, tasks_of, write_table
 from heed.guard.methods import METHODS
 from heed.guard.settings import flat, job_of, variant
 from heed.report.guard_run import poisson_bounds
-from heed.runs.config import config_hash
 
 COLUMNS = (
     "catastrophes in oversight",
@@ -35,7 +32,7 @@ COLUMNS = (
 
 
 @dataclass
-class GuardsJob:
+class GuardsJob(TableJob):
     """What `heed compare guard` runs.
 
     Args:
@@ -85,17 +82,6 @@ def share_interval(hits: int, of: int, runs: int = 1) -> dict[str, Any]:
     return {"mean": hits / of, "low": round(float(found.low), 3), "high": round(float(found.high), 3), "n": runs}
 
 
-def resumed_guards(out: Path, workers: int, wanted: dict[str, Any]) -> GuardsJob:
-    """The job that a comparison's folder records, to go on with it.
-
-    Raises:
-        HeedError: no comparison there, or other settings.
-    """
-    record = recorded(out, "compare", wanted)
-    methods, seeds = (record.pop(name) for name in ("methods", "seeds"))
-    return GuardsJob(methods, seeds, workers, record)
-
-
 def compare_guards(
     job: GuardsJob, out: Path, on_progress: OnProgress | None = None, resumed: bool = False
 ) -> dict[str, Any]:
@@ -110,23 +96,12 @@ def compare_guards(
     Returns:
         The content of ``compare.json``.
     """
-    if job.seeds < 1:
-        raise HeedError(f"{job.seeds} seeds are none", "--seeds", "give at least 1")
     settings = flat(job_of(job.settings))
     variants = {spec: variant(spec, settings) for spec in job.methods}
-    record = {**settings, "methods": job.methods, "seeds": job.seeds}
-    record.pop("method")
+    record = job.record(settings)
+    del record["method"]
     with folder_of_runs(out, record, "compare", resumed) as run:
-        tasks = [
-            Task(
-                f"{spec} seed {seed}",
-                changed | {"seed": seed},
-                out / "runs" / f"{spec.replace(':', '-').replace('/', '_')}-seed{seed}",
-                kind="guard",
-            )
-            for spec, changed in variants.items()
-            for seed in range(settings["seed"], settings["seed"] + job.seeds)
-        ]
+        tasks = tasks_of(variants, job.seeds_from(settings["seed"]), out, _slug, "guard")
         summaries = run_all(tasks, job.workers, on_progress)
         for task in tasks:  # so that each run's page can draw the others of its seed
             same = [other for other in tasks if other.settings["seed"] == task.settings["seed"] and other is not task]
@@ -157,21 +132,7 @@ def compare_guards(
                 *(f"{name}: {METHODS[name].about}" for name in dict.fromkeys(spec.split(":")[0] for spec in found)),
             ],
         }
-        run.write_json("compare.json", table, indent=1)
-        run.write_summary(
-            {
-                "kind": "compare",
-                "method": ",".join(job.methods),
-                "seed": settings["seed"],
-                "seeds": job.seeds,
-                "steps": settings["steps"],
-                "seconds": seconds,
-                "version": heed.__version__,
-                "config_hash": config_hash(record),
-                "completed": True,
-                "rows": rows,
-            }
-        )
+        write_table(run, record, table, seconds)
     return table
 
 
@@ -209,3 +170,7 @@ def _most(values: Sequence[float], runs: int) -> dict[str, Any]:
     """The worst of several, which has no interval."""
     worst = max(values, default=math.nan)
     return {"mean": worst, "low": worst, "high": worst, "n": runs}
+
+
+def _slug(spec: str) -> str:
+    return spec.replace(":", "-").replace("/", "_")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,16 +9,14 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import numpy as np
-from scipy import stats
 
-import heed
 from heed.align.config import AlignConfig
 from heed.align.job import AlignJob, check_source, defaults, split_settings
 from heed.align.job_weighting import build_weighting
 from heed.align.preparation import OnStage
-from heed.compare.pool import OnProgress, Task, folder_of_runs, prepare_world, recorded, run_all
+from heed.compare.pool import OnProgress, Task, folder_of_runs, prepare_world, run_all
+from heed.compare.tables import TableJob, interval, tasks_of, write_table
 from heed.errors import HeedError
-from heed.runs.config import config_hash
 from heed.worlds.apothecary import Apothecary
 
 TUNING_SEED = 1000
@@ -39,7 +36,7 @@ PAPER_TABLE = (
 
 
 @dataclass
-class MethodsJob:
+class MethodsJob(TableJob):
     """What `heed compare align` runs.
 
     Args:
@@ -102,22 +99,6 @@ def scaled_linear(preference: Sequence[float], ranges: Sequence[float]) -> dict[
     return {"method": "linear", "weights": [w / r for w, r in zip(preference, ranges, strict=True)]}
 
 
-def resumed_methods(out: Path, workers: int, wanted: dict[str, Any]) -> MethodsJob:
-    """The job that a comparison's folder records, to go on with it.
-
-    Args:
-        out: its folder.
-        workers: runs at once.
-        wanted: what was asked for now; must be the run's own.
-
-    Raises:
-        HeedError: no comparison there, or other settings.
-    """
-    record = recorded(out, "compare", wanted)
-    methods, seeds = (record.pop(name) for name in ("methods", "seeds"))
-    return MethodsJob(methods, seeds, workers, record)
-
-
 def compare_methods(
     job: MethodsJob,
     out: Path,
@@ -140,7 +121,7 @@ def compare_methods(
     settings = dict(job.settings)
     if not settings["world"]:
         raise HeedError("the table judges by gold values, which only a world has", "--world", "give --world apothecary")
-    record = {**settings, "methods": job.methods, "seeds": job.seeds}
+    record = job.record(settings)
     names = list(settings["world_objectives"])
     world = Apothecary(settings["world_seed"], tuple(names))
     front = world.front()
@@ -160,15 +141,8 @@ def compare_methods(
                 )
             else:
                 chosen[method] = method_settings(method, names, ranges)
-        tasks = [
-            Task(
-                f"{method} seed {seed}",
-                settings | changes | {"seed": seed},
-                out / "runs" / f"{_slug(method)}-seed{seed}",
-            )
-            for method, changes in chosen.items()
-            for seed in range(settings["seed"], settings["seed"] + job.seeds)
-        ]
+        each = {method: settings | changes for method, changes in chosen.items()}
+        tasks = tasks_of(each, job.seeds_from(settings["seed"]), out, _slug, "align")
         summaries = run_all(tasks, job.workers, on_progress)
         values = {
             method: np.array(
@@ -193,60 +167,12 @@ def compare_methods(
             "rows": rows,
             "notes": notes,
         }
-        run.write_json("compare.json", table, indent=1)
-        run.write_summary(
-            {
-                "kind": "compare",
-                "method": ",".join(job.methods),
-                "seed": settings["seed"],
-                "seeds": job.seeds,
-                "steps": settings["steps"],
-                "seconds": seconds,
-                "version": heed.__version__,
-                "config_hash": config_hash(record),
-                "completed": True,
-                "rows": rows,
-            }
-        )
+        write_table(run, record, table, seconds)
     return table
-
-
-def interval(values: Sequence[float]) -> dict[str, Any]:
-    """Mean and 95% t-interval over seeds.
-
-    >>> interval([1.0, 2.0, 3.0])
-    {'mean': 2.0, 'low': -0.484, 'high': 4.484, 'n': 3}
-    """
-    found = np.asarray(values, dtype=float)
-    mean, n = float(found.mean()), len(found)
-    if n < 2:
-        return {"mean": mean, "low": mean, "high": mean, "n": n}
-    half = float(stats.t.ppf(0.975, n - 1) * found.std(ddof=1) / np.sqrt(n))
-    return {"mean": mean, "low": round(mean - half, 3), "high": round(mean + half, 3), "n": n}
-
-
-def format_table(table: dict[str, Any]) -> str:
-    """The table as Markdown, means with their intervals."""
-    columns = table["columns"]
-    lines = ["| method | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
-    for row in table["rows"]:
-        cells = [_cell(row[c]) for c in columns]
-        lines.append(f"| {row['method']} | " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", *table["notes"]])
-
-
-def _cell(found: dict[str, Any]) -> str:
-    if math.isnan(found["mean"]):
-        return "–"
-    if found.get("low") == found.get("high"):
-        return f"{found['mean']:.3g}"
-    return f"{found['mean']:.3g} ({found['low']:.3g} to {found['high']:.3g})"
 
 
 def _check(job: MethodsJob, names: Sequence[str], ranges: Sequence[float], world: Apothecary) -> None:
     """Refuse whatever no run could be begun with."""
-    if job.seeds < 1:
-        raise HeedError(f"{job.seeds} seeds are none", "--seeds", "give at least 1")
     if job.settings["weights"] is not None:
         raise HeedError("the table's linear methods bring their own weights", "--weights", "leave it out")
     check_source(split_settings(job.settings)[0])

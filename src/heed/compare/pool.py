@@ -28,7 +28,7 @@ from heed.runs.folder import RunFolder
 
 OnProgress = Callable[["Progress"], None]
 KEPT = ("**/checkpoints/step-*", "**/learner.zip", "**/judgements.db")
-"""What makes a folder of runs worth keeping: a checkpoint, a guarded run that is done, or what somebody judged."""
+"""What makes a folder of runs worth keeping: a checkpoint, a guarded run's learner, or what somebody judged."""
 STEPS = ("metrics.jsonl", "balance.jsonl")
 """Files of a run with lines for every round."""
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from io import BufferedWriter
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,29 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[BufferedWriter]:
+    """Within: a file that takes another one's place at the end, so that a reader sees the old content or the new.
+
+    Args:
+        path: the file; its folder exists.
+
+    Raises:
+        OSError: if the disk refuses. Then, as after any other error within, the old content is untouched and nothing is
+            left beside it.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
 def write_whole(path: Path, text: str) -> None:
     """Write a text file so that a reader sees the old content or the new, never a part.
 
@@ -63,16 +88,8 @@ def write_whole(path: Path, text: str) -> None:
     Raises:
         OSError: if the disk refuses; the old content is then untouched and nothing is left beside it.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync_folder(path.parent)
+    with replacing(path) as file:
+        file.write(text.encode())
 
 
 def append_line(path: Path, record: Mapping[str, Any]) -> None:

@@ -1,0 +1,150 @@
+"""What tables of several methods and seeds have in common: the job, the runs, the files, the intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+from scipy import stats
+
+import heed
+from heed.compare.pool import Task, recorded
+from heed.errors import HeedError
+from heed.runs.config import config_hash
+from heed.runs.folder import RunFolder
+
+
+@dataclass
+class TableJob:
+    """Several methods under one budget, each with several seeds.
+
+    Args:
+        methods: names of rows.
+        seeds: runs of each; their seeds count up from the settings' seed.
+        workers: runs at once.
+        settings: everything else, as each run takes it.
+    """
+
+    methods: list[str]
+    seeds: int
+    workers: int
+    settings: dict[str, Any]
+
+    @classmethod
+    def resumed(cls, out: Path, workers: int, wanted: Mapping[str, Any]) -> Self:
+        """The job that a comparison's folder records, to go on with it.
+
+        Args:
+            out: its folder.
+            workers: runs at once.
+            wanted: what was asked for now; must be the run's own.
+
+        Raises:
+            HeedError: no comparison there, or other settings.
+        """
+        record = recorded(out, "compare", wanted)
+        methods, seeds = (record.pop(name) for name in ("methods", "seeds"))
+        return cls(methods, seeds, workers, record)
+
+    def record(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """What the folder's ``config.yaml`` says: the settings of all runs, the methods and the seeds.
+
+        Raises:
+            HeedError: no seeds.
+        """
+        if self.seeds < 1:
+            raise HeedError(f"{self.seeds} seeds are none", "--seeds", "give at least 1")
+        return {**settings, "methods": self.methods, "seeds": self.seeds}
+
+    def seeds_from(self, first: int) -> range:
+        """The seeds of each method's runs."""
+        return range(first, first + self.seeds)
+
+
+def tasks_of(
+    settings: Mapping[str, Mapping[str, Any]],
+    seeds: Sequence[int],
+    out: Path,
+    slug: Callable[[str], str],
+    kind: Literal["align", "guard"],
+) -> list[Task]:
+    """A run of each method with each seed, method by method.
+
+    Args:
+        settings: of each method.
+        seeds: of the runs of each.
+        out: the table's folder; the runs lie below ``runs/``.
+        slug: a method's name as a file's.
+        kind: of the runs.
+
+    >>> tasks = tasks_of({"a:b": {"steps": 9}}, (3, 4), Path("t"), lambda name: name.replace(":", "-"), "guard")
+    >>> [(task.label, task.settings["seed"], str(task.folder)) for task in tasks]
+    [('a:b seed 3', 3, 't/runs/a-b-seed3'), ('a:b seed 4', 4, 't/runs/a-b-seed4')]
+    """
+    return [
+        Task(f"{method} seed {seed}", {**own, "seed": seed}, out / "runs" / f"{slug(method)}-seed{seed}", kind=kind)
+        for method, own in settings.items()
+        for seed in seeds
+    ]
+
+
+def write_table(run: RunFolder, record: Mapping[str, Any], table: Mapping[str, Any], seconds: float) -> None:
+    """Write ``compare.json`` and the summary of a table that is done.
+
+    Args:
+        run: its folder.
+        record: what ``config.yaml`` says.
+        table: title, columns, rows and notes.
+        seconds: of all runs.
+    """
+    run.write_json("compare.json", table, indent=1)
+    run.write_summary(
+        {
+            "kind": "compare",
+            "method": ",".join(record["methods"]),
+            "seed": record["seed"],
+            "seeds": record["seeds"],
+            "steps": record["steps"],
+            "seconds": seconds,
+            "version": heed.__version__,
+            "config_hash": config_hash(record),
+            "completed": True,
+            "rows": table["rows"],
+        }
+    )
+
+
+def interval(values: Sequence[float]) -> dict[str, Any]:
+    """Mean and 95% t-interval over seeds.
+
+    >>> interval([1.0, 2.0, 3.0])
+    {'mean': 2.0, 'low': -0.484, 'high': 4.484, 'n': 3}
+    """
+    found = np.asarray(values, dtype=float)
+    mean, n = float(found.mean()), len(found)
+    if n < 2:
+        return {"mean": mean, "low": mean, "high": mean, "n": n}
+    half = float(stats.t.ppf(0.975, n - 1) * found.std(ddof=1) / np.sqrt(n))
+    return {"mean": mean, "low": round(mean - half, 3), "high": round(mean + half, 3), "n": n}
+
+
+def format_table(table: Mapping[str, Any]) -> str:
+    """The table as Markdown, means with their intervals."""
+    columns = table["columns"]
+    lines = ["| method | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
+    for row in table["rows"]:
+        cells = [_cell(row[c]) for c in columns]
+        lines.append(f"| {row['method']} | " + " | ".join(cells) + " |")
+    return "\n".join([*lines, "", *table["notes"]])
+
+
+def _cell(found: Mapping[str, Any]) -> str:
+    if math.isnan(found["mean"]):
+        return "–"
+    if found.get("low") == found.get("high"):
+        return f"{found['mean']:.3g}"
+    return f"{found['mean']:.3g} ({found['low']:.3g} to {found['high']:.3g})"
