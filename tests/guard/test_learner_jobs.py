@@ -62,7 +62,7 @@ def test_settings_reach_the_learner():
     learner = prepare(dataclasses.replace(JOB, imagined=8, real_share=0.3, gradient_steps=3)).learner
     assert isinstance(learner.replay_buffer, MixedReplayBuffer)
     assert (learner.replay_buffer.real_share, learner.replay_buffer.kept, learner.gradient_steps) == (0.3, 8000, 3)
-    assert (learner.learns_from, learner.block_penalty) == ("executed", -5.0)
+    assert (learner.learns_from, learner.block_penalty, learner.block_ends) == ("both", -0.2, False)
     learner = prepare(dataclasses.replace(JOB, balance="pgapo", preference=[0.6, 0.4])).learner
     assert learner.weighting.preference.tolist() == pytest.approx([0.6, 0.4])
     run = prepare(dataclasses.replace(JOB, learner="ppo", mode="penalty", penalty=2.0))

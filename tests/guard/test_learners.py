@@ -37,11 +37,11 @@ class ChoiceEnv(CartEnv):
         return super().step(np.array([(int(action) - 1) * 2.0], np.float32))
 
 
-def learnt(kind, env, learns_from="executed", steps=30, instead=None, **settings):
+def learnt(kind, env, learns_from="executed", steps=30, instead=None, ends=True, **settings):
     told = []
     guard = Guard(env, overseer=Every(3, instead), observer=told.append)
     model = kind("MlpPolicy", guard, learning_starts=10, seed=0, buffer_size=200, device="cpu", **settings)
-    model.learns_from, model.block_penalty = learns_from, -7.0
+    model.learns_from, model.block_penalty, model.block_ends = learns_from, -7.0, ends
     model.learn(steps)
     return model, told
 
@@ -68,8 +68,9 @@ def test_a_learner_that_knows_of_no_guard_would_keep_what_it_proposed():
         assert model.replay_buffer.rewards[row, 0] == pytest.approx(step.reward, abs=1e-6)
 
 
-def test_both_keeps_a_blocked_proposal_as_an_end_with_its_penalty_beside_what_was_executed():
-    model, told = learnt(GuardedSAC, CartEnv(), "both", steps=12, instead=np.array([-0.5], np.float32))
+@pytest.mark.parametrize("ends", [True, False])
+def test_both_keeps_a_blocked_proposal_at_its_price_beside_what_was_executed(ends):
+    model, told = learnt(GuardedSAC, CartEnv(), "both", steps=12, instead=np.array([-0.5], np.float32), ends=ends)
     kept, row = model.replay_buffer, 0
     for number, step in enumerate(told):
         assert kept.actions[row, 0] == pytest.approx(step.executed, abs=1e-6)
@@ -78,7 +79,9 @@ def test_both_keeps_a_blocked_proposal_as_an_end_with_its_penalty_beside_what_wa
         if number % 3 == 2:
             assert kept.actions[row, 0] == pytest.approx(step.proposed, abs=1e-6)
             assert kept.observations[row, 0] == pytest.approx(step.state)
-            assert (kept.rewards[row, 0], kept.dones[row, 0]) == (-7.0, 1.0)
+            reward, after = (-7.0, step.state) if ends else (step.reward - 7.0, step.next_state)
+            assert kept.rewards[row, 0] == pytest.approx(reward, abs=1e-5) and kept.dones[row, 0] == float(ends)
+            assert kept.next_observations[row, 0] == pytest.approx(after, abs=1e-6)
             row += 1
     assert kept.pos == row == 16
 

@@ -44,8 +44,8 @@ class Taken:
     blocked: NDArray[np.bool_]
     infos: list[dict[str, Any]]
 
-    def add_blocked(self, buffer: ReplayBuffer, rewards: NDArray[Any], price: float) -> None:
-        """Add each blocked proposal to a replay, as the end of an episode with a reward of its own.
+    def add_blocked(self, buffer: ReplayBuffer, rewards: NDArray[Any], price: float, ends: bool) -> None:
+        """Add each blocked proposal to a replay, with a price.
 
         A replay takes one row for each environment: those that were not blocked add what was executed, with its
         reward.
@@ -54,13 +54,19 @@ class Taken:
             buffer: the replay.
             rewards: of what was executed, [N].
             price: of a blocked proposal.
+            ends: the proposal is the end of an episode, with the price as its reward; else it led where what was
+                executed in its place led, for that reward and the price.
         """
         if not self.blocked.any():
             return
-        actions, after, ended = np.array(self.executed), np.array(self.after), self.ended | self.blocked
-        actions[self.blocked], after[self.blocked] = self.proposed[self.blocked], self.before[self.blocked]
-        told = [{} if blocked else info for blocked, info in zip(self.blocked, self.infos, strict=True)]
-        buffer.add(self.before, after, actions, np.where(self.blocked, price, rewards), ended, told)
+        actions, after, ended = np.array(self.executed), np.array(self.after), np.array(self.ended)
+        actions[self.blocked] = self.proposed[self.blocked]
+        priced = rewards + price * self.blocked
+        told = list(self.infos)
+        if ends:
+            after[self.blocked], ended[self.blocked], priced[self.blocked] = self.before[self.blocked], True, price
+            told = [{} if blocked else info for blocked, info in zip(self.blocked, self.infos, strict=True)]
+        buffer.add(self.before, after, actions, priced, ended, told)
 
 
 class KnowsTheGuard:
@@ -69,17 +75,20 @@ class KnowsTheGuard:
     Mix it in front: ``class GuardedSAC(KnowsTheGuard, SAC)``. The choice is explicit, as `learns_from`:
 
     - ``executed``: the executed action with the real outcome, so that critic and model see the truth.
-    - ``both``: that, and for each blocked step also the proposed action with ``block_penalty`` as its reward, ending
-      the episode, so that the policy becomes safe without the guard.
+    - ``both``: that, and for each blocked step also the proposed action at the price of ``block_penalty``, so that the
+      policy becomes safe without the guard.
     - ``proposed``: the proposed action with the executed one's outcome, as a learner that knows of no guard stores it.
 
     Attributes:
         learns_from: one of these.
-        block_penalty: the reward of a proposal that was blocked, where both are learnt from.
+        block_penalty: the price of a proposal that was blocked, where both are learnt from.
+        block_ends: such a proposal is the end of an episode, with the price as its reward; else it led where what was
+            executed in its place led, for that reward and the price.
     """
 
-    learns_from: LearnsFrom = "executed"
-    block_penalty: float = -5.0
+    learns_from: LearnsFrom = "both"
+    block_penalty: float = -0.2
+    block_ends: bool = False
 
     def _store_transition(
         self,
@@ -95,7 +104,7 @@ class KnowsTheGuard:
         stored = taken.proposed if self.learns_from == "proposed" else taken.executed
         super()._store_transition(replay_buffer, stored, new_obs, reward, dones, infos)  # type: ignore[misc] # mixed in
         if self.learns_from == "both":
-            taken.add_blocked(replay_buffer, reward, self.block_penalty)
+            taken.add_blocked(replay_buffer, reward, self.block_penalty, self.block_ends)
         self._learn_of(taken)
 
     def _learn_of(self, taken: Taken) -> None:

@@ -18,7 +18,7 @@ from torchjd.aggregation import Weighting
 from torchjd.linalg import PSDMatrix
 
 from heed.balance import GAPO
-from heed.guard.agent import GuardedSAC, Taken
+from heed.guard.agent import GuardedSAC, LearnsFrom, Taken
 
 
 class BalancedSAC(GuardedSAC):
@@ -52,6 +52,8 @@ class BalancedSAC(GuardedSAC):
     >>> learner.cost_gamma, learner.costs(torch.zeros(3, 4), torch.zeros(3, 2)).shape
     (0.99, torch.Size([3]))
     """
+
+    learns_from: LearnsFrom = "executed"  # safety is an objective of its own here: no price is put on a block
 
     def __init__(
         self,
@@ -89,7 +91,7 @@ class BalancedSAC(GuardedSAC):
         struck = np.array([bool(info.get("catastrophe", False)) for info in taken.infos])
         ended, costs = replace(taken, ended=taken.ended | struck), struck.astype(np.float32)
         self.safety_buffer.add(ended.before, ended.after, ended.executed, costs, ended.ended, ended.infos)
-        ended.add_blocked(self.safety_buffer, costs, price=1.0)
+        ended.add_blocked(self.safety_buffer, costs, price=1.0, ends=True)
         self.costs_seen |= bool(struck.any() or taken.blocked.any())
 
     def costs(self, observations: Tensor, actions: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torchjd.linalg import PSDMatrix
 
 from heed.balance import GAPO, PGAPO, check_preference
 from heed.errors import HeedError
-from heed.guard.agent import GuardedSAC, KnowsTheGuard, Learner, learner_class
+from heed.guard.agent import GuardedSAC, Learner, learner_class
 from heed.guard.balanced import BalancedSAC
 from heed.guard.guard import Guard
 from heed.guard.imagined import Imagining, MixedReplayBuffer
@@ -50,8 +50,8 @@ def learner_of(job: GuardJob, guard: Guard) -> Learner:
     if issubclass(kind, GuardedSAC):
         settings["ent_coef"] = f"auto_{job.entropy}"
     learner = kind("MlpPolicy", guard, **settings)
-    learner.learns_from = job.learns_from or KnowsTheGuard.learns_from
-    learner.block_penalty = job.block_penalty
+    learner.learns_from = job.learns_from or learner.learns_from
+    learner.block_penalty, learner.block_ends = job.block_penalty, job.block_ends
     return learner
 
 
@@ -59,7 +59,7 @@ def imagining(job: GuardJob, phases: Phases | None) -> list[BaseCallback]:
     """What feeds the learner of a job with imagined rollouts, where it has any."""
     if not job.imagined or phases is None:
         return []
-    return [Imagining(phases, job.imagined, job.block_penalty, job.imagined_horizon)]
+    return [Imagining(phases, job.imagined, job.imagined_penalty, job.imagined_horizon)]
 
 
 def _check(job: GuardJob, kind: type[Learner]) -> None:

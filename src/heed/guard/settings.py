@@ -35,12 +35,16 @@ class GuardJob:
             (nothing but record).
         penalty: what a blocked step costs the learner in mode penalty.
         learner: auto, sac, td3, dqn or ppo.
-        learns_from: executed, both or proposed (see the docs, "Learners"); None takes executed, and proposed for ppo.
-        block_penalty: reward of a blocked proposal, where both are learnt from, and of an imagined step into danger.
+        learns_from: executed, both or proposed (see the docs, "Learners"); None takes both, proposed for ppo, and
+            executed where return and safety are balanced.
+        block_penalty: price of a blocked proposal, where both are learnt from.
+        block_ends: a blocked proposal is learnt as the end of an episode, with the price as its reward; else as leading
+            where what was executed led, for that reward and the price.
         balance: of return and safety as two objectives of sac's actor: none, gapo or pgapo.
         preference: of pgapo: weights of return and safety that sum to 1.
         imagined: rows imagined for each step of autonomy, for the learner to learn from; 0 imagines none.
         imagined_horizon: steps of an imagined rollout.
+        imagined_penalty: reward of an imagined step into danger, which ends the rollout.
         real_share: of each batch that the learner learns from, where rows are imagined.
         gradient_steps: of the learner for each step of the environment.
         rollout_steps: of ppo between its updates.
@@ -70,11 +74,13 @@ class GuardJob:
     penalty: float = 1.0
     learner: str = "auto"
     learns_from: LearnsFrom | None = None
-    block_penalty: float = -5.0
+    block_penalty: float = -0.2
+    block_ends: bool = False
     balance: Literal["none", "gapo", "pgapo"] = "none"
     preference: list[float] | None = None
     imagined: int = 0
     imagined_horizon: int = 3
+    imagined_penalty: float = -5.0
     real_share: float = 0.5
     gradient_steps: int = 1
     rollout_steps: int = 512
