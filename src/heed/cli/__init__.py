@@ -16,6 +16,7 @@ COMMANDS = {
     "align": "fine-tune one policy to several objectives",
     "front": "a family of policies along preferences, and their front",
     "guard": "train an agent under a guard that looks before it leaps",
+    "oversee": "the same with a person at a page in the browser, who blocks and lets pass",
     "compare": "several methods and seeds under one budget, as a table",
     "report": "write the page of a run",
     "bench": "measure speed",

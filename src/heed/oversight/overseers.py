@@ -25,8 +25,9 @@ class Moment:
         info: what the environment said beside the observation.
         env: the environment, for oracles that look into it; None where there is none to look into.
         step: steps taken in this episode.
-        episode: episodes ended before this one.
+        episode: its number, which no other of any environment has.
         risk: what the guard itself thought of the action, in [0, 1], where it looked and was not sure; None else.
+        stream: number of the environment, where one overseer judges several.
     """
 
     observation: NDArray[Any]
@@ -36,6 +37,7 @@ class Moment:
     step: int = 0
     episode: int = 0
     risk: float | None = None
+    stream: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,12 +49,18 @@ class Verdict:
         latency_ms: how long the overseer took, in milliseconds.
         instead: an action to execute in its place, if the overseer named one.
         failed: nobody judged: the overseer failed, and the block is the safe way out. Nothing is learnt from it.
+        person: who judged, where the overseer stands for several people; "" takes the overseer's name.
+        key: of the judgement, where whoever gave it may send it again; "" makes a new one.
+        written: called with the judgement's id once it is on disk; may be called from any thread.
     """
 
     block: bool
     latency_ms: float = 0.0
     instead: Action | None = None
     failed: bool = False
+    person: str = ""
+    key: str = ""
+    written: Callable[[int], None] | None = None
 
 
 class Overseer(Protocol):

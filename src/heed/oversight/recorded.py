@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -42,7 +43,7 @@ class Recorded:
         self.where: Where = lambda: ("", 0)
         self._store: Store | None = None
         self._run = self._env = ""
-        self._unwritten: list[Judgement] = []
+        self._unwritten: list[tuple[Judgement, Callable[[int], None] | None]] = []
 
     @property
     def name(self) -> str:
@@ -74,8 +75,9 @@ class Recorded:
             blocks = not isinstance(verdict.block, bool | np.bool_) or bool(verdict.block)  # only a plain no lets pass
             said = {"block": blocks, "instead": to_json(verdict.instead)}
             version = str(self.where()[1])
-            given = Judgement("block", self.name, shown, said, self._run, version, verdict.latency_ms)
-            self._unwritten.append(given)
+            person, key = verdict.person or self.name, verdict.key or str(uuid.uuid4())
+            given = Judgement("block", person, shown, said, self._run, version, verdict.latency_ms, key)
+            self._unwritten.append((given, verdict.written))
             if len(self._unwritten) >= self.every:
                 self.flush()
         return verdict
@@ -87,8 +89,11 @@ class Recorded:
             RunFailed: the store refuses; nothing is dropped.
         """
         if self._store is not None and self._unwritten:
-            self._store.add_all(self._unwritten)
-            self._unwritten = []
+            rows = self._store.add_all([judgement for judgement, _ in self._unwritten])
+            told, self._unwritten = self._unwritten, []
+            for row, (_, written) in zip(rows, told, strict=True):
+                if written is not None:
+                    written(row)
 
     def reset(self, seed: int) -> None:
         """Start the inner overseer."""

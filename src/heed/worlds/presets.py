@@ -34,6 +34,7 @@ class Preset:
             in them.
         goal: from observations [..., S], which of them end an episode harmlessly, bool [...]; None if none do.
         about: one sentence for reports.
+        action_names: of a box, for each axis what less and what more of it does; of choices, each one's.
     """
 
     env_id: str
@@ -45,6 +46,7 @@ class Preset:
     termination: Callable[[Observations], Bools] | None
     about: str
     goal: Callable[[Observations], Bools] | None = None
+    action_names: tuple[Any, ...] | None = None
 
 
 def preset(env_id: str, **kwargs: Any) -> Preset | None:
@@ -81,6 +83,7 @@ def _point_hazard(**kwargs: Any) -> Preset:
         termination=lambda states: hits(states, world) | at_goal(states, world),
         about="a point mass with momentum; the round hazard and the walls are catastrophes",
         goal=lambda states: at_goal(states, world),
+        action_names=(("left", "right"), ("down", "up")),
     )
 
 
@@ -95,6 +98,7 @@ def _cliff_grid(**kwargs: Any) -> Preset:
         termination=cliff_grid.ends,
         about="a walker with momentum on a grid; cliffs and the edge are catastrophes",
         goal=cliff_grid.at_goal,
+        action_names=cliff_grid.ACTIONS,
     )
 
 
@@ -108,7 +112,11 @@ def _lunar_lander(**kwargs: Any) -> Preset:
         safe_action=lunar_lander.steady,
         termination=None,  # whether the body touches the ground cannot be seen in an observation
         about="a lander; its body touching the ground, or leaving the screen, is a catastrophe",
+        action_names=(("main engine off", "main engine"), ("left engine", "right engine")),
     )
+
+
+_LEGS = ("hind thigh", "hind shin", "hind foot", "front thigh", "front shin", "front foot")
 
 
 def _half_cheetah(**kwargs: Any) -> Preset:
@@ -124,6 +132,7 @@ def _half_cheetah(**kwargs: Any) -> Preset:
         safe_action=None,  # going limp helps little: it stops half the flips of a random walk
         termination=flipped,
         about="a running half cheetah; a torso turned by more than a right angle, the flip, is a catastrophe",
+        action_names=tuple((f"{part} back", f"{part} on") for part in _LEGS),
     )
 
 
@@ -141,6 +150,7 @@ def _hopper(**kwargs: Any) -> Preset:
         safe_action=None,  # going limp helps nothing: the hopper falls as before
         termination=fallen,
         about="a hopper; falling (its own unhealthy rule: height at most 0.7, angle at least 0.2) is a catastrophe",
+        action_names=(("thigh back", "thigh on"), ("leg back", "leg on"), ("foot back", "foot on")),
     )
 
 
@@ -163,6 +173,7 @@ def _inverted_pendulum(**kwargs: Any) -> Preset:
         ),
         termination=fallen,
         about="a pole on a cart; leaning by more than 0.2 rad is a catastrophe",
+        action_names=(("left", "right"),),
     )
 
 
@@ -183,6 +194,7 @@ def _cart_pole(**kwargs: Any) -> Preset:
         safe_action=lambda seen: (np.asarray(seen) @ (0.03, 0.05, 1.0, 0.3) > 0).astype(np.int64),
         termination=fallen,
         about="a pole on a cart; leaning by more than 12 degrees, or leaving the track, is a catastrophe",
+        action_names=("left", "right"),
     )
 
 

@@ -1,0 +1,65 @@
+"""heed oversee: train an agent under guard, with a person at a page as its overseer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from heed.cli.console import Bar, quiet_libraries, say, stopping_at_rounds
+from heed.cli.guard import QUICK, guard_settings, lines
+from heed.cli.settings import Command, out_folder
+from heed.errors import Stopped
+from heed.guard.job import train_guard
+from heed.guard.settings import job_of
+from heed.oversight.browser import BrowserOverseer
+from heed.oversight.people import People
+from heed.oversight.server import LARGEST, Server
+from heed.oversight.serving import serving
+from heed.report import write_report
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Parse, serve the page, train, report."""
+    quiet_libraries()
+    command = Command("oversee", "Train an agent under guard, with people in the browser as its overseers.")
+    command.add("config", nargs="?", help="a YAML file of settings; flags go over it")
+    command.add("--people", type=str, default="overseer", help="who may judge: names with commas between them")
+    command.add("--watchers", type=str, default="", help="who may watch: names with commas between them")
+    command.add(
+        "--host", type=str, default="127.0.0.1", help="where the page is served; others can reach it only if told"
+    )
+    command.add("--port", type=int, default=8000, help="the page's port; 0 takes a free one")
+    command.add("--out", type=str, default=None, help="the run folder (default: below runs/)")
+    command.add("--quick", action="store_true", help="a few hundred steps, to see that everything works")
+    parsed, asked = guard_settings(command, arguments)
+    job = job_of({"overseer": "browser"} | (QUICK if parsed["quick"] else {}) | asked)
+    job.env_kwargs = {"render_mode": "rgb_array"} | job.env_kwargs
+    out = out_folder(parsed["out"], "oversee")
+    people = People.named(_names(parsed["people"]), _names(parsed["watchers"]))
+    with stopping_at_rounds() as wanted, Bar("oversee") as bar:
+        overseer = BrowserOverseer(stopping=lambda: bool(wanted))
+        server = Server(overseer, people, title=job.env)
+
+        def show(step: int, metrics: dict[str, float]) -> None:
+            if step % 20 == 0 or step == job.steps:
+                told = f"of the last 1000: {metrics['catastrophes']:.0f} catastrophes, {metrics['blocks']:.0f} blocks"
+                bar.show("oversee", step, job.steps, told)
+            if wanted:
+                raise Stopped
+
+        with serving(server.app, parsed["host"], parsed["port"], LARGEST) as address:
+            for person in people.all:
+                does = "judges" if person.judges else "watches"
+                say(f"{person.name} {does} at {address}/#token={people.token_of(person.name)}")
+            try:
+                summary = train_guard(job, out, show, overseer)
+            except Stopped:
+                say(f"stopped; what was gathered and learnt so far is in {out}")
+                raise SystemExit(130) from None
+    page = write_report(out)
+    for line in lines(summary):
+        say(line)
+    print(page)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]

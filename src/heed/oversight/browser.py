@@ -1,0 +1,187 @@
+"""An overseer who sits before a page: each moment is laid on the desk, shown, and waited for."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from heed.errors import Stopped
+from heed.oversight.desk import Answer, Desk, Order
+from heed.oversight.overseers import Moment, Verdict
+from heed.oversight.words import action_in_words
+from heed.runs.files import to_json
+
+LONGEST_WAIT = 0.2
+"""Seconds after which a waiting agent looks whether it is to stop."""
+QUALITY = 80
+"""Of the frames' JPEG."""
+
+
+@dataclass(frozen=True)
+class View:
+    """What a page shows of a moment.
+
+    Args:
+        number: of the moment, from 1.
+        told: all that is shown in words and numbers, as JSON.
+        frame: a JPEG; None where the environment draws nothing.
+    """
+
+    number: int
+    told: dict[str, Any]
+    frame: bytes | None
+
+
+class BrowserOverseer:
+    """Waits for what a person says of a moment, or for the desk to let it pass in view.
+
+    The agent's thread calls `judge` and waits in it; a server's thread connects pages, gives orders and asks what is in
+    view. Both work under one lock, which is never held while anybody waits.
+
+    Args:
+        desk: who may act now.
+        about: what a page shows beside the moment itself, as JSON: the phase, counts; asked at each moment.
+        stopping: whether the run is to stop; looked at while the agent waits.
+
+    Attributes:
+        view: what is to be shown now; None before the first moment.
+        changed: called, from either thread, when there is something new to be shown or told.
+    """
+
+    name = "browser"
+
+    def __init__(
+        self,
+        desk: Desk | None = None,
+        about: Callable[[], dict[str, Any]] = dict,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.desk = Desk() if desk is None else desk
+        self.about, self.stopping = about, stopping
+        self.view: View | None = None
+        self.changed: Callable[[], None] = lambda: None
+        self._wakes = threading.Condition()
+        self._shown = 0
+        self._written: dict[str, int] = {}
+
+    def judge(self, moment: Moment) -> Verdict:
+        """Show a moment, and wait.
+
+        Raises:
+            Stopped: the run is to stop.
+        """
+        view = self._view_of(moment)
+        with self._wakes:
+            self._shown, self.view = view.number, view
+            self.desk.put(view.number, asked=moment.risk is not None)
+            self.changed()
+            while (answer := self.desk.answer()) is None:
+                if self.stopping():
+                    raise Stopped
+                self._wakes.wait(min(self.desk.due() + 1e-3, LONGEST_WAIT))
+        self.changed()
+        return self._verdict(answer)
+
+    def reset(self, seed: int) -> None:
+        """Nothing to forget."""
+
+    def connect(self, page: str, person: str, judges: bool) -> None:
+        """A page is there."""
+        self._tell(lambda: self.desk.connect(page, person, judges))
+
+    def gone(self, page: str) -> None:
+        """A page is gone."""
+        self._tell(lambda: self.desk.gone(page))
+
+    def beat(self, page: str) -> None:
+        """A page says that it is alive."""
+        with self._wakes:
+            self.desk.beat(page)
+
+    def drawn(self, page: str, number: int) -> None:
+        """A page has drawn a moment."""
+        self._tell(lambda: self.desk.drawn(page, number))
+
+    def order(self, page: str, order: Order) -> None:
+        """Do what a person says, once for each key.
+
+        Raises:
+            HeedError: it cannot be done (see `Desk.order`).
+        """
+        if order.key and order.key in self._written:  # a retry of what is on disk already
+            return
+        self._tell(lambda: self.desk.order(page, order))
+
+    def stands(self) -> dict[str, Any]:
+        """How the desk stands, as pages show it."""
+        with self._wakes:
+            desk = self.desk
+            return {
+                "state": desk.state.value,
+                "why": desk.why,
+                "rate": desk.pace.rates[desk.rate],
+                "holding": desk.holding,
+                "acting": desk.acting,
+                "people": desk.people,
+                "moment": desk.moment,
+            }
+
+    def written(self, key: str) -> int | None:
+        """The id of the judgement that an order became, None as long as it is not on disk."""
+        return self._written.get(key)
+
+    def _tell(self, what: Callable[[], None]) -> None:
+        with self._wakes:
+            what()
+            self._wakes.notify_all()
+        self.changed()
+
+    def _view_of(self, moment: Moment) -> View:
+        number = self._shown + 1
+        told = {
+            "number": number,
+            "episode": moment.episode,
+            "step": moment.step,
+            "observation": to_json(moment.observation),
+            "action": to_json(moment.action),
+            "words": action_in_words(moment.action, moment.env),
+            "risk": to_json(moment.risk),
+            "asked": moment.risk is not None,
+            **self.about(),
+        }
+        picture = None if moment.env is None or moment.env.render_mode != "rgb_array" else moment.env.render()
+        return View(number, told, None if picture is None else jpeg(np.asarray(picture)))
+
+    def _verdict(self, answer: Answer) -> Verdict:
+        said = Verdict(
+            answer.block,
+            latency_ms=1e3 * answer.seconds,
+            instead=answer.instead,
+            failed=not answer.person,
+            person=answer.person,
+        )
+        if not answer.key:
+            return said
+
+        def written(row: int) -> None:
+            self._written[answer.key] = row
+            self.changed()
+
+        return replace(said, key=answer.key, written=written)
+
+
+def jpeg(picture: np.ndarray[Any, Any]) -> bytes:
+    """A picture uint8 [height, width, 3] as a JPEG.
+
+    >>> jpeg(np.zeros((8, 8, 3), np.uint8))[:2].hex()
+    'ffd8'
+    """
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=QUALITY)
+    return buffer.getvalue()

@@ -1,0 +1,358 @@
+"""The desk between an agent that proposes and the people who watch it: who may act now, as one explicit machine."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from heed.errors import HeedError
+
+
+class State(Enum):
+    """What the desk does with the moment that lies on it."""
+
+    WATCHING = "watching"
+    """It passes when it has been in view for a while and nobody blocked it."""
+    DECIDING = "deciding"
+    """It waits for a verdict; where it was asked about and none comes in time, that is a block."""
+    PAUSED = "paused"
+    """It waits until the agent may go on."""
+    TAKEN_OVER = "taken over"
+    """A person acts in the agent's place."""
+    DISCONNECTED = "disconnected"
+    """Nobody sees it, so it waits."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How long things may take, in seconds.
+
+    Args:
+        rates: moments in a second, slowest first, among which a person chooses.
+        rate: number of the one to begin with.
+        patience: of an agent that asks; after it, silence is a block.
+        heartbeat: silence of a page after which it counts as gone.
+        idle: silence of all people while moments pass by themselves, after which the desk pauses.
+        reaction: from a moment in view to the key that it made a person press.
+    """
+
+    rates: tuple[float, ...] = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
+    rate: int = 3
+    patience: float = 10.0
+    heartbeat: float = 2.0
+    idle: float = 120.0
+    reaction: float = 0.0
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a person's key or button says.
+
+    Args:
+        do: one of `ORDERS`.
+        moment: number of the moment that was in view, where the order is about one.
+        key: made by the page, so that a retry is the same order; "" where nothing is written down.
+        action: for ``act``, in the environment's units.
+    """
+
+    do: str
+    moment: int | None = None
+    key: str = ""
+    action: Any = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of a moment.
+
+    Args:
+        block: whether its action must not be executed.
+        person: whose verdict it is; "" where nobody gave one, so that nothing is to be learnt.
+        key: of the order that gave it; "" where it passed in silence.
+        instead: what a person does in its place.
+        since: number of the first moment that a block is about: one pressed by reaction was meant for what was in view
+            before.
+        seconds: from view to verdict.
+    """
+
+    block: bool
+    person: str = ""
+    key: str = ""
+    instead: Any = None
+    since: int | None = None
+    seconds: float = 0.0
+
+
+@dataclass
+class _Page:
+    person: str
+    judges: bool
+    beat: float
+
+
+@dataclass
+class _Moment:
+    number: int
+    asked: bool
+    put: float
+    seen: float | None = None
+    answer: Answer | None = None
+
+
+@dataclass
+class _Passed:
+    """When the latest moments came into view."""
+
+    times: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=200))
+
+    def since(self, pressed: float, reaction: float) -> int | None:
+        """The first moment that was still in view a reaction before the key was pressed; None of none."""
+        found = None
+        for number, seen in self.times:
+            if seen <= pressed - reaction:
+                found = number
+        return found
+
+
+class Desk:
+    """Holds one proposed action at a time and says what becomes of it. Knows no threads, no sockets, no store.
+
+    Nothing passes unseen: a moment passes only after a page has drawn it, while a person is connected. A page that
+    falls silent is gone, and when the last one goes the desk stops; whoever comes back finds it paused.
+
+    Args:
+        pace: how long things may take.
+        clock: seconds.
+
+    Attributes:
+        state: what it does now.
+        why: in words, why it stopped by itself; "" otherwise.
+        rate: number of the pace's rate that moments pass at.
+        holding: who holds the block down, so that every moment is blocked; None if nobody.
+        acting: who acts in the agent's place; None if nobody.
+
+    >>> now = [0.0]
+    >>> desk = Desk(Pace(rates=(2.0,), rate=0), clock=lambda: now[0])
+    >>> desk.connect("page 1", "ada"); desk.order("page 1", Order("go"))
+    >>> desk.put(1); desk.drawn("page 1", 1); desk.answer() is None
+    True
+    >>> now[0] = 0.5; desk.answer().block
+    False
+    >>> desk.put(2); desk.drawn("page 1", 2); desk.order("page 1", Order("block", moment=2, key="k"))
+    >>> desk.answer().person
+    'ada'
+    """
+
+    def __init__(self, pace: Pace | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self.pace = Pace() if pace is None else pace
+        self.clock = clock
+        self.state, self.why = State.DISCONNECTED, ""
+        self.rate = self.pace.rate
+        self.holding: str | None = None
+        self._pages: dict[str, _Page] = {}
+        self._moment: _Moment | None = None
+        self._passed = _Passed()
+        self._one_step = False
+        self.acting: str | None = None
+        self._last_order = clock()
+
+    @property
+    def people(self) -> list[str]:
+        """Who is connected and may judge, each once."""
+        return sorted({page.person for page in self._pages.values() if page.judges})
+
+    @property
+    def moment(self) -> int | None:
+        """Number of the moment that lies on the desk."""
+        return None if self._moment is None else self._moment.number
+
+    def connect(self, page: str, person: str, judges: bool = True) -> None:
+        """A page is there; the desk stays paused until somebody says go."""
+        self._pages[page] = _Page(person, judges, self.clock())
+        if judges and self.state is State.DISCONNECTED:
+            self._pause("")
+
+    def gone(self, page: str) -> None:
+        """A page is gone; with the last person who may judge, the desk stops."""
+        left = self._pages.pop(page, None)
+        if left is not None and self.holding == left.person and left.person not in self.people:
+            self.holding = None
+        if not self.people and self.state is not State.DISCONNECTED:
+            self._run(State.DISCONNECTED)
+            self.why, self.holding = "nobody is watching", None
+
+    def beat(self, page: str) -> None:
+        """A page says that it is alive."""
+        if page in self._pages:
+            self._pages[page].beat = self.clock()
+
+    def put(self, number: int, asked: bool = False) -> None:
+        """Lay a moment on the desk.
+
+        Args:
+            number: larger than any before.
+            asked: the agent is unsure and asks; it waits for a verdict, and in vain no longer than the patience.
+        """
+        self._moment = _Moment(number, asked, self.clock())
+
+    def drawn(self, page: str, number: int) -> None:
+        """A page of somebody who may judge has drawn a moment."""
+        self.beat(page)
+        here, by = self._moment, self._pages.get(page)
+        if here is not None and by is not None and by.judges and here.number == number and here.seen is None:
+            here.seen = self.clock()
+            self._passed.times.append((number, here.seen))
+
+    def order(self, page: str, order: Order) -> None:
+        """Do what a person says.
+
+        Raises:
+            HeedError: an unknown order, one of a page that is not connected or may not judge, one that makes no sense
+                now, or a verdict on a moment that has passed.
+        """
+        by = self._pages.get(page)
+        if by is None or not by.judges:
+            raise HeedError("this page may only watch", order.do, "connect with an overseer's token")
+        if order.do not in _ORDERS:
+            raise HeedError(f"'{order.do}' is no order", "page", f"send one of {', '.join(_ORDERS)}")
+        self.beat(page)
+        self._last_order = self.clock()
+        _ORDERS[order.do](self, by.person, order)
+
+    def answer(self) -> Answer | None:
+        """What becomes of the moment on the desk; None as long as it waits. Once it is told, the desk is empty."""
+        self._look_around()
+        here, now = self._moment, self.clock()
+        if here is None:
+            return None
+        found = here.answer
+        if found is None and here.seen is not None:
+            found = self._by_time(here, now)
+        if found is not None:
+            self._moment = None
+            if self._one_step:
+                self._pause("")
+        return found
+
+    def due(self) -> float:
+        """Seconds until time itself may change something; nothing else can before then."""
+        now, times = self.clock(), [page.beat + self.pace.heartbeat for page in self._pages.values()]
+        if (here := self._moment) is not None and here.seen is not None:
+            times += [here.seen + 1 / self.pace.rates[self.rate], here.seen + self.pace.patience]
+        ahead = [moment - now for moment in times if moment > now]
+        return min(ahead, default=math.inf)
+
+    @property
+    def _passing(self) -> bool:
+        """Whether moments pass by themselves, so that a key may come too late for the one it was meant for."""
+        return self.state is State.WATCHING and not self._one_step
+
+    def _look_around(self) -> None:
+        now = self.clock()
+        for page in [name for name, page in self._pages.items() if now - page.beat > self.pace.heartbeat]:
+            self.gone(page)
+        if self._passing and self.holding is None and now - self._last_order > self.pace.idle:
+            self._pause(f"nobody pressed a key for {self.pace.idle:.0f} s")
+
+    def _by_time(self, here: _Moment, now: float) -> Answer | None:
+        assert here.seen is not None
+        waited = now - here.seen
+        if self.state not in (State.WATCHING, State.DECIDING):
+            return None
+        if self.holding is not None:
+            return Answer(True, self.holding, since=here.number, seconds=waited)
+        if here.asked:
+            return Answer(True, seconds=waited) if waited >= self.pace.patience else None
+        if self.state is State.DECIDING or waited < 1 / self.pace.rates[self.rate]:
+            return None
+        return Answer(False, "+".join(self.people), seconds=waited)
+
+    def _pause(self, why: str) -> None:
+        self.state, self.why, self._one_step, self.acting = State.PAUSED, why, False, None
+
+    def _run(self, state: State) -> None:
+        self.state, self.why, self._one_step, self.acting = state, "", False, None
+
+    def _judge(self, person: str, order: Order, block: bool) -> None:
+        here, now = self._moment, self.clock()
+        if here is None or here.answer is not None or here.seen is None:
+            raise HeedError("nothing is in view to be judged", order.do, "wait for the next moment")
+        meant = here.number if order.moment is None else order.moment
+        if meant > here.number or (meant < here.number and not block):
+            raise HeedError(f"moment {meant} is not in view", order.do, f"judge moment {here.number}")
+        since = None
+        if block:
+            reacted = self._passed.since(now, self.pace.reaction) if self._passing else None
+            since = min(meant, here.number if reacted is None else reacted)
+        here.answer = Answer(block, person, order.key, since=since, seconds=now - here.seen)
+
+    def _block(self, person: str, order: Order) -> None:
+        self._judge(person, order, block=True)
+
+    def _allow(self, person: str, order: Order) -> None:
+        self._judge(person, order, block=False)
+
+    def _stop(self, _person: str, _order: Order) -> None:
+        self._pause("")
+
+    def _go(self, _person: str, _order: Order) -> None:
+        self._run(State.WATCHING)
+
+    def _each(self, _person: str, _order: Order) -> None:
+        self._run(State.DECIDING)
+
+    def _step(self, _person: str, _order: Order) -> None:
+        """One moment passes as if nobody had blocked it, and the desk pauses again."""
+        self._run(State.WATCHING)
+        self._one_step = True
+
+    def _slower(self, _person: str, _order: Order) -> None:
+        self.rate = max(0, self.rate - 1)
+
+    def _faster(self, _person: str, _order: Order) -> None:
+        self.rate = min(len(self.pace.rates) - 1, self.rate + 1)
+
+    def _hold(self, person: str, _order: Order) -> None:
+        self.holding = person
+
+    def _loose(self, person: str, _order: Order) -> None:
+        if self.holding == person:
+            self.holding = None
+
+    def _take(self, person: str, _order: Order) -> None:
+        self._run(State.TAKEN_OVER)
+        self.acting = person
+
+    def _act(self, person: str, order: Order) -> None:
+        here = self._moment
+        if self.state is not State.TAKEN_OVER or self.acting != person:
+            raise HeedError("you do not act in the agent's place", order.do, "take over first")
+        if here is None or here.answer is not None or here.seen is None or order.moment not in (None, here.number):
+            raise HeedError("nothing is in view to act in", order.do, "wait for the next moment")
+        seconds = self.clock() - here.seen
+        here.answer = Answer(True, person, order.key, instead=order.action, since=here.number, seconds=seconds)
+
+
+_ORDERS: dict[str, Callable[[Desk, str, Order], None]] = {
+    "block": Desk._block,
+    "allow": Desk._allow,
+    "pause": Desk._stop,
+    "go": Desk._go,
+    "each": Desk._each,
+    "step": Desk._step,
+    "slower": Desk._slower,
+    "faster": Desk._faster,
+    "hold": Desk._hold,
+    "loose": Desk._loose,
+    "take": Desk._take,
+    "act": Desk._act,
+}
+ORDERS = tuple(_ORDERS)
+"""What a person may order. ``go`` lets moments pass by themselves, ``each`` lets every one wait for a verdict, ``step``
+lets one pass; ``hold`` and ``loose`` are the two ends of a held block; ``take`` takes the agent's place until ``go``,
+``each`` or ``pause``, and ``act`` acts in it."""

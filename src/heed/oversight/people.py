@@ -1,0 +1,70 @@
+"""Who may see and who may judge: names, each with a secret token of its own."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from heed.errors import HeedError
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody with a token.
+
+    Args:
+        name: what judgements call them.
+        judges: whether they may judge; else they only watch.
+    """
+
+    name: str
+    judges: bool = True
+
+
+@dataclass
+class People:
+    """Tokens and whose they are. Tokens are compared in constant time, and shown nowhere.
+
+    >>> people = People.named(["ada", "bob"], watchers=["eve"])
+    >>> people.whose(people.token_of("ada")), people.whose("guess"), people.whose(people.token_of("eve")).judges
+    (Person(name='ada', judges=True), None, False)
+    """
+
+    _tokens: dict[str, Person] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def named(cls, judging: Iterable[str], watchers: Iterable[str] = ()) -> People:
+        """A fresh token for each name.
+
+        Raises:
+            HeedError: a name twice, an empty one, or one longer than the store takes.
+        """
+        made = cls()
+        for name, judges in [*((name, True) for name in judging), *((name, False) for name in watchers)]:
+            if not 0 < len(name) <= 100 or any(person.name == name for person in made._tokens.values()):
+                raise HeedError(f"'{name}' cannot be a person's name", "--people", "give different, short names")
+            made._tokens[secrets.token_urlsafe(24)] = Person(name, judges)
+        return made
+
+    def token_of(self, name: str) -> str:
+        """A person's token, to be handed to them alone.
+
+        Raises:
+            KeyError: nobody is called so.
+        """
+        return {person.name: token for token, person in self._tokens.items()}[name]
+
+    @property
+    def all(self) -> list[Person]:
+        """Everybody."""
+        return list(self._tokens.values())
+
+    def whose(self, token: str) -> Person | None:
+        """Whose token this is; None if nobody's. Every token is compared, each in constant time."""
+        given, found = token.encode(), None
+        for known, person in self._tokens.items():
+            if hmac.compare_digest(known.encode(), given):
+                found = person
+        return found

@@ -1,0 +1,48 @@
+"""A proposed action in words, as a person at the page reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from heed.worlds.presets import preset
+
+FAINT = 0.05
+"""Share of an action's range below which it counts as nothing."""
+
+
+def action_in_words(action: Any, env: gym.Env[Any, Any] | None) -> str:
+    """What an action would do.
+
+    Names come from heed's preset of the environment, or from its own ``get_action_meanings``; without either, actions
+    have numbers.
+
+    Args:
+        action: as the environment takes it.
+        env: the environment; None where it is out of reach.
+
+    >>> import heed.worlds
+    >>> action_in_words(np.array([0.5, -1.0]), gym.make("heed/PointHazard-v0"))
+    'right 50%, down 100%'
+    """
+    known = None if env is None or env.spec is None else preset(env.spec.id)
+    names: Sequence[Any] | None = None if known is None else known.action_names
+    if names is None and env is not None:
+        meanings = getattr(env.unwrapped, "get_action_meanings", None)
+        names = meanings() if callable(meanings) else None
+    if isinstance(action, int | np.integer):
+        return f"action {action}" if names is None else str(names[int(action)]).lower().replace("_", " ")
+    values = np.asarray(action, float).reshape(-1)
+    if names is None:
+        return ", ".join(f"{value:+.2f}" for value in values[:8]) + (", ..." if len(values) > 8 else "")
+    space = None if env is None else env.action_space
+    high = space.high.astype(float) if isinstance(space, gym.spaces.Box) else np.ones_like(values)
+    said = [
+        f"{less if value < 0 else more} {share:.0%}"
+        for (less, more), value, share in zip(names, values, np.abs(values) / high, strict=True)
+        if share >= FAINT
+    ]
+    return ", ".join(said) or "nothing"

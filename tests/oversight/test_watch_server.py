@@ -1,0 +1,262 @@
+"""The page's server over real sockets: who gets in, what is shown, what is obeyed, and what a fault does."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import queue
+import threading
+import time
+import urllib.error
+import urllib.request
+
+import numpy as np
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+
+from heed.oversight import server as server_module
+from heed.oversight.browser import BrowserOverseer
+from heed.oversight.desk import Desk, Pace
+from heed.oversight.overseers import Moment
+from heed.oversight.people import People
+from heed.oversight.server import LARGEST, Server
+from heed.oversight.serving import serving
+
+PATIENCE = 10.0
+
+
+class Page:
+    """One connection as the page keeps it; collects what it hears."""
+
+    def __init__(self, opened, address, token, origin=None):
+        self.socket = opened.enter_context(connect(address.replace("http", "ws") + "/watch", origin=origin))
+        self.heard = []
+        self.say(token=token)
+
+    def say(self, **message):
+        self.socket.send(json.dumps(message))
+
+    def order(self, do, **rest):
+        self.say(order={"do": do, **rest})
+
+    def until(self, kind, right=lambda found: True):
+        """The next message of a kind that is right."""
+        while True:
+            message = self.socket.recv(timeout=PATIENCE)
+            if isinstance(message, bytes):
+                self.heard.append(message)
+                continue
+            message = json.loads(message)
+            self.heard.append(message)
+            if kind in message and right(message[kind]):
+                return message[kind]
+
+    def stands(self, state):
+        return self.until("desk", lambda desk: desk["state"] == state)
+
+    def sees(self, number):
+        """Wait for a moment, and say that it is drawn."""
+        found = self.until("moment", lambda moment: moment["number"] == number)
+        self.say(drawn=number)
+        return found
+
+    def code(self):
+        """With what the server closed the connection."""
+        with pytest.raises(ConnectionClosed) as closed:
+            while True:
+                self.socket.recv(timeout=PATIENCE)
+        return closed.value.rcvd.code
+
+
+class Agent:
+    """A thread that proposes, one action after another."""
+
+    def __init__(self, overseer):
+        self.overseer, self.verdicts = overseer, queue.Queue()
+
+    def propose(self, value, risk=None):
+        moment = Moment(np.array([0.25, 0.5]), np.array([value]), step=7, episode=2, risk=risk)
+        work = threading.Thread(target=lambda: self.verdicts.put(self.overseer.judge(moment)), daemon=True)
+        work.start()
+
+    def verdict(self):
+        return self.verdicts.get(timeout=PATIENCE)
+
+
+@pytest.fixture
+def watched():
+    """An overseer served to ada and bob, who judge, and eve, who watches; the agent; the address."""
+    overseer = BrowserOverseer(Desk(Pace(rates=(1.0, 50.0), rate=1, heartbeat=60.0)))
+    people = People.named(["ada", "bob"], watchers=["eve"])
+    app = Server(overseer, people, "a walk").app
+    with serving(app, largest=LARGEST) as address, contextlib.ExitStack() as opened:
+        yield overseer, people, address, Agent(overseer), opened
+
+
+def page_of(watched, name, **options):
+    _, people, address, _, opened = watched
+    return Page(opened, address, people.token_of(name), **options)
+
+
+def test_what_is_proposed_is_shown_and_a_block_reaches_the_agent_and_is_acknowledged(watched):
+    agent = watched[3]
+    ada = page_of(watched, "ada")
+    assert ada.until("hello") == {"person": "ada", "judges": True, "title": "a walk"}
+    ada.order("each")
+    agent.propose(0.75)
+    shown = ada.sees(1)
+    assert (shown["observation"], shown["action"], shown["words"]) == ([0.25, 0.5], [0.75], "+0.75")
+    assert (shown["episode"], shown["step"], shown["risk"], shown["framed"]) == (2, 7, None, False)
+    ada.until("desk", lambda desk: desk["moment"] == 1)
+    ada.order("block", moment=1, key="k1")
+    verdict = agent.verdict()
+    assert (verdict.block, verdict.person, verdict.key, verdict.failed) == (True, "ada", "k1", False)
+    verdict.written(41)
+    assert ada.until("written") == {"key": "k1", "id": 41}
+    ada.order("block", moment=1, key="k1")  # a retry, as after a lost connection
+    assert ada.until("written") == {"key": "k1", "id": 41}
+    assert agent.verdicts.empty()
+
+
+def test_actions_pass_only_in_view(watched):
+    agent = watched[3]
+    ada = page_of(watched, "ada")
+    ada.order("go")
+    ada.stands("watching")
+    agent.propose(0.1)
+    ada.until("moment")
+    time.sleep(0.1)  # five times as long as a moment is in view; none of it with the page's word
+    assert agent.verdicts.empty()
+    ada.say(drawn=1)
+    assert agent.verdict().block is False
+
+
+def test_a_lost_page_stops_the_agent_and_whoever_comes_back_goes_on(watched):
+    agent = watched[3]
+    ada = page_of(watched, "ada")
+    ada.order("go")
+    ada.stands("watching")
+    ada.socket.close()
+    back = page_of(watched, "ada")
+    back.stands("paused")
+    agent.propose(0.1)
+    back.sees(1)
+    time.sleep(0.1)
+    assert agent.verdicts.empty()
+    back.order("go")
+    assert agent.verdict().block is False
+
+
+def test_two_people_at_once_both_see_and_either_blocks(watched):
+    agent = watched[3]
+    ada, bob = page_of(watched, "ada"), page_of(watched, "bob")
+    ada.order("each")
+    bob.stands("deciding")
+    agent.propose(0.1)
+    ada.sees(1)
+    bob.sees(1)
+    bob.order("block", moment=1, key="b")
+    assert agent.verdict().person == "bob"
+
+
+def test_a_watcher_sees_and_may_not_order(watched):
+    agent = watched[3]
+    eve = page_of(watched, "eve")
+    assert eve.until("hello")["judges"] is False
+    agent.propose(0.1)
+    eve.sees(1)
+    eve.order("allow", moment=1, key="e")
+    assert eve.until("refused")["why"].startswith("this page may only watch")
+    assert agent.verdicts.empty()
+
+
+def test_what_cannot_be_done_is_refused_in_words(watched):
+    ada = page_of(watched, "ada")
+    ada.order("block", moment=9, key="k")
+    assert ada.until("refused") == {
+        "do": "block",
+        "key": "k",
+        "why": "nothing is in view to be judged (block): wait for the next moment",
+    }
+
+
+@pytest.mark.parametrize("token", ["", "guess", "\u00fc" * 30])
+def test_a_wrong_token_is_let_nowhere(watched, token):
+    _, _, address, _, opened = watched
+    assert Page(opened, address, token).code() == server_module.REFUSED
+
+
+def test_a_page_that_never_says_its_token_is_closed(watched, monkeypatch):
+    monkeypatch.setattr(server_module, "GREETING_S", 0.05)
+    address = watched[2]
+    with connect(address.replace("http", "ws") + "/watch") as socket, pytest.raises(ConnectionClosed) as closed:
+        socket.recv(timeout=PATIENCE)
+    assert closed.value.rcvd.code == server_module.REFUSED
+
+
+def test_pages_of_other_origins_are_refused_before_they_say_a_word(watched):
+    address = watched[2]
+    with pytest.raises(InvalidStatus, match="403"):
+        page_of(watched, "ada", origin="https://elsewhere.example")
+    assert page_of(watched, "ada", origin=address).until("hello")["person"] == "ada"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "{",
+        "[]",
+        '{"order": {"do": 1}}',
+        '{"drawn": -1}',
+        '{"surprise": 1}',
+        '{"order": {"do": "act", "action": [1e400]}}',
+    ],
+)
+def test_what_is_not_understood_ends_the_connection(watched, message):
+    ada = page_of(watched, "ada")
+    ada.until("hello")
+    ada.socket.send(message)
+    assert ada.code() == server_module.REFUSED
+
+
+def test_a_message_that_is_too_large_ends_the_connection(watched):
+    ada = page_of(watched, "ada")
+    ada.until("hello")
+    ada.socket.send(" " * (LARGEST + 1))
+    assert ada.code() == 1009
+
+
+def test_too_many_messages_end_the_connection(watched, monkeypatch):
+    monkeypatch.setattr(server_module, "MESSAGES", 20)
+    ada = page_of(watched, "ada")
+    ada.until("hello")
+    for _ in range(100):
+        ada.say()
+    assert ada.code() == server_module.TOO_MUCH
+
+
+def test_a_slow_page_is_shown_the_latest_and_not_what_it_missed(watched):
+    agent = watched[3]
+    ada, eve = page_of(watched, "ada"), page_of(watched, "eve")
+    ada.order("go")
+    agent.propose(0.0)
+    eve.until("moment")
+    ada.sees(1)
+    for number in range(2, 8):
+        agent.verdict()
+        agent.propose(number / 10)
+        ada.sees(number)
+    agent.verdict()
+    eve.say(drawn=1)
+    assert eve.until("moment")["number"] == 7
+
+
+def test_pages_carry_their_policy_and_nothing_else_is_served(watched):
+    address = watched[2]
+    with urllib.request.urlopen(address + "/") as answer:
+        assert b"An agent under your eyes" in answer.read()
+        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+    for path in ("/server.py", "/../server.py", "/%2e%2e/server.py", "/pages/watch.html", "/docs"):
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(address + path)
