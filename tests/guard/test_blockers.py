@@ -182,16 +182,6 @@ def test_the_reliability_curve_of_honest_probabilities_is_the_diagonal_under_the
     assert boastful.gap > 0.1
 
 
-def test_reliability_is_of_the_members_mean(learnt):
-    blockers, _ = learnt
-    states, blocked = walled(3000, seed=11)
-    curve = blockers.reliability(states, blocked, bins=5)
-    assert curve.observed[0] < 0.05
-    assert curve.observed[-1] > 0.9
-    again = reliability_curve(blockers.probability(states).mean(0), blocked, 5, float(blockers.positive_weight))
-    assert curve.gap == again.gap
-
-
 def test_too_few_of_either_kind_are_refused_with_the_numbers():
     states, _ = walled(50)
     for count, words in (

@@ -6,8 +6,9 @@ from double_integrator import driven
 from torch.distributions import Normal
 
 from heed.errors import HeedError
-from heed.guard.dynamics import EnsembleDynamics, KnownDynamics, WithReward, gaussian_nll
+from heed.guard.dynamics import EnsembleDynamics, KnownDynamics, gaussian_nll
 from heed.guard.ensemble import FitConfig
+from heed.guard.rewards import WithReward
 from heed.guard.transitions import Transitions
 
 QUICK = FitConfig(updates=600)
@@ -305,6 +306,10 @@ def test_a_known_world_needs_no_members_and_a_given_reward_takes_the_learnt_one_
     assert torch.equal(told, model.step(states, actions, seeded())[0])
     assert torch.equal(rewards, told[..., 0] + 1)
     assert given.members == 5
+    assert torch.equal(given.mean(states[0], actions[0]), model.mean(states[0], actions[0]))
+    column = WithReward(model, lambda states, actions, next_states: actions)
+    with pytest.raises(HeedError, match=r"one number for each step, \[5, 3\]"):
+        column.step(states, actions, seeded())
 
 
 def test_mistakes_are_told_in_one_line():

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
-from heed.errors import HeedError
 from heed.guard.decisions import Decision, Step
-from heed.guard.memory import Memory
+from heed.guard.memory import Labels, Memory
+from heed.guard.transitions import Transitions
 
 
 def step(x, decision="allow", asked=False, catastrophe=False, terminated=False, truncated=False, usable=True):
@@ -96,17 +97,68 @@ def test_a_proposal_that_was_no_action_is_no_label():
     assert rows(memory) == [] and len(memory.transitions) == 1
 
 
-def test_what_is_saved_is_loaded(tmp_path):
+def test_what_is_saved_is_what_was_learnt_from(tmp_path):
     memory = Memory(1, 1, grace=0)
     memory.add(step(0, asked=True))
     memory.add(step(5, "block", asked=True))
     memory.save(tmp_path)
-    other = Memory(1, 1, grace=0)
-    other.load(tmp_path)
-    assert rows(other) == rows(memory) and other.judgements == 2
-    assert other.transitions.tensors().states.tolist() == memory.transitions.tensors().states.tolist()
-    with pytest.raises(HeedError, match="no transitions"):
-        Memory(1, 1).load(tmp_path / "nowhere")
+    with np.load(tmp_path / "labels.npz") as kept:
+        for name, column in vars(memory.labels()).items():
+            assert np.array_equal(kept[name], column.numpy(), equal_nan=column.is_floating_point()), name
+    again = Transitions.load(tmp_path / "transitions.npz")
+    assert again.tensors().states.tolist() == memory.transitions.tensors().states.tolist() == [[0.0], [5.0]]
+
+
+def test_what_a_disk_refuses_leaves_the_labels_that_were_there(tmp_path, monkeypatch):
+    memory = Memory(1, 1, grace=0)
+    memory.add(step(0, asked=True))
+    memory.save(tmp_path)
+    before = (tmp_path / "labels.npz").read_bytes()
+    memory.add(step(5, "block", asked=True))
+
+    def full(file, **columns):
+        file.write(b"half of it")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    monkeypatch.setattr(memory.transitions, "save", lambda path: None)
+    with pytest.raises(OSError, match="No space"):
+        memory.save(tmp_path)
+    assert (tmp_path / "labels.npz").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["labels.npz", "transitions.npz"]
+
+
+def earlier(*told):
+    """Labels of earlier runs: states, actions, whether they were blocked, episodes."""
+    states, actions, blocked, episodes = zip(*told, strict=True)
+    count = len(told)
+    return Labels(
+        torch.tensor(states)[:, None], torch.tensor(actions)[:, None], torch.full((count, 1), torch.nan),
+        torch.tensor(blocked), torch.tensor(episodes), torch.zeros(count, dtype=torch.bool),
+    )  # fmt: skip
+
+
+def test_what_runs_with_one_seed_said_alike_is_recalled_once():
+    memory = Memory(1, 1, grace=0)
+    memory.recall(earlier((0.0, 1.0, True, -1), (2.0, 1.0, False, -1), (0.0, 1.0, True, -2), (0.0, 1.0, False, -2)))
+    memory.recall(earlier((2.0, 1.0, False, -3), (2.0, 0.5, False, -3)))
+    assert [(s, a, b) for s, a, _, b in rows(memory)] == [
+        (0, 1, True), (2, 1, False), (0, 1, False), (2, 0.5, False),
+    ]  # fmt: skip
+    assert memory.labels().episodes.tolist() == [-1, -1, -2, -3]
+
+
+def test_a_label_of_this_run_takes_the_place_of_the_recalled_one_that_says_the_same():
+    memory = Memory(1, 1, grace=0)
+    memory.recall(earlier((5.0, 1.0, True, -1), (0.0, 1.0, False, -1), (9.0, 1.0, True, -1)))
+    memory.add(step(0, asked=True))
+    memory.add(step(5, "block", asked=True))
+    memory.add(step(9, asked=True))  # allowed now, blocked then: both were said
+    memory.add(step(0, asked=True))  # once more: a label of its own
+    assert rows(memory) == [
+        (5, 1, None, True), (0, 1, 1, False), (9, 1, None, True), (9, 1, 10, False), (0, 1, 1, False),
+    ]  # fmt: skip
+    assert memory.labels().episodes.tolist() == [0, 0, -1, 0, 0] and memory.judgements == 4
 
 
 def test_a_reset_before_an_end_begins_an_episode_of_which_nothing_had_survived():

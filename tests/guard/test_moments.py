@@ -10,7 +10,7 @@ from guard_worlds import WALL, Cart, CartEnv, Wall, advance, braking, full_ahead
 from heed.guard.decisions import Decision, Step
 from heed.guard.guard import Guard
 from heed.guard.imagination import Futures, Imagination, Look, Lookout
-from heed.guard.moments import FOLLOWED, Moments
+from heed.guard.moments import FOLLOWED, BlockedMoments
 from heed.guard.planner import SafePlanner
 from heed.guard.searches import ICEM
 from heed.oversight.overseers import Verdict
@@ -43,7 +43,7 @@ def saved(moments, folder):
 def test_the_sample_of_blocks_is_even_over_the_run():
     step, quarters, runs = a_step(), np.zeros(4), 60
     for seed in range(runs):
-        moments = Moments(most=20, seed=seed)
+        moments = BlockedMoments(most=20, seed=seed)
         for number in range(800):
             moments(a_step(episode=number) if number % 2 else step)
         assert len(moments.kept) == 20 and moments.blocks == 800
@@ -51,13 +51,13 @@ def test_the_sample_of_blocks_is_even_over_the_run():
     expected = runs * 20 / 4
     deviation = np.sqrt(runs * 20 * 0.25 * 0.75)
     assert np.abs(quarters - expected).max() < 4 * deviation
-    assert {m.step for m in moments.kept} != {m.step for m in Moments(most=20).kept}
+    assert {m.step for m in moments.kept} != {m.step for m in BlockedMoments(most=20).kept}
 
 
 def test_one_seed_keeps_the_same_moments():
     found = []
     for _ in range(2):
-        moments = Moments(most=5, seed=3)
+        moments = BlockedMoments(most=5, seed=3)
         for number in range(100):
             moments(a_step(number))
         found.append([moment.step for moment in moments.kept])
@@ -65,7 +65,7 @@ def test_one_seed_keeps_the_same_moments():
 
 
 def test_nothing_is_kept_of_what_was_let_pass_or_judged_without_a_look():
-    moments = Moments()
+    moments = BlockedMoments()
     moments(a_step(blocked=False))
     moments(a_step(look=None))  # an overseer's block
     moments(a_step(2))
@@ -73,7 +73,7 @@ def test_nothing_is_kept_of_what_was_let_pass_or_judged_without_a_look():
 
 
 def test_what_followed_is_kept_as_long_as_the_episode_lasts(tmp_path):
-    moments = Moments()
+    moments = BlockedMoments()
     for number in range(40):
         moments(a_step(number, blocked=number in (0, 35), episode=int(number >= 37), terminated=number == 36))
     happened = saved(moments, tmp_path)["happened"]
@@ -82,7 +82,7 @@ def test_what_followed_is_kept_as_long_as_the_episode_lasts(tmp_path):
 
 
 def test_what_followed_is_of_the_moments_own_environment():
-    moments = Moments()
+    moments = BlockedMoments()
     for number in range(6):
         moments(a_step(number, blocked=number == 0, stream=number % 2, episode=number % 2))
     assert [state[0] for state in moments.kept[0].happened] == [0, 1, 3, 5]  # the next states of steps 0, 2 and 4
@@ -94,7 +94,7 @@ def driven():
     imagination = Imagination(Cart(members=2), Wall(), full_ahead, particles=3)
     lookout = Lookout(imagination, 20, 0.5, brake=braking)
     planner = SafePlanner(ICEM(15, 1, samples=32, elites=4), imagination, 0.5, deadline=60)
-    moments = Moments(most=1000)
+    moments = BlockedMoments(most=1000)
     guard = Guard(CartEnv(), lookout=lookout, planner=planner, policy=full_ahead, brake=braking, observer=moments)
     guard.reset(seed=0)
     told = [guard.step(np.array([2.0], np.float32))[4]["guard"] for _ in range(50)]
@@ -149,7 +149,7 @@ def test_a_way_out_that_is_less_risky_does_not_hide_the_policys_own_future():
 
 
 def test_without_blocks_there_is_a_file_of_none(tmp_path):
-    kept = saved(Moments(), tmp_path)
+    kept = saved(BlockedMoments(), tmp_path)
     assert int(kept["blocks"]) == 0 and len(kept["step"]) == len(kept["futures"]) == len(kept["pictures"]) == 0
 
 
@@ -160,7 +160,7 @@ def test_pictures_are_taken_of_kept_moments_alone_and_thinned(tmp_path):
         taken.append(len(taken))
         return np.full((400, 700, 3), len(taken), np.uint8)
 
-    moments = Moments(most=3, seed=0, picture=camera)
+    moments = BlockedMoments(most=3, seed=0, picture=camera)
     for number in range(60):
         moments(a_step(number, blocked=number % 2 == 0))
     kept = saved(moments, tmp_path)
@@ -176,7 +176,7 @@ def test_a_camera_that_fails_is_said_once_and_never_asked_again(caplog, tmp_path
         asked.append(1)
         raise OSError("no display")
 
-    moments = Moments(picture=broken)
+    moments = BlockedMoments(picture=broken)
     with caplog.at_level(logging.WARNING, logger="heed"):
         for number in range(3):
             moments(a_step(number))
@@ -196,7 +196,7 @@ def test_an_overseers_block_in_autonomy_is_a_moment_too(tmp_path):
         def reset(self, seed):
             pass
 
-    moments = Moments()
+    moments = BlockedMoments()
     lookout = Lookout(Imagination(Cart(), Wall(), full_ahead, particles=1), 3, 0.5)
     guard = Guard(CartEnv(), overseer=Person(), lookout=lookout, ask=lambda look: True, observer=moments)
     guard.reset(seed=0)

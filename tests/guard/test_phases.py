@@ -1,5 +1,6 @@
 """Oversight, fit, autonomy, on the cart: in a bare loop, without any learner."""
 
+import copy
 import logging
 from dataclasses import replace
 
@@ -247,6 +248,38 @@ def test_a_refit_that_fails_leaves_the_judges_as_they_were():
     phases._refit()
     assert phases.guard.lookout is lookout and phases.judges.threshold == threshold
     assert any("refit failed" in fault for fault in phases.guard.faults)
+
+
+def test_a_refit_that_fails_halfway_leaves_the_dynamics_and_the_range_as_they_were():
+    phases = drive(drive(phases_of(), 600), 60, seed=1)
+    judges, eyes = phases.judges, phases.guard.lookout
+    learnt, reach, before = judges.dynamics, judges.reach, copy.deepcopy(judges.learnt.state_dict())
+    blockers, unseen, told = judges.blockers, judges.unseen, phases.foretold
+    phases.memory._rows = [row for row in phases.memory._rows if row[3]]  # blocks enough, and nothing let pass
+    phases.memory.transitions.add([50.0, 0.0], [0.0], [50.0, 0.0], 0.0)
+    phases._refit()
+    assert any("0 other judgements" in fault for fault in phases.guard.faults) and len(phases.reports) == 1
+    assert judges.dynamics is learnt and eyes.imagination.dynamics is learnt and phases.guard.lookout is eyes
+    after = judges.learnt.state_dict()
+    assert all(torch.equal(after[name], kept) for name, kept in before.items())
+    assert judges.learnt.fitted_to == 600 and judges.reach is reach and phases.foretold is told
+    assert judges.blockers is blockers and judges.unseen is unseen
+
+
+def test_a_refit_begins_with_the_weights_of_the_fit_in_force():
+    """What is fitted is a copy, and with it all that is in force changes at once."""
+    phases = drive(phases_of(), 600)
+    judges, seen = phases.judges, []
+    by_hand, generator = copy.deepcopy(judges.learnt), torch.Generator()
+    generator.set_state(judges.generator.get_state())
+    by_hand.fit(phases.memory.transitions, judges.config.dynamics, generator)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("heed.guard.judges.folds_of", lambda *found: seen.append(judges.learnt) or folds_of(*found))
+        before = judges.learnt
+        judges.fit(phases.memory)
+    assert seen == [before] and judges.learnt is not before
+    after = judges.learnt.state_dict()
+    assert all(torch.equal(after[name], fitted) for name, fitted in by_hand.state_dict().items())
 
 
 def test_the_guard_lets_go_and_plans_as_the_configuration_says():

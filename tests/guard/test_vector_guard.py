@@ -22,7 +22,7 @@ from heed.guard.phases import Phase, Phases, PhasesConfig
 from heed.guard.planner import SafePlanner
 from heed.guard.searches import ICEM
 from heed.guard.vector_guard import VectorGuard
-from heed.oversight import LocalOverseer, RuleOverseer, guarded, local_overseer
+from heed.oversight import Delayed, LocalOverseer, RuleOverseer, guarded, local_overseer
 from heed.oversight.overseers import Verdict
 
 N = 3
@@ -306,6 +306,32 @@ def test_the_memory_keeps_the_streams_apart():
         each = [memory.transitions.windows(k)[0] for memory in alone]
         assert windows == {tuple(window.flatten().tolist()) for found in each for window in found}
         assert len(windows) == sum(map(len, each)) > 0
+
+
+def test_a_late_overseer_is_as_late_for_each_environment_as_for_one():
+    def late():
+        return Delayed(RuleOverseer(lambda observation, info: observation[0] > -0.3), 3)
+
+    envs = SyncVectorEnv([ShortCart] * N, autoreset_mode=AutoresetMode.SAME_STEP)
+    together, alone = VectorGuard(envs, late()), [Guard(ShortCart(), late()) for _ in range(N)]
+    together.reset(seed=5)
+    for number, guard in enumerate(alone):
+        guard.reset(seed=5 + number)
+    blocked, at_once, draw = 0, 0, np.random.default_rng(0)
+    for _ in range(60):
+        actions = draw.uniform(0, 2, (N, 1)).astype(np.float32)
+        found = together.step(actions)[4]["guard"]["decision"].tolist()
+        expected = []
+        for action, guard in zip(actions, alone, strict=True):
+            seen = guard.observation[0] > -0.3
+            *_, terminated, truncated, info = guard.step(action)
+            expected.append(info["guard"]["decision"])
+            at_once += seen == (expected[-1] == "block")
+            if terminated or truncated:
+                guard.reset()
+        assert found == expected
+        blocked += found.count("block")
+    assert blocked >= 20 and at_once < 60 * N
 
 
 def test_many_environments_teach_one_set_of_judges():

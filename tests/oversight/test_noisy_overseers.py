@@ -44,6 +44,18 @@ def test_what_was_seen_in_one_episode_says_nothing_of_the_next():
     assert blocks(late, [0, 0, 0, 1], episode=1) == [0, 0, 0, 0]
 
 
+def test_several_environments_in_turn_are_each_answered_as_late_as_if_alone():
+    seen = np.array([[1, 0, 0, 1, 1, 0, 1, 0, 0, 0], [0, 0, 1, 1, 0, 1, 0, 0, 1, 1], [1] * 5 + [0] * 5])
+    late = Delayed(Scripted(), 3)
+    told = np.zeros_like(seen)
+    for step, stream in np.ndindex(10, 3):  # the third environment's second episode begins after five steps
+        episode, since = (3, step - 5) if stream == 2 and step >= 5 else (stream, step)
+        moment = Moment(seen[stream, [step]], 0, step=since, episode=episode, stream=stream)
+        told[stream, step] = late.judge(moment).block
+    assert told[:2].tolist() == [[0] * 3 + row[:7] for row in seen[:2].tolist()]
+    assert told[2].tolist() == [0, 0, 0, 1, 1, 0, 0, 0, 0, 0]
+
+
 def test_a_late_overseer_that_was_not_asked_then_has_nothing_to_say_now():
     late = Delayed(Scripted(), 2)
     assert blocks(late, [1], first=0) == [0]

@@ -18,9 +18,10 @@ from heed.errors import HeedError, RunFailed
 from heed.guard.environment import surroundings
 from heed.guard.guard import Guard
 from heed.guard.job import train_guard
-from heed.guard.memory import Memory
+from heed.guard.memory import Labels
 from heed.guard.recall import recalled
 from heed.guard.settings import job_of
+from heed.guard.transitions import Transitions
 from heed.oversight import Judgement, Moment, Recorded, RuleOverseer, Store, Verdict, guarded, open_store
 
 POINT = "heed/PointHazard-v0"
@@ -38,6 +39,11 @@ def overseen(tmp_path_factory):
     return out, train_guard(job_of(SMALL), out)
 
 
+def labels_of(out):
+    with np.load(out / "labels.npz") as kept:
+        return Labels(**{name: torch.from_numpy(column) for name, column in kept.items()})
+
+
 def store_of(out):
     return Store(f"sqlite:///{out / 'judgements.db'}")
 
@@ -50,9 +56,7 @@ def copy_of(out, folder):
 def test_every_judgement_of_a_run_is_in_its_store_with_what_was_shown(overseen):
     out, summary = overseen
     rows, found = pq.read_table(out / "decisions.parquet").to_pylist(), store_of(out).effective()
-    seen = Memory(4, 2)
-    seen.load(out)
-    states = seen.transitions.tensors().states.tolist()
+    states = Transitions.load(out / "transitions.npz").tensors().states.tolist()
     assert len(found) == len(rows) == summary["judgements"] == 400
     assert 0 < sum(judgement.verdict["block"] for judgement in found) < 400
     started = -1
@@ -88,9 +92,7 @@ def test_who_is_asked_in_autonomy_is_told_the_risk_and_the_fit_is_named(tmp_path
 
 def test_labels_made_from_the_store_are_those_that_the_run_itself_learnt_from(overseen, tmp_path):
     out, _ = overseen
-    own = Memory(4, 2)
-    own.load(out)
-    labels, store = own.labels(), Store(f"sqlite:///{copy_of(out, tmp_path)}")
+    labels, store = labels_of(out), Store(f"sqlite:///{copy_of(out, tmp_path)}")
     env = surroundings(POINT).env
     found = recalled(store, env, POINT)
     for name in ("states", "actions", "blocked", "catastrophes"):
@@ -112,9 +114,11 @@ def test_a_run_starts_with_earlier_judgements_and_fits_its_blockers_to_them(over
     known = int(before.blocked.sum())
     assert known >= 3 and [fit["blocks"] for fit in summary["fits"]] == [known] and summary["handed_over_at"] == 10
     assert summary["judgements"] == 10  # of its own: the earlier ones are of no budget of this run
-    own = Memory(4, 2)
-    own.load(tmp_path / "run")
-    assert torch.equal(own.labels().states[:400], before.states) and int(own.labels().episodes[400:].min()) == 0
+    own = labels_of(tmp_path / "run")
+    assert torch.equal(own.states[:400], before.states) and torch.equal(own.actions[:400], before.actions)
+    # Its seed is that run's, so the ten that it judged are the first ten of then.
+    assert own.episodes[:10].tolist() == [0] * 10 and own.episodes[10:400].max() == -1
+    assert not own.next_states[:10][~own.blocked[:10]].isnan().any() and len(own.episodes) == 400
     alone = train_guard(job_of(SMALL | more | {"judgements": None}), tmp_path / "alone")
     assert alone["handed_over_at"] is None  # from ten steps of its own nothing could have been learnt
     store = Store(f"sqlite:///{place}")
@@ -136,9 +140,7 @@ def test_several_runs_share_one_store_and_each_finds_its_own(tmp_path):
     assert yaml.safe_load((tmp_path / "run0" / "config.yaml").read_text())["store"] == url
     again = job_of(SMALL | {"judgements": f"{tmp_path / 'all.db'},{runs[0]}", "steps": 5})
     train_guard(again, tmp_path / "again")
-    own = Memory(4, 2)
-    own.load(tmp_path / "again")
-    assert len(own.labels().blocked) == 25
+    assert len(labels_of(tmp_path / "again").blocked) == 25
 
 
 @pytest.mark.parametrize(

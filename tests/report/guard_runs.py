@@ -7,7 +7,7 @@ from synthetic_runs import write_json
 
 from heed.guard.decisions import Decision, DecisionLog, Step
 from heed.guard.imagination import Futures, Look
-from heed.guard.moments import Moments
+from heed.guard.moments import BlockedMoments
 from heed.guard.planner import Plan
 from heed.guard.summary import summarise
 
@@ -61,7 +61,7 @@ def make_guard_run(
 ):
     """Write a run; each episode goes right from x = -3 by .02 a step."""
     folder.mkdir(parents=True)
-    log, moments = DecisionLog(), Moments(most=most)
+    log, moments = DecisionLog(), BlockedMoments(most=most)
     for number in range(STEPS):
         overseen, blocked = number < oversight, method != "none" and is_blocked(number, oversight)
         state = np.array([-3 + 0.02 * (number % LENGTH), 0.5, 0.2, 0.0], np.float32)

@@ -47,7 +47,7 @@ def run(arguments: Sequence[str]) -> None:
         try:
             summary = train_guard(job, out, show)
         except Stopped:
-            say(f"stopped; the decisions so far are in {out / 'decisions.parquet'}")
+            say(f"stopped; what was gathered and learnt so far is in {out}")
             raise SystemExit(130) from None
     page = write_report(out)
     for line in lines(summary):

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from heed.errors import HeedError
-from heed.guard.ensemble import FitConfig, Normaliser, StackedMLP, balanced, fit_members
+from heed.guard.ensemble import BatchConfig, Normaliser, StackedMLP, balanced, learn_members
 
 BLOCKER_INPUTS = ("next_state", "state", "state_action")
 """What a blocker may judge."""
 
-BLOCKERS_FIT = FitConfig(updates=2000, learning_rate=1e-2, weight_decay=1e-4)
+BLOCKERS_FIT = BatchConfig(updates=2000, learning_rate=1e-2, weight_decay=1e-4)
 """How blockers are fitted unless told otherwise: they are small, and labels are few. All updates are made: the rows
 that a member does not learn from are for calibration alone, so that nothing may be chosen by them."""
 
@@ -164,7 +164,7 @@ class Blockers(nn.Module):
         inputs: Tensor,
         labels: Tensor,
         generator: torch.Generator,
-        config: FitConfig = BLOCKERS_FIT,
+        config: BatchConfig = BLOCKERS_FIT,
         folds: Tensor | None = None,
     ) -> BlockersReport:
         """Learn from judgements, from fresh weights; each member does without one fold of the rows.
@@ -177,7 +177,7 @@ class Blockers(nn.Module):
             inputs: [N, D].
             labels: True for a block, [N].
             generator: of weights, folds, bootstrap and batches.
-            config: how; its early stopping is of no concern here.
+            config: how.
             folds: number of the member that does without a row, [N]; rows that are alike, as those of one episode are,
                 belong in one fold. By default rows are dealt out at random, those of each class evenly.
 
@@ -217,7 +217,7 @@ class Blockers(nn.Module):
 
         decayed = [(parameter, config.weight_decay) for parameter in self.network.weights]
         biases = [(parameter, 0.0) for parameter in self.network.biases]
-        fit_members([*decayed, *biases], loss, None, balanced(learnt, config.batch_size, generator), config)
+        learn_members([*decayed, *biases], loss, balanced(learnt, config.batch_size, generator), config)
         with torch.no_grad():
             unseen = self.logits(inputs).gather(0, folds[None])[0]
         losses = [self._balanced_loss(unseen, labels, usable & (folds == member)) for member in range(self.members)]
@@ -243,21 +243,9 @@ class Blockers(nn.Module):
             found.append(seen[torch.arange(len(rows)) % len(seen) if chosen is None else chosen])
         return torch.stack(found)
 
-    @torch.no_grad()
-    def reliability(self, inputs: Tensor, labels: Tensor, bins: int = 10) -> Reliability:
-        """How far the members' mean probability can be taken at its word.
-
-        Args:
-            inputs: [N, D], best such as no member learnt from.
-            labels: True for a block, [N].
-            bins: of equal width.
-        """
-        found = self.probability(inputs).mean(0)
-        return reliability_curve(found, labels.bool(), bins, float(self.positive_weight))
-
 
 class KnownBlockers:
-    """A rule that is known, as blockers of one member.
+    """A rule that is known, in place of blockers.
 
     Args:
         rule: next states [..., S] to bool [...].
@@ -267,8 +255,6 @@ class KnownBlockers:
     >>> wall.danger(there, there, there)
     tensor([1., 0., nan])
     """
-
-    members = 1
 
     def __init__(self, rule: Callable[[Tensor], Tensor]) -> None:
         self.rule = rule
@@ -280,19 +266,7 @@ class KnownBlockers:
         next_states: Tensor,
     ) -> Tensor:
         """1 where the rule says so of the next states [..., S], 0 elsewhere, NaN where they are not finite: [...]."""
-        return self.danger_of(next_states)
-
-    def danger_of(self, inputs: Tensor) -> Tensor:
-        """The same of next states [..., S]: [...]."""
-        return self.rule(inputs).float() + (inputs - inputs).sum(-1)
-
-    def probability(self, inputs: Tensor) -> Tensor:
-        """The same with the axis of members, [1, ...]."""
-        return self.danger_of(inputs)[None]
-
-    def disagreement(self, inputs: Tensor) -> Tensor:
-        """None: 0, or NaN where the state is not finite, [...]."""
-        return (inputs - inputs).sum(-1)
+        return self.rule(next_states).float() + (next_states - next_states).sum(-1)
 
 
 def combined(probabilities: Tensor, votes: int | None) -> Tensor:

@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from heed.errors import HeedError
+from heed.errors import HeedError, Stopped
 from heed.guard.actions import ActionCoder, check_observations, state_vector
 from heed.guard.decisions import Decision, Step
-from heed.guard.imagination import Controller, Look, Lookout
+from heed.guard.imagination import Controller, Look, Lookout, check_block_when
 from heed.guard.planner import SafePlanner
 from heed.oversight.overseers import Moment, Overseer
 
@@ -105,6 +105,8 @@ class Decider:
             raise HeedError(f"'{mode}' is no mode", type(self).__name__, f"take {', '.join(MODES)}")
         self.space, self.state_size = observation_space, check_observations(observation_space)
         self.coder = ActionCoder(action_space)
+        if lookout is not None:
+            check_block_when(lookout.block_when, lookout.horizon, planner is not None)
         self.overseer, self.lookout = overseer, lookout
         self.safe_action, self.policy, self.brake = safe_action, policy, brake
         self.mode, self.penalty, self.ask, self.observer = mode, penalty, ask, observer
@@ -177,6 +179,8 @@ class Decider:
         usable = self.coder.valid(proposed)
         try:
             decision = self._judged(here, proposed, usable)
+        except Stopped:  # a wish to stop while a person is waited for; nothing is executed
+            raise
         except Exception as problem:  # noqa: BLE001 - whatever fails here, nothing may pass unjudged
             self.fault(f"judging failed ({type(problem).__name__}: {problem}): the action is blocked")
             decision = Decision(proposed, self._declared(here), "block", "fallback", judged=False)
@@ -218,14 +222,30 @@ class Decider:
         if look.safe:
             here.way_out = look.tail()[1:]
             return Decision(proposed, proposed, "allow", "policy", **_seen(look))
+        if lookout.block_when == "no_plan" and here.planner is not None:
+            return self._judged_by_plan(here, state, proposed, look, lookout, here.planner)
         return self._instead(here, state, proposed, look)
+
+    def _judged_by_plan(
+        self, here: Situation, state: Tensor, proposed: Any, look: Look, lookout: Lookout, planner: SafePlanner
+    ) -> Decision:
+        """Of an action after which the lookout found no way out: let pass where the planner finds one."""
+        began = planner.clock()
+        action, held = self.coder.encode(proposed), torch.stack([self.coder.nothing(), *self.coder.swerves()])
+        plan = planner.plan_after(state, action, look.limit, self._controllers(), held, here.way_out)
+        usable = plan.feasible and bool(plan.actions.isfinite().all())
+        if usable and (found := lookout.follow(state, plan.actions, look)).safe:
+            here.way_out = plan.actions[1:]
+            told = {"feasible": True, "plan_ms": 1e3 * (planner.clock() - began), "plan": plan}
+            return Decision(proposed, proposed, "allow", "policy", **_seen(found) | told)
+        return self._instead(here, state, proposed, look, planner.clock() - began)
 
     def _judged_by_person(self, here: Situation, state: Tensor, proposed: Any, look: Look | None) -> Decision:
         assert self.overseer is not None
         # Copies: what was judged is what is executed, whatever the overseer does to what it was shown.
         shown = copy.deepcopy((here.observation, proposed, here.info))
         verdict = self.overseer.judge(
-            Moment(*shown, here.env, here.moment, here.episode, None if look is None else look.risk)
+            Moment(*shown, here.env, here.moment, here.episode, None if look is None else look.risk, here.number)
         )
         if verdict.failed:
             self.fault(f"the overseer {self.overseer.name} failed: the action is blocked")
@@ -236,17 +256,25 @@ class Decider:
             return Decision(proposed, verdict.instead, "block", "person", asked=True, **_seen(look))
         return replace(self._instead(here, state, proposed, look), asked=True)
 
-    def _instead(self, here: Situation, state: Tensor, proposed: Any, look: Look | None) -> Decision:
-        """A safe action in place of a blocked one: the planner's, or the declared one."""
+    def _controllers(self) -> list[Controller]:
+        return [c for c in (self.policy, self.brake) if c is not None]
+
+    def _instead(
+        self, here: Situation, state: Tensor, proposed: Any, look: Look | None, spent: float = 0.0
+    ) -> Decision:
+        """A safe action in place of a blocked one: the planner's, or the declared one.
+
+        Seconds of the deadline may be spent already, on looking for a plan that saves the action.
+        """
         if here.planner is None or self.mode == "block":
-            return Decision(proposed, self._declared(here), "block", "blocker", **_seen(look))
+            told = _seen(look) | {"plan_ms": 1e3 * spent}
+            return Decision(proposed, self._declared(here), "block", "blocker", **told)
         began = time.perf_counter()
-        controllers = [c for c in (self.policy, self.brake) if c is not None]
-        plan = here.planner.plan(state, controllers, self.coder.nothing(), here.way_out)
+        plan = here.planner.plan(state, self._controllers(), self.coder.nothing(), here.way_out, spent=spent)
         here.way_out = plan.actions[1:]
-        spent = 1e3 * (time.perf_counter() - began)
+        took = 1e3 * (spent + time.perf_counter() - began)
         first = plan.actions[0]
-        found = _seen(look) | {"feasible": plan.feasible, "plan_ms": spent, "plan": plan}
+        found = _seen(look) | {"feasible": plan.feasible, "plan_ms": took, "plan": plan}
         if not plan.feasible and (self.safe_action is not None or not bool(first.isfinite().all())):
             return Decision(proposed, self._declared(here), "block", "fallback", **found)
         # Without a declared safe action the least risky plan is the best there is.

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from heed.guard.imagination import Look
 from heed.guard.planner import Plan
+from heed.runs.files import replacing
 
 Verdict = Literal["allow", "block"]
 Source = Literal["policy", "person", "blocker", "planner", "fallback"]
@@ -34,9 +35,10 @@ class Decision:
         asked: whether a person judged.
         judged: whether anybody or anything did; not where what should have judged failed, which blocks and teaches
             nothing.
-        feasible: whether the planner's plan was below the threshold; None without a plan.
+        feasible: whether the planner's plan was below the threshold; None without a plan. Where the
+            action was allowed, the plan begins with it and is why.
         latency_ms: from the proposal to the decision, milliseconds.
-        plan_ms: of that in the planner, 0 without a plan.
+        plan_ms: of that in the planner, 0 where it was not asked.
         look: what the guard saw; None where nobody looked.
         plan: what the planner found; None without a plan.
     """
@@ -122,9 +124,8 @@ class DecisionLog:
         """Write all rows, whole or not at all."""
         names = dict.fromkeys(name for row in self.rows for name in row)
         table = pa.table({name: [row.get(name) for row in self.rows] for name in names})
-        beside = path.with_suffix(".partial")
-        pq.write_table(table, beside)
-        beside.replace(path)
+        with replacing(path) as file:
+            pq.write_table(table, file)
 
 
 def _numbers(action: Any) -> list[float]:

@@ -366,23 +366,6 @@ class KnownDynamics:
         return self.function(states, actions)[0]
 
 
-class WithReward:
-    """A model of the world whose reward is given as a function.
-
-    Args:
-        dynamics: the model.
-        reward: states [..., S], action vectors [..., A] and next states [..., S] to rewards [...].
-    """
-
-    def __init__(self, dynamics: Dynamics, reward: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
-        self.dynamics, self.reward, self.members = dynamics, reward, dynamics.members
-
-    def step(self, states: Tensor, actions: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Next states [E, N, S] of the model and the function's rewards [E, N]."""
-        next_states, _ = self.dynamics.step(states, actions, generator)
-        return next_states, self.reward(states, actions, next_states)
-
-
 def gaussian_nll(mean: Tensor, logvar: Tensor, target: Tensor) -> Tensor:
     """Negative log-likelihood of a Gaussian, in nats, elementwise.
 

@@ -14,20 +14,15 @@ from heed.errors import HeedError
 
 
 @dataclass(frozen=True)
-class FitConfig:
-    """How an ensemble is fitted: Adam on batches, each member's best held-out weights kept, until none gets better.
-
-    The learning rate falls to 0 along a cosine over the updates.
+class BatchConfig:
+    """How an ensemble learns: Adam on batches, its learning rate falling to 0 along a cosine over the updates.
 
     Args:
-        updates: at most; counted in batches and not in epochs, so that the time it takes does not grow with the data.
+        updates: batches learnt from, of a `FitConfig` at most; not epochs, so that the time it takes does not grow with
+            the data.
         batch_size: rows of each member in one update.
         learning_rate: of Adam, at the start.
         weight_decay: L2 on the weights, not on biases.
-        held_out: share of the rows that no member learns from.
-        check_every: updates between two looks at the held-out rows.
-        patience: looks without a member that got better, after which the fit ends.
-        improvement: what counts as better for the patience, in nats of the mean held-out loss.
         bootstrap: each member learns from its own draw of the rows, with replacement; else all from all rows.
 
     Raises:
@@ -38,19 +33,42 @@ class FitConfig:
     batch_size: int = 128
     learning_rate: float = 4e-3
     weight_decay: float = 1e-5
+    bootstrap: bool = True
+
+    def __post_init__(self) -> None:
+        if min(self.updates, self.batch_size) < 1:
+            raise HeedError(f"{self}", type(self).__name__, "updates and batch_size are at least 1")
+        if self.learning_rate <= 0 or self.weight_decay < 0:
+            raise HeedError(f"{self}", type(self).__name__, "give a positive learning_rate and no negative number")
+
+
+@dataclass(frozen=True)
+class FitConfig(BatchConfig):
+    """The same until no member gets better: each one's best held-out weights are kept.
+
+    Args:
+        held_out: share of the rows that no member learns from.
+        check_every: updates between two looks at the held-out rows.
+        patience: looks without a member that got better, after which the fit ends.
+        improvement: what counts as better for the patience, in nats of the mean held-out loss.
+
+    Raises:
+        HeedError: a number outside its range.
+    """
+
     held_out: float = 0.15
     check_every: int = 50
     patience: int = 8
     improvement: float = 0.01
-    bootstrap: bool = True
 
     def __post_init__(self) -> None:
-        if min(self.updates, self.batch_size, self.check_every, self.patience) < 1:
-            raise HeedError(f"{self}", "FitConfig", "updates, batch_size, check_every and patience are at least 1")
+        super().__post_init__()
+        if min(self.check_every, self.patience) < 1:
+            raise HeedError(f"{self}", "FitConfig", "check_every and patience are at least 1")
         if not 0 < self.held_out < 1:
             raise HeedError(f"held_out is {self.held_out}", "FitConfig", "give a share between 0 and 1")
-        if self.learning_rate <= 0 or self.weight_decay < 0 or self.improvement < 0:
-            raise HeedError(f"{self}", "FitConfig", "give a positive learning_rate and no negative number")
+        if self.improvement < 0:
+            raise HeedError(f"{self}", "FitConfig", "give no negative improvement")
 
 
 @dataclass(frozen=True)
@@ -58,7 +76,7 @@ class Progress:
     """How a fit went.
 
     Args:
-        held_out: each member's held-out loss at the weights that it kept, [E]; not finite if none was, or not measured.
+        held_out: each member's held-out loss at the weights that it kept, [E]; not finite if none was.
         updates: done.
         stopped_early: no member got better for as long as the patience lasts.
     """
@@ -168,14 +186,33 @@ class Normaliser(nn.Module):
         return (values - self.mean) / self.std
 
 
+def learn_members(
+    network: Sequence[tuple[Tensor, float]],
+    loss: Callable[[Tensor], Tensor],
+    batches: Iterator[Tensor],
+    config: BatchConfig,
+) -> None:
+    """Fit all members at once, by all updates; no member's gradient touches another's weights.
+
+    Args:
+        network: the parameters [E, ...], each with its weight decay.
+        loss: row numbers [E, B] to each member's loss, [E].
+        batches: row numbers [E, B] for each member's updates, without end: `shuffled`, `balanced`.
+        config: how.
+    """
+    update = _updating(network, loss, config)
+    for _, batch in zip(range(config.updates), batches, strict=False):
+        update(batch)
+
+
 def fit_members(
     network: Sequence[tuple[Tensor, float]],
     loss: Callable[[Tensor], Tensor],
-    held_out: Callable[[], Tensor] | None,
+    held_out: Callable[[], Tensor],
     batches: Iterator[Tensor],
     config: FitConfig,
 ) -> Progress:
-    """Fit all members at once; each keeps the weights with which its held-out loss was least, or its last ones.
+    """Fit all members at once; each keeps the weights with which its held-out loss was least.
 
     No member's gradient touches another's weights, so each is fitted as if it were alone. The weights at the start
     count too: a warm-started refit never ends worse on the held-out rows than it began. A member whose loss is no
@@ -184,23 +221,16 @@ def fit_members(
     Args:
         network: the parameters [E, ...], each with its weight decay.
         loss: row numbers [E, B] to each member's loss, [E].
-        held_out: each member's held-out loss, [E]; None makes all updates and keeps the last weights.
+        held_out: each member's held-out loss, [E].
         batches: row numbers [E, B] for each member's updates, without end: `shuffled`, `balanced`.
         config: how.
     """
-    parameters = [parameter for parameter, _ in network]
-    groups = [{"params": [parameter], "weight_decay": decay} for parameter, decay in network]
-    optimizer = torch.optim.Adam(groups, lr=config.learning_rate, fused=True)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.updates)
-    if held_out is None:
-        for _, batch in zip(range(config.updates), batches, strict=False):
-            _update(optimizer, schedule, loss, batch)
-        return Progress(torch.full((len(parameters[0]),), torch.nan), config.updates, False)
+    update, parameters = _updating(network, loss, config), [parameter for parameter, _ in network]
     best = _measured(held_out)
     mark, kept = best.clone(), [parameter.detach().clone() for parameter in parameters]
     waited, done = 0, 0
     for batch in batches:
-        _update(optimizer, schedule, loss, batch)
+        update(batch)
         done += 1
         if done % config.check_every and done < config.updates:
             continue
@@ -220,16 +250,21 @@ def fit_members(
     return Progress(best, done, waited >= config.patience)
 
 
-def _update(
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    loss: Callable[[Tensor], Tensor],
-    batch: Tensor,
-) -> None:
-    optimizer.zero_grad(set_to_none=True)
-    loss(batch).sum().backward()
-    optimizer.step()
-    schedule.step()
+def _updating(
+    network: Sequence[tuple[Tensor, float]], loss: Callable[[Tensor], Tensor], config: BatchConfig
+) -> Callable[[Tensor], None]:
+    """What makes one update after another, from row numbers [E, B]."""
+    groups = [{"params": [parameter], "weight_decay": decay} for parameter, decay in network]
+    optimizer = torch.optim.Adam(groups, lr=config.learning_rate, fused=True)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.updates)
+
+    def update(batch: Tensor) -> None:
+        optimizer.zero_grad(set_to_none=True)
+        loss(batch).sum().backward()
+        optimizer.step()
+        schedule.step()
+
+    return update
 
 
 def _measured(held_out: Callable[[], Tensor]) -> Tensor:

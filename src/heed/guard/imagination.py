@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from heed.errors import HeedError
 from heed.guard.dynamics import Dynamics
 from heed.guard.risk import RiskStrategy, Worst
 
@@ -214,6 +215,30 @@ class Look:
         return self.futures.actions[:, 0, self.continuation, 0]
 
 
+BLOCK_WHEN = ("policy_fails", "no_way_out", "no_plan")
+
+
+def check_block_when(block_when: str, horizon: int, plans: bool) -> None:
+    """Refuse a rule of blocking that is none, or that nothing could follow.
+
+    Args:
+        block_when: see `Lookout`.
+        horizon: of the look, steps.
+        plans: whether there is a planner.
+
+    Raises:
+        HeedError: an unknown rule; no_plan without a planner or without looking ahead.
+
+    >>> check_block_when("no_plan", horizon=20, plans=True)
+    """
+    if block_when not in BLOCK_WHEN:
+        raise HeedError(f"'{block_when}' is no rule of blocking", "--block_when", f"take {', '.join(BLOCK_WHEN)}")
+    if block_when == "no_plan" and not plans:
+        raise HeedError("no_plan asks a planner, and there is none", "--block_when", "take no_way_out, or a --planner")
+    if block_when == "no_plan" and horizon == 0:
+        raise HeedError("no_plan needs a look ahead", "--block_when", "take no_way_out, or a --horizon above 0")
+
+
 class Lookout:
     """Looks before the leap: imagines the proposed action followed by the policy, or by a way out.
 
@@ -223,7 +248,8 @@ class Lookout:
         threshold: danger from which a step is unsafe.
         block_when: ``policy_fails`` judges the policy's own future (the paper); ``no_way_out`` blocks only where
             brake and every swerve fail too, so that a policy which can still be saved is left alone (ours). A swerve
-            is held for a third of the horizon and then braked, where there is a brake.
+            is held for a third of the horizon and then braked, where there is a brake. ``no_plan`` is the same here;
+            before a block the guard asks its planner for a way on from the action (`SafePlanner.plan_after`).
         risk: how the futures' risks are combined.
         brake: what slows the agent down, or None.
         swerves: constant actions to try as ways out, [n, A].
@@ -270,6 +296,23 @@ class Lookout:
         best = int(out.risk(self.risk).argmin())
         found = self._judged(out, best, limit)
         return replace(found, first_unsafe=own.first_unsafe, own=own.futures) if found.risk < own.risk else own
+
+    def follow(self, state: Tensor, plan: Tensor, look: Look) -> Look:
+        """The same look with a plan as the way out, imagined anew.
+
+        A search picks the least of many risks, which flatters what it picks: futures that it has not chosen by judge it
+        again. They reach as far as the look at least: behind a shorter plan the brake goes on, or else the policy.
+
+        Args:
+            state: [S].
+            plan: [n, A]; the first is the action that was looked at.
+            look: what was seen of that action.
+        """
+        missing = max(0, self.horizon - len(plan))
+        after = self.imagination.policy if self.brake is None else self.brake
+        whole = torch.cat([plan, plan[-1:].expand(missing, -1)])[None]
+        found = self._judged(self.imagination.roll(state, whole, {0: (len(plan), after)}), 0, look.limit)
+        return replace(found, first_unsafe=look.first_unsafe, own=look.own)
 
     def _ways_out(self, proposed: Tensor) -> tuple[Tensor, Following]:
         plans, following = [], {}

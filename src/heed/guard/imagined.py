@@ -168,7 +168,7 @@ class Imagining(BaseCallback):
     def rows(self) -> ReplayBufferSamples:
         """One round of rollouts under the present policy and the judges in force."""
         judges, policy = self.phases.judges, controller(self.model, deterministic=False)
-        where = (judges.reach, self.phases.termination, self.generator)
+        where = (judges.reach, judges.termination, self.generator)
         rollouts = Rollouts(
             Imagination(judges.dynamics, judges, policy, 1, *where), judges.threshold, self.penalty, self.horizon
         )

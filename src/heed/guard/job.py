@@ -28,16 +28,18 @@ from heed.guard.faults import StopsOnFaults, reason_of
 from heed.guard.guard import Guard
 from heed.guard.learners import imagining, learner_of
 from heed.guard.methods import method_from_name
-from heed.guard.moments import Moments
+from heed.guard.moments import BlockedMoments
 from heed.guard.phases import Phase, Phases, PhasesConfig
 from heed.guard.recall import recalled_from
 from heed.guard.settings import GuardJob, flat
 from heed.guard.summary import evaluated, summarise, told_of
+from heed.oversight.browser import BrowserOverseer
 from heed.oversight.guarded import guarded
 from heed.oversight.judgements import Store, open_store
 from heed.oversight.recorded import Recorded
 from heed.oversight.specs import base_of, is_scripted, overseer_from_spec
 from heed.runs.config import config_hash
+from heed.runs.files import replacing
 from heed.runs.folder import RunFolder
 
 OnStep = Callable[[int, dict[str, float]], None]
@@ -67,13 +69,18 @@ class GuardRun:
     learner: Learner
     phases: Phases | None
     log: DecisionLog
-    moments: Moments | None
+    moments: BlockedMoments | None
     overseer: Recorded | None
     store: Store | None
 
 
-def prepare(job: GuardJob) -> GuardRun:
+def prepare(job: GuardJob, person: BrowserOverseer | None = None) -> GuardRun:
     """The environment, the guard and the learner of a job.
+
+    Args:
+        job: what was declared.
+        person: at a page, in place of the job's overseer. Nobody hurries them: as long as they do not answer, the agent
+            waits.
 
     Raises:
         HeedError: whatever no run can be begun with.
@@ -85,8 +92,8 @@ def prepare(job: GuardJob) -> GuardRun:
     place = surroundings(job.env, job.env_kwargs, job.catastrophe)
     overseer = None
     if method.guarded:
-        safe = guarded(overseer_from_spec(job.overseer, place.env), job.overseer_timeout)
-        overseer = Recorded(safe, every=TOGETHER if is_scripted(job.overseer) else 1)
+        judge = person or guarded(overseer_from_spec(job.overseer, place.env), job.overseer_timeout)
+        overseer = Recorded(judge, every=TOGETHER if is_scripted(job.overseer) else 1)
         overseer.reset(job.seed)
     env = StopsOnFaults(place.env, place.name)
     guard = Guard(env, overseer, safe_action=place.safe_action, mode=job.mode, penalty=job.penalty)
@@ -124,9 +131,11 @@ def prepare(job: GuardJob) -> GuardRun:
         log=log,
         truth=truth,
     )
+    if person is not None:
+        person.about = lambda: {"phase": phases.phase.value, "counts": {"judged": phases.memory.judgements}}
     if job.judgements is not None:
         phases.memory.recall(recalled_from(job.judgements, place.env, place.name))
-    moments = Moments(seed=job.seed, picture=guard.render if guard.render_mode == "rgb_array" else None)
+    moments = BlockedMoments(seed=job.seed, picture=guard.render if guard.render_mode == "rgb_array" else None)
 
     def watch(step: Step) -> None:
         moments(step)
@@ -178,15 +187,20 @@ class _Tell(BaseCallback):
         return self.last is None or self.num_timesteps < self.last
 
 
-def train_guard(job: GuardJob, out: Path, on_step: OnStep | None = None) -> dict[str, Any]:
+def train_guard(
+    job: GuardJob, out: Path, on_step: OnStep | None = None, person: BrowserOverseer | None = None
+) -> dict[str, Any]:
     """Train, judge with the guard on and off, and write the run folder.
 
-    However it ends, the decisions, judgements, transitions and labels so far are in the folder.
+    However it ends, the decisions, judgements, transitions, labels and the learner so far are in the folder; what the
+    training came to is in the summary before the evaluation begins, though not as completed.
 
     Args:
         job: what to train.
         out: the run folder.
-        on_step: called after every step with its number and what moves; may raise `Stopped`.
+        on_step: called after every step with its number and what moves, and again after each of the evaluation's; may
+            raise `Stopped`.
+        person: at a page, in place of the job's overseer.
 
     Returns:
         The summary, also in ``summary.json``.
@@ -197,46 +211,46 @@ def train_guard(job: GuardJob, out: Path, on_step: OnStep | None = None) -> dict
         Stopped: as ``on_step`` asked.
     """
     torch.set_num_threads(1)  # small products: more threads only wait for each other
-    run = prepare(job)
+    run = prepare(job, person)
     began = time.perf_counter()
     with RunFolder.create(out, flat(job), kind="guard") as folder, _recorded(run, out) as name:
 
-        def tell() -> None:
-            rows = run.log.rows
-            recent = rows[-1000:]
-            metrics = {
+        def told() -> tuple[int, dict[str, float]]:
+            recent = run.log.rows[-1000:]
+            return len(run.log.rows), {
                 "catastrophes": float(sum(row["catastrophe"] for row in recent)),
                 "blocks": float(sum(row["decision"] == "block" for row in recent)),
                 "goals": float(sum(row["goal"] for row in recent)),
             }
-            if len(rows) % 1000 == 0:
-                folder.log(len(rows), metrics)
+
+        def hear() -> None:
             if on_step is not None:
-                on_step(len(rows), metrics)
+                on_step(*told())
+
+        def tell() -> None:
+            if len(run.log.rows) % 1000 == 0:
+                folder.log(*told())
+            hear()
 
         with _kept(run, out):
             last = job.steps if isinstance(run.learner, PPO) else None
             run.learner.learn(job.steps, callback=[_Tell(tell, last), *imagining(job, run.phases)])
-        run.learner.save(out / "learner.zip")
         if run.phases is not None:
             folder.write_json("judges.json", diagnosed(run.phases), indent=1)
         summary = {"method": job.method, "seed": job.seed, "steps": job.steps, "run": name}
         summary |= summarise(run.log) | told_of(run.phases)
-        summary["faults"] = dict(run.guard.faults)
+        summary |= {"faults": dict(run.guard.faults), "completed": False}
+        summary |= {"version": heed.__version__, "config_hash": config_hash(flat(job))}
+        folder.write_summary(summary | {"seconds": time.perf_counter() - began})  # before what may be stopped, or fail
         if job.evaluation_episodes:
             if run.overseer is not None:
                 version = run.overseer.where()[1]
                 run.overseer.where = lambda: ("evaluation", version)
             scripted = not run.phases or is_scripted(job.overseer)
-            summary |= evaluated(run.guard, run.learner, job.evaluation_episodes, unguarded=scripted)
+            summary |= evaluated(run.guard, run.learner, job.evaluation_episodes, scripted, hear)
         if run.overseer is not None:
             run.overseer.flush()
-        summary |= {
-            "seconds": time.perf_counter() - began,
-            "version": heed.__version__,
-            "config_hash": config_hash(flat(job)),
-            "completed": True,
-        }
+        summary |= {"seconds": time.perf_counter() - began, "completed": True}
         folder.write_summary(summary)
     return summary
 
@@ -283,11 +297,18 @@ def _write(run: GuardRun, out: Path) -> None:
     """Write what was gathered; what one file cannot take, the others still may."""
     try:
         with ExitStack() as each:
+            if run.log.rows:
+                each.callback(_save_learner, run.learner, out / "learner.zip")
+                each.callback(run.log.write, out / "decisions.parquet")
             if run.phases is not None:
                 each.callback(run.phases.memory.save, out)
             if run.moments is not None:
                 each.callback(run.moments.save, out / "moments.npz")
-            if run.log.rows:
-                each.callback(run.log.write, out / "decisions.parquet")
     except OSError as error:
         raise RunFailed(f"{out} could not be written: {error.strerror or error}") from error
+
+
+def _save_learner(learner: Learner, path: Path) -> None:
+    """Write a learner in the format of Stable-Baselines3, whole or not at all."""
+    with replacing(path) as file:
+        learner.save(file)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -12,9 +14,11 @@ from torch import Tensor
 from heed.errors import HeedError
 from heed.guard.blockers import BLOCKERS_FIT, Blockers
 from heed.guard.dynamics import Dynamics, EnsembleDynamics, FitReport
-from heed.guard.ensemble import FitConfig
+from heed.guard.ensemble import BatchConfig, FitConfig
 from heed.guard.imagination import DangerJudge, Range
 from heed.guard.memory import Labels, Memory
+from heed.guard.rewards import Reward, WithReward
+from heed.guard.termination import LearntTermination
 from heed.guard.thresholds import (
     Judged,
     RefitDecision,
@@ -43,7 +47,8 @@ class JudgesConfig:
         label_keys: indices of the state that the labels depend on; all if None.
         threshold: conformal, or hirl: more than half, two of the members.
         eps: miss rate that the conformal threshold promises.
-        cap: share of the known steps let pass that blockers may flag.
+        cap: share of the known steps let pass that blockers may flag; most members have learnt from each of them,
+            so that of fresh ones it may be more (see `accept_refit`).
         range_margin: how far beyond the states seen is still believed, in widths of what was seen.
         dynamics: the dynamics' fit.
         blockers: the blockers' fit.
@@ -58,7 +63,7 @@ class JudgesConfig:
     cap: float = 0.03
     range_margin: float = 0.02
     dynamics: FitConfig = field(default_factory=FitConfig)
-    blockers: FitConfig = BLOCKERS_FIT
+    blockers: BatchConfig = BLOCKERS_FIT
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,10 @@ class Judges:
     that it has not seen. What the members say together is surer than what one says alone, and nothing proves that
     the promise carries over: `heed bench coverage` counts.
 
+    Whether a refit is believed is judged on all that is known, each label of which all members but one have learnt
+    from: that compares fits and meets their collapse, and is no measure of what they flag or miss of fresh steps
+    (`accept_refit`).
+
     Args:
         state_size: S.
         action_size: A.
@@ -96,6 +105,8 @@ class Judges:
         seed: of weights, held-out rows and batches.
         known_dynamics: in place of learnt ones: what perfect knowledge is worth.
         known_danger: in place of learnt blockers.
+        reward: in place of what the dynamics tell steps to earn.
+        termination: batched, which states end an episode harmlessly; a learnt one is fitted with the dynamics.
     """
 
     def __init__(
@@ -106,6 +117,8 @@ class Judges:
         seed: int = 0,
         known_dynamics: Dynamics | None = None,
         known_danger: DangerJudge | None = None,
+        reward: Reward | None = None,
+        termination: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         self.config = config = JudgesConfig() if config is None else config
         if config.threshold not in ("conformal", "hirl"):
@@ -115,6 +128,7 @@ class Judges:
         self.generator = torch.Generator().manual_seed(seed)
         self.learnt = EnsembleDynamics(state_size, action_size, config.members, config.dynamics_hidden, seed=seed)
         self.known_dynamics, self.known_danger = known_dynamics, known_danger
+        self.reward, self.termination = reward, termination
         self.sizes, self.seed, self.fits, self.fitted = (state_size, action_size), seed, 0, False
         self.blockers = self._fresh()
         self.unseen = torch.zeros(0)
@@ -124,7 +138,8 @@ class Judges:
     @property
     def dynamics(self) -> Dynamics:
         """The dynamics in force."""
-        return self.learnt if self.known_dynamics is None else self.known_dynamics
+        model: Dynamics = self.learnt if self.known_dynamics is None else self.known_dynamics
+        return model if self.reward is None else WithReward(model, self.reward)
 
     def danger(self, states: Tensor, actions: Tensor, next_states: Tensor) -> Tensor:
         """Danger in [0, 1] of steps, as the judges in force see it, [...]."""
@@ -139,22 +154,34 @@ class Judges:
         return blockers.disagreement(blockers.inputs_of(states, actions, next_states))
 
     def fit(self, memory: Memory, dynamics: bool = True) -> JudgesReport:
-        """Fit what is not known to all that is remembered; ``dynamics=False`` leaves the dynamics as they are.
+        """Fit what is not known to all that is remembered; ``dynamics=False`` leaves dynamics and ends as they are.
 
         Blockers that would flag less of the known blocks, or nearly everything, are not believed (`accept_refit`).
+        Where anything cannot be fitted, all that is in force stays as it was.
 
         Raises:
             HeedError: no blocks, or too few for the promise.
         """
+        fitted = copy.copy(self)
+        report = fitted._fit(memory, dynamics)
+        vars(self).update(vars(fitted))
+        return report
+
+    def _fit(self, memory: Memory, dynamics: bool) -> JudgesReport:
+        """Fit a copy of the judges in force: whatever is part of them is replaced here, never changed."""
         labels = memory.labels()
         if self.known_danger is None:
             self._check_enough(int(labels.blocked.sum()))
         report = None
         if self.known_dynamics is None and dynamics:
+            self.learnt = copy.deepcopy(self.learnt)
             report = self.learnt.fit(memory.transitions, self.config.dynamics, self.generator)
             seen = memory.transitions.tensors()
             states = torch.cat([seen.states, seen.next_states])
             self.reach = Range.around(states[states.isfinite().all(1)], self.config.range_margin)
+        if dynamics and isinstance(self.termination, LearntTermination):
+            self.termination = copy.deepcopy(self.termination)
+            self.termination.fit(memory.transitions, self.generator, self.config.blockers)
         self.fits += 1
         if self.known_danger is not None:
             return JudgesReport(report, None, Threshold(self.threshold), None, memory.blocks, len(labels.blocked))

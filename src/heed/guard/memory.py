@@ -13,8 +13,11 @@ from torch import Tensor
 
 from heed.guard.decisions import Step
 from heed.guard.transitions import Transitions
+from heed.runs.files import replacing
 
 Vector = NDArray[np.float32]
+Row = tuple[Vector, Vector, Vector, bool, int, bool]
+"""A label: state, action, next state, whether it says block, episode, whether it is a catastrophe."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class _Stream:
     """One environment's part of what happens: its present episode, and the steps of it that have not yet survived."""
 
     guard_episode: int  # as the guard counts
-    episode: int  # as this memory counts, which goes on where a loaded one ended
+    episode: int  # as this memory counts
     steps: int = 0
     pending: deque[tuple[int, Step]] = field(default_factory=deque)
 
@@ -67,7 +70,8 @@ class Memory:
         self.transitions = Transitions(state_size, action_size)
         self.grace = grace
         self.judgements = 0
-        self._rows: list[tuple[Vector, Vector, Vector, bool, int, bool]] = []
+        self._rows: list[Row] = []
+        self._recalled: dict[tuple[bytes, bytes, bool], int] = {}  # where the rows lie that this run has not repeated
         self._streams: dict[int, _Stream] = {}
         self._episodes = 0
 
@@ -104,10 +108,17 @@ class Memory:
         return Labels(states, actions, next_states, blocked, episodes, catastrophes)
 
     def recall(self, labels: Labels) -> None:
-        """Take in labels of earlier runs; they are no judgements of this one."""
+        """Take in labels of earlier runs; they are no judgements of this one.
+
+        Runs with one seed say the same of the same state and action. That is taken once, and where this run says it
+        too, its own label takes the recalled one's place: a twin in another episode would teach the very member that is
+        to judge the label unseen.
+        """
         vectors = (column.numpy() for column in (labels.states, labels.actions, labels.next_states))
         others = (column.tolist() for column in (labels.blocked, labels.episodes, labels.catastrophes))
-        self._rows += zip(*vectors, *others, strict=True)
+        for row in zip(*vectors, *others, strict=True):
+            if self._recalled.setdefault(_said(row), len(self._rows)) == len(self._rows):
+                self._rows.append(row)
 
     @property
     def blocks(self) -> int:
@@ -124,20 +135,18 @@ class Memory:
 
     def _label(self, step: Step, action: Vector, next_state: Vector, blocked: bool) -> None:
         episode = self._streams[step.stream].episode
-        self._rows.append((step.state, action, next_state, blocked, episode, step.catastrophe))
+        row = (step.state, action, next_state, blocked, episode, step.catastrophe)
+        place = self._recalled.pop(_said(row), len(self._rows))
+        self._rows[place : place + 1] = [row]
 
     def save(self, folder: Path) -> None:
         """Write transitions and labels into a folder; the steps that have not yet survived are left out."""
         self.transitions.save(folder / "transitions.npz")
         arrays = {name: column.numpy() for name, column in vars(self.labels()).items()}
-        np.savez(folder / "labels.npz", judgements=self.judgements, episode=self._episodes, **arrays)
+        with replacing(folder / "labels.npz") as file:
+            np.savez(file, **arrays)
 
-    def load(self, folder: Path) -> None:
-        """Go back to what `save` wrote."""
-        self.transitions = Transitions.load(folder / "transitions.npz")
-        with np.load(folder / "labels.npz", allow_pickle=False) as kept:
-            self.judgements, self._episodes = int(kept["judgements"]), int(kept["episode"])
-            names = ("states", "actions", "next_states", "blocked", "episodes", "catastrophes")
-            rows = zip(*(kept[name] for name in names), strict=True)
-            self._rows = [(s, a, n, bool(b), int(e), bool(c)) for s, a, n, b, e, c in rows]
-        self._streams.clear()
+
+def _said(row: Row) -> tuple[bytes, bytes, bool]:
+    """State, action and verdict of a label, to the last bit."""
+    return row[0].tobytes(), row[1].tobytes(), row[3]

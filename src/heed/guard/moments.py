@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from heed.guard.decisions import Step
 from heed.guard.imagination import Look
 from heed.guard.planner import Plan
+from heed.runs.files import replacing
 
 logger = logging.getLogger(__name__)
 
@@ -25,8 +25,8 @@ WIDEST = 320
 
 
 @dataclass
-class Moment:
-    """One block.
+class BlockedMoment:
+    """One block, at its moment.
 
     Args:
         step: of the run, from 0.
@@ -44,7 +44,7 @@ class Moment:
     picture: NDArray[np.uint8] | None = None
 
 
-class Moments:
+class BlockedMoments:
     """Keeps an even sample of the blocks before which the guard looked ahead; is called with every step.
 
     Reservoir sampling (Vitter 1985, algorithm R): of n blocks so far each is kept with the same probability, most / n.
@@ -64,7 +64,7 @@ class Moments:
     def __init__(self, most: int = 40, seed: int = 0, picture: Callable[[], Any] | None = None) -> None:
         self.most, self.picture = most, picture
         self.generator = np.random.default_rng(seed)
-        self.kept: list[Moment] = []
+        self.kept: list[BlockedMoment] = []
         self.blocks, self._steps = 0, 0
 
     def __call__(self, step: Step) -> None:
@@ -78,7 +78,7 @@ class Moments:
             self.blocks += 1
             place = len(self.kept) if len(self.kept) < self.most else int(self.generator.integers(self.blocks))
             if place < self.most:
-                found = Moment(self._steps, step, look, [step.state, step.next_state], self._drawn())
+                found = BlockedMoment(self._steps, step, look, [step.state, step.next_state], self._drawn())
                 self.kept[place : place + 1] = [found]
         self._steps += 1
 
@@ -120,12 +120,8 @@ class Moments:
             "pictures": np.stack([blank if p is None else p for p in drawn] or [blank])[: len(kept)],
             "pictured": np.array([p is not None for p in drawn], np.bool_),
         }
-        part = path.with_name(f".{path.name}.part")
-        with part.open("wb") as file:
+        with replacing(path) as file:
             np.savez_compressed(file, allow_pickle=False, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
 
     def _drawn(self) -> NDArray[np.uint8] | None:
         if self.picture is None:

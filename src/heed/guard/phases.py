@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -18,14 +18,19 @@ from heed.guard.deciding import Decider
 from heed.guard.decisions import DecisionLog, Step
 from heed.guard.dynamics import Dynamics
 from heed.guard.foresight import dynamics_error
-from heed.guard.imagination import Controller, DangerJudge, Imagination, Look, Lookout
+from heed.guard.imagination import Controller, DangerJudge, Imagination, Look, Lookout, check_block_when
 from heed.guard.judges import Judges, JudgesConfig, JudgesReport
 from heed.guard.memory import Memory
 from heed.guard.planner import SafePlanner
+from heed.guard.rewards import Reward
 from heed.guard.risk import risk_strategy
 from heed.guard.searches import search_from_name
+from heed.guard.termination import LearntTermination
 
 logger = logging.getLogger(__name__)
+
+Termination = Literal["auto", "given", "learnt", "none"]
+"""Who says which states end an imagined future harmlessly."""
 
 
 class Phase(Enum):
@@ -51,7 +56,7 @@ class PhasesConfig:
             from which the overseer is asked in autonomy; above .5, the largest there is, nobody is asked.
         horizon: steps to look ahead; 0 is HIRL, without a model.
         particles: of each member.
-        block_when: policy_fails or no_way_out.
+        block_when: policy_fails, no_way_out or no_plan (as no_way_out, and the planner finds none either).
         release: share of the threshold below which the risk must be for an action to be let pass after a block.
         risk: how the futures' risks are combined: max, mean, cvar:SHARE.
         grace: steps after which a step that nobody judged has survived and counts as one that needed no block; 0 learns
@@ -65,6 +70,8 @@ class PhasesConfig:
             none.
         plan_margin: share of the threshold below which plans compete by what they are worth; above it by their risk.
         plan_gamma: discount of what a plan is worth.
+        termination: which states end an imagined future harmlessly: given (the environment is known to), learnt (from
+            the ends that happened) or none; auto takes what is given, and learns where nothing is.
         judges: the fits.
     """
 
@@ -89,6 +96,7 @@ class PhasesConfig:
     deadline: float = 0.0
     plan_margin: float = 0.5
     plan_gamma: float = 0.98
+    termination: Termination = "auto"
     judges: JudgesConfig = field(default_factory=JudgesConfig)
 
 
@@ -106,10 +114,11 @@ class Phases:
         config: when and how.
         seed: of fits and imagination.
         brake: batched, what slows the agent down, for ways out and as the planner's seed.
-        termination: batched, states that end an episode harmlessly.
+        termination: batched, which states end an episode harmlessly, where that is known; see the configuration.
         value: batched, what states are worth beyond a plan's horizon: states [N, S] to [N].
         known_dynamics: in place of learnt ones: what perfect knowledge is worth.
         known_danger: in place of learnt blockers.
+        reward: batched, what steps earn, in place of what the dynamics learn of it.
         log: keeps every decision.
         truth: what an oracle knows of a step, for the log: called with it before the phase moves.
 
@@ -128,17 +137,20 @@ class Phases:
         value: Callable[[Tensor], Tensor] | None = None,
         known_dynamics: Dynamics | None = None,
         known_danger: DangerJudge | None = None,
+        reward: Reward | None = None,
         log: DecisionLog | None = None,
         truth: Callable[[Step], dict[str, Any]] | None = None,
     ) -> None:
         if guard.overseer is None:
             raise HeedError("there is nobody to learn from", "--overseer", "name an overseer")
+        check_block_when(config.block_when, config.horizon, config.planner != "none")
         self.guard, self.policy, self.config, self.seed = guard, policy, config, seed
-        self.brake, self.termination, self.value, self.truth = brake, termination, value, truth
+        self.brake, self.value, self.truth = brake, value, truth
         self.coder: ActionCoder = guard.coder
         size = guard.state_size
         self.memory = Memory(size, self.coder.size, 1 if config.grace is None else config.grace)
-        self.judges = Judges(size, self.coder.size, config.judges, seed, known_dynamics, known_danger)
+        ends = self._ends(termination)
+        self.judges = Judges(size, self.coder.size, config.judges, seed, known_dynamics, known_danger, reward, ends)
         self.generator = torch.Generator().manual_seed(seed + 1)
         self.log = DecisionLog() if log is None else log
         self.phase, self.steps, self.next_fit = Phase.OVERSIGHT, 0, config.oversight_steps
@@ -147,6 +159,21 @@ class Phases:
         self.foretold: dict[str, Any] | None = None
         self.overseer = guard.overseer
         guard.policy, guard.brake, guard.observer = policy, brake, self
+
+    def _ends(self, given: Callable[[Tensor], Tensor] | None) -> Callable[[Tensor], Tensor] | None:
+        """What ends an imagined future, as the configuration chooses."""
+        choice, judges = self.config.termination, self.config.judges
+        if choice not in get_args(Termination):
+            raise HeedError(f"'{choice}' ends no future", "--termination", f"take {', '.join(get_args(Termination))}")
+        if choice == "given" and given is None:
+            raise HeedError(
+                "nothing is known of which states end an episode harmlessly", "--termination", "take learnt or none"
+            )
+        if choice == "none":
+            return None
+        if given is not None and choice != "learnt":
+            return given
+        return LearntTermination(self.guard.state_size, judges.members, margin=judges.range_margin, seed=self.seed)
 
     def __call__(self, step: Step) -> None:
         """Take in a step; move on where it is time."""
@@ -214,20 +241,21 @@ class Phases:
         return dynamics_error(self.judges, self.memory.transitions, horizon)
 
     def _refit(self, dynamics: bool = True) -> None:
-        if dynamics and isinstance(found := self.foresight(), dict):
-            self.foretold = found
+        foretold = self.foresight() if dynamics else None
         try:
             self.reports.append(self.judges.fit(self.memory, dynamics))
         except (HeedError, ValueError) as problem:
             self.guard.fault(f"a refit failed ({problem}): the judges stay as they were")
             return
+        if isinstance(foretold, dict):
+            self.foretold = foretold
         self._equip()
 
     def _equip(self) -> None:
         """Give the guard eyes and hands that stand on the judges as they are now."""
         config, judges = self.config, self.judges
         parts = (judges.dynamics, judges, self.policy)
-        where = (judges.reach, self.termination, self.generator)
+        where = (judges.reach, judges.termination, self.generator)
         risk = risk_strategy(config.risk)
         self.guard.lookout = Lookout(
             Imagination(*parts, config.particles, *where),

@@ -94,7 +94,12 @@ class SafePlanner:
         self.search, self.imagination, self.threshold = search, imagination, threshold
         self.risk, self.iterations, self.enough = Worst() if risk is None else risk, iterations, enough
         self.deadline, self.gamma, self.terminal_value, self.clock = deadline, gamma, terminal_value, clock
-        self.safe = margin * threshold
+        self.margin = margin
+
+    @property
+    def safe(self) -> float:
+        """Risk below which plans compete by what they are worth."""
+        return self.margin * self.threshold
 
     def reset(self) -> None:
         """Forget what was learnt, as at the start of an episode."""
@@ -112,26 +117,38 @@ class SafePlanner:
         return other
 
     @torch.no_grad()
-    def plan(self, state: Tensor, controllers: list[Controller], idle: Tensor, known: Tensor | None = None) -> Plan:
+    def plan(
+        self,
+        state: Tensor,
+        controllers: list[Controller],
+        held: Tensor,
+        known: Tensor | None = None,
+        first: Tensor | None = None,
+        spent: float = 0.0,
+    ) -> Plan:
         """The best plan from a state.
 
         Args:
             state: [S].
             controllers: policies and brakes whose own futures seed the search.
-            idle: the action vector of doing nothing, [A].
+            held: actions that seed the search held throughout, such as doing nothing: [A] or [n, A].
             known: a plan that was safe a step ago, moved on: [n, A] with n at most H; its last action is held.
+            first: the action that every plan begins with, [A]; None leaves it free.
+            spent: seconds of the deadline that are gone already.
 
         Returns:
             Feasible if any was found.
         """
-        began = self.clock()
+        began = self.clock() - spent
         best: Plan | None = None
         best_rank, evaluated = (False, -math.inf), 0
         for iteration in range(self.iterations):
             plans = self.search.propose(iteration, self.imagination.generator)
             following: Following = {}
             if iteration == 0:
-                plans, following = self._seeded(state, plans, controllers, idle, known)
+                plans, following = self._seeded(state, plans, controllers, held, known)
+            if first is not None:
+                plans = torch.cat([first.expand(len(plans), 1, -1), plans[:, 1:]], dim=1)
             futures = self.imagination.roll(state, plans, following)
             for number in following:  # a controller's plan is what it did in its first future
                 plans[number] = futures.actions[:, 0, number, 0]
@@ -153,16 +170,46 @@ class SafePlanner:
         assert best is not None
         return replace(best, iterations=iteration + 1, evaluated=evaluated, late=late)
 
+    def plan_after(
+        self,
+        state: Tensor,
+        action: Tensor,
+        limit: float,
+        controllers: list[Controller],
+        held: Tensor,
+        known: Tensor | None = None,
+    ) -> Plan:
+        """The best plan that begins with a proposed action: whether a safe way goes on from it.
+
+        It takes half the deadline, so that what is put in place of the action has the rest; and what the search learns
+        is forgotten, as all its plans begin with an action that is perhaps not to be taken.
+
+        Args:
+            state: [S].
+            action: [A].
+            limit: risk from which the plan is not feasible, where that is below the threshold.
+            controllers: see `plan`, as for what follows.
+            held: actions.
+            known: a plan.
+
+        Returns:
+            Feasible if any was found.
+        """
+        other = copy.copy(self)
+        other.search, other.deadline = copy.deepcopy(self.search), self.deadline / 2
+        other.threshold = min(self.threshold, limit)
+        return other.plan(state, controllers, held, known, action)
+
     def _seeded(
-        self, state: Tensor, plans: Tensor, controllers: list[Controller], idle: Tensor, known: Tensor | None
+        self, state: Tensor, plans: Tensor, controllers: list[Controller], held: Tensor, known: Tensor | None
     ) -> tuple[Tensor, Following]:
         """The first population with its seeds in front, and which of them a controller goes on with."""
         horizon = plans.shape[1]
         seeds = [controller(state[None])[0].expand(horizon, -1) for controller in controllers]
-        seeds.append(idle.expand(horizon, -1))
+        seeds += [action.expand(horizon, -1) for action in held.reshape(-1, held.shape[-1])]
         if known is not None and len(known):
-            held = known[-1:].expand(max(0, horizon - len(known)), -1)
-            seeds.append(torch.cat([known[:horizon], held]))
+            last = known[-1:].expand(max(0, horizon - len(known)), -1)
+            seeds.append(torch.cat([known[:horizon], last]))
         following: Following = {number: (1, controller) for number, controller in enumerate(controllers)}
         return torch.cat([torch.stack(seeds), plans]), following
 

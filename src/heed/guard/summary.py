@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -85,7 +85,13 @@ def told_of(phases: Phases | None) -> dict[str, Any]:
     return {"judgements": phases.memory.judgements, "handed_over_at": phases.handed_over_at, "fits": fits}
 
 
-def evaluated(guard: Guard, learner: BaseAlgorithm, episodes: int, unguarded: bool = True) -> dict[str, Any]:
+def evaluated(
+    guard: Guard,
+    learner: BaseAlgorithm,
+    episodes: int,
+    unguarded: bool = True,
+    on_step: Callable[[], None] | None = None,
+) -> dict[str, Any]:
     """Return, catastrophes and goals of the finished policy, with the guard on and with it off, from the same seeds.
 
     Args:
@@ -93,16 +99,19 @@ def evaluated(guard: Guard, learner: BaseAlgorithm, episodes: int, unguarded: bo
         learner: the policy, which acts without exploring.
         episodes: of each.
         unguarded: whether the guard may be off; where a person oversees, what is at stake may be real.
+        on_step: called after every step; may raise `Stopped`.
     """
     found: dict[str, Any] = {"evaluation_episodes": episodes}
     guarded: Mode = "replace" if guard.mode == "penalty" else guard.mode  # returns are the environment's own
     modes: tuple[tuple[str, Mode], ...] = (("guarded", guarded), ("unguarded", "off"))
     for name, mode in modes if unguarded else modes[:1]:
-        found |= {f"{what}_{name}": value for what, value in _episodes(guard, learner, mode, episodes).items()}
+        found |= {f"{what}_{name}": value for what, value in _episodes(guard, learner, mode, episodes, on_step).items()}
     return found
 
 
-def _episodes(guard: Guard, learner: BaseAlgorithm, mode: Mode, episodes: int) -> dict[str, float]:
+def _episodes(
+    guard: Guard, learner: BaseAlgorithm, mode: Mode, episodes: int, on_step: Callable[[], None] | None
+) -> dict[str, float]:
     """Episodes of the deterministic policy; nothing is learnt or logged from them."""
     before = (guard.mode, guard.observer)
     guard.mode, guard.observer = mode, None
@@ -118,6 +127,8 @@ def _episodes(guard: Guard, learner: BaseAlgorithm, mode: Mode, episodes: int) -
                 found["return"] += float(reward) / episodes
                 found["catastrophes"] += bool(info.get("catastrophe", False))
                 reached |= bool(info.get("goal", False))
+                if on_step is not None:
+                    on_step()
                 if terminated or truncated:
                     break
             found["goals"] += reached

@@ -157,8 +157,8 @@ class RefitDecision:
     Args:
         accepted: the new fit takes its place; else the old one stays, with its threshold.
         threshold: of the fit that is in force from now on.
-        missed: share of the known blocks that the one in force does not flag.
-        flagged: share of the known steps let pass that the one in force flags.
+        missed: share of the known blocks that the one in force does not flag; most members have learnt from each.
+        flagged: share of the known steps let pass that the one in force flags; the same holds of them.
         reason: in words.
     """
 
@@ -184,6 +184,10 @@ def accept_refit(old: Judged | None, new: Judged, lost: float = 0.02, cap: float
     as the old one did; of those that the old one flagged it misses no more than that share of all is; and it flags at
     most a share ``cap`` of the known steps let pass, or as many as the old one did. A first fit has nothing to fall
     back on and is always accepted; if it flags more than the cap, the reason says so.
+
+    What is known has been learnt from, each label by all members of the new fit but one: of fresh blocks more are
+    missed than is told here, and of fresh steps more are flagged. So fits are compared and a collapse is met, but
+    nothing is promised; what is promised is told from unseen blocks (`conformal_threshold`, `promised`).
 
     Args:
         old: the fit in force, on the same known blocks and steps in the same order; None if there is none.

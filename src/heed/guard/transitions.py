@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from heed.errors import HeedError
+from heed.runs.files import replacing
 
 
 class TransitionTensors(NamedTuple):
@@ -145,14 +145,9 @@ class Transitions:
 
     def save(self, path: Path | str) -> None:
         """Write all to an .npz file; the file is replaced whole or not at all."""
-        path = Path(path)
-        part = path.with_name(f".{path.name}.part")
-        with part.open("wb") as file:
-            columns = {name: column[: self._count] for name, column in self._columns.items()}
+        columns = {name: column[: self._count] for name, column in self._columns.items()}
+        with replacing(Path(path)) as file:
             np.savez(file, allow_pickle=False, **columns)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
 
     @classmethod
     def load(cls, path: Path | str) -> Transitions:

@@ -32,7 +32,7 @@ class _Around:
 
 
 class Delayed(_Around):
-    """Answers each moment with the verdict on the moment ``steps`` steps before it: reaction time.
+    """Answers each moment with the verdict on its environment's moment ``steps`` steps before it: reaction time.
 
     The first steps of an episode pass. Who was not shown the step before is not watching but being asked, and waited
     for: then the verdict is on this very moment. An action named in place of the blocked one belongs to its own moment,
@@ -57,19 +57,19 @@ class Delayed(_Around):
         if steps < 0:
             raise HeedError(f"a delay of {steps} steps", where="Delayed", fix="give 0 or more")
         self._steps, self._label = steps, f"{steps} steps late"
-        self._seen: dict[tuple[int, int], Verdict] = {}
+        self._seen: dict[int, tuple[int, dict[int, Verdict]]] = {}  # of each environment: its episode, and by step
 
     def judge(self, moment: Moment) -> Verdict:
         """See this moment, and say what was thought of an earlier one."""
         oldest = moment.step - self._steps
-        self._seen = {
-            when: verdict for when, verdict in self._seen.items() if when[0] == moment.episode and when[1] >= oldest
-        }
-        now = self._seen[moment.episode, moment.step] = self.inner.judge(moment)
-        watching = moment.step == 0 or (moment.episode, moment.step - 1) in self._seen
+        episode, before = self._seen.get(moment.stream, (moment.episode, {}))
+        seen = {step: verdict for step, verdict in before.items() if episode == moment.episode and step >= oldest}
+        now = seen[moment.step] = self.inner.judge(moment)
+        self._seen[moment.stream] = (moment.episode, seen)
+        watching = moment.step == 0 or moment.step - 1 in seen
         if self._steps == 0 or not watching:
             return now
-        return replace(self._seen.get((moment.episode, oldest), Verdict(block=False)), instead=None)
+        return replace(seen.get(oldest, Verdict(block=False)), instead=None)
 
     def reset(self, seed: int) -> None:
         """Start a run with nothing seen."""
