@@ -100,6 +100,42 @@ def test_a_block_is_credited_to_what_was_in_view_a_reaction_ago():
     assert watched.desk.answer().since == 3
 
 
+def test_a_measured_reaction_takes_the_place_of_the_one_assumed():
+    watched = Watched(reaction=0.25)
+    watched.order("react", action=[0.4])
+    watched.order("go")
+    for number in (1, 2, 3, 4):
+        watched.show(number)
+        assert watched.after(0.125).block is False
+    watched.show(5)
+    watched.now += 0.04
+    watched.order("block", moment=5)
+    assert watched.desk.answer().since == 2
+
+
+def test_no_block_comes_too_late(watched):
+    watched.order("go")
+    watched.show(1)
+    assert watched.after(0.125).block is False
+    watched.order("block", moment=1, key="between")  # nothing lies on the desk
+    watched.desk.put(2)
+    found = watched.desk.answer()
+    assert (found.block, found.key, found.since) == (True, "between", 1)
+    watched.desk.put(3)
+    watched.order("block", moment=1, key="unseen")  # before any page has drawn it
+    assert watched.desk.answer().block is True
+    watched.show(4)
+    assert watched.after(0.125).block is False
+
+
+def test_a_catastrophe_that_a_person_sees_blocks_and_is_told(watched):
+    watched.order("go")
+    watched.show(1)
+    watched.order("catastrophe", moment=1, key="c")
+    found = watched.desk.answer()
+    assert (found.block, found.struck, found.key) == (True, True, "c")
+
+
 def test_where_each_waits_a_block_is_about_that_one_alone():
     watched = Watched(reaction=0.25)
     watched.order("each")
@@ -171,6 +207,15 @@ def test_taking_over_acts_in_the_agents_place_until_it_is_given_back(watched):
     assert watched.after(0.125).block is False
 
 
+def test_who_acts_and_goes_leaves_the_desk_paused(watched):
+    watched.desk.connect("bob's page", "bob")
+    watched.order("take", page="bob's page")
+    with pytest.raises(HeedError, match="take over first"):
+        watched.order("act", action=[0.0])
+    watched.desk.gone("bob's page")
+    assert (watched.desk.state, watched.desk.why) == (State.PAUSED, "bob, who acted, is gone")
+
+
 def test_slower_and_faster_stop_at_the_ends(watched):
     watched.order("faster")
     assert watched.desk.rate == 1
@@ -218,7 +263,10 @@ def test_people_who_press_nothing_for_long_pause_it():
     [
         (Order("dance"), "is no order"),
         (Order("allow", moment=1), "moment 1 is not in view"),
-        (Order("block", moment=3), "moment 3 is not in view"),
+        (Order("allow", moment=3), "moment 3 is not in view"),
+        (Order("act", moment=2, action=[0.0]), "take over first"),
+        (Order("react", action=[-0.2]), "a reaction time of -0.2 s"),
+        (Order("react", action=3), "a reaction time of None s"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_words_and_changes_nothing(watched, order, wrong):

@@ -114,9 +114,44 @@ def test_what_is_proposed_is_shown_and_a_block_reaches_the_agent_and_is_acknowle
     assert (verdict.block, verdict.person, verdict.key, verdict.failed) == (True, "ada", "k1", False)
     verdict.written(41)
     assert ada.until("written") == {"key": "k1", "id": 41}
-    ada.order("block", moment=1, key="k1")  # a retry, as after a lost connection
+    agent.propose(0.5)
+    ada.sees(2)
+    ada.order("block", moment=1, key="k1")  # a retry, as after a lost connection: it blocks nothing else
     assert ada.until("written") == {"key": "k1", "id": 41}
-    assert agent.verdicts.empty()
+    ada.order("allow", moment=2, key="k2")
+    assert agent.verdict().block is False
+
+
+def test_what_was_pressed_by_mistake_is_taken_back(watched):
+    overseer, agent = watched[0], watched[3]
+    retracted = []
+    overseer.retract = lambda row, person: retracted.append((row, person))
+    ada, bob = page_of(watched, "ada"), page_of(watched, "bob")
+    ada.order("each")
+    agent.propose(0.75)
+    ada.sees(1)
+    ada.order("block", moment=1, key="k1")
+    agent.verdict().written(41)
+    ada.until("written")
+    bob.order("undo")
+    assert bob.until("refused")["why"] == "there is nothing of yours to take back (undo): judge first"
+    ada.order("undo")
+    assert ada.until("undone") == {"id": 41}
+    assert (retracted, overseer.taken_back(), overseer.taken_back()) == ([(41, "ada")], ["k1"], [])
+    ada.order("undo")
+    assert ada.until("refused")["do"] == "undo"
+
+
+def test_who_takes_over_acts_in_the_agents_place(watched):
+    agent = watched[3]
+    ada = page_of(watched, "ada")
+    ada.order("take")
+    ada.stands("taken over")
+    agent.propose(0.75)
+    ada.sees(1)
+    ada.order("act", moment=1, key="k", action=[-0.5])
+    verdict = agent.verdict()
+    assert (verdict.block, verdict.instead, verdict.credit) == (True, [-0.5], 0)
 
 
 def test_actions_pass_only_in_view(watched):
@@ -173,11 +208,11 @@ def test_a_watcher_sees_and_may_not_order(watched):
 
 def test_what_cannot_be_done_is_refused_in_words(watched):
     ada = page_of(watched, "ada")
-    ada.order("block", moment=9, key="k")
+    ada.order("allow", moment=9, key="k")
     assert ada.until("refused") == {
-        "do": "block",
+        "do": "allow",
         "key": "k",
-        "why": "nothing is in view to be judged (block): wait for the next moment",
+        "why": "nothing is in view to be judged (allow): wait for the next moment",
     }
 
 

@@ -17,6 +17,7 @@ COMMANDS = {
     "front": "a family of policies along preferences, and their front",
     "guard": "train an agent under a guard that looks before it leaps",
     "oversee": "the same with a person at a page in the browser, who blocks and lets pass",
+    "judgements": "what people said: read, take back, export, verify",
     "compare": "several methods and seeds under one budget, as a table",
     "report": "write the page of a run",
     "bench": "measure speed",
@@ -31,7 +32,7 @@ def usage() -> str:
     True
     """
     lines = ["heed: reinforcement learning that heeds people", "", "usage: heed COMMAND ...", ""]
-    lines += [f"  heed {name:<9}{what}" for name, what in COMMANDS.items()]
+    lines += [f"  heed {name:<11}{what}" for name, what in COMMANDS.items()]
     return "\n".join([*lines, "", "heed COMMAND --help tells a command's options; --debug shows tracebacks."])
 
 

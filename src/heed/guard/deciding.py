@@ -244,17 +244,21 @@ class Decider:
         assert self.overseer is not None
         # Copies: what was judged is what is executed, whatever the overseer does to what it was shown.
         shown = copy.deepcopy((here.observation, proposed, here.info))
-        verdict = self.overseer.judge(
-            Moment(*shown, here.env, here.moment, here.episode, None if look is None else look.risk, here.number)
-        )
+        moment = Moment(*shown, here.env, here.moment, here.episode, stream=here.number)
+        if look is not None:
+            own = look.own
+            ways, risks = own.states[:, :, 0].flatten(1, 2).transpose(0, 1), own.danger[:, :, 0].amax(0).flatten()
+            moment = replace(moment, risk=look.risk, futures=ways.numpy(), future_risks=risks.numpy())
+        verdict = self.overseer.judge(moment)
         if verdict.failed:
             self.fault(f"the overseer {self.overseer.name} failed: the action is blocked")
             return replace(self._instead(here, state, proposed, look), source="fallback", judged=False)
+        said: dict[str, Any] = {"asked": True, "key": verdict.key, "credit": verdict.credit, "struck": verdict.struck}
         if isinstance(verdict.block, bool | np.bool_) and not verdict.block:  # None is no leave
-            return Decision(proposed, proposed, "allow", "policy", asked=True, **_seen(look))
+            return Decision(proposed, proposed, "allow", "policy", **said, **_seen(look))
         if verdict.instead is not None and self.coder.valid(verdict.instead):
-            return Decision(proposed, verdict.instead, "block", "person", asked=True, **_seen(look))
-        return replace(self._instead(here, state, proposed, look), asked=True)
+            return Decision(proposed, self.coder.action(verdict.instead), "block", "person", **said, **_seen(look))
+        return replace(self._instead(here, state, proposed, look), **said)
 
     def _controllers(self) -> list[Controller]:
         return [c for c in (self.policy, self.brake) if c is not None]

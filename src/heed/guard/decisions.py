@@ -35,6 +35,9 @@ class Decision:
         asked: whether a person judged.
         judged: whether anybody or anything did; not where what should have judged failed, which blocks and teaches
             nothing.
+        key: of a person's judgement, by which it can be taken back; "" where there is none.
+        credit: steps before this one that a person's block is about as well.
+        struck: a person said that the state before this step was a catastrophe.
         feasible: whether the planner's plan was below the threshold; None without a plan. Where the
             action was allowed, the plan begins with it and is why.
         latency_ms: from the proposal to the decision, milliseconds.
@@ -52,6 +55,9 @@ class Decision:
     first_unsafe: int | None = None
     asked: bool = False
     judged: bool = True
+    key: str = ""
+    credit: int = 0
+    struck: bool = False
     feasible: bool | None = None
     latency_ms: float = 0.0
     plan_ms: float = 0.0

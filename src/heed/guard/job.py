@@ -131,7 +131,8 @@ def prepare(job: GuardJob, person: BrowserOverseer | None = None) -> GuardRun:
         log=log,
         truth=truth,
     )
-    if person is not None:
+    if person is not None and overseer is not None:
+        person.retract = overseer.retract
         person.about = lambda: {"phase": phases.phase.value, "counts": {"judged": phases.memory.judgements}}
     if job.judgements is not None:
         phases.memory.recall(recalled_from(job.judgements, place.env, place.name))
@@ -140,6 +141,8 @@ def prepare(job: GuardJob, person: BrowserOverseer | None = None) -> GuardRun:
     def watch(step: Step) -> None:
         moments(step)
         phases(step)
+        for key in () if person is None else person.taken_back():
+            phases.memory.take_back(key)
 
     guard.observer = watch
     store = None if job.store is None else open_store(job.store, "--store")

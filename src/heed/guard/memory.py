@@ -41,6 +41,10 @@ class Labels:
     catastrophes: Tensor
 
 
+LONGEST_CREDIT = 200
+"""Steps that a block can be about beside its own."""
+
+
 @dataclass
 class _Stream:
     """One environment's part of what happens: its present episode, and the steps of it that have not yet survived."""
@@ -48,6 +52,7 @@ class _Stream:
     guard_episode: int  # as the guard counts
     episode: int  # as this memory counts
     steps: int = 0
+    let_pass: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=LONGEST_CREDIT))
     pending: deque[tuple[int, Step]] = field(default_factory=deque)
 
 
@@ -72,6 +77,7 @@ class Memory:
         self.judgements = 0
         self._rows: list[Row] = []
         self._recalled: dict[tuple[bytes, bytes, bool], int] = {}  # where the rows lie that this run has not repeated
+        self._keyed: dict[str, tuple[int, list[int]]] = {}  # where a judgement lies, and what else it is about
         self._streams: dict[int, _Stream] = {}
         self._episodes = 0
 
@@ -88,9 +94,17 @@ class Memory:
             self._label(step, step.executed, step.next_state, blocked=True)
             stream.pending.clear()
         elif asked and blocked and step.proposed is not None:
-            self._label(step, step.proposed, np.full_like(step.next_state, np.nan), blocked=True)
+            place = self._label(step, step.proposed, np.full_like(step.next_state, np.nan), blocked=True)
+            credited = self._credit(stream, max(step.decision.credit, int(step.decision.struck)))
+            if step.decision.struck and credited:
+                self._set(credited[-1], blocked=True, struck=True)
+            if step.decision.key:
+                self._keyed[step.decision.key] = (place, credited)
         elif asked and not blocked:
-            self._label(step, step.executed, step.next_state, blocked=False)
+            place = self._label(step, step.executed, step.next_state, blocked=False)
+            stream.let_pass.append((stream.steps, place))
+            if step.decision.key:
+                self._keyed[step.decision.key] = (place, [])
         if self.grace and not step.catastrophe and (blocked or not asked):
             stream.pending.append((stream.steps, step))  # the executed action, which nobody judged
         while stream.pending and (stream.steps - stream.pending[0][0] >= self.grace - 1 or step.terminated):
@@ -133,11 +147,39 @@ class Memory:
             self._episodes += 1
         return stream
 
-    def _label(self, step: Step, action: Vector, next_state: Vector, blocked: bool) -> None:
+    def take_back(self, key: str) -> bool:
+        """Forget what a person's judgement said, by its key; whether there was one to forget.
+
+        What it was credited for is let pass again, as it was before. The label keeps its place without a state, so that
+        it teaches nothing.
+        """
+        taken = self._keyed.pop(key, None)
+        if taken is None:
+            return False
+        place, credited = taken
+        state, action, following, _, episode, struck = self._rows[place]
+        self._rows[place] = (np.full_like(state, np.nan), action, following, False, episode, struck)
+        for earlier in credited:
+            self._set(earlier, blocked=False)
+        return True
+
+    def _credit(self, stream: _Stream, steps: int) -> list[int]:
+        """Block what a person had let pass in the last steps, and return where that is."""
+        meant = [place for step, place in stream.let_pass if step >= stream.steps - steps]
+        for place in meant:
+            self._set(place, blocked=True)
+        return meant
+
+    def _set(self, place: int, blocked: bool, struck: bool = False) -> None:
+        state, action, following, _, episode, _ = self._rows[place]
+        self._rows[place] = (state, action, following, blocked, episode, struck)
+
+    def _label(self, step: Step, action: Vector, next_state: Vector, blocked: bool) -> int:
         episode = self._streams[step.stream].episode
         row = (step.state, action, next_state, blocked, episode, step.catastrophe)
         place = self._recalled.pop(_said(row), len(self._rows))
         self._rows[place : place + 1] = [row]
+        return place
 
     def save(self, folder: Path) -> None:
         """Write transitions and labels into a folder; the steps that have not yet survived are left out."""

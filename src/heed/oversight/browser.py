@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import io
+import queue
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 from PIL import Image
 
-from heed.errors import Stopped
+from heed.errors import HeedError, Stopped
 from heed.oversight.desk import Answer, Desk, Order
+from heed.oversight.futures import drawn_futures
 from heed.oversight.overseers import Moment, Verdict
-from heed.oversight.words import action_in_words
+from heed.oversight.words import action_in_words, action_names, name_of
 from heed.runs.files import to_json
 
 LONGEST_WAIT = 0.2
@@ -52,6 +55,7 @@ class BrowserOverseer:
     Attributes:
         view: what is to be shown now; None before the first moment.
         changed: called, from either thread, when there is something new to be shown or told.
+        retract: takes a judgement back in the store, by its id and the person who does; the run sets it.
     """
 
     name = "browser"
@@ -68,7 +72,12 @@ class BrowserOverseer:
         self.changed: Callable[[], None] = lambda: None
         self._wakes = threading.Condition()
         self._shown = 0
+        self._first = 1  # moment of the episode
+        self.retract: Callable[[int, str], Any] = lambda *_: None
+        self._heard: set[str] = set()
         self._written: dict[str, int] = {}
+        self._given: list[tuple[str, str]] = []  # keys of what is on disk, and who gave it
+        self._taken_back: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def judge(self, moment: Moment) -> Verdict:
         """Show a moment, and wait.
@@ -79,6 +88,7 @@ class BrowserOverseer:
         view = self._view_of(moment)
         with self._wakes:
             self._shown, self.view = view.number, view
+            self._first = view.number if moment.step == 0 else min(self._first, view.number)
             self.desk.put(view.number, asked=moment.risk is not None)
             self.changed()
             while (answer := self.desk.answer()) is None:
@@ -86,7 +96,7 @@ class BrowserOverseer:
                     raise Stopped
                 self._wakes.wait(min(self.desk.due() + 1e-3, LONGEST_WAIT))
         self.changed()
-        return self._verdict(answer)
+        return self._verdict(answer, view.number)
 
     def reset(self, seed: int) -> None:
         """Nothing to forget."""
@@ -114,9 +124,36 @@ class BrowserOverseer:
         Raises:
             HeedError: it cannot be done (see `Desk.order`).
         """
-        if order.key and order.key in self._written:  # a retry of what is on disk already
+        if order.key and order.key in self._heard:  # a retry: the page did not hear that it was heard
             return
         self._tell(lambda: self.desk.order(page, order))
+        if order.key:
+            self._heard.add(order.key)
+
+    def undo(self, person: str) -> int:
+        """Take a person's last judgement back: in the store now, in what is learnt from at the next step.
+
+        Returns:
+            The judgement's id.
+
+        Raises:
+            HeedError: there is none.
+        """
+        mine = [given for given in self._given if given[1] == person]
+        if not mine:
+            raise HeedError("there is nothing of yours to take back", "undo", "judge first")
+        self._given.remove(mine[-1])
+        key = mine[-1][0]
+        self.retract(self._written[key], person)
+        self._taken_back.put(key)
+        return self._written[key]
+
+    def taken_back(self) -> list[str]:
+        """The keys of what was taken back since this was last asked."""
+        found = []
+        while not self._taken_back.empty():
+            found.append(self._taken_back.get())
+        return found
 
     def stands(self) -> dict[str, Any]:
         """How the desk stands, as pages show it."""
@@ -151,6 +188,8 @@ class BrowserOverseer:
             "observation": to_json(moment.observation),
             "action": to_json(moment.action),
             "words": action_in_words(moment.action, moment.env),
+            "acts": _acts(moment.env),
+            "futures": drawn_futures(moment),
             "risk": to_json(moment.risk),
             "asked": moment.risk is not None,
             **self.about(),
@@ -158,22 +197,42 @@ class BrowserOverseer:
         picture = None if moment.env is None or moment.env.render_mode != "rgb_array" else moment.env.render()
         return View(number, told, None if picture is None else jpeg(np.asarray(picture)))
 
-    def _verdict(self, answer: Answer) -> Verdict:
+    def _verdict(self, answer: Answer, number: int) -> Verdict:
+        since = number if answer.since is None else max(answer.since, self._first)
         said = Verdict(
             answer.block,
             latency_ms=1e3 * answer.seconds,
             instead=answer.instead,
             failed=not answer.person,
             person=answer.person,
+            credit=number - since,
+            struck=answer.struck,
         )
         if not answer.key:
             return said
 
         def written(row: int) -> None:
             self._written[answer.key] = row
+            self._given.append((answer.key, answer.person))
             self.changed()
 
         return replace(said, key=answer.key, written=written)
+
+
+def _acts(env: gym.Env[Any, Any] | None) -> dict[str, Any] | None:
+    """What a person who acts in the agent's place can do, as the page needs to know it."""
+    if env is None:
+        return None
+    space, names = env.action_space, action_names(env)
+    if isinstance(space, gym.spaces.Discrete):
+        return {
+            "choices": [name_of(int(space.start) + n, names) for n in range(int(space.n))],
+            "start": int(space.start),
+        }
+    if isinstance(space, gym.spaces.Box):
+        low, high = space.low.reshape(-1).tolist(), space.high.reshape(-1).tolist()
+        return {"low": low, "high": high, "axes": None if names is None else [list(pair) for pair in names]}
+    return None
 
 
 def jpeg(picture: np.ndarray[Any, Any]) -> bytes:

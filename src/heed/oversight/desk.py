@@ -12,6 +12,9 @@ from typing import Any
 
 from heed.errors import HeedError
 
+LONGEST_REACTION = 2.0
+"""Seconds: who takes longer has not reacted."""
+
 
 class State(Enum):
     """What the desk does with the moment that lies on it."""
@@ -38,7 +41,7 @@ class Pace:
         patience: of an agent that asks; after it, silence is a block.
         heartbeat: silence of a page after which it counts as gone.
         idle: silence of all people while moments pass by themselves, after which the desk pauses.
-        reaction: from a moment in view to the key that it made a person press.
+        reaction: from a moment in view to the key that it made a person press, where nobody measured theirs.
     """
 
     rates: tuple[float, ...] = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
@@ -57,7 +60,7 @@ class Order:
         do: one of `ORDERS`.
         moment: number of the moment that was in view, where the order is about one.
         key: made by the page, so that a retry is the same order; "" where nothing is written down.
-        action: for ``act``, in the environment's units.
+        action: for ``act``, in the environment's units; for ``react``, the person's reaction time in seconds.
     """
 
     do: str
@@ -78,6 +81,7 @@ class Answer:
         since: number of the first moment that a block is about: one pressed by reaction was meant for what was in view
             before.
         seconds: from view to verdict.
+        struck: what is in view is a catastrophe that the environment does not tell of.
     """
 
     block: bool
@@ -86,6 +90,7 @@ class Answer:
     instead: Any = None
     since: int | None = None
     seconds: float = 0.0
+    struck: bool = False
 
 
 @dataclass
@@ -135,6 +140,7 @@ class Desk:
         rate: number of the pace's rate that moments pass at.
         holding: who holds the block down, so that every moment is blocked; None if nobody.
         acting: who acts in the agent's place; None if nobody.
+        reactions: measured, by person, in seconds.
 
     >>> now = [0.0]
     >>> desk = Desk(Pace(rates=(2.0,), rate=0), clock=lambda: now[0])
@@ -157,8 +163,10 @@ class Desk:
         self._pages: dict[str, _Page] = {}
         self._moment: _Moment | None = None
         self._passed = _Passed()
+        self._owed: Answer | None = None  # a block that came between two moments
         self._one_step = False
         self.acting: str | None = None
+        self.reactions: dict[str, float] = {}
         self._last_order = clock()
 
     @property
@@ -180,8 +188,11 @@ class Desk:
     def gone(self, page: str) -> None:
         """A page is gone; with the last person who may judge, the desk stops."""
         left = self._pages.pop(page, None)
-        if left is not None and self.holding == left.person and left.person not in self.people:
-            self.holding = None
+        if left is not None and left.person not in self.people:
+            if self.holding == left.person:
+                self.holding = None
+            if self.acting == left.person:
+                self._pause(f"{left.person}, who acted, is gone")
         if not self.people and self.state is not State.DISCONNECTED:
             self._run(State.DISCONNECTED)
             self.why, self.holding = "nobody is watching", None
@@ -198,7 +209,8 @@ class Desk:
             number: larger than any before.
             asked: the agent is unsure and asks; it waits for a verdict, and in vain no longer than the patience.
         """
-        self._moment = _Moment(number, asked, self.clock())
+        self._moment = _Moment(number, asked, self.clock(), answer=self._owed)
+        self._owed = None
 
     def drawn(self, page: str, number: int) -> None:
         """A page of somebody who may judge has drawn a moment."""
@@ -212,8 +224,8 @@ class Desk:
         """Do what a person says.
 
         Raises:
-            HeedError: an unknown order, one of a page that is not connected or may not judge, one that makes no sense
-                now, or a verdict on a moment that has passed.
+            HeedError: an unknown order, one of a page that is not connected or may not judge, or one that makes no
+                sense now.
         """
         by = self._pages.get(page)
         if by is None or not by.judges:
@@ -278,24 +290,42 @@ class Desk:
     def _run(self, state: State) -> None:
         self.state, self.why, self._one_step, self.acting = state, "", False, None
 
-    def _judge(self, person: str, order: Order, block: bool) -> None:
-        here, now = self._moment, self.clock()
-        if here is None or here.answer is not None or here.seen is None:
-            raise HeedError("nothing is in view to be judged", order.do, "wait for the next moment")
-        meant = here.number if order.moment is None else order.moment
-        if meant > here.number or (meant < here.number and not block):
-            raise HeedError(f"moment {meant} is not in view", order.do, f"judge moment {here.number}")
-        since = None
-        if block:
-            reacted = self._passed.since(now, self.pace.reaction) if self._passing else None
-            since = min(meant, here.number if reacted is None else reacted)
-        here.answer = Answer(block, person, order.key, since=since, seconds=now - here.seen)
+    def _since(self, person: str, order: Order, number: int) -> int:
+        """The first moment that a block pressed now is about, where the next to be judged is this one."""
+        meant = number if order.moment is None else min(order.moment, number)
+        if not self._passing:
+            return meant
+        seen = self._passed.since(self.clock(), self.reactions.get(person, self.pace.reaction))
+        return meant if seen is None else min(meant, seen)
 
-    def _block(self, person: str, order: Order) -> None:
-        self._judge(person, order, block=True)
+    def _block(self, person: str, order: Order, struck: bool = False) -> None:
+        """Block what lies on the desk, drawn or not; between two moments, the next one: no block comes too late."""
+        here, now = self._moment, self.clock()
+        if here is None or here.answer is not None:
+            last = self._passed.times[-1][0] if self._passed.times else 0
+            if self._owed is None:
+                self._owed = Answer(True, person, order.key, since=self._since(person, order, last), struck=struck)
+            return
+        seconds = 0.0 if here.seen is None else now - here.seen
+        since = self._since(person, order, here.number)
+        here.answer = Answer(True, person, order.key, since=since, seconds=seconds, struck=struck)
+
+    def _catastrophe(self, person: str, order: Order) -> None:
+        self._block(person, order, struck=True)
 
     def _allow(self, person: str, order: Order) -> None:
-        self._judge(person, order, block=False)
+        here = self._moment
+        if here is None or here.answer is not None or here.seen is None:
+            raise HeedError("nothing is in view to be judged", order.do, "wait for the next moment")
+        if order.moment != here.number:
+            raise HeedError(f"moment {order.moment} is not in view", order.do, f"judge moment {here.number}")
+        here.answer = Answer(False, person, order.key, seconds=self.clock() - here.seen)
+
+    def _react(self, person: str, order: Order) -> None:
+        seconds = order.action[0] if isinstance(order.action, list) and order.action else None
+        if not isinstance(seconds, int | float) or not 0 < seconds <= LONGEST_REACTION:
+            raise HeedError(f"a reaction time of {seconds} s", order.do, f"send one up to {LONGEST_REACTION} s")
+        self.reactions[person] = float(seconds)
 
     def _stop(self, _person: str, _order: Order) -> None:
         self._pause("")
@@ -341,6 +371,7 @@ class Desk:
 _ORDERS: dict[str, Callable[[Desk, str, Order], None]] = {
     "block": Desk._block,
     "allow": Desk._allow,
+    "catastrophe": Desk._catastrophe,
     "pause": Desk._stop,
     "go": Desk._go,
     "each": Desk._each,
@@ -351,8 +382,10 @@ _ORDERS: dict[str, Callable[[Desk, str, Order], None]] = {
     "loose": Desk._loose,
     "take": Desk._take,
     "act": Desk._act,
+    "react": Desk._react,
 }
 ORDERS = tuple(_ORDERS)
 """What a person may order. ``go`` lets moments pass by themselves, ``each`` lets every one wait for a verdict, ``step``
 lets one pass; ``hold`` and ``loose`` are the two ends of a held block; ``take`` takes the agent's place until ``go``,
-``each`` or ``pause``, and ``act`` acts in it."""
+``each`` or ``pause``, and ``act`` acts in it; ``catastrophe`` says that what is in view is one; ``react`` tells a
+measured reaction time."""

@@ -15,6 +15,7 @@ from sqlalchemy import (
     JSON,
     Column,
     ColumnElement,
+    Connection,
     DateTime,
     Dialect,
     Engine,
@@ -26,6 +27,7 @@ from sqlalchemy import (
     Table,
     create_engine,
     event,
+    false,
     func,
     inspect,
     select,
@@ -37,6 +39,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlalchemy.types import TypeDecorator
 
 from heed.errors import HeedError, RunFailed
+from heed.oversight.chain import LINKED, as_read_back, first_broken, link
 
 KINDS = ("block", "compare")
 _RETRACTION = "retract"
@@ -72,8 +75,11 @@ _TABLE = Table(
     Column("verdict", JSON, nullable=False),
     Column("latency_ms", Float, nullable=False),
     Column("retracts", Integer, ForeignKey("judgements.id"), nullable=True, index=True),
+    Column("digest", String(64), nullable=False),
     sqlite_autoincrement=True,  # an id is never given out twice
 )
+
+_LAST_DIGEST = select(_TABLE.c.digest).order_by(_TABLE.c.id.desc()).limit(1)
 
 
 @dataclass(frozen=True)
@@ -204,10 +210,10 @@ class Store:
                 fix=f"give a person, and one of {', '.join(KINDS)}",
             )
         try:
-            json.dumps([judgement.shown, judgement.verdict], allow_nan=False)
+            json.dumps([judgement.shown, judgement.verdict, judgement.latency_ms], allow_nan=False)
         except (TypeError, ValueError) as error:
             raise HeedError(
-                f"no JSON: {error}", where="shown, verdict", fix="give numbers, texts, lists, dicts"
+                f"no JSON: {error}", where="shown, verdict, latency_ms", fix="give numbers, texts, lists, dicts"
             ) from error
         if judgement.at.tzinfo is None:
             raise HeedError(f"{judgement.at} has no time zone", where="at", fix="give datetime.now(UTC)")
@@ -269,6 +275,23 @@ class Store:
         with self._engine.connect() as connection:
             return list(connection.execute(wanted).scalars())
 
+    def verify(self) -> int:
+        """Check the audit chain (`heed.oversight.chain`), and return how many rows it links.
+
+        Raises:
+            HeedError: a row that is not as it was written, or not where it was.
+        """
+        with self._engine.connect() as connection:
+            rows = [dict(row._mapping) for row in connection.execute(select(_TABLE).order_by(_TABLE.c.id))]
+        broken = first_broken((row["id"], row["digest"], row) for row in rows)
+        if broken is not None:
+            raise HeedError(
+                f"row {broken} is not as it was written, or one before it is missing",
+                where=self._where,
+                fix="trust nothing from there on, and restore the store from a copy",
+            )
+        return len(rows)
+
     def close(self) -> None:
         """Give up the connections; the store can be opened again."""
         self._engine.dispose()
@@ -279,12 +302,16 @@ class Store:
         return None if row is None else _judgement(row)
 
     def _insert(self, judgements: Sequence[Judgement]) -> list[int]:
-        names = [column.name for column in _TABLE.columns if column.name != "id"]
-        rows = [{name: getattr(judgement, name) for name in names} for judgement in judgements]
-        insert = _TABLE.insert().returning(_TABLE.c.id)
+        rows = [{name: getattr(judgement, name) for name in LINKED} for judgement in judgements]
+        insert, ids = _TABLE.insert().returning(_TABLE.c.id), []
         try:
             with self._engine.begin() as connection:
-                return [connection.execute(insert, row).scalar_one() for row in rows]
+                self._write_alone(connection)
+                before = connection.execute(_LAST_DIGEST).scalar_one_or_none() or ""
+                for row in rows:
+                    before = link(before, row)
+                    ids.append(connection.execute(insert, row | {"digest": before}).scalar_one())
+                return ids
         except IntegrityError:
             if len(judgements) > 1:  # some are there already: each by itself
                 return [self._insert([judgement])[0] for judgement in judgements]
@@ -292,6 +319,13 @@ class Store:
         except DatabaseError as error:
             what = "a judgement" if len(judgements) == 1 else f"{len(judgements)} judgements"
             raise RunFailed(f"{what} could not be written to {self._where}: {_cause(error)}") from error
+
+    def _write_alone(self, connection: Connection) -> None:
+        """Let no other writer in until the transaction ends, so that the chain has one end; readers go on."""
+        if self._engine.dialect.name == "sqlite":  # whose lock comes with the first write, be it of nothing
+            connection.execute(_TABLE.update().where(false()).values(key=""))
+        else:
+            connection.exec_driver_sql(f"LOCK TABLE {_TABLE.name} IN EXCLUSIVE MODE")
 
     def _there(self, judgement: Judgement) -> int:
         """The id of a judgement whose key is in the store, if it is the same one."""
@@ -356,10 +390,9 @@ def _cause(error: Exception) -> str:
 
 
 def _judgement(row: Row[Any]) -> Judgement:
-    return Judgement(**row._mapping)
+    return Judgement(**{name: value for name, value in row._mapping.items() if name != "digest"})
 
 
 def _content(judgement: Judgement) -> tuple[Any, ...]:
     """What makes two judgements the same one, whenever they arrived."""
-    shown, verdict = json.dumps(judgement.shown, sort_keys=True), json.dumps(judgement.verdict, sort_keys=True)
-    return judgement.kind, judgement.person, judgement.run, shown, verdict
+    return judgement.kind, judgement.person, judgement.run, as_read_back([judgement.shown, judgement.verdict])

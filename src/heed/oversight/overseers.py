@@ -28,6 +28,8 @@ class Moment:
         episode: its number, which no other of any environment has.
         risk: what the guard itself thought of the action, in [0, 1], where it looked and was not sure; None else.
         stream: number of the environment, where one overseer judges several.
+        futures: what the guard imagined would follow, where it looked: states [N, H + 1, S]; None else.
+        future_risks: the largest danger on each of these ways, in [0, 1], [N]; None where there are none.
     """
 
     observation: NDArray[Any]
@@ -38,6 +40,8 @@ class Moment:
     episode: int = 0
     risk: float | None = None
     stream: int = 0
+    futures: NDArray[Any] | None = None
+    future_risks: NDArray[Any] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +55,9 @@ class Verdict:
         failed: nobody judged: the overseer failed, and the block is the safe way out. Nothing is learnt from it.
         person: who judged, where the overseer stands for several people; "" takes the overseer's name.
         key: of the judgement, where whoever gave it may send it again; "" makes a new one.
+        credit: steps before this one, in the same episode, that a block is about as well: whoever blocks by reaction
+            meant what was in view before.
+        struck: the state that was shown is a catastrophe that the environment does not tell of.
         written: called with the judgement's id once it is on disk; may be called from any thread.
     """
 
@@ -60,6 +67,8 @@ class Verdict:
     failed: bool = False
     person: str = ""
     key: str = ""
+    credit: int = 0
+    struck: bool = False
     written: Callable[[int], None] | None = None
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from heed.errors import HeedError
 from heed.oversight.judgements import Judgement, Store
 from heed.oversight.overseers import Moment, Overseer, Verdict
 from heed.runs.files import to_json
@@ -73,7 +74,9 @@ class Recorded:
         verdict = self.inner.judge(moment)
         if not verdict.failed:
             blocks = not isinstance(verdict.block, bool | np.bool_) or bool(verdict.block)  # only a plain no lets pass
-            said = {"block": blocks, "instead": to_json(verdict.instead)}
+            said: dict[str, Any] = {"block": blocks, "instead": to_json(verdict.instead)}
+            said |= {"credit": verdict.credit} if verdict.credit else {}
+            said |= {"catastrophe": True} if verdict.struck else {}
             version = str(self.where()[1])
             person, key = verdict.person or self.name, verdict.key or str(uuid.uuid4())
             given = Judgement("block", person, shown, said, self._run, version, verdict.latency_ms, key)
@@ -81,6 +84,17 @@ class Recorded:
             if len(self._unwritten) >= self.every:
                 self.flush()
         return verdict
+
+    def retract(self, row: int, person: str) -> None:
+        """Take a judgement back, by its id.
+
+        Raises:
+            HeedError: there is none, or no store.
+            RunFailed: it could not be written.
+        """
+        if self._store is None:
+            raise HeedError("nothing is written down here", "retract", "begin with a store")
+        self._store.retract(row, person, why="undone at the page")
 
     def flush(self) -> None:
         """Write what is not written yet.

@@ -215,6 +215,9 @@ class Server:
         if said.key:
             connection.waiting[said.key] = None
         try:
+            if said.do == "undo":
+                connection.note({"undone": {"id": self.overseer.undo(connection.person.name)}})
+                return
             self.overseer.order(connection.name, Order(said.do, said.moment, said.key, said.action))
         except HeedError as refusal:
             connection.waiting.pop(said.key, None)

@@ -28,13 +28,9 @@ def action_in_words(action: Any, env: gym.Env[Any, Any] | None) -> str:
     >>> action_in_words(np.array([0.5, -1.0]), gym.make("heed/PointHazard-v0"))
     'right 50%, down 100%'
     """
-    known = None if env is None or env.spec is None else preset(env.spec.id)
-    names: Sequence[Any] | None = None if known is None else known.action_names
-    if names is None and env is not None:
-        meanings = getattr(env.unwrapped, "get_action_meanings", None)
-        names = meanings() if callable(meanings) else None
+    names = None if env is None else action_names(env)
     if isinstance(action, int | np.integer):
-        return f"action {action}" if names is None else str(names[int(action)]).lower().replace("_", " ")
+        return name_of(int(action), names)
     values = np.asarray(action, float).reshape(-1)
     if names is None:
         return ", ".join(f"{value:+.2f}" for value in values[:8]) + (", ..." if len(values) > 8 else "")
@@ -46,3 +42,21 @@ def action_in_words(action: Any, env: gym.Env[Any, Any] | None) -> str:
         if share >= FAINT
     ]
     return ", ".join(said) or "nothing"
+
+
+def action_names(env: gym.Env[Any, Any]) -> Sequence[Any] | None:
+    """Names of an environment's actions: of choices, each one's; of a box, what less and more of each axis does."""
+    known = None if env.spec is None else preset(env.spec.id)
+    if known is not None and known.action_names is not None:
+        return known.action_names
+    meanings = getattr(env.unwrapped, "get_action_meanings", None)
+    return meanings() if callable(meanings) else None
+
+
+def name_of(choice: int, names: Sequence[Any] | None) -> str:
+    """A choice's name, or its number.
+
+    >>> name_of(2, ["NOOP", "FIRE", "RIGHTFIRE"]), name_of(3, None)
+    ('rightfire', 'action 3')
+    """
+    return f"action {choice}" if names is None else str(names[choice]).lower().replace("_", " ")

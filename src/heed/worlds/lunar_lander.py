@@ -28,6 +28,19 @@ _SIDE = 0.8
 _SINKING = -1.0
 
 
+def shares(observations: ArrayLike) -> NDArray[np.float64]:
+    """Where in its picture the lander is: [..., 2], shares of width and height from the upper left corner.
+
+    The pad lies at a quarter of the picture's height, and the observation's height begins a leg's length, 18 of 400
+    pixels, above it.
+
+    >>> shares([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]).round(3).tolist()
+    [0.5, 0.705]
+    """
+    x, y = np.moveaxis(np.asarray(observations, np.float64)[..., :2], -1, 0)
+    return np.stack([(x + 1) / 2, 1 - (y / 2 + 1 / 4 + 18 / 400)], axis=-1)
+
+
 def crashed(_observation: Any, info: Mapping[str, Any]) -> bool:
     """Whether the episode ended with the environment's own reward for a crash, -100.
 

@@ -42,6 +42,17 @@ def draw(state: Array, world: Hazards) -> Picture:
     return np.asarray(np.rint(picture), dtype=np.uint8)
 
 
+def shares(states: ArrayLike, world: Hazards) -> Array:
+    """Where in the picture states [..., 4] are: [..., 2], shares of width and height from the upper left corner.
+
+    >>> shares([0.0, 0.0, 1.0, 0.0], Hazards()).tolist()
+    [0.5, 0.5]
+    """
+    x, y = np.moveaxis(np.asarray(states, np.float64)[..., :2], -1, 0)
+    width, height = world.half_width + MARGIN, world.half_height + MARGIN
+    return np.stack([(x + width) / (2 * width), (height - y) / (2 * height)], axis=-1)
+
+
 def _grid(world: Hazards) -> tuple[Array, Array]:
     """Where the pixels' middles are: x of the columns [1, width], y of the rows [height, 1]."""
     width, height = world.half_width + MARGIN, world.half_height + MARGIN

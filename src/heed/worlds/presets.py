@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from heed.worlds import CLIFF_GRID, POINT_HAZARD, cliff_grid, lunar_lander, pong
 from heed.worlds.catastrophe_info import Rule
 from heed.worlds.hazards import Hazards, at_goal, brake, careless, hits
+from heed.worlds.point_hazard_picture import shares
 
 Observations = NDArray[Any]
 Bools = NDArray[np.bool_]
@@ -34,6 +35,8 @@ class Preset:
             in them.
         goal: from observations [..., S], which of them end an episode harmlessly, bool [...]; None if none do.
         about: one sentence for reports.
+        pixels: from observations [..., S], where in its picture the agent is: [..., 2], shares of width and height from
+            the upper left corner; None if that cannot be seen in them.
         action_names: of a box, for each axis what less and what more of it does; of choices, each one's.
     """
 
@@ -47,6 +50,7 @@ class Preset:
     about: str
     goal: Callable[[Observations], Bools] | None = None
     action_names: tuple[Any, ...] | None = None
+    pixels: Callable[[Observations], Observations] | None = None
 
 
 def preset(env_id: str, **kwargs: Any) -> Preset | None:
@@ -84,6 +88,7 @@ def _point_hazard(**kwargs: Any) -> Preset:
         about="a point mass with momentum; the round hazard and the walls are catastrophes",
         goal=lambda states: at_goal(states, world),
         action_names=(("left", "right"), ("down", "up")),
+        pixels=lambda states: shares(states, world),
     )
 
 
@@ -113,6 +118,7 @@ def _lunar_lander(**kwargs: Any) -> Preset:
         termination=None,  # whether the body touches the ground cannot be seen in an observation
         about="a lander; its body touching the ground, or leaving the screen, is a catastrophe",
         action_names=(("main engine off", "main engine"), ("left engine", "right engine")),
+        pixels=lunar_lander.shares,
     )
 
 

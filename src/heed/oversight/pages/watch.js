@@ -11,7 +11,11 @@ let desk = { state: "disconnected", why: "" };
 let moment = null; // the last one that was drawn
 let arriving = null; // the one whose frame is still to come
 let judges = false;
+let me = "";
 let frameUrl = null;
+let actTimer = null;
+const riskHistory = []; // risks of the latest moments, null where nobody looked
+const pressed = new Set(); // arrows that are down while the person acts
 const unwritten = new Map(); // orders that are not known to be on disk, by key
 
 function connect() {
@@ -38,6 +42,7 @@ function heard(message) {
     if (!arriving.framed) draw(arriving);
   }
   if (message.written) written(message.written);
+  if (message.undone) say(`taken back: judgement ${message.undone.id}`);
   if (message.refused) {
     unwritten.delete(message.refused.key);
     say(message.refused.why);
@@ -46,6 +51,7 @@ function heard(message) {
 
 function greeted(hello) {
   judges = hello.judges;
+  me = hello.person;
   byId("title").textContent = hello.title;
   for (const order of unwritten.values()) send({ order }); // the same keys: nothing is written twice
   stand(desk);
@@ -70,9 +76,34 @@ function draw(told) {
   byId("words").textContent = told.words;
   bars(Array.isArray(told.action) ? told.action : []);
   facts(told);
+  futures(told);
+  risks(told);
   document.body.dataset.moment = told.number;
-  requestAnimationFrame(() => send({ drawn: told.number }));
+  requestAnimationFrame(() => {
+    send({ drawn: told.number });
+    actLater();
+  });
   stand(desk);
+}
+
+// While the person acts, arrows are the first two axes of a box, digits are choices.
+function actLater() {
+  clearTimeout(actTimer);
+  if (desk.state === "taken over" && mine() && moment.acts && moment.acts.low) actTimer = setTimeout(() => act(arrows()), 1000 / desk.rate);
+}
+
+function arrows() {
+  const { low, high } = moment.acts;
+  const push = (axis, less, more) => (pressed.has(less) ? low[axis] : 0) + (pressed.has(more) ? high[axis] : 0);
+  return low.map((_, axis) => (axis === 0 ? push(0, "arrowleft", "arrowright") : axis === 1 ? push(1, "arrowdown", "arrowup") : 0));
+}
+
+function act(action) {
+  if (moment !== null) send({ order: { do: "act", moment: moment.number, key: crypto.randomUUID(), action } });
+}
+
+function mine() {
+  return desk.acting !== null && desk.acting === me;
 }
 
 function bars(values) {
@@ -92,6 +123,50 @@ function bars(values) {
   });
 }
 
+// From safe to dangerous, told apart by lightness as well as by hue.
+function colour(risk) {
+  return `hsl(${Math.round(205 - 195 * risk)} 80% ${Math.round(62 - 24 * risk)}%)`;
+}
+
+function line(points) {
+  let pen = "M";
+  return points.map((point) => {
+    if (point === null) { pen = "M"; return ""; }
+    const step = `${pen}${point[0]} ${point[1]}`;
+    pen = "L";
+    return step;
+  }).join("");
+}
+
+function paths(svg, ways, colours) {
+  svg.replaceChildren(...ways.map((way, index) => {
+    const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+    path.setAttribute("d", line(way));
+    if (colours) path.setAttribute("stroke", colours[index]);
+    return path;
+  }));
+}
+
+function futures(told) {
+  const seen = told.futures;
+  const over = seen !== null && seen.over;
+  byId("imagined").hidden = seen === null;
+  byId("beside").hidden = over;
+  paths(byId("over"), over ? seen.ways : [], over ? seen.risks.map(colour) : []);
+  if (seen === null) return;
+  paths(byId("beside"), over ? [] : seen.ways, seen.risks.map(colour));
+  const worst = Math.max(...seen.risks);
+  const risky = seen.risks.filter((risk) => risk >= worst / 2).length;
+  byId("imagined-words").textContent = `${seen.ways.length} futures; the worst has a risk of ${Math.round(100 * worst)}%, ${risky} are half as bad or worse`
+    + (over ? "" : ` (parts ${seen.axes.map((axis) => axis + 1).join(" and ")} of the state)`);
+}
+
+function risks(told) {
+  told.risk === null ? riskHistory.push(null) : riskHistory.push([0, 1 - told.risk]);
+  if (riskHistory.length > 100) riskHistory.shift();
+  paths(byId("risks"), [riskHistory.map((point, index) => (point === null ? null : [index, point[1]]))]);
+}
+
 function facts(told) {
   const rows = [["phase", told.phase], ["episode", told.episode + 1], ["step", told.step + 1],
     ["risk", told.risk === null ? undefined : `${Math.round(100 * told.risk)}%`], ...Object.entries(told.counts || {})];
@@ -108,7 +183,9 @@ function facts(told) {
 
 // What every button says and whether it can be pressed follows from the state of the desk alone.
 function stand(now) {
+  const before = desk.state;
   desk = now;
+  if (desk.state === "taken over" && before !== "taken over" && moment !== null) actLater();
   const running = desk.state === "watching" || desk.state === "deciding";
   const open = judges && running && moment !== null && desk.moment === moment.number;
   const state = byId("state");
@@ -121,8 +198,26 @@ function stand(now) {
   label("each", desk.state === "deciding" ? "Let them pass by themselves" : "Decide on each", judges && desk.state !== "disconnected");
   label("slower", "Slower", judges);
   label("faster", "Faster", judges);
+  label("take", desk.state === "taken over" ? "Give back" : "Take over", judges && desk.state !== "disconnected" && (desk.acting === null || mine()));
+  byId("take").setAttribute("aria-pressed", String(desk.state === "taken over"));
+  label("catastrophe", "This is a catastrophe", judges && moment !== null && desk.state !== "disconnected");
+  label("undo", "Take my last verdict back", judges && desk.state !== "disconnected");
+  label("react", "Measure my reaction", judges && desk.state !== "disconnected");
+  byId("acting").hidden = desk.state !== "taken over";
+  byId("acting").textContent = mine() ? howToAct() : `${desk.acting} acts`;
   label("hold", desk.holding ? "Let go: everything is blocked" : "Hold to block", judges && running);
   byId("hold").setAttribute("aria-pressed", String(Boolean(desk.holding)));
+}
+
+function howToAct() {
+  const acts = moment === null ? null : moment.acts;
+  if (acts && acts.choices) return `You act: ${acts.choices.map((name, index) => `${index} ${name}`).join(", ")}`;
+  if (acts && acts.low) {
+    const axes = acts.axes || acts.low.map((_, axis) => [`axis ${axis + 1} less`, `axis ${axis + 1} more`]);
+    const [first, second] = axes;
+    return `You act with the arrows: left ${first[0]}, right ${first[1]}${second ? `, down ${second[0]}, up ${second[1]}` : ""}; no key, no push`;
+  }
+  return "You act, but this page knows no keys for these actions";
 }
 
 function spoken() {
@@ -149,12 +244,12 @@ function say(text) {
 function written(note) {
   const order = unwritten.get(note.key);
   unwritten.delete(note.key);
-  if (order) say(`${order.do === "block" ? "blocked" : "let pass"}: judgement ${note.id} is on disk`);
+  if (order) say(`${{ block: "blocked", allow: "let pass", catastrophe: "catastrophe" }[order.do]}: judgement ${note.id} is on disk`);
   document.body.dataset.written = note.id;
 }
 
 function judge(verdict) {
-  if (moment === null) return;
+  if (moment === null || byId("calibration").open) return;
   const order = { do: verdict, moment: moment.number, key: crypto.randomUUID() };
   unwritten.set(order.key, order);
   send({ order });
@@ -168,17 +263,76 @@ const DOES = {
   each: () => send({ order: { do: desk.state === "deciding" ? "go" : "each" } }),
   slower: () => send({ order: { do: "slower" } }),
   faster: () => send({ order: { do: "faster" } }),
+  take: () => send({ order: { do: desk.state === "taken over" ? "pause" : "take" } }),
+  catastrophe: () => judge("catastrophe"),
+  undo: () => send({ order: { do: "undo" } }),
+  react: calibrate,
   hold: () => send({ order: { do: desk.holding ? "loose" : "hold" } }),
 };
-const KEYS = { b: "block", a: "allow", " ": "go", s: "step", e: "each", "-": "slower", "+": "faster", "=": "faster", h: "hold" };
+const KEYS = { b: "block", a: "allow", " ": "go", s: "step", e: "each", "-": "slower", "+": "faster", "=": "faster", h: "hold",
+  t: "take", c: "catastrophe", u: "undo", r: "react" };
+
+// Ten times the field lights up after a wait that cannot be foreseen; what counts is the median.
+function calibrate() {
+  const dialog = byId("calibration");
+  const target = byId("target");
+  const times = [];
+  let lit = 0;
+  let timer = null;
+  const show = (on) => {
+    target.dataset.lit = String(on);
+    target.textContent = on ? "now" : "wait";
+  };
+  const next = () => {
+    show(false);
+    lit = 0;
+    timer = setTimeout(() => {
+      show(true);
+      requestAnimationFrame((now) => { lit = now; });
+    }, 800 + 1600 * Math.random());
+  };
+  const hit = () => {
+    if (lit === 0) return; // too early
+    times.push((performance.now() - lit) / 1000);
+    byId("measured").textContent = `${times.length} of 10: ${Math.round(1000 * times[times.length - 1])} ms`;
+    if (times.length < 10) { next(); return; }
+    const median = times.sort((a, b) => a - b)[5];
+    send({ order: { do: "react", action: [median] } });
+    byId("measured").textContent = `You react in ${Math.round(1000 * median)} ms. Blocks count from there.`;
+    show(false);
+    lit = 0;
+  };
+  const keyed = (event) => {
+    if (event.key.toLowerCase() !== "b" || event.repeat) return;
+    event.preventDefault();
+    hit();
+  };
+  dialog.addEventListener("keydown", keyed);
+  target.onclick = hit;
+  byId("close").onclick = () => dialog.close();
+  dialog.addEventListener("close", () => { clearTimeout(timer); dialog.removeEventListener("keydown", keyed); }, { once: true });
+  dialog.showModal();
+  next();
+}
 
 for (const [name, does] of Object.entries(DOES)) byId(name).addEventListener("click", does);
 document.addEventListener("keydown", (event) => {
-  const name = KEYS[event.key.toLowerCase()];
+  if (byId("calibration").open) return;
+  const key = event.key.toLowerCase();
+  if (desk.state === "taken over" && mine()) {
+    if (key.startsWith("arrow")) { pressed.add(key); event.preventDefault(); return; }
+    if (/^[0-9]$/.test(key) && moment !== null && moment.acts && moment.acts.choices && Number(key) < moment.acts.choices.length) {
+      act(moment.acts.start + Number(key));
+      return;
+    }
+  }
+  const name = KEYS[key];
   if (name === undefined || event.repeat || event.ctrlKey || event.altKey || event.metaKey) return;
   if (event.key === " " && event.target instanceof HTMLButtonElement) return; // the browser presses that button itself
   event.preventDefault();
   if (!byId(name).disabled) DOES[name]();
 });
+document.addEventListener("keyup", (event) => pressed.delete(event.key.toLowerCase()));
+window.addEventListener("blur", () => pressed.clear());
 setInterval(() => send({}), BEAT_MS);
 connect();

@@ -1,0 +1,67 @@
+"""heed judgements: what people said, to be read, taken back, taken out and verified."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from heed.cli.settings import Command
+from heed.errors import HeedError
+from heed.oversight.export import by_person, export
+from heed.oversight.judgements import KINDS, Judgement, open_store
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Parse; do what was asked."""
+    command = Command("judgements", "Read a store of judgements, take one back, export them, verify the audit chain.")
+    command.add("store", help="a run's judgements.db, or a SQLAlchemy URL")
+    command.add("--kind", default=None, help=f"only {' or '.join(KINDS)}")
+    command.add("--person", default=None, help="only this person's; with --retract, who takes it back")
+    command.add("--of", default=None, help="only of this run")
+    command.add("--last", type=int, default=20, help="how many to show, the latest; 0 shows all")
+    command.add("--retract", type=int, default=None, help="take the judgement with this id back")
+    command.add("--why", default="", help="with --retract: the reason")
+    command.add("--export", default=None, help="write those that stand into FILE.jsonl or FILE.parquet")
+    command.add("--verify", action="store_true", help="check that nothing was changed since it was written")
+    parsed = command.parse(arguments)
+    if parsed.kind not in (None, *KINDS):
+        raise HeedError(f"there is no kind '{parsed.kind}'", "--kind", f"take {' or '.join(KINDS)}")
+    if parsed.last < 0:
+        raise HeedError(f"{parsed.last} judgements cannot be shown", "--last", "give 0 or more")
+    with closing(open_store(parsed.store, "heed judgements", new=False)) as store:
+        if parsed.verify:
+            print(f"{store.verify()} rows, each as it was written")
+            return
+        if parsed.retract is not None:
+            if not parsed.person:
+                raise HeedError("nobody takes it back", "--person", "say who you are")
+            print(f"row {store.retract(parsed.retract, parsed.person, parsed.why)} takes {parsed.retract} back")
+            return
+        found = store.effective(parsed.kind, parsed.person, parsed.of)
+        if parsed.export is not None:
+            export(found, Path(parsed.export))
+            print(f"{len(found)} judgements in {parsed.export}")
+            return
+        _show(found, parsed.last)
+
+
+def _show(found: Sequence[Judgement], last: int) -> None:
+    """Who said how much, and the latest of it."""
+    console = Console(highlight=False)
+    people = Table("person", "judgements", "blocks", "median ms")
+    for row in by_person(found):
+        blocks = "" if row["blocks"] is None else f"{row['blocks']:.0%}"
+        people.add_row(escape(row["person"]), str(row["judgements"]), blocks, f"{row['median_ms']:.0f}")
+    console.print(people)
+    latest = Table("id", "at", "person", "run", "shown", "verdict")
+    for judgement in found[-last:]:
+        shown, verdict = (json.dumps(value, ensure_ascii=False) for value in (judgement.shown, judgement.verdict))
+        at = judgement.at.strftime("%Y-%m-%d %H:%M:%S")
+        latest.add_row(str(judgement.id), at, *map(escape, (judgement.person, judgement.run, shown[:60], verdict[:40])))
+    console.print(latest)
