@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import queue
 import threading
@@ -180,6 +181,22 @@ def test_a_lost_page_stops_the_agent_and_whoever_comes_back_goes_on(watched):
     time.sleep(0.1)
     assert agent.verdicts.empty()
     back.order("go")
+    assert agent.verdict().block is False
+
+
+def test_a_page_that_was_silent_for_too_long_is_taken_back_when_it_speaks(watched):
+    overseer, agent = watched[0], watched[3]
+    ada = page_of(watched, "ada")
+    ada.order("go")
+    ada.stands("watching")
+    overseer.desk.pace = dataclasses.replace(overseer.desk.pace, heartbeat=0.05)
+    agent.propose(0.1)
+    ada.stands("disconnected")
+    overseer.desk.pace = dataclasses.replace(overseer.desk.pace, heartbeat=60.0)
+    ada.say()
+    ada.stands("paused")
+    ada.say(drawn=1)
+    ada.order("go")
     assert agent.verdict().block is False
 
 

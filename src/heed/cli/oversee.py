@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from heed.cli.console import Bar, quiet_libraries, say, stopping_at_rounds
 from heed.cli.guard import QUICK, guard_settings, lines
 from heed.cli.settings import Command, out_folder
-from heed.errors import Stopped
+from heed.errors import HeedError, Stopped
 from heed.guard.job import train_guard
 from heed.guard.settings import job_of
 from heed.oversight.browser import BrowserOverseer
 from heed.oversight.people import People
 from heed.oversight.server import LARGEST, Server
 from heed.oversight.serving import serving
+from heed.oversight.specs import BROWSER
 from heed.report import write_report
 
 
@@ -31,7 +32,9 @@ def run(arguments: Sequence[str]) -> None:
     command.add("--out", type=str, default=None, help="the run folder (default: below runs/)")
     command.add("--quick", action="store_true", help="a few hundred steps, to see that everything works")
     parsed, asked = guard_settings(command, arguments)
-    job = job_of({"overseer": "browser"} | (QUICK if parsed["quick"] else {}) | asked)
+    if asked.get("overseer", BROWSER) != BROWSER:
+        raise HeedError("here people are the overseers", "--overseer", "leave it out, or run heed guard")
+    job = job_of((QUICK if parsed["quick"] else {}) | {"overseer": BROWSER, "evaluation_episodes": 0} | asked)
     job.env_kwargs = {"render_mode": "rgb_array"} | job.env_kwargs
     out = out_folder(parsed["out"], "oversee")
     people = People.named(_names(parsed["people"]), _names(parsed["watchers"]))

@@ -109,10 +109,10 @@ class BrowserOverseer:
         """A page is gone."""
         self._tell(lambda: self.desk.gone(page))
 
-    def beat(self, page: str) -> None:
-        """A page says that it is alive."""
+    def beat(self, page: str) -> bool:
+        """A page says that it is alive; whether it is still taken for connected."""
         with self._wakes:
-            self.desk.beat(page)
+            return self.desk.beat(page)
 
     def drawn(self, page: str, number: int) -> None:
         """A page has drawn a moment."""

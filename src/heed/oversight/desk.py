@@ -197,10 +197,11 @@ class Desk:
             self._run(State.DISCONNECTED)
             self.why, self.holding = "nobody is watching", None
 
-    def beat(self, page: str) -> None:
-        """A page says that it is alive."""
+    def beat(self, page: str) -> bool:
+        """A page says that it is alive; whether it is still taken for connected."""
         if page in self._pages:
             self._pages[page].beat = self.clock()
+        return page in self._pages
 
     def put(self, number: int, asked: bool = False) -> None:
         """Lay a moment on the desk.

@@ -8,7 +8,7 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from importlib import resources
 from typing import Annotated, Any
 
@@ -57,11 +57,13 @@ Short = Annotated[str, Field(max_length=64)]
 Number = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """What a page sends: of these kinds, and nothing beside."""
+
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class Said(_Strict):
+class Said(Strict):
     """An order as a page sends it (see `heed.oversight.desk.Order`)."""
 
     do: Short
@@ -70,7 +72,7 @@ class Said(_Strict):
     action: Annotated[list[Number], Field(max_length=1024)] | int | None = None
 
 
-class Message(_Strict):
+class Message(Strict):
     """What a page sends: its token first, then orders, what it has drawn, and that it is alive."""
 
     token: Annotated[str, Field(max_length=256)] | None = None
@@ -124,22 +126,7 @@ class Server:
             yield
             self.overseer.changed = lambda: None
 
-        app = FastAPI(title="heed", version=heed.__version__, lifespan=life, docs_url=None, redoc_url=None)
-        folder = resources.files("heed.oversight") / "pages"
-        for path, (name, kind) in FILES.items():
-            app.add_api_route(path, _file((folder / name).read_bytes(), kind), include_in_schema=False)
-
-        @app.middleware("http")
-        async def with_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-            answer = await call_next(request)
-            answer.headers.update(HEADERS)
-            return answer
-
-        @app.get("/health")
-        async def health() -> dict[str, str]:
-            """Whether the server is up."""
-            return {"heed": heed.__version__}
-
+        app = app_of(FILES, life)
         app.add_api_websocket_route("/watch", self._watch)
         return app
 
@@ -154,7 +141,7 @@ class Server:
 
     async def _watch(self, socket: WebSocket) -> None:
         """One page, from its token to its end."""
-        if not _same_origin(socket):
+        if not same_origin(socket):
             await socket.close(REFUSED)
             return
         await socket.accept()
@@ -203,7 +190,8 @@ class Server:
             if connection.too_many():
                 await connection.socket.close(TOO_MUCH, "too many messages")
                 return
-            self.overseer.beat(connection.name)
+            if not self.overseer.beat(connection.name):  # it was silent for too long, as tabs in the background are
+                self.overseer.connect(connection.name, connection.person.name, connection.person.judges)
             if message.drawn is not None:
                 connection.drawing_until = 0.0
                 self.overseer.drawn(connection.name, message.drawn)
@@ -262,10 +250,36 @@ async def _read(socket: WebSocket) -> Message:
     return Message.model_validate_json(text if len(text) <= LARGEST else "")
 
 
-def _same_origin(socket: WebSocket) -> bool:
+def same_origin(socket: WebSocket) -> bool:
     """Whether a browser's page of this very server asks; other programs name no origin."""
     origin = socket.headers.get("origin")
     return origin is None or origin.partition("://")[2] == socket.headers.get("host")
+
+
+def app_of(files: Mapping[str, tuple[str, str]], life: Callable[[FastAPI], Any] | None = None) -> FastAPI:
+    """An app that serves pages with their policy, and says whether it is up.
+
+    Args:
+        files: the name and the media type of what is served at each path, read here, once.
+        life: what begins and ends with the server, if anything does.
+    """
+    app = FastAPI(title="heed", version=heed.__version__, lifespan=life, docs_url=None, redoc_url=None)
+    folder = resources.files("heed.oversight") / "pages"
+    for path, (name, kind) in files.items():
+        app.add_api_route(path, _file((folder / name).read_bytes(), kind), include_in_schema=False)
+
+    @app.middleware("http")
+    async def with_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        answer = await call_next(request)
+        answer.headers.update(HEADERS)
+        return answer
+
+    @app.get("/health")
+    async def health() -> dict[str, str]:
+        """Whether the server is up."""
+        return {"heed": heed.__version__}
+
+    return app
 
 
 def _file(content: bytes, kind: str) -> Callable[[], Awaitable[Response]]:

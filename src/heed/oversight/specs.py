@@ -21,6 +21,8 @@ from heed.worlds.point_hazard import PointHazardEnv
 from heed.worlds.presets import preset
 
 Env = gym.Env[Any, Any]
+BROWSER = "browser"
+"""The word for people at the page, who come with a server of their own."""
 
 
 def local_overseer(env: Env) -> Overseer:
@@ -113,6 +115,8 @@ def overseer_from_spec(spec: str, env: Env) -> Overseer:
     """
     where = f"--overseer {spec}"
     base, *habits = spec.split(",")
+    if base == BROWSER:
+        raise HeedError("people need a page to judge at", where, "run heed oversee")
     overseer = _BUILT_IN[base](env) if base in _BUILT_IN else _own(base, env, where)
     told: set[str] = set()
     for habit in habits:
