@@ -178,3 +178,10 @@ def test_swerves_are_ways_out():
     without = Lookout(seeing, 6, 0.5)
     aside = Lookout(seeing, 6, 0.5, swerves=torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
     assert without.look(torch.zeros(2), ahead).risk == 1 and aside.look(torch.zeros(2), ahead).risk == 0
+
+
+def test_a_flag_has_no_range_and_everything_else_has():
+    seen = torch.tensor([[0.0, 0.0, 7.0], [0.5, 1.0, 7.0], [1.0, 0.0, 7.0]])  # a place, a contact, a constant
+    reach = Range.around(seen, margin=0.1)
+    states = torch.tensor([[0.5, 0.4, 7.2], [0.5, -0.3, 6.0], [1.05, 1.4, 7.0], [1.2, 0.0, 7.0], [0.5, torch.inf, 7.0]])
+    assert reach.outside(states).tolist() == [False, False, False, True, True]

@@ -151,3 +151,12 @@ def test_learners_that_cannot_act_there_are_refused():
         learner_class("dqn", box)
     with pytest.raises(HeedError, match="no learner"):
         learner_class("a2c", box)
+
+
+def test_a_shadow_keeps_nobody_from_anything_so_nothing_is_priced():
+    told = []
+    guard = Guard(CartEnv(), overseer=Every(3, None), mode="shadow", observer=told.append)
+    model = GuardedSAC("MlpPolicy", guard, learning_starts=10, seed=0, buffer_size=200, device="cpu")
+    model.learn(12)
+    assert sum(step.decision.decision == "block" for step in told) == 4
+    assert model.replay_buffer.pos == 12

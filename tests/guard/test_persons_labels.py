@@ -55,9 +55,29 @@ def test_a_block_that_is_taken_back_teaches_nothing_and_frees_what_it_reached():
     assert memory.take_back("k")
     assert blocked(memory) == [3]
     labels = memory.labels()
-    assert labels.states[2].isnan().all() and not labels.blocked[2]
+    assert labels.states[2].isnan().all() and labels.next_states[2].isnan().all() and not labels.blocked[2]
     assert labels.states[[0, 1, 3]].isfinite().all()
     assert not memory.take_back("k")  # once
+
+
+def test_a_block_that_is_taken_back_frees_nothing_that_another_reached():
+    steps = [
+        step(0),
+        step(1),
+        step(2, "block", key="first", credit=2),
+        step(3),
+        step(4, "block", key="second", credit=4),
+    ]
+    memory = labels_of(*steps)
+    assert memory.take_back("second")
+    assert blocked(memory) == [0, 1, 2]
+    assert memory.take_back("first")
+    assert blocked(memory) == []
+
+
+def test_what_was_let_pass_in_so_many_words_is_not_overturned():
+    memory = labels_of(step(0), step(1, key="said"), step(2, "block", credit=2))
+    assert blocked(memory) == [0, 2]
 
 
 def test_leave_that_is_taken_back_teaches_nothing():
@@ -65,3 +85,4 @@ def test_leave_that_is_taken_back_teaches_nothing():
     assert memory.take_back("a")
     labels = memory.labels()
     assert labels.states.isnan().any(1).tolist() == [True, False]
+    assert labels.next_states.isnan().any(1).tolist() == [True, False]

@@ -128,6 +128,82 @@ def test_no_block_comes_too_late(watched):
     assert watched.after(0.125).block is False
 
 
+def test_a_second_block_of_what_is_blocked_is_refused_and_does_not_fall_on_the_next(watched):
+    watched.desk.connect("bob's page", "bob")
+    watched.order("go")
+    watched.show(1)
+    watched.order("block", page="bob's page", moment=1, key="bob's")
+    with pytest.raises(HeedError, match="it is blocked already, by bob"):
+        watched.order("block", moment=1, key="ada's")
+    assert watched.desk.answer().key == "bob's"
+    with pytest.raises(HeedError, match="it is blocked already, by bob"):
+        watched.order("block", moment=1, key="ada's")
+    watched.show(2)
+    assert watched.after(0.125).block is False
+
+
+def test_a_block_for_the_last_episode_says_nothing_of_the_next(watched):
+    watched.order("go")
+    watched.show(1)
+    assert watched.after(0.125).block is False
+    watched.order("block", moment=1, key="late")
+    watched.desk.put(2, begins=True)
+    found = watched.desk.answer()
+    assert (found.block, found.person, found.key) == (True, "", "")
+
+
+def test_a_late_block_reaches_back_no_further_than_anybody_reacts(watched):
+    watched.order("go")
+    for number in range(1, 40):
+        watched.show(number)
+        assert watched.after(0.125).block is False
+    watched.show(40)
+    watched.order("block", moment=1, key="after a lost connection")
+    assert watched.desk.answer().since == 24  # in view 2 s ago
+
+
+def test_paused_is_paused_whatever_was_said(watched):
+    watched.order("go")
+    watched.show(1)
+    watched.order("allow", moment=1, key="a")
+    watched.order("pause")
+    assert watched.after(9.0) is None
+    watched.order("go")
+    assert watched.desk.answer().key == "a"
+
+
+def test_what_only_a_page_that_is_gone_has_drawn_is_unseen(watched):
+    watched.desk.connect("bob's page", "bob")
+    watched.show(1)
+    watched.desk.gone("ada's page")
+    watched.order("go", page="bob's page")
+    assert watched.after(9.0) is None
+    watched.desk.drawn("bob's page", 1)
+    assert watched.after(0.125).person == "bob"
+
+
+def test_silence_is_of_whoever_saw_it_first(watched):
+    watched.desk.connect("bob's page", "bob")
+    watched.order("go")
+    watched.desk.put(1)
+    watched.desk.drawn("bob's page", 1)
+    found = watched.after(0.125)
+    assert (found.person, found.silent) == ("bob", True)
+
+
+def test_who_takes_over_and_leaves_it_alone_is_paused():
+    watched = Watched(idle=30.0)
+    watched.order("take")
+    for number in range(1, 40):
+        watched.show(number)
+        watched.order("act", moment=number, action=[0.0, 0.0])  # as the page goes on doing by itself
+        found = watched.after(1.0)
+        if found is None:
+            break
+        assert found.acted
+    assert (number, watched.desk.state) == (31, State.PAUSED)
+
+
 def test_a_catastrophe_that_a_person_sees_blocks_and_is_told(watched):
     watched.order("go")
     watched.show(1)
@@ -186,7 +262,9 @@ def test_who_holds_and_goes_lets_go():
     watched.desk.connect("bob's page", "bob")
     watched.order("go")
     watched.order("hold", page="bob's page")
-    watched.order("loose")  # ada cannot let go of what bob holds
+    for do in ("loose", "hold"):  # what bob holds is bob's
+        with pytest.raises(HeedError, match="bob holds the block"):
+            watched.order(do)
     assert watched.desk.holding == "bob"
     watched.desk.gone("bob's page")
     assert watched.desk.holding is None

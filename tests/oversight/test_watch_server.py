@@ -109,7 +109,6 @@ def test_what_is_proposed_is_shown_and_a_block_reaches_the_agent_and_is_acknowle
     shown = ada.sees(1)
     assert (shown["observation"], shown["action"], shown["words"]) == ([0.25, 0.5], [0.75], "+0.75")
     assert (shown["episode"], shown["step"], shown["risk"], shown["framed"]) == (2, 7, None, False)
-    ada.until("desk", lambda desk: desk["moment"] == 1)
     ada.order("block", moment=1, key="k1")
     verdict = agent.verdict()
     assert (verdict.block, verdict.person, verdict.key, verdict.failed) == (True, "ada", "k1", False)
@@ -258,6 +257,7 @@ def test_pages_of_other_origins_are_refused_before_they_say_a_word(watched):
     "message",
     [
         "{",
+        b"binary",
         "[]",
         '{"order": {"do": 1}}',
         '{"drawn": -1}',
@@ -288,7 +288,8 @@ def test_too_many_messages_end_the_connection(watched, monkeypatch):
     assert ada.code() == server_module.TOO_MUCH
 
 
-def test_a_slow_page_is_shown_the_latest_and_not_what_it_missed(watched):
+def test_a_slow_page_is_shown_the_latest_and_not_what_it_missed(watched, monkeypatch):
+    monkeypatch.setattr(server_module, "DRAWING_S", 60.0)
     agent = watched[3]
     ada, eve = page_of(watched, "ada"), page_of(watched, "eve")
     ada.order("go")

@@ -8,7 +8,9 @@ from heed.cli.console import Bar, quiet_libraries, say, stopping_at_rounds
 from heed.cli.guard import QUICK, guard_settings, lines
 from heed.cli.settings import Command, out_folder
 from heed.errors import HeedError, Stopped
+from heed.guard.environment import drawing
 from heed.guard.job import train_guard
+from heed.guard.methods import method_from_name
 from heed.guard.settings import job_of
 from heed.oversight.browser import BrowserOverseer
 from heed.oversight.people import People
@@ -16,6 +18,9 @@ from heed.oversight.server import LARGEST, Server
 from heed.oversight.serving import serving
 from heed.oversight.specs import BROWSER
 from heed.report import write_report
+
+PERSONS = {"overseer": BROWSER, "evaluation_episodes": 0, "ask_above": 0.25}
+"""What differs where people judge: they are asked again where the blockers disagree, and watch no evaluation."""
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -34,9 +39,13 @@ def run(arguments: Sequence[str]) -> None:
     parsed, asked = guard_settings(command, arguments)
     if asked.get("overseer", BROWSER) != BROWSER:
         raise HeedError("here people are the overseers", "--overseer", "leave it out, or run heed guard")
-    job = job_of((QUICK if parsed["quick"] else {}) | {"overseer": BROWSER, "evaluation_episodes": 0} | asked)
-    job.env_kwargs = {"render_mode": "rgb_array"} | job.env_kwargs
+    job = job_of((QUICK if parsed["quick"] else {}) | PERSONS | asked)
+    if not method_from_name(job.method).guarded or job.mode == "shadow":
+        raise HeedError("nobody's block would count", "--method none, --mode shadow", "leave it out, or run heed guard")
+    job.env_kwargs = drawing(job.env) | job.env_kwargs
     out = out_folder(parsed["out"], "oversee")
+    if not _names(parsed["people"]):
+        raise HeedError("nobody could judge", "--people", "name at least one")
     people = People.named(_names(parsed["people"]), _names(parsed["watchers"]))
     with stopping_at_rounds() as wanted, Bar("oversee") as bar:
         overseer = BrowserOverseer(stopping=lambda: bool(wanted))

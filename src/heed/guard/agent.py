@@ -115,7 +115,7 @@ class KnowsTheGuard:
     ) -> Taken:
         executed, after = np.array(buffer_action), np.array(new_obs)
         stopped = [info.get("guard", {}).get("decision") == "block" for info in infos]
-        blocked = np.array([stop and info["guard"]["judged"] for stop, info in zip(stopped, infos, strict=True)])
+        blocked = np.array([stop and _was_kept_from(info["guard"]) for stop, info in zip(stopped, infos, strict=True)])
         for row, info in enumerate(infos):
             if stopped[row]:
                 executed[row] = self._in_buffer(info["guard"]["executed"])
@@ -129,6 +129,11 @@ class KnowsTheGuard:
         if isinstance(self.action_space, gym.spaces.Discrete):  # type: ignore[attr-defined] # the learner's own
             return action
         return self.policy.scale_action(np.asarray(action))  # type: ignore[attr-defined] # the learner's own
+
+
+def _was_kept_from(told: dict[str, Any]) -> bool:
+    """Whether a judge kept the learner from its action; not where nobody judged, or where a shadow only watched."""
+    return bool(told["judged"]) and not np.array_equal(told["proposed"], told["executed"])
 
 
 class GuardedSAC(KnowsTheGuard, SAC):

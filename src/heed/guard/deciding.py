@@ -253,7 +253,13 @@ class Decider:
         if verdict.failed:
             self.fault(f"the overseer {self.overseer.name} failed: the action is blocked")
             return replace(self._instead(here, state, proposed, look), source="fallback", judged=False)
-        said: dict[str, Any] = {"asked": True, "key": verdict.key, "credit": verdict.credit, "struck": verdict.struck}
+        said: dict[str, Any] = {
+            "asked": not verdict.acted,
+            "judged": not verdict.acted,
+            "key": verdict.key,
+            "credit": verdict.credit,
+            "struck": verdict.struck,
+        }
         if isinstance(verdict.block, bool | np.bool_) and not verdict.block:  # None is no leave
             return Decision(proposed, proposed, "allow", "policy", **said, **_seen(look))
         if verdict.instead is not None and self.coder.valid(verdict.instead):

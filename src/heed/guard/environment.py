@@ -95,6 +95,28 @@ def surroundings(name: str, kwargs: Mapping[str, Any] | None = None, catastrophe
     )
 
 
+def drawing(name: str) -> dict[str, Any]:
+    """What to make an environment with so that it can be drawn, nothing where it cannot.
+
+    >>> drawing("heed/PointHazard-v0")
+    {'render_mode': 'rgb_array'}
+    """
+    try:
+        own = ":" in name and "/" not in name
+        made = _named(name, "--env") if own else gym.envs.registration.load_env_creator(_entry_of(name))
+    except (gym.error.Error, ImportError, AttributeError, HeedError):
+        return {}  # whatever is wrong is said where it is made
+    modes = getattr(made, "metadata", {}).get("render_modes", ())
+    return {"render_mode": "rgb_array"} if "rgb_array" in modes else {}
+
+
+def _entry_of(name: str) -> str:
+    entry = gym.spec(name).entry_point
+    if not isinstance(entry, str):
+        raise ImportError(name)
+    return entry
+
+
 def known_point_hazard(env: gym.Env[Any, Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Point hazard's own dynamics and catastrophes on tensors, for what perfect knowledge is worth.
 

@@ -37,7 +37,7 @@ from heed.oversight.browser import BrowserOverseer
 from heed.oversight.guarded import guarded
 from heed.oversight.judgements import Store, open_store
 from heed.oversight.recorded import Recorded
-from heed.oversight.specs import base_of, is_scripted, overseer_from_spec
+from heed.oversight.specs import BROWSER, base_of, is_scripted, overseer_from_spec
 from heed.runs.config import config_hash
 from heed.runs.files import replacing
 from heed.runs.folder import RunFolder
@@ -93,7 +93,7 @@ def prepare(job: GuardJob, person: BrowserOverseer | None = None) -> GuardRun:
     overseer = None
     if method.guarded:
         judge = person or guarded(overseer_from_spec(job.overseer, place.env), job.overseer_timeout)
-        overseer = Recorded(judge, every=TOGETHER if is_scripted(job.overseer) else 1)
+        overseer = Recorded(judge, every=TOGETHER if person is None and is_scripted(job.overseer) else 1)
         overseer.reset(job.seed)
     env = StopsOnFaults(place.env, place.name)
     guard = Guard(env, overseer, safe_action=place.safe_action, mode=job.mode, penalty=job.penalty)
@@ -117,7 +117,8 @@ def prepare(job: GuardJob, person: BrowserOverseer | None = None) -> GuardRun:
         guard.observer = note
         return GuardRun(job, place, guard, learner, None, log, None, None, None)
     known = known_point_hazard(place.env) if method.true_dynamics or method.true_danger else None
-    config = method.configure(fitting(job.overseer, job.phases, place.label_keys))
+    judged_by = job.overseer if person is None else BROWSER
+    config = method.configure(fitting(judged_by, job.phases, place.label_keys))
     phases = Phases(
         guard,
         controller(learner),
@@ -138,11 +139,16 @@ def prepare(job: GuardJob, person: BrowserOverseer | None = None) -> GuardRun:
         phases.memory.recall(recalled_from(job.judgements, place.env, place.name))
     moments = BlockedMoments(seed=job.seed, picture=guard.render if guard.render_mode == "rgb_array" else None)
 
+    taken_back: list[str] = []
+
     def watch(step: Step) -> None:
         moments(step)
+        if person is not None:  # before the step may end in a fit; a label that this step brings is there by the next
+            taken_back[:] = [key for key in taken_back + person.taken_back() if not phases.memory.take_back(key)]
+        before = phases.phase
         phases(step)
-        for key in () if person is None else person.taken_back():
-            phases.memory.take_back(key)
+        if person is not None and phases.phase is not before:
+            person.changed()
 
     guard.observer = watch
     store = None if job.store is None else open_store(job.store, "--store")
@@ -249,7 +255,7 @@ def train_guard(
             if run.overseer is not None:
                 version = run.overseer.where()[1]
                 run.overseer.where = lambda: ("evaluation", version)
-            scripted = not run.phases or is_scripted(job.overseer)
+            scripted = not run.phases or (person is None and is_scripted(job.overseer))
             summary |= evaluated(run.guard, run.learner, job.evaluation_episodes, scripted, hear)
         if run.overseer is not None:
             run.overseer.flush()

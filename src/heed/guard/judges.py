@@ -106,7 +106,7 @@ class Judges:
         known_dynamics: in place of learnt ones: what perfect knowledge is worth.
         known_danger: in place of learnt blockers.
         reward: in place of what the dynamics tell steps to earn.
-        termination: batched, which states end an episode harmlessly; a learnt one is fitted with the dynamics.
+        termination: batched, which states end an episode harmlessly; a learnt one is fitted each time.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class Judges:
         return blockers.disagreement(blockers.inputs_of(states, actions, next_states))
 
     def fit(self, memory: Memory, dynamics: bool = True) -> JudgesReport:
-        """Fit what is not known to all that is remembered; ``dynamics=False`` leaves dynamics and ends as they are.
+        """Fit what is not known to all that is remembered; ``dynamics=False`` leaves the dynamics as they are.
 
         Blockers that would flag less of the known blocks, or nearly everything, are not believed (`accept_refit`).
         Where anything cannot be fitted, all that is in force stays as it was.
@@ -179,7 +179,7 @@ class Judges:
             seen = memory.transitions.tensors()
             states = torch.cat([seen.states, seen.next_states])
             self.reach = Range.around(states[states.isfinite().all(1)], self.config.range_margin)
-        if dynamics and isinstance(self.termination, LearntTermination):
+        if isinstance(self.termination, LearntTermination):  # after a catastrophe too: no end may hide it
             self.termination = copy.deepcopy(self.termination)
             self.termination.fit(memory.transitions, self.generator, self.config.blockers)
         self.fits += 1

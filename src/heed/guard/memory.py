@@ -102,9 +102,10 @@ class Memory:
                 self._keyed[step.decision.key] = (place, credited)
         elif asked and not blocked:
             place = self._label(step, step.executed, step.next_state, blocked=False)
-            stream.let_pass.append((stream.steps, place))
-            if step.decision.key:
+            if step.decision.key:  # said in so many words
                 self._keyed[step.decision.key] = (place, [])
+            else:
+                stream.let_pass.append((stream.steps, place))
         if self.grace and not step.catastrophe and (blocked or not asked):
             stream.pending.append((stream.steps, step))  # the executed action, which nobody judged
         while stream.pending and (stream.steps - stream.pending[0][0] >= self.grace - 1 or step.terminated):
@@ -157,15 +158,17 @@ class Memory:
         if taken is None:
             return False
         place, credited = taken
-        state, action, following, _, episode, struck = self._rows[place]
-        self._rows[place] = (np.full_like(state, np.nan), action, following, False, episode, struck)
+        state, action, _, _, episode, struck = self._rows[place]
+        nothing = np.full_like(state, np.nan)
+        self._rows[place] = (nothing, action, nothing, False, episode, struck)
         for earlier in credited:
             self._set(earlier, blocked=False)
         return True
 
     def _credit(self, stream: _Stream, steps: int) -> list[int]:
-        """Block what a person had let pass in the last steps, and return where that is."""
-        meant = [place for step, place in stream.let_pass if step >= stream.steps - steps]
+        """Block what passed in silence in the last steps, and return where that is."""
+        passed = [place for step, place in stream.let_pass if step >= stream.steps - steps]
+        meant = [place for place in passed if not self._rows[place][3]]
         for place in meant:
             self._set(place, blocked=True)
         return meant

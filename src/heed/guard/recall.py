@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
 
@@ -38,6 +39,7 @@ def recalled(store: Store, env: gym.Env[Any, Any], name: str, run: str | None = 
     """
     size, coder = check_observations(env.observation_space), ActionCoder(env.action_space)
     given = [judgement for judgement in store.effective("block", run=run) if _is_about(judgement, name)]
+    meant = _meant_as_well(given)
     if not given:
         runs = ", ".join(store.runs())
         raise HeedError(
@@ -62,7 +64,7 @@ def recalled(store: Store, env: gym.Env[Any, Any], name: str, run: str | None = 
         states=torch.from_numpy(states),
         actions=actions,
         next_states=torch.full((len(given), size), torch.nan),
-        blocked=torch.tensor([judgement.verdict["block"] for judgement in given]),
+        blocked=torch.tensor([judgement.verdict["block"] or _place(judgement) in meant for judgement in given]),
         episodes=torch.tensor([episodes[judgement.run, judgement.shown["episode"]] for judgement in given]),
         catastrophes=torch.zeros(len(given), dtype=torch.bool),
     )
@@ -88,4 +90,19 @@ def recalled_from(place: str, env: gym.Env[Any, Any], name: str) -> Labels:
 
 def _is_about(judgement: Judgement, name: str) -> bool:
     shown = judgement.shown
-    return isinstance(shown, dict) and shown.get("env") == name and shown.get("phase") != "evaluation"
+    about = isinstance(shown, dict) and shown.get("env") == name and shown.get("phase") != "evaluation"
+    return about and not judgement.verdict.get("acted")  # who acts in the agent's place says nothing of its action
+
+
+def _place(judgement: Judgement) -> tuple[str, int, int]:
+    return judgement.run, judgement.shown["episode"], judgement.shown["step"]
+
+
+def _meant_as_well(given: Sequence[Judgement]) -> set[tuple[str, int, int]]:
+    """Where something passed in silence that a block soon after was about as well (`heed.oversight.Verdict`)."""
+    silent = {_place(judgement) for judgement in given if judgement.verdict.get("silent")}
+    reached = set()
+    for judgement in given:
+        run, episode, step = _place(judgement)
+        reached |= {(run, episode, step - back) for back in range(1, judgement.verdict.get("credit", 0) + 1)}
+    return silent & reached

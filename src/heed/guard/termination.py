@@ -18,7 +18,7 @@ from heed.guard.transitions import Transitions
 logger = logging.getLogger(__name__)
 
 LEAST_ENDS = 5
-"""Harmless ends without which nothing is learnt."""
+"""Harmless ends without which nothing is learnt, and known unseen without which no fit is believed."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class LearntTermination:
         reach = Range(states[ended].amin(0) - slack, states[ended].amax(0) + slack)
         told = self._likely(fit.unseen.logit()) & ~reach.outside(states)
         report = TerminationReport(ends, int((told & ended).sum()), int((told & ~ended).sum()))
-        believed = report.precision >= self.bar
+        believed = report.told >= LEAST_ENDS and report.precision >= self.bar
         if believed:
             self.reach = reach
         found = f"{report.told} of {ends} harmless ends known unseen, {report.mistaken} other steps taken for one"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import logging
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,6 +22,10 @@ from heed.oversight.overseers import Moment, Verdict
 from heed.oversight.words import action_in_words, action_names, name_of
 from heed.runs.files import to_json
 
+logger = logging.getLogger(__name__)
+
+KEPT = 10_000
+"""Orders and judgements that are remembered, so that retries are known and the latest can be taken back."""
 LONGEST_WAIT = 0.2
 """Seconds after which a waiting agent looks whether it is to stop."""
 QUALITY = 80
@@ -74,9 +80,10 @@ class BrowserOverseer:
         self._shown = 0
         self._first = 1  # moment of the episode
         self.retract: Callable[[int, str], Any] = lambda *_: None
-        self._heard: set[str] = set()
+        self._heard: dict[str, None] = {}
         self._written: dict[str, int] = {}
-        self._given: list[tuple[str, str]] = []  # keys of what is on disk, and who gave it
+        self._given: deque[tuple[str, str, int]] = deque(maxlen=KEPT)  # key, person and row of what is on disk
+        self._cannot_draw = False
         self._taken_back: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def judge(self, moment: Moment) -> Verdict:
@@ -89,7 +96,7 @@ class BrowserOverseer:
         with self._wakes:
             self._shown, self.view = view.number, view
             self._first = view.number if moment.step == 0 else min(self._first, view.number)
-            self.desk.put(view.number, asked=moment.risk is not None)
+            self.desk.put(view.number, asked=moment.risk is not None, begins=moment.step == 0)
             self.changed()
             while (answer := self.desk.answer()) is None:
                 if self.stopping():
@@ -128,7 +135,8 @@ class BrowserOverseer:
             return
         self._tell(lambda: self.desk.order(page, order))
         if order.key:
-            self._heard.add(order.key)
+            self._heard[order.key] = None
+            _forget(self._heard)
 
     def undo(self, person: str) -> int:
         """Take a person's last judgement back: in the store now, in what is learnt from at the next step.
@@ -138,15 +146,16 @@ class BrowserOverseer:
 
         Raises:
             HeedError: there is none.
+            RunFailed: the store refuses; nothing is taken back.
         """
         mine = [given for given in self._given if given[1] == person]
         if not mine:
             raise HeedError("there is nothing of yours to take back", "undo", "judge first")
+        key, _, row = mine[-1]
+        self.retract(row, person)
         self._given.remove(mine[-1])
-        key = mine[-1][0]
-        self.retract(self._written[key], person)
         self._taken_back.put(key)
-        return self._written[key]
+        return row
 
     def taken_back(self) -> list[str]:
         """The keys of what was taken back since this was last asked."""
@@ -167,6 +176,7 @@ class BrowserOverseer:
                 "acting": desk.acting,
                 "people": desk.people,
                 "moment": desk.moment,
+                "phase": self.about().get("phase", ""),
             }
 
     def written(self, key: str) -> int | None:
@@ -194,8 +204,17 @@ class BrowserOverseer:
             "asked": moment.risk is not None,
             **self.about(),
         }
-        picture = None if moment.env is None or moment.env.render_mode != "rgb_array" else moment.env.render()
-        return View(number, told, None if picture is None else jpeg(np.asarray(picture)))
+        return View(number, told, self._frame_of(moment.env))
+
+    def _frame_of(self, env: gym.Env[Any, Any] | None) -> bytes | None:
+        if env is None or env.render_mode != "rgb_array" or self._cannot_draw:
+            return None
+        try:
+            return jpeg(np.asarray(env.render()))
+        except Exception as problem:  # noqa: BLE001 - a foreign renderer; what it cannot draw is still shown in words
+            self._cannot_draw = True
+            logger.warning("the environment cannot be drawn (%s: %s)", type(problem).__name__, problem)
+            return None
 
     def _verdict(self, answer: Answer, number: int) -> Verdict:
         since = number if answer.since is None else max(answer.since, self._first)
@@ -207,16 +226,25 @@ class BrowserOverseer:
             person=answer.person,
             credit=number - since,
             struck=answer.struck,
+            silent=answer.silent,
+            acted=answer.acted,
         )
         if not answer.key:
             return said
 
         def written(row: int) -> None:
             self._written[answer.key] = row
-            self._given.append((answer.key, answer.person))
+            _forget(self._written)
+            self._given.append((answer.key, answer.person, row))
             self.changed()
 
         return replace(said, key=answer.key, written=written)
+
+
+def _forget(known: dict[str, Any]) -> None:
+    """Drop the oldest beyond what is kept."""
+    while len(known) > KEPT:
+        del known[next(iter(known))]
 
 
 def _acts(env: gym.Env[Any, Any] | None) -> dict[str, Any] | None:
@@ -226,7 +254,7 @@ def _acts(env: gym.Env[Any, Any] | None) -> dict[str, Any] | None:
     space, names = env.action_space, action_names(env)
     if isinstance(space, gym.spaces.Discrete):
         return {
-            "choices": [name_of(int(space.start) + n, names) for n in range(int(space.n))],
+            "choices": [name_of(n, names) for n in range(int(space.n))],
             "start": int(space.start),
         }
     if isinstance(space, gym.spaces.Box):

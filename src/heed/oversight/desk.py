@@ -82,6 +82,8 @@ class Answer:
             before.
         seconds: from view to verdict.
         struck: what is in view is a catastrophe that the environment does not tell of.
+        silent: nobody pressed a key for it.
+        acted: the person did not judge the action, but acted in the agent's place.
     """
 
     block: bool
@@ -91,6 +93,8 @@ class Answer:
     since: int | None = None
     seconds: float = 0.0
     struck: bool = False
+    silent: bool = False
+    acted: bool = False
 
 
 @dataclass
@@ -104,9 +108,13 @@ class _Page:
 class _Moment:
     number: int
     asked: bool
-    put: float
-    seen: float | None = None
     answer: Answer | None = None
+    drawn: dict[str, float] = field(default_factory=dict)  # when, by the pages that are still there
+
+    @property
+    def seen(self) -> float | None:
+        """Since when it is in view; None where no page of somebody who may judge shows it."""
+        return min(self.drawn.values(), default=None)
 
 
 @dataclass
@@ -115,11 +123,11 @@ class _Passed:
 
     times: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=200))
 
-    def since(self, pressed: float, reaction: float) -> int | None:
-        """The first moment that was still in view a reaction before the key was pressed; None of none."""
+    def in_view(self, when: float) -> int | None:
+        """The moment that was in view then; None of none."""
         found = None
         for number, seen in self.times:
-            if seen <= pressed - reaction:
+            if seen <= when:
                 found = number
         return found
 
@@ -164,6 +172,8 @@ class Desk:
         self._moment: _Moment | None = None
         self._passed = _Passed()
         self._owed: Answer | None = None  # a block that came between two moments
+        self._last: tuple[int, Answer] | None = None  # the moment that left the desk last
+        self._last_act: Any = None
         self._one_step = False
         self.acting: str | None = None
         self.reactions: dict[str, float] = {}
@@ -188,6 +198,8 @@ class Desk:
     def gone(self, page: str) -> None:
         """A page is gone; with the last person who may judge, the desk stops."""
         left = self._pages.pop(page, None)
+        if self._moment is not None:
+            self._moment.drawn.pop(page, None)
         if left is not None and left.person not in self.people:
             if self.holding == left.person:
                 self.holding = None
@@ -203,23 +215,26 @@ class Desk:
             self._pages[page].beat = self.clock()
         return page in self._pages
 
-    def put(self, number: int, asked: bool = False) -> None:
+    def put(self, number: int, asked: bool = False, begins: bool = False) -> None:
         """Lay a moment on the desk.
 
         Args:
             number: larger than any before.
             asked: the agent is unsure and asks; it waits for a verdict, and in vain no longer than the patience.
+            begins: an episode begins with it. A block that came before it was meant for the last one: it blocks, and
+                says nothing of this one.
         """
-        self._moment = _Moment(number, asked, self.clock(), answer=self._owed)
-        self._owed = None
+        owed, self._owed = self._owed, None
+        self._moment = _Moment(number, asked, Answer(True) if owed is not None and begins else owed)
 
     def drawn(self, page: str, number: int) -> None:
         """A page of somebody who may judge has drawn a moment."""
         self.beat(page)
         here, by = self._moment, self._pages.get(page)
-        if here is not None and by is not None and by.judges and here.number == number and here.seen is None:
-            here.seen = self.clock()
-            self._passed.times.append((number, here.seen))
+        if here is not None and by is not None and by.judges and here.number == number:
+            if here.seen is None:
+                self._passed.times.append((number, self.clock()))
+            here.drawn.setdefault(page, self.clock())
 
     def order(self, page: str, order: Order) -> None:
         """Do what a person says.
@@ -234,7 +249,8 @@ class Desk:
         if order.do not in _ORDERS:
             raise HeedError(f"'{order.do}' is no order", "page", f"send one of {', '.join(_ORDERS)}")
         self.beat(page)
-        self._last_order = self.clock()
+        if order.do != "act" or order.action != self._last_act:  # a page acts on by itself while keys are held
+            self._last_order = self.clock()
         _ORDERS[order.do](self, by.person, order)
 
     def answer(self) -> Answer | None:
@@ -243,11 +259,11 @@ class Desk:
         here, now = self._moment, self.clock()
         if here is None:
             return None
-        found = here.answer
-        if found is None and here.seen is not None:
-            found = self._by_time(here, now)
+        if self.state in (State.PAUSED, State.DISCONNECTED):
+            return None
+        found = here.answer or self._by_time(here, now)
         if found is not None:
-            self._moment = None
+            self._moment, self._last = None, (here.number, found)
             if self._one_step:
                 self._pause("")
         return found
@@ -269,21 +285,22 @@ class Desk:
         now = self.clock()
         for page in [name for name, page in self._pages.items() if now - page.beat > self.pace.heartbeat]:
             self.gone(page)
-        if self._passing and self.holding is None and now - self._last_order > self.pace.idle:
+        moves = self._passing or self.state is State.TAKEN_OVER
+        if moves and now - self._last_order > self.pace.idle:
             self._pause(f"nobody pressed a key for {self.pace.idle:.0f} s")
 
     def _by_time(self, here: _Moment, now: float) -> Answer | None:
-        assert here.seen is not None
-        waited = now - here.seen
-        if self.state not in (State.WATCHING, State.DECIDING):
+        if here.seen is None or self.state is State.TAKEN_OVER:
             return None
+        waited = now - here.seen
         if self.holding is not None:
             return Answer(True, self.holding, since=here.number, seconds=waited)
         if here.asked:
             return Answer(True, seconds=waited) if waited >= self.pace.patience else None
         if self.state is State.DECIDING or waited < 1 / self.pace.rates[self.rate]:
             return None
-        return Answer(False, "+".join(self.people), seconds=waited)
+        first = min(here.drawn, key=lambda page: here.drawn[page])
+        return Answer(False, self._pages[first].person, seconds=waited, silent=True)
 
     def _pause(self, why: str) -> None:
         self.state, self.why, self._one_step, self.acting = State.PAUSED, why, False, None
@@ -293,19 +310,28 @@ class Desk:
 
     def _since(self, person: str, order: Order, number: int) -> int:
         """The first moment that a block pressed now is about, where the next to be judged is this one."""
-        meant = number if order.moment is None else min(order.moment, number)
         if not self._passing:
-            return meant
-        seen = self._passed.since(self.clock(), self.reactions.get(person, self.pace.reaction))
-        return meant if seen is None else min(meant, seen)
+            return number
+        now, reaction = self.clock(), self.reactions.get(person, self.pace.reaction)
+        meant = number if order.moment is None else min(order.moment, number)
+        seen = self._passed.in_view(now - reaction)
+        earliest = self._passed.in_view(now - LONGEST_REACTION)
+        since = meant if seen is None else min(meant, seen)
+        return since if earliest is None else max(since, earliest)
 
     def _block(self, person: str, order: Order, struck: bool = False) -> None:
         """Block what lies on the desk, drawn or not; between two moments, the next one: no block comes too late."""
         here, now = self._moment, self.clock()
-        if here is None or here.answer is not None:
-            last = self._passed.times[-1][0] if self._passed.times else 0
-            if self._owed is None:
-                self._owed = Answer(True, person, order.key, since=self._since(person, order, last), struck=struck)
+        before = here.answer if here is not None and here.answer is not None else self._owed
+        if here is None and before is None and self._last is not None and order.moment == self._last[0]:
+            before = self._last[1]
+        if before is not None and before.block:
+            raise HeedError(
+                f"it is blocked already, by {before.person or 'the time'}", order.do, "nothing is left to do"
+            )
+        if here is None or before is not None:
+            last = 0 if self._last is None else self._last[0]
+            self._owed = Answer(True, person, order.key, since=self._since(person, order, last), struck=struck)
             return
         seconds = 0.0 if here.seen is None else now - here.seen
         since = self._since(person, order, here.number)
@@ -348,12 +374,15 @@ class Desk:
     def _faster(self, _person: str, _order: Order) -> None:
         self.rate = min(len(self.pace.rates) - 1, self.rate + 1)
 
-    def _hold(self, person: str, _order: Order) -> None:
+    def _hold(self, person: str, order: Order) -> None:
+        if self.holding not in (None, person):
+            raise HeedError(f"{self.holding} holds the block already", order.do, "nothing is left to do")
         self.holding = person
 
-    def _loose(self, person: str, _order: Order) -> None:
-        if self.holding == person:
-            self.holding = None
+    def _loose(self, person: str, order: Order) -> None:
+        if self.holding != person:
+            raise HeedError(f"{self.holding or 'nobody'} holds the block", order.do, "only who holds it can let go")
+        self.holding = None
 
     def _take(self, person: str, _order: Order) -> None:
         self._run(State.TAKEN_OVER)
@@ -365,8 +394,8 @@ class Desk:
             raise HeedError("you do not act in the agent's place", order.do, "take over first")
         if here is None or here.answer is not None or here.seen is None or order.moment not in (None, here.number):
             raise HeedError("nothing is in view to act in", order.do, "wait for the next moment")
-        seconds = self.clock() - here.seen
-        here.answer = Answer(True, person, order.key, instead=order.action, since=here.number, seconds=seconds)
+        self._last_act = order.action
+        here.answer = Answer(True, person, order.key, order.action, here.number, self.clock() - here.seen, acted=True)
 
 
 _ORDERS: dict[str, Callable[[Desk, str, Order], None]] = {

@@ -360,6 +360,8 @@ def open_store(place: str, option: str, new: bool = True) -> Store:
     except ArgumentError as error:  # its text may repeat a password
         fix = "give sqlite:///FILE, a file, or another URL of SQLAlchemy"
         raise HeedError("this names no database", option, fix) from error
+    if url.get_backend_name() not in ("sqlite", "postgresql"):
+        raise HeedError(f"{url.get_backend_name()} keeps no judgements", option, "give a file, or a URL of PostgreSQL")
     if url.password is not None:
         fix = "leave it out: PostgreSQL reads ~/.pgpass and PGPASSWORD"
         raise HeedError("a password would be written into the run's config.yaml", option, fix)

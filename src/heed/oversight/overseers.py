@@ -58,6 +58,8 @@ class Verdict:
         credit: steps before this one, in the same episode, that a block is about as well: whoever blocks by reaction
             meant what was in view before.
         struck: the state that was shown is a catastrophe that the environment does not tell of.
+        silent: the action passed in view, without a word.
+        acted: somebody acted in the agent's place, without judging its action: nothing is learnt of it.
         written: called with the judgement's id once it is on disk; may be called from any thread.
     """
 
@@ -69,6 +71,8 @@ class Verdict:
     key: str = ""
     credit: int = 0
     struck: bool = False
+    silent: bool = False
+    acted: bool = False
     written: Callable[[int], None] | None = None
 
 

@@ -76,7 +76,8 @@ class Recorded:
             blocks = not isinstance(verdict.block, bool | np.bool_) or bool(verdict.block)  # only a plain no lets pass
             said: dict[str, Any] = {"block": blocks, "instead": to_json(verdict.instead)}
             said |= {"credit": verdict.credit} if verdict.credit else {}
-            said |= {"catastrophe": True} if verdict.struck else {}
+            flags = {"catastrophe": verdict.struck, "silent": verdict.silent, "acted": verdict.acted}
+            said |= {name: True for name, flag in flags.items() if flag}
             version = str(self.where()[1])
             person, key = verdict.person or self.name, verdict.key or str(uuid.uuid4())
             given = Judgement("block", person, shown, said, self._run, version, verdict.latency_ms, key)

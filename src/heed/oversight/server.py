@@ -16,7 +16,7 @@ from fastapi import FastAPI, Request, Response, WebSocket, WebSocketDisconnect
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import heed
-from heed.errors import HeedError
+from heed.errors import HeedError, RunFailed
 from heed.oversight.browser import BrowserOverseer, View
 from heed.oversight.desk import Order
 from heed.oversight.people import People, Person
@@ -51,7 +51,11 @@ FILES = {
     "/style.css": ("style.css", "text/css; charset=utf-8"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
-"""All that is served, read once at the start: no path of a request reaches the file system."""
+"""The files that are served, read once at the start: no path of a request reaches the file system."""
+VERDICTS = ("block", "allow", "catastrophe", "act")
+"""The orders that become judgements, of which the page is told when they are on disk."""
+MOST_WAITING = 100
+"""Verdicts of one page that may wait for that."""
 
 Short = Annotated[str, Field(max_length=64)]
 Number = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]
@@ -115,6 +119,7 @@ class Server:
     def __init__(self, overseer: BrowserOverseer, people: People, title: str) -> None:
         self.overseer, self.people, self.title = overseer, people, title
         self._connections: set[_Connection] = set()
+        self._open = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self.app = self._app()
 
@@ -145,22 +150,25 @@ class Server:
             await socket.close(REFUSED)
             return
         await socket.accept()
+        self._open += 1
         try:
+            if self._open > PAGES:
+                await socket.close(FULL, "too many pages")
+                return
             person = await self._greeted(socket)
             if person is None:
                 await socket.close(REFUSED, "wrong token")
                 return
-            if len(self._connections) >= PAGES:
-                await socket.close(FULL, "too many pages")
-                return
             await self._serve(_Connection(socket, person))
         except WebSocketDisconnect:
             pass
+        finally:
+            self._open -= 1
 
     async def _greeted(self, socket: WebSocket) -> Person | None:
         try:
             message = await asyncio.wait_for(_read(socket), GREETING_S)
-        except (TimeoutError, ValidationError):
+        except (TimeoutError, ValidationError):  # nothing in time, or no message
             return None
         return None if message.token is None else self.people.whose(message.token)
 
@@ -169,15 +177,20 @@ class Server:
         self.overseer.connect(connection.name, person.name, person.judges)
         connection.note({"hello": {"person": person.name, "judges": person.judges, "title": self.title}})
         self._connections.add(connection)
-        telling = asyncio.create_task(self._tell(connection))
+        tasks = [asyncio.create_task(work) for work in (self._tell(connection), self._hear(connection))]
         try:
-            await self._hear(connection)
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:  # a fault in either ends the page's connection, and it comes back by itself
+                if not isinstance(fault := task.exception(), WebSocketDisconnect | RuntimeError | None):
+                    logger.error("a page's connection failed: %s: %s", type(fault).__name__, fault)
         finally:
-            telling.cancel()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             self._connections.discard(connection)
             self.overseer.gone(connection.name)
-            with contextlib.suppress(asyncio.CancelledError, WebSocketDisconnect, RuntimeError):
-                await telling
+            with contextlib.suppress(RuntimeError, WebSocketDisconnect):  # closed already, as a rule
+                await connection.socket.close()
 
     async def _hear(self, connection: _Connection) -> None:
         """Do what a page says, message by message."""
@@ -197,17 +210,20 @@ class Server:
                 self.overseer.drawn(connection.name, message.drawn)
                 connection.news.set()
             if message.order is not None:
-                self._obey(connection, message.order)
+                await self._obey(connection, message.order)
 
-    def _obey(self, connection: _Connection, said: Said) -> None:
-        if said.key:
+    async def _obey(self, connection: _Connection, said: Said) -> None:
+        if said.key and said.do in VERDICTS:
             connection.waiting[said.key] = None
+            for oldest in list(connection.waiting)[:-MOST_WAITING]:
+                del connection.waiting[oldest]
         try:
-            if said.do == "undo":
-                connection.note({"undone": {"id": self.overseer.undo(connection.person.name)}})
+            if said.do == "undo":  # which waits for the disk
+                row = await asyncio.to_thread(self.overseer.undo, connection.person.name)
+                connection.note({"undone": {"id": row}})
                 return
             self.overseer.order(connection.name, Order(said.do, said.moment, said.key, said.action))
-        except HeedError as refusal:
+        except (HeedError, RunFailed) as refusal:
             connection.waiting.pop(said.key, None)
             connection.note({"refused": {"do": said.do, "key": said.key, "why": str(refusal)}})
         connection.news.set()
@@ -246,7 +262,10 @@ async def _read(socket: WebSocket) -> Message:
     Raises:
         ValidationError: what came is none.
     """
-    text = await socket.receive_text()
+    try:
+        text = await socket.receive_text()
+    except KeyError:  # a binary one
+        text = ""
     return Message.model_validate_json(text if len(text) <= LARGEST else "")
 
 

@@ -33,9 +33,10 @@ def serving(app: FastAPI, host: str = "127.0.0.1", port: int = 0, largest: int =
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         listener.close()
-        raise HeedError(f"nothing can listen at {host}:{port}: {error.strerror}", "--host, --port", "choose") from error
+        fix = "another run may be there: give another port, or 0 for a free one"
+        raise HeedError(f"nothing can listen at {host}:{port}: {error}", "--host, --port", fix) from error
     config = uvicorn.Config(
         app,
         access_log=False,

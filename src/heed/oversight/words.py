@@ -29,12 +29,13 @@ def action_in_words(action: Any, env: gym.Env[Any, Any] | None) -> str:
     'right 50%, down 100%'
     """
     names = None if env is None else action_names(env)
-    if isinstance(action, int | np.integer):
-        return name_of(int(action), names)
-    values = np.asarray(action, float).reshape(-1)
-    if names is None:
-        return ", ".join(f"{value:+.2f}" for value in values[:8]) + (", ..." if len(values) > 8 else "")
     space = None if env is None else env.action_space
+    if isinstance(action, int | np.integer):
+        start = int(space.start) if isinstance(space, gym.spaces.Discrete) else 0
+        return name_of(int(action) - start, names)
+    values = np.asarray(action, float).reshape(-1)
+    if names is None or len(names) != len(values):
+        return ", ".join(f"{value:+.2f}" for value in values[:8]) + (", ..." if len(values) > 8 else "")
     high = space.high.astype(float) if isinstance(space, gym.spaces.Box) else np.ones_like(values)
     said = [
         f"{less if value < 0 else more} {share:.0%}"
@@ -46,17 +47,20 @@ def action_in_words(action: Any, env: gym.Env[Any, Any] | None) -> str:
 
 def action_names(env: gym.Env[Any, Any]) -> Sequence[Any] | None:
     """Names of an environment's actions: of choices, each one's; of a box, what less and more of each axis does."""
-    known = None if env.spec is None else preset(env.spec.id)
-    if known is not None and known.action_names is not None:
+    known = None if env.spec is None else preset(env.spec.id, **env.spec.kwargs)
+    choices = isinstance(env.action_space, gym.spaces.Discrete)
+    if known is not None and known.action_names is not None and isinstance(known.action_names[0], str) == choices:
         return known.action_names
     meanings = getattr(env.unwrapped, "get_action_meanings", None)
     return meanings() if callable(meanings) else None
 
 
 def name_of(choice: int, names: Sequence[Any] | None) -> str:
-    """A choice's name, or its number.
+    """The name of a choice, counted from 0, or its number.
 
     >>> name_of(2, ["NOOP", "FIRE", "RIGHTFIRE"]), name_of(3, None)
     ('rightfire', 'action 3')
     """
-    return f"action {choice}" if names is None else str(names[choice]).lower().replace("_", " ")
+    if names is None or not 0 <= choice < len(names):
+        return f"action {choice}"
+    return str(names[choice]).lower().replace("_", " ")

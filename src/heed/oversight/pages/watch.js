@@ -30,6 +30,10 @@ function connect() {
   };
 }
 
+function newKey() { // crypto.randomUUID is there on loopback and over TLS only
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
 function send(message) {
   if (socket !== null && socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message));
 }
@@ -99,7 +103,7 @@ function arrows() {
 }
 
 function act(action) {
-  if (moment !== null) send({ order: { do: "act", moment: moment.number, key: crypto.randomUUID(), action } });
+  if (moment !== null) send({ order: { do: "act", moment: moment.number, key: newKey(), action } });
 }
 
 function mine() {
@@ -186,27 +190,33 @@ function stand(now) {
   const before = desk.state;
   desk = now;
   if (desk.state === "taken over" && before !== "taken over" && moment !== null) actLater();
-  const running = desk.state === "watching" || desk.state === "deciding";
-  const open = judges && running && moment !== null && desk.moment === moment.number;
+  const open = judges && running() && moment !== null && desk.moment === moment.number;
   const state = byId("state");
   state.dataset.state = desk.state;
   state.textContent = spoken();
-  label("block", running ? "Block this action" : "Block (nothing runs)", open);
+  const alive = judges && running() && moment !== null; // a block is taken at any time, between two actions too
+  label("block", running() ? "Block this action" : "Block (nothing runs)", alive);
   label("allow", moment !== null && moment.asked ? "Let it pass: it asks you" : "Let it pass", open);
-  label("go", running ? "Pause" : "Go on", judges && desk.state !== "disconnected");
+  label("go", running() ? "Pause" : "Go on", judges && desk.state !== "disconnected");
   label("step", "One step", judges && desk.state !== "disconnected");
   label("each", desk.state === "deciding" ? "Let them pass by themselves" : "Decide on each", judges && desk.state !== "disconnected");
   label("slower", "Slower", judges);
   label("faster", "Faster", judges);
   label("take", desk.state === "taken over" ? "Give back" : "Take over", judges && desk.state !== "disconnected" && (desk.acting === null || mine()));
   byId("take").setAttribute("aria-pressed", String(desk.state === "taken over"));
-  label("catastrophe", "This is a catastrophe", judges && moment !== null && desk.state !== "disconnected");
+  label("catastrophe", "This is a catastrophe", alive);
   label("undo", "Take my last verdict back", judges && desk.state !== "disconnected");
   label("react", "Measure my reaction", judges && desk.state !== "disconnected");
   byId("acting").hidden = desk.state !== "taken over";
   byId("acting").textContent = mine() ? howToAct() : `${desk.acting} acts`;
-  label("hold", desk.holding ? "Let go: everything is blocked" : "Hold to block", judges && running);
+  const held = desk.holding !== null && desk.holding !== undefined;
+  label("hold", !held ? "Hold to block" : desk.holding === me ? "Let go: everything is blocked" : `${desk.holding} blocks everything`,
+    judges && running() && (!held || desk.holding === me));
   byId("hold").setAttribute("aria-pressed", String(Boolean(desk.holding)));
+}
+
+function running() {
+  return desk.state === "watching" || desk.state === "deciding";
 }
 
 function howToAct() {
@@ -228,6 +238,7 @@ function spoken() {
     "taken over": `taken over by ${desk.acting}`,
     disconnected: "disconnected: the agent waits",
   };
+  if (desk.phase === "autonomy" && running() && desk.moment === null) return "the agent acts by itself; you are asked where it is unsure";
   return words[desk.state] + (desk.why ? `: ${desk.why}` : "");
 }
 
@@ -250,7 +261,7 @@ function written(note) {
 
 function judge(verdict) {
   if (moment === null || byId("calibration").open) return;
-  const order = { do: verdict, moment: moment.number, key: crypto.randomUUID() };
+  const order = { do: verdict, moment: moment.number, key: newKey() };
   unwritten.set(order.key, order);
   send({ order });
 }
@@ -274,6 +285,7 @@ const KEYS = { b: "block", a: "allow", " ": "go", s: "step", e: "each", "-": "sl
 
 // Ten times the field lights up after a wait that cannot be foreseen; what counts is the median.
 function calibrate() {
+  if (running()) send({ order: { do: "pause" } }); // nothing passes behind the window
   const dialog = byId("calibration");
   const target = byId("target");
   const times = [];
@@ -315,7 +327,12 @@ function calibrate() {
   next();
 }
 
-for (const [name, does] of Object.entries(DOES)) byId(name).addEventListener("click", does);
+for (const [name, does] of Object.entries(DOES)) {
+  byId(name).addEventListener("click", (event) => {
+    does();
+    if (event.detail > 0) event.currentTarget.blur(); // clicked, not pressed by key: Space is to pause, not to press it again
+  });
+}
 document.addEventListener("keydown", (event) => {
   if (byId("calibration").open) return;
   const key = event.key.toLowerCase();
