@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TESTED := not slow and not gpu and not browser and not postgres
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev install-docs demo test lint docs
+.PHONY: help install install-dev install-docs demo test test-browser lint docs
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -20,6 +20,9 @@ demo: install  ## a language model becomes more helpful and less harmful at once
 
 test: lint  ## lint, types, import direction, doctests, tests
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "$(TESTED)"
+
+test-browser: install-dev  ## the overseer's page in a real browser (Debian's chromium)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m browser tests/browser
 
 lint: install-dev  ## ruff, mypy, import-linter
 	$(BIN)/ruff check

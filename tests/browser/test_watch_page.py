@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import re
+import shutil
 import threading
 import time
 
@@ -20,6 +21,7 @@ from heed.oversight.server import LARGEST, Server
 from heed.oversight.serving import serving
 
 pytestmark = pytest.mark.browser
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PATIENCE = 10.0
 
 
@@ -71,7 +73,8 @@ class Watched:
 def browser():
     api = pytest.importorskip("playwright.sync_api")
     with api.sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        assert CHROMIUM is not None, "these tests need chromium: apt-get install chromium"
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield found
         found.close()
 
