@@ -14,7 +14,8 @@ import pytest
 
 import heed.worlds  # noqa: F401 - registers point hazard
 from heed.oversight.browser import BrowserOverseer
-from heed.oversight.desk import Desk, Pace
+from heed.oversight.desk import Desk
+from heed.oversight.orders import Pace
 from heed.oversight.overseers import Moment
 from heed.oversight.people import People
 from heed.oversight.server import LARGEST, Server

@@ -7,7 +7,8 @@ import math
 import pytest
 
 from heed.errors import HeedError
-from heed.oversight.desk import ORDERS, Desk, Order, Pace, State
+from heed.oversight.desk import ORDERS, Desk
+from heed.oversight.orders import Order, Pace, State
 
 
 class Watched:

@@ -18,7 +18,8 @@ from websockets.sync.client import connect
 
 from heed.oversight import server as server_module
 from heed.oversight.browser import BrowserOverseer
-from heed.oversight.desk import Desk, Pace
+from heed.oversight.desk import Desk
+from heed.oversight.orders import Pace
 from heed.oversight.overseers import Moment
 from heed.oversight.people import People
 from heed.oversight.server import LARGEST, Server

@@ -24,8 +24,8 @@ class GuardJob:
         env: a Gymnasium id, or module:Class.
         env_kwargs: for the environment.
         method: mbhi, none, hirl, hirl-plan, look-brake, mbhi-true-dynamics, mbhi-true-danger, mbhi-true.
-        overseer: local, far-sighted, rule, or module:name (people: see heed oversee); with ,miss=SHARE ,false=SHARE ,delay=STEPS (or 300ms) or
-            ,tire=JUDGEMENTS behind it a noisy one.
+        overseer: local, far-sighted, rule, or module:name (people: see heed oversee); with ,miss=SHARE ,false=SHARE
+            ,delay=STEPS (or 300ms) or ,tire=JUDGEMENTS behind it a noisy one.
         overseer_timeout: seconds after which an overseer that says nothing has blocked.
         catastrophe: module:function (observation, info) -> bool; a preset environment knows its own.
         store: where judgements are kept, a SQLAlchemy URL or a SQLite file, which runs may share; None takes the run

@@ -16,8 +16,9 @@ import numpy as np
 from PIL import Image
 
 from heed.errors import HeedError, Stopped
-from heed.oversight.desk import Answer, Desk, Order
+from heed.oversight.desk import Desk
 from heed.oversight.futures import drawn_futures
+from heed.oversight.orders import Answer, Order
 from heed.oversight.overseers import Moment, Verdict
 from heed.oversight.words import action_in_words, action_names, name_of
 from heed.runs.files import to_json

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 import heed
 from heed.errors import HeedError, RunFailed
 from heed.oversight.browser import BrowserOverseer, View
-from heed.oversight.desk import Order
+from heed.oversight.orders import Order
 from heed.oversight.people import People, Person
 
 logger = logging.getLogger(__name__)
