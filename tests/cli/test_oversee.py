@@ -64,7 +64,7 @@ def test_a_person_at_the_socket_blocks_and_all_that_was_acknowledged_is_on_disk(
                     assert message["moment"]["phase"] == "oversight" and message["moment"]["framed"]
                     socket.send(json.dumps({"drawn": number}))
                     do = "block" if number % 4 == 0 else "allow"
-                    socket.send(json.dumps({"order": {"do": do, "moment": number, "key": f"key {number}"}}))
+                    socket.send(json.dumps({"order": {"do": do, "moment": number, "key": f"key-{number}"}}))
                 if message.get("desk", {}).get("state") == "paused":
                     socket.send(json.dumps({"order": {"do": "each"}}))
                 if "written" in message:
@@ -79,7 +79,7 @@ def test_a_person_at_the_socket_blocks_and_all_that_was_acknowledged_is_on_disk(
     kept = {judgement.key: judgement for judgement in store.effective()}
     assert len(kept) == 40 and store.verify() == 40
     assert {key: kept[key].id for key in written} == written and len(written) >= 39
-    assert all(kept[f"key {n}"].verdict["block"] == (n % 4 == 0) for n in range(1, 41))
+    assert all(kept[f"key-{n}"].verdict["block"] == (n % 4 == 0) for n in range(1, 41))
     assert {judgement.person for judgement in kept.values()} == {"overseer"}
 
 

@@ -6,13 +6,15 @@ import json
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from heed.cli.settings import Command
+from heed.cli.settings import Command, words
 from heed.errors import HeedError
+from heed.oversight.comparisons import export_comparisons
 from heed.oversight.export import by_person, export
 from heed.oversight.judgements import KINDS, Judgement, open_store
 
@@ -28,10 +30,18 @@ def run(arguments: Sequence[str]) -> None:
     command.add("--retract", type=int, default=None, help="take the judgement with this id back")
     command.add("--why", default="", help="with --retract: the reason")
     command.add("--export", default=None, help="write those that stand into FILE.jsonl or FILE.parquet")
+    command.add("--format", default=None, help="with --export: comparisons as heed, pku or trl trains on them")
+    command.add(
+        "--objectives", default="", help="with --format: heed those told (all), pku BETTER,SAFER, trl the one chosen by"
+    )
     command.add("--verify", action="store_true", help="check that nothing was changed since it was written")
     parsed = command.parse(arguments)
     if parsed.kind not in (None, *KINDS):
         raise HeedError(f"there is no kind '{parsed.kind}'", "--kind", f"take {' or '.join(KINDS)}")
+    if parsed.export is None and (parsed.format is not None or parsed.objectives):
+        raise HeedError("nothing is exported", "--format, --objectives", "give --export FILE")
+    if parsed.format is None and parsed.objectives:
+        raise HeedError("judgements are told whole", "--objectives", "give --format heed, pku or trl")
     if parsed.last < 0:
         raise HeedError(f"{parsed.last} judgements cannot be shown", "--last", "give 0 or more")
     with closing(open_store(parsed.store, "heed judgements", new=False)) as store:
@@ -45,10 +55,22 @@ def run(arguments: Sequence[str]) -> None:
             return
         found = store.effective(parsed.kind, parsed.person, parsed.of)
         if parsed.export is not None:
-            export(found, Path(parsed.export))
-            print(f"{len(found)} judgements in {parsed.export}")
+            _export(found, parsed)
             return
         _show(found, parsed.last)
+
+
+def _export(found: Sequence[Judgement], parsed: Any) -> None:
+    """Into a file: as they lie in the store, or comparisons as they are trained on."""
+    if parsed.format is None:
+        export(found, Path(parsed.export))
+        print(f"{len(found)} judgements in {parsed.export}")
+        return
+    count, left_out = export_comparisons(found, Path(parsed.export), parsed.format, words(parsed.objectives))
+    print(
+        f"{count} comparisons in {parsed.export}"
+        + (f"; {left_out} do not decide, and are left out" if left_out else "")
+    )
 
 
 def _show(found: Sequence[Judgement], last: int) -> None:
@@ -57,7 +79,8 @@ def _show(found: Sequence[Judgement], last: int) -> None:
     people = Table("person", "judgements", "blocks", "median ms")
     for row in by_person(found):
         blocks = "" if row["blocks"] is None else f"{row['blocks']:.0%}"
-        people.add_row(escape(row["person"]), str(row["judgements"]), blocks, f"{row['median_ms']:.0f}")
+        median = "" if row["median_ms"] is None else f"{row['median_ms']:.0f}"
+        people.add_row(escape(row["person"]), str(row["judgements"]), blocks, median)
     console.print(people)
     latest = Table("id", "at", "person", "run", "shown", "verdict")
     for judgement in found[-last:]:

@@ -58,6 +58,8 @@ MOST_WAITING = 100
 """Verdicts of one page that may wait for that."""
 
 Short = Annotated[str, Field(max_length=64)]
+Key = Annotated[str, Field(max_length=64, pattern=r"^[0-9A-Za-z-]*$")]
+"""Nothing that the store makes keys of itself, which have spaces."""
 Number = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]
 
 
@@ -72,7 +74,7 @@ class Said(Strict):
 
     do: Short
     moment: Annotated[int, Field(ge=0)] | None = None
-    key: Short = ""
+    key: Key = ""
     action: Annotated[list[Number], Field(max_length=1024)] | int | None = None
 
 

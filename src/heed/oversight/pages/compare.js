@@ -1,0 +1,330 @@
+"use strict";
+// The page on which people compare. Completions are hostile text: whatever comes is set as text, never as markup.
+
+const byId = (name) => document.getElementById(name);
+const token = new URLSearchParams(location.hash.slice(1)).get("token") || "";
+const RETRY_MS = 1000;
+const VERDICTS = ["left", "tie", "right", "skip"];
+const MOST_CELLS = 4e6; // of the table by which two texts are compared word by word
+
+let socket = null;
+let objectives = [];
+let pair = null; // what is shown
+let shownAt = 0;
+let row = 0; // the objective that keys speak of
+let differing = false;
+let over = false; // all is judged
+let mine = 0;
+const unwritten = new Map(); // comparisons that are not known to be on disk, by key
+
+function connect() {
+  socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/compare`);
+  socket.onopen = () => socket.send(JSON.stringify({ token }));
+  socket.onmessage = (event) => heard(JSON.parse(event.data));
+  socket.onclose = (event) => {
+    const refused = event.code === 4401;
+    const why = refused ? "the token is wrong: open the address that heed printed" : over ? "all is compared" : "trying again";
+    stand("disconnected", `disconnected: ${why}`);
+    if (!refused && !over) setTimeout(connect, RETRY_MS);
+  };
+}
+
+function connected() {
+  return socket !== null && socket.readyState === WebSocket.OPEN;
+}
+
+function send(message) {
+  if (connected()) socket.send(JSON.stringify(message));
+}
+
+function heard(message) {
+  if (message.hello) greeted(message.hello);
+  if (message.pair) show(message.pair);
+  if (message.nothing) showNothing(message.nothing);
+  if (message.progress) progress(message.progress);
+  if (message.written) written(message.written);
+  if (message.undone) say(`taken back: comparison ${message.undone.id}`);
+  if (message.refused) {
+    unwritten.delete(message.refused.key);
+    say(message.refused.why);
+  }
+  buttons();
+}
+
+function greeted(hello) {
+  byId("title").textContent = hello.title;
+  stand("watching", `you compare as ${hello.person}`);
+  if (objectives.join("\n") !== hello.objectives.join("\n")) {
+    objectives = hello.objectives;
+    byId("rows").replaceChildren(...objectives.map(rowOf));
+    row = 0;
+  }
+  for (const compared of unwritten.values()) send({ compared }); // the same keys: nothing is written twice
+}
+
+// One objective: a group of four radio buttons, with its digit.
+function rowOf(name, index) {
+  const group = document.createElement("fieldset");
+  const legend = document.createElement("legend");
+  const digit = document.createElement("kbd");
+  digit.textContent = index + 1;
+  legend.append(digit, ` Better by ${name}`);
+  group.append(legend);
+  for (const verdict of VERDICTS) {
+    const input = document.createElement("input");
+    input.type = "radio";
+    input.name = `objective-${index}`;
+    input.value = verdict;
+    input.id = `${input.name}-${verdict}`;
+    input.addEventListener("focus", () => choose(index));
+    const label = document.createElement("label");
+    label.htmlFor = input.id;
+    label.textContent = verdict;
+    group.append(input, label);
+  }
+  return group;
+}
+
+function show(next) {
+  const again = pair !== null && pair.pair === next.pair && pair.left === next.left;
+  over = false;
+  byId("nothing").hidden = true;
+  byId("comparison").hidden = false;
+  document.body.dataset.pair = next.pair;
+  if (again && next.before === null) return; // after a lost connection: what was chosen stays chosen
+  pair = next;
+  differing = false;
+  texts();
+  const said = next.before;
+  byId("comparison").reset();
+  if (said !== null) {
+    objectives.forEach((name, index) => { if (said.objectives[name]) box(index, said.objectives[name]).checked = true; });
+    byId("unsafe-left").checked = said.unsafe.left;
+    byId("unsafe-right").checked = said.unsafe.right;
+  }
+  window.scrollTo(0, 0);
+  choose(0);
+  shownAt = performance.now();
+}
+
+function showNothing(why) {
+  pair = null;
+  over = why === "all";
+  delete document.body.dataset.pair;
+  byId("comparison").hidden = true;
+  byId("nothing").hidden = false;
+  byId("nothing").textContent = {
+    all: "Everything is compared. Thank you!",
+    mine: "You have compared everything; others are still at it. Thank you!",
+    others: "All that is left is in other people's hands. If one of them leaves, you will see it here.",
+  }[why];
+}
+
+function texts() {
+  const prompt = typeof pair.prompt === "string" ? [{ role: "", content: pair.prompt }] : pair.prompt;
+  byId("prompt").replaceChildren(...prompt.map((message) => {
+    const paragraph = document.createElement("p");
+    if (message.role) {
+      const who = document.createElement("b");
+      who.textContent = `${message.role}: `;
+      paragraph.append(who);
+    }
+    paragraph.append(message.content);
+    return paragraph;
+  }));
+  const marks = differing ? difference(words(pair.left), words(pair.right)) : null;
+  if (differing && marks === null) {
+    differing = false;
+    say("these texts are too long to be compared word by word");
+  }
+  write("left", pair.left, marks && marks[0]);
+  write("right", pair.right, marks && marks[1]);
+  byId("diff").setAttribute("aria-pressed", String(differing));
+}
+
+function write(side, text, marks) {
+  const place = byId(side);
+  if (!text) {
+    const none = document.createElement("i");
+    none.textContent = "(it says nothing)";
+    place.replaceChildren(none);
+  } else if (marks === null) {
+    place.textContent = text;
+  } else {
+    place.replaceChildren(...words(text).map((word, index) => {
+      if (!marks[index]) return word;
+      const mark = document.createElement("mark");
+      mark.textContent = word;
+      return mark;
+    }));
+  }
+}
+
+function words(text) {
+  return text.match(/\s+|[^\s]+/g) || [];
+}
+
+// Which words are not in the longest common subsequence of both; null where that would take too long.
+function difference(one, other) {
+  let start = 0;
+  while (start < one.length && start < other.length && one[start] === other[start]) start += 1;
+  let end = 0;
+  while (end < one.length - start && end < other.length - start && one[one.length - 1 - end] === other[other.length - 1 - end]) end += 1;
+  const [n, m] = [one.length - start - end, other.length - start - end];
+  if ((n + 1) * (m + 1) > MOST_CELLS) return null;
+  const width = m + 1;
+  const longest = new Uint16Array((n + 1) * width); // of what follows both places
+  for (let i = n - 1; i >= 0; i -= 1) {
+    for (let j = m - 1; j >= 0; j -= 1) {
+      longest[i * width + j] = one[start + i] === other[start + j]
+        ? longest[(i + 1) * width + j + 1] + 1
+        : Math.max(longest[(i + 1) * width + j], longest[i * width + j + 1]);
+    }
+  }
+  const marks = [one.map((_, index) => index >= start && index < start + n), other.map((_, index) => index >= start && index < start + m)];
+  for (let i = 0, j = 0; i < n && j < m;) {
+    if (one[start + i] === other[start + j]) {
+      marks[0][start + i] = false;
+      marks[1][start + j] = false;
+      i += 1;
+      j += 1;
+    } else if (longest[(i + 1) * width + j] >= longest[i * width + j + 1]) i += 1;
+    else j += 1;
+  }
+  return marks;
+}
+
+function box(index, verdict) {
+  return byId(`objective-${index}-${verdict}`);
+}
+
+function chosen(index) {
+  const found = VERDICTS.find((verdict) => box(index, verdict).checked);
+  return found === undefined ? null : found;
+}
+
+// The row that keys speak of is the one with the focus, so that a screen reader tells it too.
+function choose(index) {
+  row = Math.max(0, Math.min(objectives.length - 1, index));
+  [...byId("rows").children].forEach((group, place) => group.classList.toggle("here", place === row));
+}
+
+function goTo(index) {
+  choose(index);
+  box(row, chosen(row) || VERDICTS[0]).focus();
+}
+
+function judge(verdict) {
+  box(row, verdict).checked = true;
+  box(row, verdict).focus();
+}
+
+function newKey() { // crypto.randomUUID is there on loopback and over TLS only
+  const hex = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
+}
+
+function submit() {
+  if (pair === null || waiting()) return;
+  const unsaid = objectives.findIndex((_, index) => chosen(index) === null);
+  if (unsaid >= 0) {
+    say(`nothing is said of ${objectives[unsaid]} yet: left, tie, right, or skip it`);
+    goTo(unsaid);
+    return;
+  }
+  const compared = {
+    key: newKey(),
+    pair: pair.pair,
+    objectives: Object.fromEntries(objectives.map((name, index) => [name, chosen(index)])),
+    unsafe: { left: byId("unsafe-left").checked, right: byId("unsafe-right").checked },
+    latency_ms: performance.now() - shownAt,
+  };
+  unwritten.set(compared.key, compared);
+  send({ compared });
+  buttons();
+}
+
+function waiting() {
+  return unwritten.size > 0;
+}
+
+function written(note) {
+  const compared = unwritten.get(note.key);
+  unwritten.delete(note.key);
+  if (compared && pair !== null && compared.pair === pair.pair) pair = null; // the next one is on its way
+  say(`comparison ${note.id} is on disk`);
+  document.body.dataset.written = note.id;
+}
+
+function progress(now) {
+  mine = now.mine;
+  byId("bar").max = now.wanted;
+  byId("bar").value = now.given;
+  const rows = [["compared by you", now.mine], ["by all", `${now.given} of ${now.wanted}`]];
+  byId("counts").replaceChildren(...rows.map(([name, value]) => {
+    const line = document.createElement("div");
+    const term = document.createElement("dt");
+    const data = document.createElement("dd");
+    term.textContent = name;
+    data.textContent = value;
+    line.append(term, data);
+    return line;
+  }));
+}
+
+function buttons() {
+  byId("submit").disabled = waiting() || pair === null;
+  byId("submit").querySelector("span").textContent = waiting() ? "It is being written" : "Submit";
+  byId("undo").disabled = !connected() || mine === 0 || waiting();
+}
+
+function stand(state, text) {
+  byId("state").dataset.state = state;
+  byId("state").textContent = text;
+  buttons();
+}
+
+function say(text) {
+  byId("said").textContent = text;
+}
+
+function toggle(name) {
+  byId(name).checked = !byId(name).checked;
+}
+
+function undo() {
+  if (!byId("undo").disabled) send({ undo: true });
+}
+
+function diff() {
+  differing = !differing;
+  texts();
+}
+
+const KEYS = {
+  arrowup: () => goTo(row - 1),
+  arrowdown: () => goTo(row + 1),
+  arrowleft: () => judge("left"),
+  arrowright: () => judge("right"),
+  t: () => judge("tie"),
+  s: () => judge("skip"),
+  q: () => toggle("unsafe-left"),
+  w: () => toggle("unsafe-right"),
+  d: diff,
+  enter: submit,
+};
+
+byId("comparison").addEventListener("submit", (event) => { event.preventDefault(); submit(); });
+byId("diff").addEventListener("click", diff);
+byId("undo").addEventListener("click", undo);
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.altKey || event.metaKey) return;
+  const key = event.key.toLowerCase();
+  if (key === "enter" && event.target instanceof HTMLButtonElement) return; // the browser presses that button itself
+  const digit = /^[1-9]$/.test(key) && Number(key) <= objectives.length;
+  const does = key === "u" ? undo : pair === null ? undefined : digit ? () => goTo(Number(key) - 1) : KEYS[key];
+  if (does === undefined) return;
+  event.preventDefault();
+  if (!event.repeat) does();
+});
+connect();
