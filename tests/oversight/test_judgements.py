@@ -282,7 +282,7 @@ def test_several_processes_may_make_the_same_store_at_once(path):
         ("sqlite:///nowhere.db", False, "there is no store of judgements"),
         ("sqlite://", False, "there is no store of judgements"),
         ("://", True, "names no database"),
-        ("mystery://host/x", True, "no database can be opened"),
+        ("mystery://host/x", True, "mystery keeps no judgements"),
     ],
 )
 def test_a_place_that_an_option_cannot_name_is_refused_in_a_line(place, new, says, tmp_path, monkeypatch):

@@ -148,7 +148,7 @@ def test_several_runs_share_one_store_and_each_finds_its_own(tmp_path):
     [
         (["--store", "postgresql://ada:secret@host/judgements"], "a password would be written"),
         (["--store", "no/such/folder/j.db"], "cannot be opened"),
-        (["--store", "mystery://host/x"], "no database can be opened"),
+        (["--store", "mystery://host/x"], "mystery keeps no judgements"),
         (["--judgements", "nowhere.db"], "there is no store of judgements (--judgements nowhere.db)"),
         (["--judgements", "sqlite://"], "there is no store of judgements"),
         (["--judgements", "there.db"], "stand there (--judgements): its runs are r1"),

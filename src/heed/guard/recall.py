@@ -95,7 +95,7 @@ def _is_about(judgement: Judgement, name: str) -> bool:
 
 
 def _place(judgement: Judgement) -> tuple[str, int, int]:
-    return judgement.run, judgement.shown["episode"], judgement.shown["step"]
+    return judgement.run, judgement.shown.get("episode", -1), judgement.shown.get("step", -1)
 
 
 def _meant_as_well(given: Sequence[Judgement]) -> set[tuple[str, int, int]]:
