@@ -266,6 +266,7 @@ def test_a_closed_page_stops_the_agent_and_a_new_one_goes_on(watched):
     number = moment_of(back)
     back.keyboard.press(" ")
     until_moment(back, number + 2)
+    assert watched.verdict().block is False
 
 
 def test_a_reload_in_the_middle_finds_the_desk_paused_at_the_same_moment(watched):
