@@ -15,11 +15,12 @@ import pytest
 import heed.worlds  # noqa: F401 - registers point hazard
 from heed.oversight.browser import BrowserOverseer
 from heed.oversight.desk import Desk
+from heed.oversight.gate import LARGEST
 from heed.oversight.orders import Pace
 from heed.oversight.overseers import Moment
 from heed.oversight.people import People
-from heed.oversight.server import LARGEST, Server
 from heed.oversight.serving import serving
+from heed.oversight.watch_server import WatchServer
 
 pytestmark = pytest.mark.browser
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -59,7 +60,7 @@ class Watched:
         )
         self.people = People.named(["ada", "bob"], watchers=["eve"])
         self.browser, self.agent = browser, Agent(self.overseer)
-        self.server = Server(self.overseer, self.people, "heed/PointHazard-v0")
+        self.server = WatchServer(self.overseer, self.people, "heed/PointHazard-v0")
 
     def page(self, name="ada", token=None, **options):
         page = self.browser.new_page(**options)

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import json
-import urllib.error
 import urllib.request
 import uuid
 
 import pytest
-from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import connect
+from socket_page import PATIENCE, SocketPage
 
 from heed.errors import RunFailed
-from heed.oversight import compare_server as server_module
 from heed.oversight.compare_server import CompareServer
 from heed.oversight.comparing import Comparing
+from heed.oversight.gate import LARGEST, REFUSED
 from heed.oversight.judgements import Store
 from heed.oversight.pairs import Pair
 from heed.oversight.people import People
-from heed.oversight.server import FULL, LARGEST, REFUSED, TOO_MUCH
 from heed.oversight.serving import serving
 
-PATIENCE = 10.0
 HOSTILE = "</script><img src=x onerror=alert(1)>\u2028\u0000\"'"
 PAIRS = [
     Pair("p0", "Cough?", (HOSTILE, "Foxglove.")),
@@ -31,22 +27,8 @@ PAIRS = [
 ]
 
 
-class Page:
-    """One connection as the page keeps it."""
-
-    def __init__(self, opened, address, token, origin=None):
-        self.socket = opened.enter_context(connect(address.replace("http", "ws") + "/compare", origin=origin))
-        self.say(token=token)
-
-    def say(self, **message):
-        self.socket.send(json.dumps(message))
-
-    def until(self, kind, right=lambda found: True):
-        """The next message of a kind that is right."""
-        while True:
-            message = json.loads(self.socket.recv(timeout=PATIENCE))
-            if kind in message and right(message[kind]):
-                return message[kind]
+class Page(SocketPage):
+    path = "/compare"
 
     def compares(self, pair, key=None, unsafe=False, **verdicts):
         """Send a comparison; its key."""
@@ -55,13 +37,6 @@ class Page:
         flags = {"left": False, "right": unsafe}
         self.say(compared={"key": key, "pair": pair, "objectives": objectives, "unsafe": flags, "latency_ms": 900.5})
         return key
-
-    def code(self):
-        """With what the server closed the connection."""
-        with pytest.raises(ConnectionClosed) as closed:
-            while True:
-                self.socket.recv(timeout=PATIENCE)
-        return closed.value.rcvd.code
 
 
 class Room:
@@ -220,26 +195,8 @@ def test_hostile_text_stays_text_of_json(room):
         assert unsafe not in code
 
 
-@pytest.mark.parametrize("token", ["", "guess"])
-def test_a_wrong_token_gets_no_pair(room, token):
-    assert Page(room.opened, room.address, token).code() == REFUSED
-
-
 def test_who_may_only_watch_compares_nothing(room):
     assert room.page("eve").code() == REFUSED
-
-
-def test_a_page_that_never_says_its_token_is_closed(room, monkeypatch):
-    monkeypatch.setattr(server_module, "GREETING_S", 0.05)
-    with connect(room.address.replace("http", "ws") + "/compare") as socket, pytest.raises(ConnectionClosed) as closed:
-        socket.recv(timeout=PATIENCE)
-    assert closed.value.rcvd.code == REFUSED
-
-
-def test_pages_of_other_origins_are_refused(room):
-    with pytest.raises(InvalidStatus, match="403"):
-        room.page("ada", origin="https://elsewhere.example")
-    assert room.page("ada", origin=room.address).until("hello")["person"] == "ada"
 
 
 def comparison(**changed):
@@ -251,8 +208,6 @@ def comparison(**changed):
 @pytest.mark.parametrize(
     "message",
     [
-        "{",
-        b"{}",
         '{"surprise": 1}',
         comparison(key="retract 1"),  # what the store calls a taking back
         comparison(objectives={"help": "both"}),
@@ -268,31 +223,3 @@ def test_what_is_not_understood_ends_the_connection_and_writes_nothing(room, mes
     ada.socket.send(message)
     assert ada.code() == REFUSED
     assert room.store.count() == 0
-
-
-def test_sizes_rates_and_counts_are_bounded(room, monkeypatch):
-    large = room.page("ada")
-    large.until("hello")
-    large.socket.send(" " * (LARGEST + 1))
-    assert large.code() == 1009
-    monkeypatch.setattr(server_module, "MESSAGES", 5)
-    fast = room.page("ada")
-    fast.until("hello")
-    with pytest.raises(ConnectionClosed) as closed:
-        for _ in range(100):
-            fast.say()
-        fast.until("nothing that comes")
-    assert closed.value.rcvd.code == TOO_MUCH
-    monkeypatch.setattr(server_module, "PAGES", 0)
-    with connect(room.address.replace("http", "ws") + "/compare") as socket, pytest.raises(ConnectionClosed) as closed:
-        socket.recv(timeout=PATIENCE)  # it is not even asked for a token
-    assert closed.value.rcvd.code == FULL
-
-
-def test_the_page_carries_its_policy_and_nothing_else_is_served(room):
-    with urllib.request.urlopen(room.address + "/") as answer:
-        assert b"Which is better?" in answer.read()
-        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
-    for path in ("/watch.js", "/../server.py", "/judgements.db", "/docs"):
-        with pytest.raises(urllib.error.HTTPError, match="404"):
-            urllib.request.urlopen(room.address + path)

@@ -1,58 +1,33 @@
-"""The page's server over real sockets: who gets in, what is shown, what is obeyed, and what a fault does."""
+"""The watch page's server over real sockets: what is shown, what is obeyed, and what a lost page does."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import queue
 import threading
 import time
-import urllib.error
-import urllib.request
 
 import numpy as np
 import pytest
-from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import connect
+from socket_page import PATIENCE, SocketPage
 
-from heed.oversight import server as server_module
+from heed.oversight import watch_server
 from heed.oversight.browser import BrowserOverseer
 from heed.oversight.desk import Desk
+from heed.oversight.gate import LARGEST, REFUSED
 from heed.oversight.orders import Pace
 from heed.oversight.overseers import Moment
 from heed.oversight.people import People
-from heed.oversight.server import LARGEST, Server
 from heed.oversight.serving import serving
+from heed.oversight.watch_server import WatchServer
 
-PATIENCE = 10.0
 
-
-class Page:
-    """One connection as the page keeps it; collects what it hears."""
-
-    def __init__(self, opened, address, token, origin=None):
-        self.socket = opened.enter_context(connect(address.replace("http", "ws") + "/watch", origin=origin))
-        self.heard = []
-        self.say(token=token)
-
-    def say(self, **message):
-        self.socket.send(json.dumps(message))
+class Page(SocketPage):
+    path = "/watch"
 
     def order(self, do, **rest):
         self.say(order={"do": do, **rest})
-
-    def until(self, kind, right=lambda found: True):
-        """The next message of a kind that is right."""
-        while True:
-            message = self.socket.recv(timeout=PATIENCE)
-            if isinstance(message, bytes):
-                self.heard.append(message)
-                continue
-            message = json.loads(message)
-            self.heard.append(message)
-            if kind in message and right(message[kind]):
-                return message[kind]
 
     def stands(self, state):
         return self.until("desk", lambda desk: desk["state"] == state)
@@ -62,13 +37,6 @@ class Page:
         found = self.until("moment", lambda moment: moment["number"] == number)
         self.say(drawn=number)
         return found
-
-    def code(self):
-        """With what the server closed the connection."""
-        with pytest.raises(ConnectionClosed) as closed:
-            while True:
-                self.socket.recv(timeout=PATIENCE)
-        return closed.value.rcvd.code
 
 
 class Agent:
@@ -91,7 +59,7 @@ def watched():
     """An overseer served to ada and bob, who judge, and eve, who watches; the agent; the address."""
     overseer = BrowserOverseer(Desk(Pace(rates=(1.0, 50.0), rate=1, heartbeat=60.0)))
     people = People.named(["ada", "bob"], watchers=["eve"])
-    app = Server(overseer, people, "a walk").app
+    app = WatchServer(overseer, people, "a walk").app
     with serving(app, largest=LARGEST) as address, contextlib.ExitStack() as opened:
         yield overseer, people, address, Agent(overseer), opened
 
@@ -233,33 +201,9 @@ def test_what_cannot_be_done_is_refused_in_words(watched):
     }
 
 
-@pytest.mark.parametrize("token", ["", "guess", "\u00fc" * 30])
-def test_a_wrong_token_is_let_nowhere(watched, token):
-    _, _, address, _, opened = watched
-    assert Page(opened, address, token).code() == server_module.REFUSED
-
-
-def test_a_page_that_never_says_its_token_is_closed(watched, monkeypatch):
-    monkeypatch.setattr(server_module, "GREETING_S", 0.05)
-    address = watched[2]
-    with connect(address.replace("http", "ws") + "/watch") as socket, pytest.raises(ConnectionClosed) as closed:
-        socket.recv(timeout=PATIENCE)
-    assert closed.value.rcvd.code == server_module.REFUSED
-
-
-def test_pages_of_other_origins_are_refused_before_they_say_a_word(watched):
-    address = watched[2]
-    with pytest.raises(InvalidStatus, match="403"):
-        page_of(watched, "ada", origin="https://elsewhere.example")
-    assert page_of(watched, "ada", origin=address).until("hello")["person"] == "ada"
-
-
 @pytest.mark.parametrize(
     "message",
     [
-        "{",
-        b"binary",
-        "[]",
         '{"order": {"do": 1}}',
         '{"drawn": -1}',
         '{"surprise": 1}',
@@ -271,28 +215,11 @@ def test_what_is_not_understood_ends_the_connection(watched, message):
     ada = page_of(watched, "ada")
     ada.until("hello")
     ada.socket.send(message)
-    assert ada.code() == server_module.REFUSED
-
-
-def test_a_message_that_is_too_large_ends_the_connection(watched):
-    ada = page_of(watched, "ada")
-    ada.until("hello")
-    ada.socket.send(" " * (LARGEST + 1))
-    assert ada.code() == 1009
-
-
-def test_too_many_messages_end_the_connection(watched, monkeypatch):
-    monkeypatch.setattr(server_module, "MESSAGES", 20)
-    ada = page_of(watched, "ada")
-    ada.until("hello")
-    with contextlib.suppress(ConnectionClosed):  # while it still sends
-        for _ in range(100):
-            ada.say()
-    assert ada.code() == server_module.TOO_MUCH
+    assert ada.code() == REFUSED
 
 
 def test_a_slow_page_is_shown_the_latest_and_not_what_it_missed(watched, monkeypatch):
-    monkeypatch.setattr(server_module, "DRAWING_S", 60.0)
+    monkeypatch.setattr(watch_server, "DRAWING_S", 60.0)
     agent = watched[3]
     ada, eve = page_of(watched, "ada"), page_of(watched, "eve")
     ada.order("go")
@@ -306,13 +233,3 @@ def test_a_slow_page_is_shown_the_latest_and_not_what_it_missed(watched, monkeyp
     agent.verdict()
     eve.say(drawn=1)
     assert eve.until("moment")["number"] == 7
-
-
-def test_pages_carry_their_policy_and_nothing_else_is_served(watched):
-    address = watched[2]
-    with urllib.request.urlopen(address + "/") as answer:
-        assert b"An agent under your eyes" in answer.read()
-        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
-    for path in ("/server.py", "/../server.py", "/%2e%2e/server.py", "/pages/watch.html", "/docs"):
-        with pytest.raises(urllib.error.HTTPError, match="404"):
-            urllib.request.urlopen(address + path)

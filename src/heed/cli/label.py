@@ -13,10 +13,10 @@ from heed.oversight.compare_server import CompareServer
 from heed.oversight.comparing import Comparing
 from heed.oversight.comparisons import export_comparisons
 from heed.oversight.export import require_ending
+from heed.oversight.gate import LARGEST
 from heed.oversight.judgements import Judgement, open_store
 from heed.oversight.pairs import in_order, read_pairs
 from heed.oversight.people import People
-from heed.oversight.server import LARGEST
 from heed.oversight.serving import serving
 
 LOOK_S = 0.2

@@ -13,10 +13,11 @@ from heed.guard.job import train_guard
 from heed.guard.methods import method_from_name
 from heed.guard.settings import job_of
 from heed.oversight.browser import BrowserOverseer
+from heed.oversight.gate import LARGEST
 from heed.oversight.people import People
-from heed.oversight.server import LARGEST, Server
 from heed.oversight.serving import serving
 from heed.oversight.specs import BROWSER
+from heed.oversight.watch_server import WatchServer
 from heed.report import write_report
 
 PERSONS = {"overseer": BROWSER, "evaluation_episodes": 0, "ask_above": 0.25}
@@ -49,7 +50,7 @@ def run(arguments: Sequence[str]) -> None:
     people = People.named(_names(parsed["people"]), _names(parsed["watchers"]))
     with stopping_at_rounds() as wanted, Bar("oversee") as bar:
         overseer = BrowserOverseer(stopping=lambda: bool(wanted))
-        server = Server(overseer, people, title=job.env)
+        server = WatchServer(overseer, people, title=job.env)
 
         def show(step: int, metrics: dict[str, float]) -> None:
             if step % 20 == 0 or step == job.steps:

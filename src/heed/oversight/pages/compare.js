@@ -1,13 +1,11 @@
 "use strict";
 // The page on which people compare. Completions are hostile text: whatever comes is set as text, never as markup.
 
-const byId = (name) => document.getElementById(name);
-const token = new URLSearchParams(location.hash.slice(1)).get("token") || "";
-const RETRY_MS = 1000;
+import { byId, element, facts, Line, newKey, say } from "./common.js";
+
 const VERDICTS = ["left", "tie", "right", "skip"];
 const MOST_CELLS = 4e6; // of the table by which two texts are compared word by word
 
-let socket = null;
 let objectives = [];
 let pair = null; // what is shown
 let shownAt = 0;
@@ -16,26 +14,6 @@ let differing = false;
 let over = false; // all is judged
 let mine = 0;
 const unwritten = new Map(); // comparisons that are not known to be on disk, by key
-
-function connect() {
-  socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/compare`);
-  socket.onopen = () => socket.send(JSON.stringify({ token }));
-  socket.onmessage = (event) => heard(JSON.parse(event.data));
-  socket.onclose = (event) => {
-    const refused = event.code === 4401;
-    const why = refused ? "the token is wrong: open the address that heed printed" : over ? "all is compared" : "trying again";
-    stand("disconnected", `disconnected: ${why}`);
-    if (!refused && !over) setTimeout(connect, RETRY_MS);
-  };
-}
-
-function connected() {
-  return socket !== null && socket.readyState === WebSocket.OPEN;
-}
-
-function send(message) {
-  if (connected()) socket.send(JSON.stringify(message));
-}
 
 function heard(message) {
   if (message.hello) greeted(message.hello);
@@ -59,16 +37,14 @@ function greeted(hello) {
     byId("rows").replaceChildren(...objectives.map(rowOf));
     row = 0;
   }
-  for (const compared of unwritten.values()) send({ compared }); // the same keys: nothing is written twice
+  for (const compared of unwritten.values()) line.send({ compared }); // the same keys: nothing is written twice
 }
 
 // One objective: a group of four radio buttons, with its digit.
 function rowOf(name, index) {
   const group = document.createElement("fieldset");
   const legend = document.createElement("legend");
-  const digit = document.createElement("kbd");
-  digit.textContent = index + 1;
-  legend.append(digit, ` Better by ${name}`);
+  legend.append(element("kbd", index + 1), ` Better by ${name}`);
   group.append(legend);
   for (const verdict of VERDICTS) {
     const input = document.createElement("input");
@@ -77,9 +53,8 @@ function rowOf(name, index) {
     input.value = verdict;
     input.id = `${input.name}-${verdict}`;
     input.addEventListener("focus", () => choose(index));
-    const label = document.createElement("label");
+    const label = element("label", verdict);
     label.htmlFor = input.id;
-    label.textContent = verdict;
     group.append(input, label);
   }
   return group;
@@ -125,9 +100,7 @@ function texts() {
   byId("prompt").replaceChildren(...prompt.map((message) => {
     const paragraph = document.createElement("p");
     if (message.role) {
-      const who = document.createElement("b");
-      who.textContent = `${message.role}: `;
-      paragraph.append(who);
+      paragraph.append(element("b", `${message.role}: `));
     }
     paragraph.append(message.content);
     return paragraph;
@@ -145,17 +118,13 @@ function texts() {
 function write(side, text, marks) {
   const place = byId(side);
   if (!text) {
-    const none = document.createElement("i");
-    none.textContent = "(it says nothing)";
-    place.replaceChildren(none);
+    place.replaceChildren(element("i", "(it says nothing)"));
   } else if (marks === null) {
     place.textContent = text;
   } else {
     place.replaceChildren(...words(text).map((word, index) => {
       if (!marks[index]) return word;
-      const mark = document.createElement("mark");
-      mark.textContent = word;
-      return mark;
+      return element("mark", word);
     }));
   }
 }
@@ -219,11 +188,6 @@ function judge(verdict) {
   box(row, verdict).focus();
 }
 
-function newKey() { // crypto.randomUUID is there on loopback and over TLS only
-  const hex = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
-  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
-}
-
 function submit() {
   if (pair === null || waiting()) return;
   const unsaid = objectives.findIndex((_, index) => chosen(index) === null);
@@ -240,7 +204,7 @@ function submit() {
     latency_ms: performance.now() - shownAt,
   };
   unwritten.set(compared.key, compared);
-  send({ compared });
+  line.send({ compared });
   buttons();
 }
 
@@ -260,22 +224,13 @@ function progress(now) {
   mine = now.mine;
   byId("bar").max = now.wanted;
   byId("bar").value = now.given;
-  const rows = [["compared by you", now.mine], ["by all", `${now.given} of ${now.wanted}`]];
-  byId("counts").replaceChildren(...rows.map(([name, value]) => {
-    const line = document.createElement("div");
-    const term = document.createElement("dt");
-    const data = document.createElement("dd");
-    term.textContent = name;
-    data.textContent = value;
-    line.append(term, data);
-    return line;
-  }));
+  facts(byId("counts"), [["compared by you", now.mine], ["by all", `${now.given} of ${now.wanted}`]]);
 }
 
 function buttons() {
   byId("submit").disabled = waiting() || pair === null;
   byId("submit").querySelector("span").textContent = waiting() ? "It is being written" : "Submit";
-  byId("undo").disabled = !connected() || mine === 0 || waiting();
+  byId("undo").disabled = !line.connected || mine === 0 || waiting();
 }
 
 function stand(state, text) {
@@ -284,16 +239,12 @@ function stand(state, text) {
   buttons();
 }
 
-function say(text) {
-  byId("said").textContent = text;
-}
-
 function toggle(name) {
   byId(name).checked = !byId(name).checked;
 }
 
 function undo() {
-  if (!byId("undo").disabled) send({ undo: true });
+  if (!byId("undo").disabled) line.send({ undo: true });
 }
 
 function diff() {
@@ -327,4 +278,7 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   if (!event.repeat) does();
 });
-connect();
+const line = new Line("/compare", {
+  heard,
+  lost: (why) => { stand("disconnected", `disconnected: ${over ? "all is compared" : why}`); return !over; },
+});

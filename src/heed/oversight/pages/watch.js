@@ -1,12 +1,10 @@
 "use strict";
 // The page of an overseer. It shows what the server says and sends what the person presses; it decides nothing itself.
 
-const byId = (name) => document.getElementById(name);
-const token = new URLSearchParams(location.hash.slice(1)).get("token") || "";
-const BEAT_MS = 500;
-const RETRY_MS = 1000;
+import { byId, facts, Line, newKey, say } from "./common.js";
 
-let socket = null;
+const BEAT_MS = 500;
+
 let desk = { state: "disconnected", why: "" };
 let moment = null; // the last one that was drawn
 let arriving = null; // the one whose frame is still to come
@@ -17,26 +15,6 @@ let actTimer = null;
 const riskHistory = []; // risks of the latest moments, null where nobody looked
 const pressed = new Set(); // arrows that are down while the person acts
 const unwritten = new Map(); // orders that are not known to be on disk, by key
-
-function connect() {
-  socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/watch`);
-  socket.binaryType = "blob";
-  socket.onopen = () => socket.send(JSON.stringify({ token }));
-  socket.onmessage = (event) => (typeof event.data === "string" ? heard(JSON.parse(event.data)) : pictured(event.data));
-  socket.onclose = (event) => {
-    const refused = event.code === 4401;
-    stand({ state: "disconnected", why: refused ? "the token is wrong: open the address that heed printed" : "trying again" });
-    if (!refused) setTimeout(connect, RETRY_MS);
-  };
-}
-
-function newKey() { // crypto.randomUUID is there on loopback and over TLS only
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
-function send(message) {
-  if (socket !== null && socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message));
-}
 
 function heard(message) {
   if (message.hello) greeted(message.hello);
@@ -57,7 +35,7 @@ function greeted(hello) {
   judges = hello.judges;
   me = hello.person;
   byId("title").textContent = hello.title;
-  for (const order of unwritten.values()) send({ order }); // the same keys: nothing is written twice
+  for (const order of unwritten.values()) line.send({ order }); // the same keys: nothing is written twice
   stand(desk);
 }
 
@@ -79,12 +57,12 @@ function draw(told) {
   byId("none").hidden = told.framed;
   byId("words").textContent = told.words;
   bars(Array.isArray(told.action) ? told.action : []);
-  facts(told);
+  counts(told);
   futures(told);
   risks(told);
   document.body.dataset.moment = told.number;
   requestAnimationFrame(() => {
-    send({ drawn: told.number });
+    line.send({ drawn: told.number });
     actLater();
   });
   stand(desk);
@@ -103,7 +81,7 @@ function arrows() {
 }
 
 function act(action) {
-  if (moment !== null) send({ order: { do: "act", moment: moment.number, key: newKey(), action } });
+  if (moment !== null) line.send({ order: { do: "act", moment: moment.number, key: newKey(), action } });
 }
 
 function mine() {
@@ -132,7 +110,7 @@ function colour(risk) {
   return `hsl(${Math.round(205 - 195 * risk)} 80% ${Math.round(62 - 24 * risk)}%)`;
 }
 
-function line(points) {
+function stroke(points) {
   let pen = "M";
   return points.map((point) => {
     if (point === null) { pen = "M"; return ""; }
@@ -145,7 +123,7 @@ function line(points) {
 function paths(svg, ways, colours) {
   svg.replaceChildren(...ways.map((way, index) => {
     const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-    path.setAttribute("d", line(way));
+    path.setAttribute("d", stroke(way));
     if (colours) path.setAttribute("stroke", colours[index]);
     return path;
   }));
@@ -171,18 +149,10 @@ function risks(told) {
   paths(byId("risks"), [riskHistory.map((point, index) => (point === null ? null : [index, point[1]]))]);
 }
 
-function facts(told) {
+function counts(told) {
   const rows = [["phase", told.phase], ["episode", told.episode + 1], ["step", told.step + 1],
     ["risk", told.risk === null ? undefined : `${Math.round(100 * told.risk)}%`], ...Object.entries(told.counts || {})];
-  byId("counts").replaceChildren(...rows.filter(([, value]) => value !== undefined).map(([name, value]) => {
-    const row = document.createElement("div");
-    const term = document.createElement("dt");
-    const data = document.createElement("dd");
-    term.textContent = name;
-    data.textContent = value;
-    row.append(term, data);
-    return row;
-  }));
+  facts(byId("counts"), rows.filter(([, value]) => value !== undefined));
 }
 
 // What every button says and whether it can be pressed follows from the state of the desk alone.
@@ -248,10 +218,6 @@ function label(name, text, enabled) {
   button.disabled = !enabled;
 }
 
-function say(text) {
-  byId("said").textContent = text;
-}
-
 function written(note) {
   const order = unwritten.get(note.key);
   unwritten.delete(note.key);
@@ -263,29 +229,29 @@ function judge(verdict) {
   if (moment === null || byId("calibration").open) return;
   const order = { do: verdict, moment: moment.number, key: newKey() };
   unwritten.set(order.key, order);
-  send({ order });
+  line.send({ order });
 }
 
 const DOES = {
   block: () => judge("block"),
   allow: () => judge("allow"),
-  go: () => send({ order: { do: desk.state === "watching" || desk.state === "deciding" ? "pause" : "go" } }),
-  step: () => send({ order: { do: "step" } }),
-  each: () => send({ order: { do: desk.state === "deciding" ? "go" : "each" } }),
-  slower: () => send({ order: { do: "slower" } }),
-  faster: () => send({ order: { do: "faster" } }),
-  take: () => send({ order: { do: desk.state === "taken over" ? "pause" : "take" } }),
+  go: () => line.send({ order: { do: desk.state === "watching" || desk.state === "deciding" ? "pause" : "go" } }),
+  step: () => line.send({ order: { do: "step" } }),
+  each: () => line.send({ order: { do: desk.state === "deciding" ? "go" : "each" } }),
+  slower: () => line.send({ order: { do: "slower" } }),
+  faster: () => line.send({ order: { do: "faster" } }),
+  take: () => line.send({ order: { do: desk.state === "taken over" ? "pause" : "take" } }),
   catastrophe: () => judge("catastrophe"),
-  undo: () => send({ order: { do: "undo" } }),
+  undo: () => line.send({ order: { do: "undo" } }),
   react: calibrate,
-  hold: () => send({ order: { do: desk.holding ? "loose" : "hold" } }),
+  hold: () => line.send({ order: { do: desk.holding ? "loose" : "hold" } }),
 };
 const KEYS = { b: "block", a: "allow", " ": "go", s: "step", e: "each", "-": "slower", "+": "faster", "=": "faster", h: "hold",
   t: "take", c: "catastrophe", u: "undo", r: "react" };
 
 // Ten times the field lights up after a wait that cannot be foreseen; what counts is the median.
 function calibrate() {
-  if (running()) send({ order: { do: "pause" } }); // nothing passes behind the window
+  if (running()) line.send({ order: { do: "pause" } }); // nothing passes behind the window
   const dialog = byId("calibration");
   const target = byId("target");
   const times = [];
@@ -309,7 +275,7 @@ function calibrate() {
     byId("measured").textContent = `${times.length} of 10: ${Math.round(1000 * times[times.length - 1])} ms`;
     if (times.length < 10) { next(); return; }
     const median = times.sort((a, b) => a - b)[5];
-    send({ order: { do: "react", action: [median] } });
+    line.send({ order: { do: "react", action: [median] } });
     byId("measured").textContent = `You react in ${Math.round(1000 * median)} ms. Blocks count from there.`;
     show(false);
     lit = 0;
@@ -351,5 +317,9 @@ document.addEventListener("keydown", (event) => {
 });
 document.addEventListener("keyup", (event) => pressed.delete(event.key.toLowerCase()));
 window.addEventListener("blur", () => pressed.clear());
-setInterval(() => send({}), BEAT_MS);
-connect();
+setInterval(() => line.send({}), BEAT_MS);
+const line = new Line("/watch", {
+  heard,
+  pictured,
+  lost: (why) => { stand({ state: "disconnected", why }); return true; },
+});

@@ -1,0 +1,60 @@
+"use strict";
+// What all pages share: the token of the address, the line to the server, keys that no other page makes.
+
+const RETRY_MS = 1000;
+
+export const byId = (name) => document.getElementById(name);
+export const token = new URLSearchParams(location.hash.slice(1)).get("token") || "";
+
+// A line to the server that comes back by itself. `heard` gets each message, `pictured` each picture; `lost` is told why
+// the line is gone, and says whether it is to be tried again.
+export class Line {
+  constructor(path, { heard, pictured, lost }) {
+    Object.assign(this, { path, heard, pictured, lost, socket: null });
+    this.open();
+  }
+
+  open() {
+    this.socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${this.path}`);
+    this.socket.binaryType = "blob";
+    this.socket.onopen = () => this.send({ token });
+    this.socket.onmessage = ({ data }) => (typeof data === "string" ? this.heard(JSON.parse(data)) : this.pictured(data));
+    this.socket.onclose = (event) => {
+      const refused = event.code === 4401;
+      const again = this.lost(refused ? "the token is wrong: open the address that heed printed" : "trying again");
+      if (!refused && again) setTimeout(() => this.open(), RETRY_MS);
+    };
+  }
+
+  get connected() {
+    return this.socket.readyState === WebSocket.OPEN;
+  }
+
+  send(message) {
+    if (this.connected) this.socket.send(JSON.stringify(message));
+  }
+}
+
+export function newKey() { // crypto.randomUUID is there on loopback and over TLS only
+  const hex = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
+}
+
+export function element(tag, text) {
+  const made = document.createElement(tag);
+  made.textContent = text;
+  return made;
+}
+
+// Names and what they are, as a list of terms.
+export function facts(place, rows) {
+  place.replaceChildren(...rows.map(([name, value]) => {
+    const row = document.createElement("div");
+    row.append(element("dt", name), element("dd", value));
+    return row;
+  }));
+}
+
+export function say(text) {
+  byId("said").textContent = text;
+}
