@@ -13,6 +13,7 @@ from heed.guard.job import train_guard
 from heed.guard.methods import method_from_name
 from heed.guard.settings import job_of
 from heed.oversight.browser import BrowserOverseer
+from heed.oversight.desk import Desk
 from heed.oversight.gate import LARGEST
 from heed.oversight.people import People
 from heed.oversight.serving import serving
@@ -30,6 +31,7 @@ def run(arguments: Sequence[str]) -> None:
     command = Command("oversee", "Train an agent under guard, with people in the browser as its overseers.")
     command.add("config", nargs="?", help="a YAML file of settings; flags go over it")
     command.add("--people", type=str, default="overseer", help="who may judge: names with commas between them")
+    command.add("--times", type=int, default=1, help="how many different people judge each action")
     command.add("--watchers", type=str, default="", help="who may watch: names with commas between them")
     command.add(
         "--host", type=str, default="127.0.0.1", help="where the page is served; others can reach it only if told"
@@ -45,11 +47,14 @@ def run(arguments: Sequence[str]) -> None:
         raise HeedError("nobody's block would count", "--method none, --mode shadow", "leave it out, or run heed guard")
     job.env_kwargs = drawing(job.env) | job.env_kwargs
     out = out_folder(parsed["out"], "oversee")
-    if not _names(parsed["people"]):
-        raise HeedError("nobody could judge", "--people", "name at least one")
-    people = People.named(_names(parsed["people"]), _names(parsed["watchers"]))
+    names = _names(parsed["people"])
+    if not 0 < parsed["times"] <= len(names):
+        raise HeedError(
+            f"{len(names)} cannot judge each action {parsed['times']} times", "--people", "name more people"
+        )
+    people = People.named(names, _names(parsed["watchers"]))
     with stopping_at_rounds() as wanted, Bar("oversee") as bar:
-        overseer = BrowserOverseer(stopping=lambda: bool(wanted))
+        overseer = BrowserOverseer(Desk(votes=parsed["times"]), stopping=lambda: bool(wanted))
         server = WatchServer(overseer, people, title=job.env)
 
         def show(step: int, metrics: dict[str, float]) -> None:

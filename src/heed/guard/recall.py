@@ -39,7 +39,10 @@ def recalled(store: Store, env: gym.Env[Any, Any], name: str, run: str | None = 
     """
     size, coder = check_observations(env.observation_space), ActionCoder(env.action_space)
     given = [judgement for judgement in store.effective("block", run=run) if _is_about(judgement, name)]
-    meant = _meant_as_well(given)
+    blocks = {_place(judgement) for judgement in given if judgement.verdict["block"]} | _meant_as_well(given)
+    given = list({_place(judgement): judgement for judgement in reversed(given)}.values())[
+        ::-1
+    ]  # several may judge one
     if not given:
         runs = ", ".join(store.runs())
         raise HeedError(
@@ -64,7 +67,7 @@ def recalled(store: Store, env: gym.Env[Any, Any], name: str, run: str | None = 
         states=torch.from_numpy(states),
         actions=actions,
         next_states=torch.full((len(given), size), torch.nan),
-        blocked=torch.tensor([judgement.verdict["block"] or _place(judgement) in meant for judgement in given]),
+        blocked=torch.tensor([_place(judgement) in blocks for judgement in given]),
         episodes=torch.tensor([episodes[judgement.run, judgement.shown["episode"]] for judgement in given]),
         catastrophes=torch.zeros(len(given), dtype=torch.bool),
     )

@@ -48,6 +48,25 @@ class View:
     frame: bytes | None
 
 
+@dataclass(frozen=True, eq=False)
+class _Given:
+    """A judgement on disk: its key, who gave it, its row, and what is learnt from it.
+
+    Args:
+        key: of the judgement.
+        person: who gave it.
+        row: where it is.
+        label: key of the one that is learnt from, where several people judged.
+        standing: keys of those who said the same as that one, and have not taken it back.
+    """
+
+    key: str
+    person: str
+    row: int
+    label: str
+    standing: set[str]
+
+
 class BrowserOverseer:
     """Waits for what a person says of a moment, or for the desk to let it pass in view.
 
@@ -83,7 +102,7 @@ class BrowserOverseer:
         self.retract: Callable[[int, str], Any] = lambda *_: None
         self._heard: dict[str, None] = {}
         self._written: dict[str, int] = {}
-        self._given: deque[tuple[str, str, int]] = deque(maxlen=KEPT)  # key, person and row of what is on disk
+        self._given: deque[_Given] = deque(maxlen=KEPT)  # and on disk
         self._cannot_draw = False
         self._taken_back: queue.SimpleQueue[str] = queue.SimpleQueue()
 
@@ -149,14 +168,16 @@ class BrowserOverseer:
             HeedError: there is none.
             RunFailed: the store refuses; nothing is taken back.
         """
-        mine = [given for given in self._given if given[1] == person]
-        if not mine:
+        mine = next((given for given in reversed(self._given) if given.person == person), None)
+        if mine is None:
             raise HeedError("there is nothing of yours to take back", "undo", "judge first")
-        key, _, row = mine[-1]
-        self.retract(row, person)
-        self._given.remove(mine[-1])
-        self._taken_back.put(key)
-        return row
+        self.retract(mine.row, person)
+        self._given.remove(mine)
+        if mine.key in mine.standing:
+            mine.standing.remove(mine.key)
+            if not mine.standing:  # nobody else says the same
+                self._taken_back.put(mine.label)
+        return mine.row
 
     def taken_back(self) -> list[str]:
         """The keys of what was taken back since this was last asked."""
@@ -177,6 +198,8 @@ class BrowserOverseer:
                 "acting": desk.acting,
                 "people": desk.people,
                 "moment": desk.moment,
+                "said": desk.said,
+                "votes": desk.votes,
                 "phase": self.about().get("phase", ""),
             }
 
@@ -218,6 +241,12 @@ class BrowserOverseer:
             return None
 
     def _verdict(self, answer: Answer, number: int) -> Verdict:
+        all_said = (answer, *answer.others)
+        standing = {said.key for said in all_said if said.block == answer.block}
+        first, *others = (self._one_verdict(said, number, answer.key, standing) for said in all_said)
+        return replace(first, others=tuple(others))
+
+    def _one_verdict(self, answer: Answer, number: int, label: str, standing: set[str]) -> Verdict:
         since = number if answer.since is None else max(answer.since, self._first)
         said = Verdict(
             answer.block,
@@ -236,7 +265,7 @@ class BrowserOverseer:
         def written(row: int) -> None:
             self._written[answer.key] = row
             _forget(self._written)
-            self._given.append((answer.key, answer.person, row))
+            self._given.append(_Given(answer.key, answer.person, row, label, standing))
             self.changed()
 
         return replace(said, key=answer.key, written=written)

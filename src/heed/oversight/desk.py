@@ -6,7 +6,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from heed.errors import HeedError
@@ -24,7 +24,8 @@ class _Page:
 class _Moment:
     number: int
     asked: bool
-    answer: Answer | None = None
+    forced: Answer | None = None  # whatever people say
+    said: dict[str, Answer] = field(default_factory=dict)  # by person, in the order in which they did
     drawn: dict[str, float] = field(default_factory=dict)  # when, by the pages that are still there
 
     @property
@@ -57,6 +58,7 @@ class Desk:
     Args:
         pace: how long things may take.
         clock: seconds.
+        votes: how many different people judge each moment. Who holds the block or acts decides alone.
 
     Attributes:
         state: what it does now.
@@ -78,9 +80,9 @@ class Desk:
     'ada'
     """
 
-    def __init__(self, pace: Pace | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, pace: Pace | None = None, clock: Callable[[], float] = time.monotonic, votes: int = 1) -> None:
         self.pace = Pace() if pace is None else pace
-        self.clock = clock
+        self.clock, self.votes = clock, votes
         self.state, self.why = State.DISCONNECTED, ""
         self.rate = self.pace.rate
         self.holding: str | None = None
@@ -104,6 +106,11 @@ class Desk:
     def moment(self) -> int | None:
         """Number of the moment that lies on the desk."""
         return None if self._moment is None else self._moment.number
+
+    @property
+    def said(self) -> list[str]:
+        """Who has said something of that moment."""
+        return [] if self._moment is None else list(self._moment.said)
 
     def connect(self, page: str, person: str, judges: bool = True) -> None:
         """A page is there; the desk stays paused until somebody says go."""
@@ -141,7 +148,11 @@ class Desk:
                 says nothing of this one.
         """
         owed, self._owed = self._owed, None
-        self._moment = _Moment(number, asked, Answer(True) if owed is not None and begins else owed)
+        self._moment = _Moment(number, asked)
+        if owed is not None and begins:
+            self._moment.forced = Answer(True)
+        elif owed is not None:
+            self._moment.said[owed.person] = owed
 
     def drawn(self, page: str, number: int) -> None:
         """A page of somebody who may judge has drawn a moment."""
@@ -177,7 +188,7 @@ class Desk:
             return None
         if self.state in (State.PAUSED, State.DISCONNECTED):
             return None
-        found = here.answer or self._by_time(here, now)
+        found = here.forced or self._agreed(here.said) or self._by_time(here, now)
         if found is not None:
             self._moment, self._last = None, (here.number, found)
             if self._one_step:
@@ -188,7 +199,8 @@ class Desk:
         """Seconds until time itself may change something; nothing else can before then."""
         now, times = self.clock(), [page.beat + self.pace.heartbeat for page in self._pages.values()]
         if (here := self._moment) is not None and here.seen is not None:
-            times += [here.seen + 1 / self.pace.rates[self.rate], here.seen + self.pace.patience]
+            times += [since + 1 / self.pace.rates[self.rate] for since in here.drawn.values()]
+            times.append(here.seen + self.pace.patience)
         ahead = [moment - now for moment in times if moment > now]
         return min(ahead, default=math.inf)
 
@@ -205,18 +217,35 @@ class Desk:
         if moves and now - self._last_order > self.pace.idle:
             self._pause(f"nobody pressed a key for {self.pace.idle:.0f} s")
 
+    def _agreed(self, said: dict[str, Answer]) -> Answer | None:
+        """What becomes of a moment by what people said of it, if they are enough: one block is a block."""
+        first = max(said.values(), key=lambda answer: (answer.acted, answer.block, bool(answer.key)), default=None)
+        if first is None or (len(said) < self.votes and not first.acted):
+            return None
+        return replace(first, others=tuple(answer for answer in said.values() if answer is not first))
+
     def _by_time(self, here: _Moment, now: float) -> Answer | None:
         if here.seen is None or self.state is State.TAKEN_OVER:
             return None
         waited = now - here.seen
         if self.holding is not None:
-            return Answer(True, self.holding, since=here.number, seconds=waited)
+            held = Answer(True, self.holding, since=here.number, seconds=waited)
+            return replace(held, others=tuple(said for name, said in here.said.items() if name != self.holding))
         if here.asked:
-            return Answer(True, seconds=waited) if waited >= self.pace.patience else None
-        if self.state is State.DECIDING or waited < 1 / self.pace.rates[self.rate]:
+            if waited < self.pace.patience:
+                return None
+            blocks = [said for said in here.said.values() if said.block]  # else nobody's, from which nothing is learnt
+            first = blocks[0] if blocks else Answer(True, seconds=waited)
+            return replace(first, others=tuple(said for said in here.said.values() if said is not first))
+        if self.state is State.DECIDING:
             return None
-        first = min(here.drawn, key=lambda page: here.drawn[page])
-        return Answer(False, self._pages[first].person, seconds=waited, silent=True)
+        silent: dict[str, Answer] = {}
+        for page, since in sorted(here.drawn.items(), key=lambda drawn: drawn[1]):
+            person = self._pages[page].person
+            if person not in here.said and now - since >= 1 / self.pace.rates[self.rate]:
+                silent.setdefault(person, Answer(False, person, seconds=now - since, silent=True))
+        spare = max(0, self.votes - len(here.said))
+        return self._agreed(here.said | dict(list(silent.items())[:spare]))
 
     def _pause(self, why: str) -> None:
         self.state, self.why, self._one_step, self.acting = State.PAUSED, why, False, None
@@ -238,31 +267,36 @@ class Desk:
     def _block(self, person: str, order: Order, struck: bool = False) -> None:
         """Block what lies on the desk, drawn or not; between two moments, the next one: no block comes too late."""
         here, now = self._moment, self.clock()
-        before = here.answer if here is not None and here.answer is not None else self._owed
+        own = None if here is None else here.said.get(person)
+        decided = here is not None and self._agreed(here.said) is not None
+        before = self._owed if here is None else (here.forced or self._agreed(here.said))
         if here is None and before is None and self._last is not None and order.moment == self._last[0]:
             before = self._last[1]
-        if before is not None and before.block:
+        blocked = next((said for said in (before, own) if said is not None and said.block), None)
+        if blocked is not None:
             raise HeedError(
-                f"it is blocked already, by {before.person or 'the time'}", order.do, "nothing is left to do"
+                f"it is blocked already, by {blocked.person or 'the time'}", order.do, "nothing is left to do"
             )
-        if here is None or before is not None:
+        if here is None or decided:
             last = 0 if self._last is None else self._last[0]
             self._owed = Answer(True, person, order.key, since=self._since(person, order, last), struck=struck)
             return
         seconds = 0.0 if here.seen is None else now - here.seen
         since = self._since(person, order, here.number)
-        here.answer = Answer(True, person, order.key, since=since, seconds=seconds, struck=struck)
+        here.said[person] = Answer(True, person, order.key, since=since, seconds=seconds, struck=struck)
 
     def _catastrophe(self, person: str, order: Order) -> None:
         self._block(person, order, struck=True)
 
     def _allow(self, person: str, order: Order) -> None:
         here = self._moment
-        if here is None or here.answer is not None or here.seen is None:
+        if here is None or here.forced is not None or here.seen is None or self._agreed(here.said) is not None:
             raise HeedError("nothing is in view to be judged", order.do, "wait for the next moment")
+        if person in here.said:
+            raise HeedError("you have judged it already", order.do, "the others are still at it")
         if order.moment != here.number:
             raise HeedError(f"moment {order.moment} is not in view", order.do, f"judge moment {here.number}")
-        here.answer = Answer(False, person, order.key, seconds=self.clock() - here.seen)
+        here.said[person] = Answer(False, person, order.key, seconds=self.clock() - here.seen)
 
     def _react(self, person: str, order: Order) -> None:
         seconds = order.action[0] if isinstance(order.action, list) and order.action else None
@@ -308,10 +342,13 @@ class Desk:
         here = self._moment
         if self.state is not State.TAKEN_OVER or self.acting != person:
             raise HeedError("you do not act in the agent's place", order.do, "take over first")
-        if here is None or here.answer is not None or here.seen is None or order.moment not in (None, here.number):
+        if here is None or here.forced is not None or here.seen is None or order.moment not in (None, here.number):
             raise HeedError("nothing is in view to act in", order.do, "wait for the next moment")
+        if person in here.said:
+            raise HeedError("you have judged it already", order.do, "the others are still at it")
         self._last_act = order.action
-        here.answer = Answer(True, person, order.key, order.action, here.number, self.clock() - here.seen, acted=True)
+        seconds = self.clock() - here.seen
+        here.said[person] = Answer(True, person, order.key, order.action, here.number, seconds, acted=True)
 
 
 _ORDERS: dict[str, Callable[[Desk, str, Order], None]] = {

@@ -78,6 +78,7 @@ class Answer:
         struck: what is in view is a catastrophe that the environment does not tell of.
         silent: nobody pressed a key for it.
         acted: the person did not judge the action, but acted in the agent's place.
+        others: what other people said of the same moment.
     """
 
     block: bool
@@ -89,3 +90,4 @@ class Answer:
     struck: bool = False
     silent: bool = False
     acted: bool = False
+    others: tuple[Answer, ...] = ()

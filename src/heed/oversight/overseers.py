@@ -61,6 +61,8 @@ class Verdict:
         silent: the action passed in view, without a word.
         acted: somebody acted in the agent's place, without judging its action: nothing is learnt of it.
         written: called with the judgement's id once it is on disk; may be called from any thread.
+        others: what other people said of the same action, where several judge each: written down, and not learnt from,
+            as one block is a block.
     """
 
     block: bool
@@ -74,6 +76,7 @@ class Verdict:
     silent: bool = False
     acted: bool = False
     written: Callable[[int], None] | None = None
+    others: tuple[Verdict, ...] = ()
 
 
 class Overseer(Protocol):

@@ -72,18 +72,11 @@ class Recorded:
             return self.inner.judge(moment)
         shown = self._shown(moment)  # before the overseer has it in hand
         verdict = self.inner.judge(moment)
-        if not verdict.failed:
-            blocks = not isinstance(verdict.block, bool | np.bool_) or bool(verdict.block)  # only a plain no lets pass
-            said: dict[str, Any] = {"block": blocks, "instead": to_json(verdict.instead)}
-            said |= {"credit": verdict.credit} if verdict.credit else {}
-            flags = {"catastrophe": verdict.struck, "silent": verdict.silent, "acted": verdict.acted}
-            said |= {name: True for name, flag in flags.items() if flag}
-            version = str(self.where()[1])
-            person, key = verdict.person or self.name, verdict.key or str(uuid.uuid4())
-            given = Judgement("block", person, shown, said, self._run, version, verdict.latency_ms, key)
-            self._unwritten.append((given, verdict.written))
-            if len(self._unwritten) >= self.every:
-                self.flush()
+        for each in (verdict, *verdict.others):
+            if not each.failed:
+                self._unwritten.append((self._judgement(shown, each), each.written))
+        if len(self._unwritten) >= self.every:
+            self.flush()
         return verdict
 
     def retract(self, row: int, person: str) -> None:
@@ -113,6 +106,15 @@ class Recorded:
     def reset(self, seed: int) -> None:
         """Start the inner overseer."""
         self.inner.reset(seed)
+
+    def _judgement(self, shown: dict[str, Any], verdict: Verdict) -> Judgement:
+        blocks = not isinstance(verdict.block, bool | np.bool_) or bool(verdict.block)  # only a plain no lets pass
+        said: dict[str, Any] = {"block": blocks, "instead": to_json(verdict.instead)}
+        said |= {"credit": verdict.credit} if verdict.credit else {}
+        flags = {"catastrophe": verdict.struck, "silent": verdict.silent, "acted": verdict.acted}
+        said |= {name: True for name, flag in flags.items() if flag}
+        person, key = verdict.person or self.name, verdict.key or str(uuid.uuid4())
+        return Judgement("block", person, shown, said, self._run, str(self.where()[1]), verdict.latency_ms, key)
 
     def _shown(self, moment: Moment) -> dict[str, Any]:
         return {

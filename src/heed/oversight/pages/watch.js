@@ -5,7 +5,8 @@ import { byId, facts, Line, newKey, say } from "./common.js";
 
 const BEAT_MS = 500;
 
-let desk = { state: "disconnected", why: "" };
+const NOBODY = { state: "disconnected", why: "", moment: null, acting: null, holding: null, said: [], votes: 1 };
+let desk = NOBODY;
 let moment = null; // the last one that was drawn
 let arriving = null; // the one whose frame is still to come
 let judges = false;
@@ -160,7 +161,7 @@ function stand(now) {
   const before = desk.state;
   desk = now;
   if (desk.state === "taken over" && before !== "taken over" && moment !== null) actLater();
-  const open = judges && running() && moment !== null && desk.moment === moment.number;
+  const open = judges && running() && moment !== null && desk.moment === moment.number && !desk.said.includes(me);
   const state = byId("state");
   state.dataset.state = desk.state;
   state.textContent = spoken();
@@ -209,7 +210,8 @@ function spoken() {
     disconnected: "disconnected: the agent waits",
   };
   if (desk.phase === "autonomy" && running() && desk.moment === null) return "the agent acts by itself; you are asked where it is unsure";
-  return words[desk.state] + (desk.why ? `: ${desk.why}` : "");
+  const still = desk.votes > 1 && running() ? ` (${desk.votes} people judge each; ${desk.said.join(", ") || "nobody"} has)` : "";
+  return words[desk.state] + still + (desk.why ? `: ${desk.why}` : "");
 }
 
 function label(name, text, enabled) {
@@ -321,5 +323,5 @@ setInterval(() => line.send({}), BEAT_MS);
 const line = new Line("/watch", {
   heard,
   pictured,
-  lost: (why) => { stand({ state: "disconnected", why }); return true; },
+  lost: (why) => { stand({ ...NOBODY, why }); return true; },
 });
