@@ -90,6 +90,13 @@ def test_the_first_steps_are_overseen_and_the_guard_then_looks_for_itself(handed
     assert {row["source"] for row in rows[600:]} >= {"policy", "planner"}
 
 
+def test_where_people_block_often_the_blockers_may_flag_as_often(handed_over):
+    first = handed_over.reports[0]
+    assert first.cap == pytest.approx(first.blocks / first.labels)
+    assert first.cap > JUDGES.cap
+    assert drive(phases_of(replace(CONFIG, judges=replace(JUDGES, cap=0.5))), 600).reports[0].cap == 0.5
+
+
 def test_looking_ahead_saves_what_a_last_moment_overseer_cannot(handed_over):
     rows = handed_over.log.rows
     overseen = sum(row["catastrophe"] for row in rows[:600])

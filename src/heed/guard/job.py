@@ -32,7 +32,7 @@ from heed.guard.moments import BlockedMoments
 from heed.guard.phases import Phase, Phases, PhasesConfig
 from heed.guard.recall import recalled_from
 from heed.guard.settings import GuardJob, flat
-from heed.guard.summary import evaluated, summarise, told_of
+from heed.guard.summary import evaluated, latest_return, summarise, told_of
 from heed.oversight.browser import BrowserOverseer
 from heed.oversight.guarded import guarded
 from heed.oversight.judgements import Store, open_store
@@ -43,6 +43,11 @@ from heed.runs.files import replacing
 from heed.runs.folder import RunFolder
 
 OnStep = Callable[[int, dict[str, float]], None]
+LOGGED = 100
+"""Steps between two lines of metrics."""
+FIRST_WRITTEN, GROWTH = 200, 1.5
+"""Steps after which all decisions are written for who looks at a run in progress, and how many times as many until they
+are again: what that takes stays in proportion to the run."""
 TOGETHER = 100
 """Judgements of a script that wait for the disk together; a person's are each on disk before they are acted on."""
 
@@ -236,9 +241,16 @@ def train_guard(
             if on_step is not None:
                 on_step(*told())
 
+        written = FIRST_WRITTEN / GROWTH
+
         def tell() -> None:
-            if len(run.log.rows) % 1000 == 0:
-                folder.log(*told())
+            nonlocal written
+            taken = len(run.log.rows)
+            if taken % LOGGED == 0:
+                folder.log(taken, told()[1] | {"return": latest_return(run.log.rows)})
+            if taken >= GROWTH * written:
+                run.log.write(out / "decisions.parquet")
+                written = taken
             hear()
 
         with _kept(run, out):

@@ -47,8 +47,8 @@ class JudgesConfig:
         label_keys: indices of the state that the labels depend on; all if None.
         threshold: conformal, or hirl: more than half, two of the members.
         eps: miss rate that the conformal threshold promises.
-        cap: share of the known steps let pass that blockers may flag; most members have learnt from each of them,
-            so that of fresh ones it may be more (see `accept_refit`).
+        cap: share of the known steps let pass that blockers may flag, or as many as people block of all, if that is more;
+            most members have learnt from each of them, so that of fresh ones it may be more (see `accept_refit`).
         range_margin: how far beyond the states seen is still believed, in widths of what was seen.
         dynamics: the dynamics' fit.
         blockers: the blockers' fit.
@@ -75,6 +75,7 @@ class JudgesReport:
         calibrated: the threshold as held-out blocks calibrated it, with its promise; None where danger is known.
         in_force: the threshold in force from now on, with what the held-out blocks promise of it.
         decision: whether the blockers' refit was believed, and why.
+        cap: share of the known steps let pass that it was allowed to flag.
         blocks: labels that say block.
         labels: all.
     """
@@ -83,6 +84,7 @@ class JudgesReport:
     calibrated: Threshold | None
     in_force: Threshold
     decision: RefitDecision | None
+    cap: float
     blocks: int
     labels: int
 
@@ -184,13 +186,15 @@ class Judges:
             self.termination.fit(memory.transitions, self.generator, self.config.blockers)
         self.fits += 1
         if self.known_danger is not None:
-            return JudgesReport(report, None, Threshold(self.threshold), None, memory.blocks, len(labels.blocked))
+            known = Threshold(self.threshold)
+            return JudgesReport(report, None, known, None, self.config.cap, memory.blocks, len(labels.blocked))
         inputs, blocked, struck = self.inputs_of(labels), labels.blocked, labels.catastrophes
         fresh = self._fresh()
         unseen = fresh.fit(
             inputs, blocked, self.generator, self.config.blockers, folds_of(labels, self.config.members)
         ).unseen
         usable = unseen.isfinite()
+        cap = max(self.config.cap, float(blocked.float().mean()))  # whom people block often may be flagged as often
         if self.config.threshold == "hirl":  # its rule, whatever it flags
             calibrated = hirl_threshold()
             decision = RefitDecision(True, calibrated.value, 0.0, 0.0, "HIRL believes every fit")
@@ -199,7 +203,7 @@ class Judges:
             parts = (inputs[usable], blocked[usable], struck[usable])
             new = _judged(fresh, *parts, calibrated.value)
             old = _judged(self.blockers, *parts, self.threshold) if self.fitted else None
-            decision = accept_refit(old, new, cap=self.config.cap)
+            decision = accept_refit(old, new, cap=cap)
         if decision.accepted:
             self.blockers, self.unseen = fresh, unseen
         else:  # what came since the fit in force is unseen by all of it
@@ -208,7 +212,7 @@ class Judges:
         self.threshold, self.fitted = decision.threshold, True
         in_force = promised(decision.threshold, self.unseen[self.unseen.isfinite() & blocked].numpy())
         logger.info("fit %d: %s; %s", self.fits, in_force, decision.reason)
-        return JudgesReport(report, calibrated, in_force, decision, memory.blocks, len(blocked))
+        return JudgesReport(report, calibrated, in_force, decision, cap, memory.blocks, len(blocked))
 
     def inputs_of(self, labels: Labels) -> Tensor:
         """The blockers' inputs [N, D]; the next state of a blocked action is what the dynamics expects."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -62,6 +62,19 @@ def summarise(log: DecisionLog) -> dict[str, Any]:
     }
 
 
+def latest_return(rows: Sequence[Mapping[str, Any]], episodes: int = 20, reach: int = 5000) -> float:
+    """The mean return of the latest whole episodes among the latest steps; NaN where there is none.
+
+    >>> latest_return([{"episode": e, "reward": r} for e, r in ((0, 1.0), (0, 2.0), (1, 5.0), (2, 9.0))])
+    4.0
+    """
+    returns: dict[int, float] = {}
+    for row in rows[-reach:]:
+        returns[row["episode"]] = returns.get(row["episode"], 0.0) + row["reward"]
+    whole = list(returns.values())[int(len(rows) > reach) : -1]  # the first may have begun before, the last goes on
+    return float(np.mean(whole[-episodes:])) if whole else float("nan")
+
+
 def worst_stretch(events: Sequence[bool], length: int = 500) -> int:
     """The most events in so many steps on end: what a burst after a bad refit looks like.
 
@@ -79,7 +92,11 @@ def told_of(phases: Phases | None) -> dict[str, Any]:
         return {"judgements": 0, "handed_over_at": None, "fits": []}
     fits = [
         {"threshold": report.in_force.value, "promise": report.in_force.eps, "blocks": report.blocks}
-        | ({} if report.decision is None else {"flagged": report.decision.flagged, "reason": report.decision.reason})
+        | (
+            {}
+            if report.decision is None
+            else {"flagged": report.decision.flagged, "cap": report.cap, "reason": report.decision.reason}
+        )
         for report in phases.reports
     ]
     return {"judgements": phases.memory.judgements, "handed_over_at": phases.handed_over_at, "fits": fits}
