@@ -1,8 +1,11 @@
 """What tests of several rooms share: a prepared world that is made in seconds."""
 
+import os
+
 import pytest
 
 from heed.align.preparation import Preparation, prepare, prepared_folders
+from postgres_server import HERE, PostgresServer
 
 collect_ignore_glob = ["*conftest.py"]
 """They hold no doctests, and as modules they would all be called conftest."""
@@ -23,3 +26,29 @@ def heed_cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HEED_CACHE", str(folder))
         yield folder
+
+
+@pytest.fixture(scope="session")
+def postgres_server():
+    """A running PostgreSQL."""
+    server = PostgresServer.named(os.environ[HERE]) if HERE in os.environ else PostgresServer.started()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def postgres_url(postgres_server):
+    """An empty database of PostgreSQL."""
+    url = postgres_server.database()
+    yield url
+    postgres_server.drop(url)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def store_url(request, tmp_path):
+    """Where a store can be made: what holds for one database holds for the other."""
+    return (
+        f"sqlite:///{tmp_path / 'judgements.db'}"
+        if request.param == "sqlite"
+        else request.getfixturevalue("postgres_url")
+    )

@@ -2,121 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import queue
 import re
-import shutil
-import threading
-import time
 
-import gymnasium as gym
 import numpy as np
 import pytest
+from waiting import Wire, says, shows, until
+from watched_agent import futures, moment_of, random_moments, until_moment
 
-import heed.worlds  # noqa: F401 - registers point hazard
-from heed.oversight.browser import BrowserOverseer
-from heed.oversight.desk import Desk
-from heed.oversight.gate import LARGEST
 from heed.oversight.orders import Pace
 from heed.oversight.overseers import Moment
-from heed.oversight.people import People
-from heed.oversight.serving import serving
-from heed.oversight.watch_server import WatchServer
 
 pytestmark = pytest.mark.browser
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-PATIENCE = 10.0
-
-
-class Agent(threading.Thread):
-    """Proposes one action after another in point hazard until it is stopped; acknowledges what is written down."""
-
-    def __init__(self, overseer):
-        super().__init__(daemon=True)
-        self.overseer, self.verdicts, self.rows = overseer, queue.Queue(), 0
-        self.env = gym.make("heed/PointHazard-v0", render_mode="rgb_array")
-
-    def run(self):
-        observation, info = self.env.reset(seed=0)
-        rng = np.random.default_rng(0)
-        for step in range(10_000):
-            action = rng.uniform(-1, 1, 2).astype(np.float32)
-            try:
-                verdict = self.overseer.judge(Moment(observation, action, info, self.env, step))
-            except Exception:  # noqa: BLE001 - the test is over, and the overseer says so
-                return
-            if verdict.written is not None:
-                self.rows += 1
-                verdict.written(self.rows)
-            self.verdicts.put(verdict)
-
-
-class Watched:
-    """A served overseer with its agent, and the pages of people."""
-
-    def __init__(self, browser, pace):
-        self.over = threading.Event()
-        self.overseer = BrowserOverseer(
-            Desk(pace), about=lambda: {"phase": "oversight", "counts": {"judged": 3}}, stopping=self.over.is_set
-        )
-        self.people = People.named(["ada", "bob"], watchers=["eve"])
-        self.browser, self.agent = browser, Agent(self.overseer)
-        self.server = WatchServer(self.overseer, self.people, "heed/PointHazard-v0")
-
-    def page(self, name="ada", token=None, **options):
-        page = self.browser.new_page(**options)
-        page.goto(f"{self.address}/#token={token or self.people.token_of(name)}")
-        return page
-
-    def verdict(self):
-        return self.agent.verdicts.get(timeout=PATIENCE)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    api = pytest.importorskip("playwright.sync_api")
-    with api.sync_playwright() as playwright:
-        assert CHROMIUM is not None, "these tests need chromium: apt-get install chromium"
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield found
-        found.close()
 
 
 @pytest.fixture
-def watched(browser):
-    made = Watched(browser, Pace(rates=(0.01, 20.0), rate=1, heartbeat=5.0))
-    with serving(made.server.app, largest=LARGEST) as made.address:
-        made.agent.start()
-        yield made
-        made.over.set()
-        for context in list(browser.contexts):
-            context.close()
-        made.agent.join(PATIENCE)
+def watched(watching):
+    return watching()
 
 
-def shows(page, state):
-    """Wait until the page says this state."""
-    page.wait_for_selector(f"#state[data-state='{state}']", timeout=1000 * PATIENCE)
-
-
-def until(page, right, what):
-    """Ask the page until its answer is right: the page's policy forbids the scripts that playwright would wait by."""
-    deadline = time.monotonic() + PATIENCE
-    while not right(found := what(page)):
-        assert time.monotonic() < deadline, f"still {found!r}"
-        page.wait_for_timeout(20)
-    return found
-
-
-def moment_of(page):
-    return int(until(page, bool, lambda page: page.get_attribute("body", "data-moment")))
-
-
-def until_moment(page, number):
-    until(page, lambda found: found >= number, moment_of)
-
-
-def says(page, selector, text):
-    until(page, lambda found: text in found, lambda page: page.inner_text(selector))
+def waits(watched):
+    """Assert that the agent does nothing more: what is on the desk stays there, for several of its turns."""
+    while not watched.agent.verdicts.empty():
+        watched.agent.verdicts.get()
+    with pytest.raises(queue.Empty):
+        watched.agent.verdicts.get(timeout=0.3)
 
 
 def test_a_fresh_page_is_paused_and_shows_what_is_proposed(watched):
@@ -166,9 +77,7 @@ def test_space_goes_and_pauses_and_the_button_says_which(watched):
     page.keyboard.press(" ")
     shows(page, "paused")
     assert page.inner_text("#go span") == "Go on"
-    before = moment_of(page)
-    page.wait_for_timeout(300)
-    assert moment_of(page) <= before + 1  # the one that was on its way
+    waits(watched)
 
 
 def test_one_step_is_one_step(watched):
@@ -240,16 +149,23 @@ def test_the_last_verdict_is_taken_back(watched):
 
 
 def test_a_reaction_is_measured(watched):
-    page = watched.page()
+    page = watched.browser.new_page()
+    page.clock.install(time=0)
+    watched.open(page)
     moment_of(page)
+    page.clock.pause_at(60_000)
     page.keyboard.press("r")
+    page.keyboard.press("b")
+    assert page.inner_text("#measured") == "too early: wait until it is red"
     for _ in range(10):
-        page.wait_for_selector("#target[data-lit='true']")
-        page.wait_for_timeout(40)
+        while page.get_attribute("#target", "data-lit") == "false":
+            page.clock.run_for(50)
+        page.clock.run_for(300)
         page.keyboard.press("b")
-    says(page, "#measured", "You react in")
+    says(page, "#measured", "You react in 3")
+    until(page, bool, lambda _: watched.overseer.desk.reactions)
+    assert 0.3 <= watched.overseer.desk.reactions["ada"] <= 0.36  # a step and a frame more, at most
     page.click("#close")
-    assert 0.02 < watched.overseer.desk.reactions["ada"] < 1.0
     assert watched.agent.verdicts.empty()  # none of it was a verdict
 
 
@@ -313,3 +229,299 @@ def test_nothing_is_wider_than_a_phone(watched):
     page = watched.page(viewport={"width": 380, "height": 800})
     moment_of(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 380
+
+
+def test_every_button_orders_what_it_says(watched):
+    page = watched.page()
+    first = moment_of(page)
+    page.click("#step")
+    until_moment(page, first + 1)
+    shows(page, "paused")
+    page.click("#slower")
+    page.click("#go")
+    says(page, "#state", "an action passes after 100 s in view")
+    page.click("#hold")
+    assert watched.verdict().block is False  # of the one step
+    assert watched.verdict().block is True
+    says(page, "#hold", "Let go: everything is blocked")
+    page.click("#hold")
+    page.wait_for_selector("#hold[aria-pressed='false']")
+    page.click("#faster")
+    says(page, "#state", "an action passes after 1/20 s in view")
+    page.click("#take")
+    shows(page, "taken over")
+    says(page, "#take", "Give back")
+    page.click("#take")
+    shows(page, "paused")
+    page.click("#each")
+    shows(page, "deciding")
+    page.click("#catastrophe")
+    says(page, "#said", "catastrophe: judgement")
+    page.click("#undo")
+    says(page, "#said", "taken back: judgement")
+    page.click("#go")
+    shows(page, "paused")
+
+
+def test_a_key_that_is_held_down_is_one_verdict_and_a_browsers_own_key_is_none(watched):
+    page = watched.page()
+    moment_of(page)
+    page.keyboard.press("e")
+    shows(page, "deciding")
+    page.keyboard.press("Control+b")
+    page.keyboard.press("Alt+a")
+    for _ in range(3):
+        page.keyboard.down("b")  # the second and third are repeats
+    page.keyboard.up("b")
+    assert watched.verdict().block is True
+    until_moment(page, 2)
+    waits(watched)
+
+
+def test_taking_back_what_was_never_given_is_refused_in_words(watched):
+    page = watched.page()
+    moment_of(page)
+    page.keyboard.press("u")
+    says(page, "#said", "there is nothing of yours to take back")
+
+
+def test_choices_are_acted_by_their_digits(watching):
+    watched = watching(env="heed/CliffGrid-v0")
+    page = watched.page()
+    moment_of(page)
+    page.keyboard.press("t")
+    shows(page, "taken over")
+    assert page.inner_text("#acting") == "You act: 0 coast, 1 up, 2 down, 3 left, 4 right"
+    page.keyboard.press("7")  # there is no seventh
+    waits(watched)
+    for number, digit in enumerate("402", start=1):
+        until_moment(page, number)
+        page.keyboard.press(digit)
+        verdict = watched.verdict()
+        assert (verdict.instead, verdict.acted, verdict.person) == (int(digit), True, "ada")
+
+
+def test_an_environment_without_a_picture_is_told_in_words(watching):
+    page = watching(render_mode=None).page()
+    moment_of(page)
+    assert page.inner_text("#none") == "This environment draws no picture."
+    assert not page.is_visible("#frame")
+    assert re.fullmatch(r"(left|right) \d+%, (up|down) \d+%", page.inner_text("#words"))
+
+
+LINES = """place => [...document.querySelectorAll(`#${place} .way`)].map((line) => {
+    const style = getComputedStyle(line);
+    return [Number(style.getPropertyValue("--risk")), style.stroke, parseFloat(style.strokeWidth),
+        line.getAttribute("d").match(/[ML]/g).join("")];
+})"""
+
+
+def test_imagined_futures_lie_over_the_picture_coloured_by_their_risk(watching):
+    watched = watching(moments=futures())
+    page = watched.page()
+    moment_of(page)
+    told = watched.overseer.view.told["futures"]
+    risks, strokes, widths, steps = zip(*page.evaluate(LINES, "over"), strict=True)
+    assert list(risks) == told["risks"] and len(risks) == 20
+    assert set(steps) == {"M" + "L" * 18}
+    assert len(set(strokes)) == len(set(risks)) and strokes[0] != strokes[-1]
+    assert list(widths) == sorted(widths) and widths[0] < 1.75 and widths[-1] > 2.5
+    says(page, "#imagined-words", "20 futures; the worst has a risk of 95%")
+    assert not page.is_visible("#beside")
+    box, picture = page.locator("#over").bounding_box(), page.locator("#frame").bounding_box()
+    assert all(abs(box[side] - picture[side]) < 2 for side in box)
+
+
+def test_futures_that_have_no_place_in_the_picture_lie_beside_it(watching):
+    ways = np.array([[[0.0, 0, 0, 0], [1, 1, 0, 0]], [[0.0, 0, 0, 0], [np.nan, 1, 0, 0]]])
+
+    def moments(env):
+        for moment in random_moments(env):
+            yield Moment(
+                moment.observation, 0, {}, env, moment.step, risk=0.4, futures=ways, future_risks=np.array([0.1, 0.4])
+            )
+
+    page = watching(env="heed/CliffGrid-v0", moments=moments).page()
+    moment_of(page)
+    assert page.is_visible("#beside")
+    found = page.evaluate(LINES, "beside")
+    assert [line[0] for line in found] == [0.1, 0.4] and [line[3] for line in found] == ["ML", "M"]
+    says(page, "#imagined-words", "2 futures; the worst has a risk of 40%")
+    says(page, "#imagined-words", "(parts 1 and 2 of the state)")
+
+
+def test_risk_is_drawn_over_time_the_latest_at_the_right_edge(watching):
+    watched = watching(moments=futures())
+    page = watched.page()
+    moment_of(page)
+
+    def drawn():
+        return page.get_attribute("#risks path", "d")
+
+    height = 1 - watched.overseer.view.told["risk"]
+    assert drawn() == f"M99 {height}h0"
+    page.keyboard.press("e")
+    shows(page, "deciding")
+    page.keyboard.press("a")
+    until_moment(page, 2)
+    assert drawn() == f"M98 {height}h0L99 {height}"
+
+
+def test_where_nobody_looked_no_risk_is_drawn(watched):
+    page = watched.page()
+    moment_of(page)
+    assert not page.is_visible("#risks") and not page.is_visible("#imagined")
+
+
+def test_an_agent_that_asks_gets_a_verdict(watching):
+    watched = watching(Pace(patience=60.0), moments=futures())
+    page = watched.page()
+    moment_of(page)
+    page.keyboard.press(" ")
+    says(page, "#allow", "Let it pass: it asks you")
+    page.keyboard.press("a")
+    verdict = watched.verdict()
+    assert (verdict.block, verdict.person, verdict.silent) == (False, "ada", False)
+
+
+def test_an_agent_that_asks_in_vain_is_blocked_and_nothing_is_learnt_from_it(watching):
+    watched = watching(Pace(rates=(50.0,), rate=0, patience=0.3), moments=futures())
+    page = watched.page()
+    moment_of(page)
+    page.keyboard.press(" ")
+    verdict = watched.verdict()
+    assert (verdict.block, verdict.person, verdict.failed, verdict.key) == (True, "", True, "")
+    assert verdict.latency_ms >= 300
+
+
+def test_an_agent_that_acts_by_itself_says_so(watching):
+    page = watching(phase="autonomy", moments=lambda env: [next(random_moments(env))]).page()
+    moment_of(page)
+    page.keyboard.press(" ")
+    says(page, "#state", "the agent acts by itself; you are asked where it is unsure")
+
+
+def test_a_server_that_goes_in_the_middle_stops_the_agent_and_comes_back_paused(watched):
+    page = watched.page()
+    moment_of(page)
+    page.keyboard.press(" ")
+    until_moment(page, 3)
+    watched.stop()
+    shows(page, "disconnected")
+    says(page, "#state", "disconnected: the agent waits: trying again")
+    assert all(
+        page.is_disabled(f"#{name}") for name in ("block", "allow", "go", "step", "each", "hold", "take", "undo")
+    )
+    page.keyboard.press("b")
+    waits(watched)
+    watched.start()
+    shows(page, "paused")
+    number = moment_of(page)
+    page.keyboard.press(" ")
+    until_moment(page, number + 2)
+    assert watched.verdict().block is False
+
+
+def test_a_verdict_that_is_not_known_to_be_on_disk_is_sent_again_and_is_one(watched):
+    page = watched.browser.new_page()
+    wire = Wire(page, "/watch")
+    watched.agent.disk.clear()
+    watched.open(page)
+    moment_of(page)
+    page.keyboard.press("e")
+    shows(page, "deciding")
+    page.keyboard.press("b")
+    assert watched.verdict().block is True
+    wire.cut()
+    shows(page, "disconnected")
+    shows(page, "paused")
+    until(page, lambda sent: len(sent) == 2, lambda _: [order for order in orders(wire) if order["do"] == "block"])
+    watched.agent.disk.set()
+    says(page, "#said", "blocked: judgement 1 is on disk")
+    until_moment(page, 2)
+    assert len({order["key"] for order in orders(wire) if order["do"] == "block"}) == 1
+    page.keyboard.press("e")
+    waits(watched)
+    assert watched.agent.rows == 1
+
+
+def test_a_block_that_never_arrived_holds_when_the_line_is_back(watched):
+    page = watched.browser.new_page()
+    wire = Wire(page, "/watch", loses='"block"')
+    watched.open(page)
+    moment_of(page)
+    page.keyboard.press("e")
+    shows(page, "deciding")
+    page.keyboard.press("b")
+    shows(page, "disconnected")
+    shows(page, "paused")
+    until(page, lambda sent: len(sent) == 2, lambda _: [order for order in orders(wire) if order["do"] == "block"])
+    page.keyboard.press("e")
+    verdict = watched.verdict()
+    assert (verdict.block, verdict.person) == (True, "ada")
+    says(page, "#said", "blocked: judgement 1 is on disk")
+
+
+def orders(wire):
+    """What a page ordered over a wire."""
+    said = [json.loads(message) for message in wire.sent]
+    return [message["order"] for message in said if "order" in message]
+
+
+def test_a_page_that_freezes_stops_the_agent_and_is_known_again_when_it_thaws(watching):
+    watched = watching(Pace(rates=(20.0,), rate=0, heartbeat=2.0))
+    eve, page = watched.page("eve"), watched.page()
+    moment_of(page)
+    page.keyboard.press(" ")
+    shows(eve, "watching")
+    tools = page.context.new_cdp_session(page)
+    tools.send("Debugger.enable")
+    tools.send("Debugger.pause")
+    shows(eve, "disconnected")
+    says(eve, "#state", "nobody is watching")
+    waits(watched)
+    tools.send("Debugger.disable")
+    shows(page, "paused")
+    page.keyboard.press(" ")
+    shows(eve, "watching")
+    assert watched.verdict().block is False
+
+
+def test_nobody_pressing_anything_pauses_what_passes_by_itself(watching):
+    watched = watching(Pace(rates=(20.0,), rate=0, idle=1.0))
+    page = watched.page()
+    moment_of(page)
+    page.keyboard.press(" ")
+    says(page, "#state", "paused: nobody pressed a key for 1 s")
+    waits(watched)
+
+
+def test_a_held_block_is_let_go_when_its_page_dies(watched):
+    ada, bob = watched.page("ada"), watched.page("bob")
+    moment_of(ada)
+    moment_of(bob)
+    ada.keyboard.press(" ")
+    shows(bob, "watching")
+    ada.keyboard.press("h")
+    says(bob, "#hold", "ada blocks everything")
+    assert bob.is_disabled("#hold")
+    while not watched.verdict().block:
+        pass
+    ada.close()
+    says(bob, "#hold", "Hold to block")
+    shows(bob, "watching")
+    while watched.verdict().block:
+        pass
+
+
+def test_who_acts_and_goes_leaves_the_agent_paused(watched):
+    ada, bob = watched.page("ada"), watched.page("bob")
+    moment_of(ada)
+    moment_of(bob)
+    ada.keyboard.press("t")
+    shows(bob, "taken over")
+    says(bob, "#acting", "ada acts")
+    assert bob.is_disabled("#take")
+    ada.close()
+    says(bob, "#state", "paused: ada, who acted, is gone")
+    waits(watched)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 
 import pytest
+from sqlalchemy import make_url
 
 from heed.errors import HeedError
+from heed.oversight.database import engine_of
 from heed.oversight.judgements import Judgement, Store
 
 
@@ -17,13 +18,8 @@ def given(number, **changes):
 
 
 @pytest.fixture
-def path(tmp_path):
-    return tmp_path / "judgements.db"
-
-
-@pytest.fixture
-def store(path):
-    made = Store(f"sqlite:///{path}")
+def store(store_url):
+    made = Store(store_url)
     made.add_all([given(n) for n in range(3)])
     made.add(given(3))
     made.retract(2, "ada", "by mistake")
@@ -31,16 +27,21 @@ def store(path):
     made.close()
 
 
-def tampered(path, statement):
-    with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA foreign_keys=OFF")
-        connection.execute(statement)
-    connection.close()
+def tampered(url, statement):
+    """As somebody with the file or the server in their hands would; no constraint stands in their way."""
+    engine = engine_of(make_url(url))
+    with engine.connect() as connection:
+        sqlite = engine.dialect.name == "sqlite"
+        free = "PRAGMA foreign_keys=OFF" if sqlite else "ALTER TABLE judgements DISABLE TRIGGER ALL"
+        connection.exec_driver_sql(free)
+        connection.exec_driver_sql(statement)
+        connection.commit()
+    engine.dispose()
 
 
-def test_what_was_written_is_whole_for_whoever_opens_it(store, path):
+def test_what_was_written_is_whole_for_whoever_opens_it(store, store_url):
     assert store.verify() == 5
-    assert Store(f"sqlite:///{path}").verify() == 5
+    assert Store(store_url).verify() == 5
 
 
 def test_an_empty_store_is_whole():
@@ -59,14 +60,14 @@ def test_an_empty_store_is_whole():
         ("UPDATE judgements SET digest = (SELECT digest FROM judgements WHERE id = 1) WHERE id = 2", 2),
     ],
 )
-def test_whatever_is_changed_is_found_where_it_was_changed(store, path, statement, row):
-    tampered(path, statement)
+def test_whatever_is_changed_is_found_where_it_was_changed(store, store_url, statement, row):
+    tampered(store_url, statement)
     with pytest.raises(HeedError, match=f"row {row} is not as it was written"):
         store.verify()
 
 
-def test_writers_at_once_make_one_chain(path):
-    stores = [Store(f"sqlite:///{path}") for _ in range(4)]
+def test_writers_at_once_make_one_chain(store_url):
+    stores = [Store(store_url) for _ in range(4)]
 
     def write(store, first):
         for number in range(10):
@@ -83,4 +84,5 @@ def test_writers_at_once_make_one_chain(path):
 def test_a_retry_adds_no_link(store):
     first = given(9, key="k")
     assert store.add(first) == store.add(first) == 6
-    assert store.verify() == 6
+    store.add(given(10))
+    assert store.verify() == 7

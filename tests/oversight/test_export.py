@@ -77,6 +77,18 @@ def test_the_command_lists_takes_back_exports_and_verifies(store, path, tmp_path
     assert [judgement.id for judgement in store.effective()] == [2, 4]
 
 
+def test_the_command_tells_how_far_people_agree(store, path, capsys):
+    for person, block in (("ada", True), ("bob", True), ("ada", False), ("bob", False), ("eve", True)):
+        shown = {"episode": 0, "step": int(block)}
+        store.add(Judgement("block", person, shown, {"block": block}, run="walk-2", latency_ms=300.0))
+    run([str(path), "--agreement", "--of", "walk-2"])
+    told = [line.replace("\u2502", "").split() for line in capsys.readouterr().out.splitlines()]
+    assert ["block", "5", "2", "1.000"] in told
+    assert ["block", "ada", "bob", "2", "100%", "1.000"] in told
+    assert ["block", "ada", "eve", "1", "100%", "-"] in told
+    assert ["ada", "2", "300", "300", "-", "100%", "of", "2"] in told
+
+
 @pytest.mark.parametrize(
     ("arguments", "wrong"),
     [

@@ -126,8 +126,8 @@ def test_a_run_starts_with_earlier_judgements_and_fits_its_blockers_to_them(over
     assert train_guard(job_of(SMALL | more), tmp_path / "again")["fits"][0]["blocks"] == known - 1
 
 
-def test_several_runs_share_one_store_and_each_finds_its_own(tmp_path):
-    url = f"sqlite:///{tmp_path / 'all.db'}"
+def test_several_runs_share_one_store_and_each_finds_its_own(tmp_path, store_url):
+    url = store_url
     jobs = [job_of(SMALL | {"store": url, "steps": steps, "seed": steps}) for steps in (20, 30)]
     runs = [train_guard(job, tmp_path / f"run{n}")["run"] for n, job in enumerate(jobs)]
     store = Store(url)
@@ -138,7 +138,7 @@ def test_several_runs_share_one_store_and_each_finds_its_own(tmp_path):
     assert len(recalled(store, env, POINT, runs[1]).blocked) == 30
     assert not (tmp_path / "run0" / "judgements.db").exists()
     assert yaml.safe_load((tmp_path / "run0" / "config.yaml").read_text())["store"] == url
-    again = job_of(SMALL | {"judgements": f"{tmp_path / 'all.db'},{runs[0]}", "steps": 5})
+    again = job_of(SMALL | {"judgements": f"{url},{runs[0]}", "steps": 5})
     train_guard(again, tmp_path / "again")
     assert len(labels_of(tmp_path / "again").blocked) == 25
 
@@ -173,18 +173,17 @@ import os, signal
 import numpy as np
 from heed.oversight import Moment, Recorded, RuleOverseer, Store
 overseer = Recorded(RuleOverseer(lambda observation, info: observation[0] % 2 == 1), every={every})
-overseer.begin(Store("sqlite:///{path}"), "r", "Walk", lambda: ("oversight", 0))
+overseer.begin(Store("{url}"), "r", "Walk", lambda: ("oversight", 0))
 for n in range(27): overseer.judge(Moment(np.array([float(n)]), n, step=n))
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
 @pytest.mark.parametrize(("every", "kept"), [(10, 20), (1, 27)])
-def test_a_kill_loses_what_was_not_yet_written_together_and_no_part_of_a_judgement(tmp_path, every, kept):
-    path = tmp_path / "j.db"
-    ended = subprocess.run([sys.executable, "-c", DIES.format(every=every, path=path)])
+def test_a_kill_loses_what_was_not_yet_written_together_and_no_part_of_a_judgement(store_url, every, kept):
+    ended = subprocess.run([sys.executable, "-c", DIES.format(every=every, url=store_url)])
     assert ended.returncode == -signal.SIGKILL
-    found = Store(f"sqlite:///{path}").effective(kind="block", run="r")
+    found = Store(store_url).effective(kind="block", run="r")
     assert [judgement.shown["observation"] for judgement in found] == [[float(n)] for n in range(kept)]
     assert [judgement.verdict["block"] for judgement in found] == [n % 2 == 1 for n in range(kept)]
 

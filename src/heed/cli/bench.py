@@ -7,16 +7,16 @@ from collections.abc import Sequence
 
 from heed.cli.console import Bar, console, quiet_libraries
 from heed.cli.settings import Command
-from heed.errors import HeedError
+from heed.errors import HeedError, RunFailed
 
 
 def run(arguments: Sequence[str]) -> None:
     """Parse, measure, print a table or one JSON object."""
     quiet_libraries()
-    kinds = {"gradients": _gradients, "plan": _plan, "coverage": _coverage}
+    kinds = {"gradients": _gradients, "plan": _plan, "coverage": _coverage, "kills": _kills, "oversight": _oversight}
     kind = "gradients" if arguments and arguments[0] in ("--help", "-h") else (arguments or [""])[0]
     if kind not in kinds:
-        raise HeedError("what shall be measured?", "heed bench", "heed bench gradients, plan or coverage")
+        raise HeedError("what shall be measured?", "heed bench", f"heed bench {', '.join(kinds)}")
     kinds[kind](arguments[1:] if arguments[0] == kind else arguments)
 
 
@@ -65,3 +65,30 @@ def _coverage(arguments: Sequence[str]) -> None:
     with Bar("bench coverage") as bar:
         result = run_coverage_bench(CoverageBench(**parsed), lambda done, total: bar.show("splits", done, total))
     print(json.dumps(result) if as_json else coverage_table(result))
+
+
+def _kills(arguments: Sequence[str]) -> None:
+    from heed.compare.bench_kills import KillBench, kept, kill_table, run_kill_bench
+
+    command = Command("bench kills", "Whether every acknowledged judgement survives kill -9 of the pages' servers.")
+    command.parser.add_class_arguments(KillBench, as_group=False)
+    command.add("--json", action="store_true", help="print one JSON object")
+    parsed = vars(command.parse(arguments))
+    as_json = parsed.pop("json")
+    with Bar("bench kills") as bar:
+        result = run_kill_bench(KillBench(**parsed), bar.show)
+    print(json.dumps(result) if as_json else kill_table(result))
+    if not kept(result):
+        raise RunFailed("a promise is broken: a judgement was lost, doubled, altered or refused")
+
+
+def _oversight(arguments: Sequence[str]) -> None:
+    from heed.compare.bench_oversight import OversightBench, oversight_table, run_oversight_bench
+
+    command = Command("bench oversight", "What the watch page takes from key to disk, and from action to screen.")
+    command.parser.add_class_arguments(OversightBench, as_group=False)
+    command.add("--json", action="store_true", help="print one JSON object")
+    parsed = vars(command.parse(arguments))
+    as_json = parsed.pop("json")
+    result = run_oversight_bench(OversightBench(**parsed))
+    print(json.dumps(result) if as_json else oversight_table(result))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 
 from heed.cli.console import Bar, quiet_libraries, say, stopping_at_rounds
 from heed.cli.guard import QUICK, guard_settings, lines
@@ -15,11 +16,13 @@ from heed.guard.settings import job_of
 from heed.oversight.browser import BrowserOverseer
 from heed.oversight.desk import Desk
 from heed.oversight.gate import LARGEST
+from heed.oversight.judgements_server import OpenedLater, add_judgements
 from heed.oversight.people import People
+from heed.oversight.run_server import add_run
 from heed.oversight.serving import serving
 from heed.oversight.specs import BROWSER
 from heed.oversight.watch_server import WatchServer
-from heed.report import write_report
+from heed.report import report_of, write_report
 
 PERSONS = {"overseer": BROWSER, "evaluation_episodes": 0, "ask_above": 0.25}
 """What differs where people judge: they are asked again where the blockers disagree, and watch no evaluation."""
@@ -53,9 +56,12 @@ def run(arguments: Sequence[str]) -> None:
             f"{len(names)} cannot judge each action {parsed['times']} times", "--people", "name more people"
         )
     people = People.named(names, _names(parsed["watchers"]))
-    with stopping_at_rounds() as wanted, Bar("oversee") as bar:
+    judged = OpenedLater(job.store or str(out / "judgements.db"))
+    with stopping_at_rounds() as wanted, Bar("oversee") as bar, closing(judged):
         overseer = BrowserOverseer(Desk(votes=parsed["times"]), stopping=lambda: bool(wanted))
         server = WatchServer(overseer, people, title=job.env)
+        add_run(server.app, out, people, report_of)
+        add_judgements(server.app, judged, people, server.retracted)
 
         def show(step: int, metrics: dict[str, float]) -> None:
             if step % 20 == 0 or step == job.steps:

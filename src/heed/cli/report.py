@@ -1,15 +1,50 @@
-"""heed report: write the page of a run."""
+"""heed report: write the page of a run, or show it and the run's metrics in the browser while it goes on."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
-from heed.cli.settings import Command
-from heed.report import write_report
+from heed.cli.console import quiet_libraries, say
+from heed.cli.settings import Command, words
+from heed.errors import HeedError
+from heed.oversight.gate import LARGEST, app_of
+from heed.oversight.people import People
+from heed.oversight.run_server import add_run
+from heed.oversight.serving import serving
+from heed.report import report_of, write_report
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Parse, write, point to the page."""
+    """Parse; write and point to the page, or serve it."""
     command = Command("report", "Write the page of a run: one HTML file that opens offline.")
     command.add("run", help="a run folder")
-    print(write_report(command.parse(arguments).run))
+    command.add("--serve", action="store_true", help="show metrics and report in the browser instead, until Ctrl-C")
+    command.add("--people", type=str, default="viewer", help="with --serve: who may look, names with commas between")
+    command.add("--host", type=str, default="127.0.0.1", help="where the page is served; others reach it only if told")
+    command.add("--port", type=int, default=8000, help="the page's port; 0 takes a free one")
+    parsed = command.parse(arguments)
+    if parsed.serve:
+        _serve(Path(parsed.run), parsed)
+    else:
+        print(write_report(parsed.run))
+
+
+def _serve(folder: Path, parsed: Any) -> None:
+    """Until Ctrl-C. The run need not have begun, and is not touched."""
+    quiet_libraries()
+    if folder.is_file():
+        raise HeedError("this is a file", str(folder), "give a run folder")
+    people, app = People.named([], [name.strip() for name in words(parsed.people) if name.strip()]), app_of()
+    if not people.all:
+        raise HeedError("nobody could look", "--people", "name at least one")
+    add_run(app, folder, people, report_of)
+    with serving(app, parsed.host, parsed.port, LARGEST) as address:
+        for person in people.all:
+            say(f"{person.name} watches {folder} at {address}/run#token={people.token_of(person.name)}")
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            say("stopped; the run itself goes on")

@@ -36,6 +36,7 @@ from heed.guard.summary import evaluated, latest_return, summarise, told_of
 from heed.oversight.browser import BrowserOverseer
 from heed.oversight.guarded import guarded
 from heed.oversight.judgements import Store, open_store
+from heed.oversight.overseers import Moment
 from heed.oversight.recorded import Recorded
 from heed.oversight.specs import BROWSER, base_of, is_scripted, overseer_from_spec
 from heed.runs.config import config_hash
@@ -153,11 +154,19 @@ def prepare(job: GuardJob, person: BrowserOverseer | None = None) -> GuardRun:
         before = phases.phase
         phases(step)
         if person is not None and phases.phase is not before:
-            person.changed()
+            person.alone()
+        if person is not None and phases.phase is Phase.AUTONOMY:
+            person.glance(_seen_after(step, guard))
+            person.rest()
 
     guard.observer = watch
     store = None if job.store is None else open_store(job.store, "--store")
     return GuardRun(job, place, guard, learner, phases, log, moments, overseer, store)
+
+
+def _seen_after(step: Step, guard: Guard) -> Moment:
+    """What is to be seen after a step: where it led, and what was done."""
+    return Moment(step.next_state, step.decision.executed, step.info, guard.env, guard.moment, step.episode)
 
 
 def fitting(overseer: str, config: PhasesConfig, label_keys: tuple[int, ...] | None) -> PhasesConfig:

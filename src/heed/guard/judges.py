@@ -47,8 +47,8 @@ class JudgesConfig:
         label_keys: indices of the state that the labels depend on; all if None.
         threshold: conformal, or hirl: more than half, two of the members.
         eps: miss rate that the conformal threshold promises.
-        cap: share of the known steps let pass that blockers may flag, or as many as people block of all, if that is more;
-            most members have learnt from each of them, so that of fresh ones it may be more (see `accept_refit`).
+        cap: share of the known steps let pass that blockers may flag, or as many as people block of all, if that is
+            more; most members have learnt from each of them, so that of fresh ones it may be more (see `accept_refit`).
         range_margin: how far beyond the states seen is still believed, in widths of what was seen.
         dynamics: the dynamics' fit.
         blockers: the blockers' fit.

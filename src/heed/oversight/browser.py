@@ -29,6 +29,8 @@ KEPT = 10_000
 """Orders and judgements that are remembered, so that retries are known and the latest can be taken back."""
 LONGEST_WAIT = 0.2
 """Seconds after which a waiting agent looks whether it is to stop."""
+GLANCES = 20
+"""Frames in a second of what nobody is asked about, at most."""
 QUALITY = 80
 """Of the frames' JPEG."""
 
@@ -99,6 +101,7 @@ class BrowserOverseer:
         self._wakes = threading.Condition()
         self._shown = 0
         self._first = 1  # moment of the episode
+        self._glanced = 0.0
         self.retract: Callable[[int, str], Any] = lambda *_: None
         self._heard: dict[str, None] = {}
         self._written: dict[str, int] = {}
@@ -124,6 +127,37 @@ class BrowserOverseer:
                 self._wakes.wait(min(self.desk.due() + 1e-3, LONGEST_WAIT))
         self.changed()
         return self._verdict(answer, view.number)
+
+    def alone(self) -> None:
+        """From now on the agent acts by itself, and asks where it is unsure."""
+        self._tell(lambda: setattr(self.desk, "alone", True))
+
+    def glance(self, moment: Moment) -> None:
+        """Show a moment that nobody is asked about, if somebody looks, and not more of them than a film has."""
+        with self._wakes:
+            watched, now = self.desk.watched, self.desk.clock()
+        if watched and now - self._glanced >= 1 / GLANCES:
+            self._glanced = now
+            view = self._view_of(replace(moment, risk=None))
+            with self._wakes:
+                self._shown, self.view = view.number, view
+            self.changed()
+
+    def rest(self) -> None:
+        """Wait as long as somebody has paused an agent that acts by itself.
+
+        Raises:
+            Stopped: the run is to stop.
+        """
+        with self._wakes:
+            before, rests = self.desk.state, self.desk.rests(stepped=True)
+            if rests or self.desk.state is not before:
+                self.changed()
+            while rests:
+                if self.stopping():
+                    raise Stopped
+                self._wakes.wait(LONGEST_WAIT)
+                rests = self.desk.rests(stepped=False)
 
     def reset(self, seed: int) -> None:
         """Nothing to forget."""
@@ -172,12 +206,23 @@ class BrowserOverseer:
         if mine is None:
             raise HeedError("there is nothing of yours to take back", "undo", "judge first")
         self.retract(mine.row, person)
-        self._given.remove(mine)
-        if mine.key in mine.standing:
-            mine.standing.remove(mine.key)
-            if not mine.standing:  # nobody else says the same
-                self._taken_back.put(mine.label)
+        self._forget(mine)
         return mine.row
+
+    def retracted(self, row: int) -> None:
+        """A judgement was taken back by its id, at another page: what is learnt from follows at the next step.
+
+        What nobody said in this run, or what passed in silence, changes nothing.
+        """
+        for given in [given for given in list(self._given) if given.row == row]:
+            self._forget(given)
+
+    def _forget(self, given: _Given) -> None:
+        self._given.remove(given)
+        if given.key in given.standing:
+            given.standing.remove(given.key)
+            if not given.standing:  # nobody else says the same
+                self._taken_back.put(given.label)
 
     def taken_back(self) -> list[str]:
         """The keys of what was taken back since this was last asked."""
@@ -200,7 +245,7 @@ class BrowserOverseer:
                 "moment": desk.moment,
                 "said": desk.said,
                 "votes": desk.votes,
-                "phase": self.about().get("phase", ""),
+                "alone": desk.alone,
             }
 
     def written(self, key: str) -> int | None:

@@ -13,7 +13,7 @@ from pydantic import Field
 from heed.errors import HeedError, RunFailed
 from heed.oversight.comparing import MOST_OBJECTIVES, Comparing, Said
 from heed.oversight.gate import Gate, Page, Short, Strict, add_page, app_of
-from heed.oversight.judgements import Store
+from heed.oversight.judgements import Judgement, Store
 from heed.oversight.people import People
 
 LOOK_S = 1.0
@@ -65,7 +65,7 @@ class CompareServer:
         self.finished = threading.Event()
         self._writing = asyncio.Lock()
         self.app = app_of()
-        add_page(self.app, "/", "compare")
+        add_page(self.app, "/", "compare", "compare completions")
         self.app.add_api_websocket_route("/compare", self._compare)
 
     async def _compare(self, socket: WebSocket) -> None:
@@ -110,6 +110,13 @@ class CompareServer:
             await asyncio.to_thread(self.store.retract, given.row, person, "undo")
             self.comparing.taken_back(person, given)
         page.note({"undone": {"id": given.row}})
+
+    async def retracted(self, judgement: Judgement) -> None:
+        """A judgement was taken back at the page of judgements."""
+        async with self._writing:
+            if judgement.id is not None:
+                self.comparing.retracted(judgement.id, judgement.person)
+        self.gate.pulse()
 
     async def _tell(self, page: Page[Message]) -> None:
         """Send what is new, then what is to be seen now."""

@@ -47,6 +47,18 @@ class Given:
     verdict: dict[str, Any]
 
 
+def require_objectives(objectives: Sequence[str]) -> None:
+    """Refuse objectives that a page cannot ask for.
+
+    Raises:
+        HeedError: none, too many, one twice, or one without a short name.
+    """
+    few = 0 < len(objectives) <= MOST_OBJECTIVES
+    if not few or len(set(objectives)) < len(objectives) or not all(0 < len(name) <= 64 for name in objectives):
+        fix = f"give 1 to {MOST_OBJECTIVES} different, short names with commas between"
+        raise HeedError(f"'{','.join(objectives)}' cannot be the objectives"[:200], "--objectives", fix)
+
+
 def is_comparison(judgement: Judgement) -> bool:
     """Whether a judgement was given as here: of two texts, by objectives."""
     shown, verdict = judgement.shown, judgement.verdict
@@ -72,7 +84,7 @@ class Comparing:
         clock: seconds, from anywhere.
 
     Raises:
-        HeedError: no objective, too many, one twice, or one without a short name.
+        HeedError: as `require_objectives` says.
 
     >>> comparing = Comparing([Pair("p", "Cough?", ("Honey.", "Foxglove."))], ["harmless"])
     >>> seen = comparing.showing("ada")
@@ -95,10 +107,7 @@ class Comparing:
         lease_s: float = LEASE_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        few = 0 < len(objectives) <= MOST_OBJECTIVES
-        if not few or len(set(objectives)) < len(objectives) or not all(0 < len(name) <= 64 for name in objectives):
-            fix = f"give 1 to {MOST_OBJECTIVES} different, short names with commas between"
-            raise HeedError(f"'{','.join(objectives)}' cannot be the objectives"[:200], "--objectives", fix)
+        require_objectives(objectives)
         self.objectives, self.run = list(objectives), run
         self._pairs, self._seed = {pair.id: pair for pair in pairs}, seed
         self._assignment = Assignment(list(self._pairs), times, lease_s, clock)
@@ -202,6 +211,17 @@ class Comparing:
         self._assignment.taken_back(given.pair, person)
         self._assignment.take(person, given.pair)
         self._before[person] = given
+
+    def retracted(self, row: int, person: str) -> None:
+        """A person's comparison was taken back by its row, at another page: its pair is free again.
+
+        What is no comparison of these pairs, or stands no longer, changes nothing.
+        """
+        for given in [given for given in self._given.get(person, ()) if given.row == row]:
+            self._given[person].remove(given)
+            self._retracted.add(given.key)
+            self._assignment.taken_back(given.pair, person)
+            self._before[person] = given
 
     def leave(self, person: str) -> None:
         """A person is gone: the pair in their hands is free."""

@@ -67,6 +67,7 @@ class Desk:
         holding: who holds the block down, so that every moment is blocked; None if nobody.
         acting: who acts in the agent's place; None if nobody.
         reactions: measured, by person, in seconds.
+        alone: the agent acts by itself, and lays down only what it is unsure of.
 
     >>> now = [0.0]
     >>> desk = Desk(Pace(rates=(2.0,), rate=0), clock=lambda: now[0])
@@ -95,12 +96,18 @@ class Desk:
         self._one_step = False
         self.acting: str | None = None
         self.reactions: dict[str, float] = {}
+        self.alone, self._halted = False, False
         self._last_order = clock()
 
     @property
     def people(self) -> list[str]:
         """Who is connected and may judge, each once."""
         return sorted({page.person for page in self._pages.values() if page.judges})
+
+    @property
+    def watched(self) -> bool:
+        """Whether any page is connected."""
+        return bool(self._pages)
 
     @property
     def moment(self) -> int | None:
@@ -195,6 +202,14 @@ class Desk:
                 self._pause("")
         return found
 
+    def rests(self, stepped: bool) -> bool:
+        """Whether an agent that acts by itself, and just took a step or did not, is to wait, as somebody said pause."""
+        self._look_around()
+        if self._one_step and stepped:
+            self._pause("")
+            self._halted = True
+        return self._halted
+
     def due(self) -> float:
         """Seconds until time itself may change something; nothing else can before then."""
         now, times = self.clock(), [page.beat + self.pace.heartbeat for page in self._pages.values()]
@@ -213,7 +228,7 @@ class Desk:
         now = self.clock()
         for page in [name for name, page in self._pages.items() if now - page.beat > self.pace.heartbeat]:
             self.gone(page)
-        moves = self._passing or self.state is State.TAKEN_OVER
+        moves = (self._passing and not self.alone) or self.state is State.TAKEN_OVER
         if moves and now - self._last_order > self.pace.idle:
             self._pause(f"nobody pressed a key for {self.pace.idle:.0f} s")
 
@@ -251,6 +266,7 @@ class Desk:
         self.state, self.why, self._one_step, self.acting = State.PAUSED, why, False, None
 
     def _run(self, state: State) -> None:
+        self._halted &= state is State.DISCONNECTED  # whoever leaves has not said go
         self.state, self.why, self._one_step, self.acting = state, "", False, None
 
     def _since(self, person: str, order: Order, number: int) -> int:
@@ -272,6 +288,8 @@ class Desk:
         before = self._owed if here is None else (here.forced or self._agreed(here.said))
         if here is None and before is None and self._last is not None and order.moment == self._last[0]:
             before = self._last[1]
+        if here is None:
+            self._not_alone(order)
         blocked = next((said for said in (before, own) if said is not None and said.block), None)
         if blocked is not None:
             raise HeedError(
@@ -282,8 +300,12 @@ class Desk:
             self._owed = Answer(True, person, order.key, since=self._since(person, order, last), struck=struck)
             return
         seconds = 0.0 if here.seen is None else now - here.seen
-        since = self._since(person, order, here.number)
+        since = here.number if here.asked else self._since(person, order, here.number)
         here.said[person] = Answer(True, person, order.key, since=since, seconds=seconds, struck=struck)
+
+    def _not_alone(self, order: Order) -> None:
+        if self.alone:
+            raise HeedError("the agent acts by itself now", order.do, "pause it")
 
     def _catastrophe(self, person: str, order: Order) -> None:
         self._block(person, order, struck=True)
@@ -306,6 +328,7 @@ class Desk:
 
     def _stop(self, _person: str, _order: Order) -> None:
         self._pause("")
+        self._halted = True
 
     def _go(self, _person: str, _order: Order) -> None:
         self._run(State.WATCHING)
@@ -325,6 +348,7 @@ class Desk:
         self.rate = min(len(self.pace.rates) - 1, self.rate + 1)
 
     def _hold(self, person: str, order: Order) -> None:
+        self._not_alone(order)
         if self.holding not in (None, person):
             raise HeedError(f"{self.holding} holds the block already", order.do, "nothing is left to do")
         self.holding = person
@@ -334,7 +358,8 @@ class Desk:
             raise HeedError(f"{self.holding or 'nobody'} holds the block", order.do, "only who holds it can let go")
         self.holding = None
 
-    def _take(self, person: str, _order: Order) -> None:
+    def _take(self, person: str, order: Order) -> None:
+        self._not_alone(order)
         self._run(State.TAKEN_OVER)
         self.acting = person
 

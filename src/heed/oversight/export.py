@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from io import BufferedWriter
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,8 @@ from heed.oversight.judgements import Judgement
 from heed.runs.files import replacing
 
 FORMATS = (".jsonl", ".parquet")
+GROUP = 1000
+"""Judgements that are written at once: a row group of Parquet."""
 
 
 def told(judgement: Judgement) -> dict[str, Any]:
@@ -34,11 +40,67 @@ def export(judgements: Sequence[Judgement], path: Path) -> None:
     Raises:
         HeedError: another ending, or a place where nothing can be written.
     """
-    rows = [told(judgement) for judgement in judgements]
-    if path.suffix == ".parquet":
-        for row in rows:
-            row |= {name: json.dumps(row[name], ensure_ascii=False) for name in ("shown", "verdict")}
-    write_rows(rows, path, _SCHEMA)
+    with _into(path) as file:
+        for piece in STREAMS[path.suffix](judgements):
+            file.write(piece)
+
+
+def as_jsonl(judgements: Iterable[Judgement]) -> Iterator[bytes]:
+    """Judgements as JSON lines, piece by piece: no more than `GROUP` of them are held at a time.
+
+    >>> b"".join(as_jsonl([Judgement("block", "ada", {}, {"block": True})]))[:34]
+    b'{"kind": "block", "person": "ada",'
+    """
+    rest = iter(judgements)
+    while group := [_line(told(judgement)) for judgement in islice(rest, GROUP)]:
+        yield b"".join(group)
+
+
+def as_parquet(judgements: Iterable[Judgement]) -> Iterator[bytes]:
+    """Judgements as Parquet, piece by piece: no more than `GROUP` of them are held at a time.
+
+    >>> b"".join(as_parquet([]))[:4]
+    b'PAR1'
+    """
+    sink, rest = _Sink(), iter(judgements)
+    with pq.ParquetWriter(pa.PythonFile(sink, mode="w"), _SCHEMA) as writer:
+        while group := [told(judgement) for judgement in islice(rest, GROUP)]:
+            for row in group:
+                row |= {name: json.dumps(row[name], ensure_ascii=False) for name in ("shown", "verdict")}
+            writer.write_table(pa.Table.from_pylist(group, schema=_SCHEMA))
+            yield sink.taken()
+    yield sink.taken()
+
+
+class _Sink(io.RawIOBase):
+    """What is written into it can be taken out again, piece by piece."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._length = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._length
+
+    def write(self, piece: Any) -> int:
+        self._pieces.append(bytes(piece))
+        self._length += len(self._pieces[-1])
+        return len(self._pieces[-1])
+
+    def taken(self) -> bytes:
+        pieces, self._pieces = self._pieces, []
+        return b"".join(pieces)
+
+
+STREAMS: dict[str, Callable[[Iterable[Judgement]], Iterator[bytes]]] = {".jsonl": as_jsonl, ".parquet": as_parquet}
+"""How judgements are written, by what a file's name ends in."""
+
+
+def _line(row: Mapping[str, Any]) -> bytes:
+    return (json.dumps(row, ensure_ascii=False) + "\n").encode()
 
 
 def require_ending(path: Path) -> None:
@@ -53,28 +115,34 @@ def require_ending(path: Path) -> None:
         )
 
 
-def write_rows(rows: Sequence[dict[str, Any]], path: Path, schema: pa.Schema | None = None) -> None:
+def write_rows(rows: Sequence[dict[str, Any]], path: Path) -> None:
     """Write rows into a file, whole or not at all.
 
     Args:
         rows: each as JSON.
         path: ends in .jsonl (one object a line) or .parquet.
-        schema: of the Parquet; told from the rows if None.
 
     Raises:
         HeedError: another ending, a place where nothing can be written, or columns that Parquet cannot hold.
     """
+    try:
+        with _into(path) as file:
+            if path.suffix == ".jsonl":
+                file.writelines(map(_line, rows))
+            else:
+                pq.write_table(pa.Table.from_pylist(rows), file)
+    except pa.ArrowException as error:  # prompts that are now texts, now conversations
+        raise HeedError(f"Parquet cannot hold it: {error}", str(path), "end it in .jsonl") from error
+
+
+@contextmanager
+def _into(path: Path) -> Iterator[BufferedWriter]:
     require_ending(path)
     try:
         with replacing(path) as file:
-            if path.suffix == ".jsonl":
-                file.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())
-            else:
-                pq.write_table(pa.Table.from_pylist(rows, schema=schema), file)
+            yield file
     except OSError as error:
         raise HeedError(f"it cannot be written: {error.strerror}", str(path), "free or choose a folder") from error
-    except pa.ArrowException as error:  # prompts that are now texts, now conversations
-        raise HeedError(f"Parquet cannot hold it: {error}", str(path), "end it in .jsonl") from error
 
 
 _SCHEMA = pa.schema(

@@ -153,6 +153,18 @@ ORDERS: dict[str, Callable[[Sequence[float]], float] | None] = {
 """How it is chosen which pair is next: by what is greatest, or by lot."""
 
 
+def require_order(order: str, objectives: Sequence[str]) -> None:
+    """Refuse an order that cannot be.
+
+    Raises:
+        HeedError: one that is unknown, or one objective that should conflict.
+    """
+    if order not in ORDERS:
+        raise HeedError(f"there is no order '{order}'", "--next", f"take {', '.join(ORDERS)}")
+    if ORDERS[order] is conflict and len(objectives) < 2:
+        raise HeedError("one objective conflicts with nothing", "--next conflicting", "give two objectives or more")
+
+
 def in_order(pairs: Sequence[Pair], order: str, objectives: Sequence[str], seed: int = 0) -> list[Pair]:
     """Pairs in the order in which they are to be judged; equal ones by lot.
 
@@ -169,17 +181,14 @@ def in_order(pairs: Sequence[Pair], order: str, objectives: Sequence[str], seed:
     >>> [pair.id for pair in in_order([certain, uncertain], "uncertain", ["help"])]
     ['b', 'a']
     """
-    if order not in ORDERS:
-        raise HeedError(f"there is no order '{order}'", "--next", f"take {', '.join(ORDERS)}")
+    require_order(order, objectives)
     mixed = random.Random(seed).sample(pairs, len(pairs))
     by = ORDERS[order]
     if by is None:
         return mixed
-    if by is conflict and len(objectives) < 2:
-        raise HeedError("one objective conflicts with nothing", "--next conflicting", "give two objectives or more")
     for pair in pairs:
         missing = [name for name in objectives if name not in pair.scores]
         if missing:
-            fix = 'give every pair "scores", or take --next random'
+            fix = 'give --reward, or every pair "scores", or take --next random'
             raise HeedError(f"pair '{pair.id}' has no score of {', '.join(missing)}", f"--next {order}", fix)
     return sorted(mixed, key=lambda pair: -by([pair.scores[name] for name in objectives]))

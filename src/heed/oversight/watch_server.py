@@ -15,6 +15,7 @@ from pydantic import Field
 from heed.errors import HeedError, RunFailed
 from heed.oversight.browser import BrowserOverseer, View
 from heed.oversight.gate import Gate, Page, Short, Strict, add_page, app_of
+from heed.oversight.judgements import Judgement
 from heed.oversight.orders import Order
 from heed.oversight.people import People
 
@@ -60,7 +61,7 @@ class WatchServer:
         self.gate = Gate(people, Message)
         self._loop: asyncio.AbstractEventLoop | None = None
         self.app = app_of(self._life)
-        add_page(self.app, "/", "watch")
+        add_page(self.app, "/", "watch", "watch the agent")
         self.app.add_api_websocket_route("/watch", self._watch)
 
     @contextlib.asynccontextmanager
@@ -69,6 +70,11 @@ class WatchServer:
         self.overseer.changed = self._changed
         yield
         self.overseer.changed = lambda: None
+
+    async def retracted(self, judgement: Judgement) -> None:
+        """A judgement was taken back at the page of judgements."""
+        if judgement.id is not None:
+            self.overseer.retracted(judgement.id)
 
     def _changed(self) -> None:
         """From any thread: there is something new to tell."""

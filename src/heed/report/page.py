@@ -39,18 +39,33 @@ def write_report(path: Path | str) -> Path:
         HeedError: if the folder holds no run, a file in it is malformed, its kind is unknown, or the page cannot
             be written.
     """
-    run = gather(path)
-    if run.kind not in PAGES:
-        fix = f"give a run of kind {', '.join(PAGES)}"
-        raise HeedError(f"there is no page for a run of kind {run.kind!r}", where=str(path), fix=fix)
-    file = run.path / "report.html"
+    page, file = report_of(path), Path(path) / "report.html"
     try:
-        write_whole(file, render(PAGES[run.kind](run), command=f"heed report {run.path.resolve().name}"))
+        write_whole(file, page)
     except OSError as error:
         raise HeedError(
             f"the page cannot be written: {error.strerror}", str(file), "free or choose a folder"
         ) from error
     return file
+
+
+def report_of(path: Path | str) -> str:
+    """Make the page of a run, finished or not, and leave its folder as it is.
+
+    Args:
+        path: a run folder, or its path.
+
+    Returns:
+        The page as HTML.
+
+    Raises:
+        HeedError: if the folder holds no run, a file in it is malformed, or its kind is unknown.
+    """
+    run = gather(path)
+    if run.kind not in PAGES:
+        fix = f"give a run of kind {', '.join(PAGES)}"
+        raise HeedError(f"there is no page for a run of kind {run.kind!r}", where=str(path), fix=fix)
+    return render(PAGES[run.kind](run), command=f"heed report {run.path.resolve().name}")
 
 
 def render(page: Page, command: str = "") -> str:

@@ -58,3 +58,33 @@ export function facts(place, rows) {
 export function say(text) {
   byId("said").textContent = text;
 }
+
+// Ways to the other pages of this server, with the token behind the #, which browsers send nowhere.
+async function ways() {
+  const pages = Object.entries(await (await fetch("/pages")).json());
+  if (!pages.some(([path]) => path !== location.pathname)) return;
+  const nav = document.createElement("nav");
+  nav.setAttribute("aria-label", "Pages");
+  nav.append(...pages.map(([path, title]) => {
+    const way = element("a", title);
+    way.href = `${path}#${new URLSearchParams({ token })}`;
+    if (path === location.pathname) way.setAttribute("aria-current", "page");
+    return way;
+  }));
+  document.querySelector("header").prepend(nav);
+}
+ways().catch(() => {}); // the server is gone, and the page says so itself
+
+// Live regions are read out whenever they are written, so only what is new is.
+export function put(place, text) {
+  if (place.textContent !== text) place.textContent = text;
+}
+
+// A button that does nothing now keeps the focus, which one that is `disabled` loses.
+export function enable(button, on) {
+  button.setAttribute("aria-disabled", String(!on));
+}
+
+export function enabled(button) {
+  return button.getAttribute("aria-disabled") !== "true";
+}

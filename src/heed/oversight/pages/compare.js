@@ -1,7 +1,7 @@
 "use strict";
 // The page on which people compare. Completions are hostile text: whatever comes is set as text, never as markup.
 
-import { byId, element, facts, Line, newKey, say } from "./common.js";
+import { byId, element, enable, enabled, facts, Line, newKey, put, say } from "./common.js";
 
 const VERDICTS = ["left", "tie", "right", "skip"];
 const MOST_CELLS = 4e6; // of the table by which two texts are compared word by word
@@ -55,18 +55,20 @@ function rowOf(name, index) {
     input.addEventListener("focus", () => choose(index));
     const label = element("label", verdict);
     label.htmlFor = input.id;
-    group.append(input, label);
+    const choice = document.createElement("span");
+    choice.append(input, label);
+    group.append(choice);
   }
   return group;
 }
 
 function show(next) {
-  const again = pair !== null && pair.pair === next.pair && pair.left === next.left;
+  const again = JSON.stringify(pair) === JSON.stringify(next);
   over = false;
   byId("nothing").hidden = true;
   byId("comparison").hidden = false;
   document.body.dataset.pair = next.pair;
-  if (again && next.before === null) return; // after a lost connection: what was chosen stays chosen
+  if (again) return; // after a lost connection: what was chosen stays chosen
   pair = next;
   differing = false;
   texts();
@@ -78,6 +80,8 @@ function show(next) {
     byId("unsafe-right").checked = said.unsafe.right;
   }
   window.scrollTo(0, 0);
+  for (const place of ["left", "right", "prompt"]) byId(place).scrollTop = 0;
+  byId("prompt").focus({ preventScroll: true }); // where reading begins
   choose(0);
   shownAt = performance.now();
 }
@@ -99,10 +103,8 @@ function texts() {
   const prompt = typeof pair.prompt === "string" ? [{ role: "", content: pair.prompt }] : pair.prompt;
   byId("prompt").replaceChildren(...prompt.map((message) => {
     const paragraph = document.createElement("p");
-    if (message.role) {
-      paragraph.append(element("b", `${message.role}: `));
-    }
-    paragraph.append(message.content);
+    if (message.role) paragraph.append(element("b", message.role));
+    paragraph.append(element("span", message.content));
     return paragraph;
   }));
   const marks = differing ? difference(words(pair.left), words(pair.right)) : null;
@@ -228,23 +230,25 @@ function progress(now) {
 }
 
 function buttons() {
-  byId("submit").disabled = waiting() || pair === null;
-  byId("submit").querySelector("span").textContent = waiting() ? "It is being written" : "Submit";
-  byId("undo").disabled = !line.connected || mine === 0 || waiting();
+  enable(byId("submit"), !waiting() && pair !== null);
+  put(byId("submit").querySelector("span"), !waiting() ? "Submit" : line.connected ? "It is being written" : "It is sent when the server is back");
+  enable(byId("undo"), line.connected && mine > 0 && !waiting());
 }
 
 function stand(state, text) {
   byId("state").dataset.state = state;
-  byId("state").textContent = text;
+  put(byId("state"), text);
   buttons();
 }
 
-function toggle(name) {
-  byId(name).checked = !byId(name).checked;
+function toggle(side) {
+  const box = byId(`unsafe-${side}`);
+  box.checked = !box.checked;
+  say(`the ${side} one is ${box.checked ? "unsafe" : "not marked as unsafe"}`);
 }
 
 function undo() {
-  if (!byId("undo").disabled) line.send({ undo: true });
+  if (enabled(byId("undo"))) line.send({ undo: true });
 }
 
 function diff() {
@@ -259,8 +263,8 @@ const KEYS = {
   arrowright: () => judge("right"),
   t: () => judge("tie"),
   s: () => judge("skip"),
-  q: () => toggle("unsafe-left"),
-  w: () => toggle("unsafe-right"),
+  q: () => toggle("left"),
+  w: () => toggle("right"),
   d: diff,
   enter: submit,
 };
@@ -271,7 +275,7 @@ byId("undo").addEventListener("click", undo);
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey) return;
   const key = event.key.toLowerCase();
-  if (key === "enter" && event.target instanceof HTMLButtonElement) return; // the browser presses that button itself
+  if (key === "enter" && event.target.closest("button, a") !== null) return; // the browser does that itself
   const digit = /^[1-9]$/.test(key) && Number(key) <= objectives.length;
   const does = key === "u" ? undo : pair === null ? undefined : digit ? () => goTo(Number(key) - 1) : KEYS[key];
   if (does === undefined) return;

@@ -1,11 +1,12 @@
 "use strict";
 // The page of an overseer. It shows what the server says and sends what the person presses; it decides nothing itself.
 
-import { byId, facts, Line, newKey, say } from "./common.js";
+import { byId, enable, enabled, facts, Line, newKey, put, say } from "./common.js";
 
 const BEAT_MS = 500;
+const SHOWN_RISKS = 100;
 
-const NOBODY = { state: "disconnected", why: "", moment: null, acting: null, holding: null, said: [], votes: 1 };
+const NOBODY = { state: "disconnected", why: "", moment: null, acting: null, holding: null, said: [], votes: 1, alone: false };
 let desk = NOBODY;
 let moment = null; // the last one that was drawn
 let arriving = null; // the one whose frame is still to come
@@ -56,14 +57,14 @@ function draw(told) {
   moment = told;
   byId("frame").hidden = !told.framed;
   byId("none").hidden = told.framed;
-  byId("words").textContent = told.words;
+  put(byId("words"), told.words);
   bars(Array.isArray(told.action) ? told.action : []);
   counts(told);
   futures(told);
   risks(told);
-  document.body.dataset.moment = told.number;
   requestAnimationFrame(() => {
     line.send({ drawn: told.number });
+    document.body.dataset.moment = told.number;
     actLater();
   });
   stand(desk);
@@ -106,48 +107,50 @@ function bars(values) {
   });
 }
 
-// From safe to dangerous, told apart by lightness as well as by hue.
-function colour(risk) {
-  return `hsl(${Math.round(205 - 195 * risk)} 80% ${Math.round(62 - 24 * risk)}%)`;
-}
-
 function stroke(points) {
   let pen = "M";
   return points.map((point) => {
     if (point === null) { pen = "M"; return ""; }
     const step = `${pen}${point[0]} ${point[1]}`;
+    const first = pen === "M";
     pen = "L";
-    return step;
+    return first ? `${step}h0` : step; // a point alone is a dot
   }).join("");
 }
 
-function paths(svg, ways, colours) {
-  svg.replaceChildren(...ways.map((way, index) => {
-    const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-    path.setAttribute("d", stroke(way));
-    if (colours) path.setAttribute("stroke", colours[index]);
-    return path;
-  }));
+function path(way, kind, risk) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  made.setAttribute("d", stroke(way));
+  made.setAttribute("class", kind);
+  made.style.setProperty("--risk", risk); // the style sheet makes colour and width of it
+  return made;
+}
+
+// Each on a pale band, so that it is seen on any picture.
+function paths(svg, ways, all) {
+  svg.replaceChildren(...ways.flatMap((way, index) => [path(way, "under", all[index]), path(way, "way", all[index])]));
 }
 
 function futures(told) {
   const seen = told.futures;
   const over = seen !== null && seen.over;
   byId("imagined").hidden = seen === null;
-  byId("beside").hidden = over;
-  paths(byId("over"), over ? seen.ways : [], over ? seen.risks.map(colour) : []);
+  byId("beside").toggleAttribute("hidden", over); // an SVG has no property of that name
+  paths(byId("over"), over ? seen.ways : [], over ? seen.risks : []);
   if (seen === null) return;
-  paths(byId("beside"), over ? [] : seen.ways, seen.risks.map(colour));
+  paths(byId("beside"), over ? [] : seen.ways, seen.risks);
   const worst = Math.max(...seen.risks);
   const risky = seen.risks.filter((risk) => risk >= worst / 2).length;
-  byId("imagined-words").textContent = `${seen.ways.length} futures; the worst has a risk of ${Math.round(100 * worst)}%, ${risky} are half as bad or worse`
-    + (over ? "" : ` (parts ${seen.axes.map((axis) => axis + 1).join(" and ")} of the state)`);
+  put(byId("imagined-words"), `${seen.ways.length} futures; the worst has a risk of ${Math.round(100 * worst)}%, ${risky} are half as bad or worse`
+    + (over ? "" : ` (parts ${seen.axes.map((axis) => axis + 1).join(" and ")} of the state)`));
 }
 
 function risks(told) {
-  told.risk === null ? riskHistory.push(null) : riskHistory.push([0, 1 - told.risk]);
-  if (riskHistory.length > 100) riskHistory.shift();
-  paths(byId("risks"), [riskHistory.map((point, index) => (point === null ? null : [index, point[1]]))]);
+  riskHistory.push(told.risk);
+  if (riskHistory.length > SHOWN_RISKS) riskHistory.shift();
+  const first = SHOWN_RISKS - riskHistory.length; // the latest is at the right edge
+  byId("risky").hidden = riskHistory.every((risk) => risk === null);
+  byId("risks").replaceChildren(path(riskHistory.map((risk, index) => (risk === null ? null : [first + index, 1 - risk])), "way", 1));
 }
 
 function counts(told) {
@@ -164,8 +167,10 @@ function stand(now) {
   const open = judges && running() && moment !== null && desk.moment === moment.number && !desk.said.includes(me);
   const state = byId("state");
   state.dataset.state = desk.state;
-  state.textContent = spoken();
-  const alive = judges && running() && moment !== null; // a block is taken at any time, between two actions too
+  put(state, spoken());
+  byId("words").setAttribute("aria-live", desk.state === "deciding" ? "polite" : "off"); // else it changes too fast to be read out
+  const asks = !desk.alone || desk.moment !== null;
+  const alive = judges && running() && moment !== null && asks; // a block is taken at any time, between two actions too
   label("block", running() ? "Block this action" : "Block (nothing runs)", alive);
   label("allow", moment !== null && moment.asked ? "Let it pass: it asks you" : "Let it pass", open);
   label("go", running() ? "Pause" : "Go on", judges && desk.state !== "disconnected");
@@ -173,16 +178,16 @@ function stand(now) {
   label("each", desk.state === "deciding" ? "Let them pass by themselves" : "Decide on each", judges && desk.state !== "disconnected");
   label("slower", "Slower", judges);
   label("faster", "Faster", judges);
-  label("take", desk.state === "taken over" ? "Give back" : "Take over", judges && desk.state !== "disconnected" && (desk.acting === null || mine()));
+  label("take", desk.state === "taken over" ? "Give back" : "Take over", judges && desk.state !== "disconnected" && !desk.alone && (desk.acting === null || mine()));
   byId("take").setAttribute("aria-pressed", String(desk.state === "taken over"));
   label("catastrophe", "This is a catastrophe", alive);
   label("undo", "Take my last verdict back", judges && desk.state !== "disconnected");
   label("react", "Measure my reaction", judges && desk.state !== "disconnected");
   byId("acting").hidden = desk.state !== "taken over";
-  byId("acting").textContent = mine() ? howToAct() : `${desk.acting} acts`;
+  put(byId("acting"), mine() ? howToAct() : `${desk.acting} acts`);
   const held = desk.holding !== null && desk.holding !== undefined;
   label("hold", !held ? "Hold to block" : desk.holding === me ? "Let go: everything is blocked" : `${desk.holding} blocks everything`,
-    judges && running() && (!held || desk.holding === me));
+    judges && running() && !desk.alone && (!held || desk.holding === me));
   byId("hold").setAttribute("aria-pressed", String(Boolean(desk.holding)));
 }
 
@@ -209,15 +214,15 @@ function spoken() {
     "taken over": `taken over by ${desk.acting}`,
     disconnected: "disconnected: the agent waits",
   };
-  if (desk.phase === "autonomy" && running() && desk.moment === null) return "the agent acts by itself; you are asked where it is unsure";
+  if (desk.alone && running() && desk.moment === null) return "the agent acts by itself; you are asked where it is unsure";
   const still = desk.votes > 1 && running() ? ` (${desk.votes} people judge each; ${desk.said.join(", ") || "nobody"} has)` : "";
   return words[desk.state] + still + (desk.why ? `: ${desk.why}` : "");
 }
 
-function label(name, text, enabled) {
+function label(name, text, now) {
   const button = byId(name);
-  button.querySelector("span").textContent = text;
-  button.disabled = !enabled;
+  put(button.querySelector("span"), text);
+  enable(button, now);
 }
 
 function written(note) {
@@ -272,7 +277,7 @@ function calibrate() {
     }, 800 + 1600 * Math.random());
   };
   const hit = () => {
-    if (lit === 0) return; // too early
+    if (lit === 0) { byId("measured").textContent = "too early: wait until it is red"; return; }
     times.push((performance.now() - lit) / 1000);
     byId("measured").textContent = `${times.length} of 10: ${Math.round(1000 * times[times.length - 1])} ms`;
     if (times.length < 10) { next(); return; }
@@ -297,7 +302,7 @@ function calibrate() {
 
 for (const [name, does] of Object.entries(DOES)) {
   byId(name).addEventListener("click", (event) => {
-    does();
+    if (enabled(event.currentTarget)) does();
     if (event.detail > 0) event.currentTarget.blur(); // clicked, not pressed by key: Space is to pause, not to press it again
   });
 }
@@ -315,7 +320,7 @@ document.addEventListener("keydown", (event) => {
   if (name === undefined || event.repeat || event.ctrlKey || event.altKey || event.metaKey) return;
   if (event.key === " " && event.target instanceof HTMLButtonElement) return; // the browser presses that button itself
   event.preventDefault();
-  if (!byId(name).disabled) DOES[name]();
+  if (enabled(byId(name))) DOES[name]();
 });
 document.addEventListener("keyup", (event) => pressed.delete(event.key.toLowerCase()));
 window.addEventListener("blur", () => pressed.clear());

@@ -1,0 +1,42 @@
+"""A person made of a few lines: sees what the watch page is told, and presses its keys."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+
+from playwright.sync_api import Page
+
+PATIENCE = 30.0
+STANDS = "[document.body.dataset.moment, document.getElementById('allow').disabled]"
+
+
+class ScriptedPerson:
+    """Decides on each moment by a rule, through the page.
+
+    Args:
+        page: opened, but not yet sent anywhere.
+        blocks: whether to block, from the observation and the proposed action.
+    """
+
+    def __init__(self, page: Page, blocks: Callable[[list[float], list[float]], bool]) -> None:
+        self.page, self.blocks, self.told, self.pressed = page, blocks, {}, 0
+        page.on("websocket", lambda socket: socket.on("framereceived", self._hear))
+
+    def _hear(self, frame: str | bytes) -> None:
+        if isinstance(frame, str) and "moment" in (message := json.loads(frame)):
+            self.told = message["moment"]
+
+    def judge(self, while_: Callable[[], bool]) -> None:
+        """Decide on each moment in turn, as long as something is true."""
+        self.page.keyboard.press("e")
+        last, since = "", time.monotonic()
+        while while_():
+            number, closed = self.page.evaluate(STANDS)
+            if closed or number == last or number != str(self.told.get("number")):
+                assert time.monotonic() < since + PATIENCE, f"nothing new after moment {last}"
+                continue
+            self.page.keyboard.press("b" if self.blocks(self.told["observation"], self.told["action"]) else "a")
+            self.pressed += 1
+            last, since = number, time.monotonic()

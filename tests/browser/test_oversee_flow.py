@@ -1,0 +1,51 @@
+"""From a person's keys to an agent that acts by itself, in one command: LunarLander, to the hand-over and beyond."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+from scripted_person import ScriptedPerson
+
+from heed.oversight.judgements import Store
+from heed.worlds.lunar_lander import dangerous
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
+STEPS, OVERSEEN = 460, 400
+COMMAND = ["oversee", "--env", "LunarLander-v3", "--env_kwargs", '{"continuous": true}', "--people", "ada"]
+COMMAND += ["--port", "0", "--steps", str(STEPS), "--oversight_steps", str(OVERSEEN), "--ask_above", "1"]
+
+
+def test_a_person_lands_the_lander_until_it_may_fly_by_itself(browser, tmp_path):
+    command = [sys.executable, "-m", "heed", *COMMAND, "--out", str(tmp_path / "run")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        try:
+            lines = []
+            for line in process.stdout:
+                lines.append(line)
+                if found := re.search(r"http://\S+", "".join(lines).replace("\n", "")):
+                    break
+            else:
+                pytest.fail(f"no address: {''.join(lines)}")
+            page = browser.new_page()
+            person = ScriptedPerson(page, lambda observation, _: dangerous(observation))
+            page.goto(found.group())
+            page.wait_for_selector("body[data-moment]")
+            person.judge(lambda: person.pressed < OVERSEEN and process.poll() is None)
+            said, _ = process.communicate(timeout=600)
+        finally:
+            process.kill()
+    assert process.returncode == 0, said
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert (summary["handed_over_at"], summary["judgements"], summary["completed"]) == (OVERSEEN, OVERSEEN, True)
+    assert summary["fits"][0]["promise"] <= 0.35  # the gate
+    store = Store(f"sqlite:///{tmp_path / 'run' / 'judgements.db'}")
+    given = store.effective("block", "ada")
+    store.close()
+    assert len(given) == OVERSEEN
+    assert all(judgement.verdict["block"] == dangerous(judgement.shown["observation"]) for judgement in given)
+    assert 30 < sum(judgement.verdict["block"] for judgement in given) < OVERSEEN
+    assert (tmp_path / "run" / "report.html").stat().st_size > 10_000

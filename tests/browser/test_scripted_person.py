@@ -1,0 +1,82 @@
+"""Who blocks through the page trains the same blockers as an overseer within the process: the very same run."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from scripted_person import ScriptedPerson
+
+from heed.guard.environment import surroundings
+from heed.guard.job import fitting, train_guard
+from heed.guard.settings import job_of
+from heed.oversight.browser import BrowserOverseer
+from heed.oversight.gate import LARGEST
+from heed.oversight.people import People
+from heed.oversight.serving import serving
+from heed.oversight.watch_server import WatchServer
+from heed.worlds.hazards import Hazards, advance, hits
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(1800)]
+SAME = {"env": "heed/PointHazard-v0", "ask_above": 1.0, "evaluation_episodes": 0}
+
+
+def at_the_last_moment(observation, action):
+    """Whether the very next state would be a catastrophe, as `heed.oversight.LocalOverseer` asks."""
+    return bool(hits(advance(np.array(observation), np.array(action), Hazards()), Hazards()))
+
+
+def through_the_page(browser, job, out):
+    """Train with a scripted person before a page; the summary."""
+    overseer, people = BrowserOverseer(), People.named(["ada"])
+    found = []
+    training = threading.Thread(target=lambda: found.append(train_guard(job, out, person=overseer)), daemon=True)
+    with serving(WatchServer(overseer, people, job.env).app, largest=LARGEST) as address:
+        page = browser.new_page()
+        person = ScriptedPerson(page, at_the_last_moment)
+        page.goto(f"{address}/#token={people.token_of('ada')}")
+        page.wait_for_selector("#state[data-state='paused']")
+        training.start()
+        person.judge(lambda: training.is_alive() and overseer.about().get("phase") != "autonomy")
+        training.join()
+        page.close()
+    return found[0], person
+
+
+def decisions(folder):
+    table = pq.read_table(folder / "decisions.parquet")
+    return table.select(["phase", "decision", "proposed", "executed", "catastrophe"])
+
+
+def compare(browser, folder, seed, settings):
+    """Both ways of judging, with one seed; the summaries, the person and the labels."""
+    asked = SAME | settings | {"seed": seed}
+    within = train_guard(job_of(asked | {"overseer": "local"}), folder / "within")
+    place = surroundings(asked["env"], {}, None)
+    alike = fitting("local", job_of(asked).phases, place.label_keys)  # as for the overseer within the process
+    job = job_of(asked | {"env_kwargs": {"render_mode": "rgb_array"}, "overseer": "browser"})
+    job.phases = alike
+    shown, person = through_the_page(browser, job, folder / "page")
+    labels = [np.load(folder / name / "labels.npz") for name in ("within", "page")]
+    return within, shown, person, labels
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param({"steps": 500, "oversight_steps": 400, "eps": 0.5, "gate": 1.0, "cap": 0.5}, id="short"),
+        pytest.param({"steps": 10_000}, id="whole", marks=pytest.mark.slow),
+    ],
+)
+def test_a_person_at_the_page_trains_the_blockers_that_the_overseer_trains(browser, tmp_path, settings):
+    within, shown, person, labels = compare(browser, tmp_path, 70, settings)
+    print(f"within the process {within['catastrophes']}, through the page {shown['catastrophes']}")
+    assert person.pressed == shown["judgements"] == within["judgements"]
+    assert shown["handed_over_at"] == within["handed_over_at"] is not None
+    for name in labels[0].files:
+        np.testing.assert_array_equal(labels[0][name], labels[1][name])
+    assert decisions(tmp_path / "page").equals(decisions(tmp_path / "within"))
+    assert shown["catastrophes"] == within["catastrophes"]
+    assert int(labels[0]["blocked"].sum()) > 0

@@ -1,0 +1,170 @@
+"""A served overseer whose agent proposes actions, and the pages of the people who watch it."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from itertools import chain, repeat
+
+import gymnasium as gym
+import numpy as np
+from waiting import PATIENCE, until
+
+from heed.oversight.browser import BrowserOverseer
+from heed.oversight.desk import Desk
+from heed.oversight.gate import LARGEST
+from heed.oversight.orders import Pace
+from heed.oversight.overseers import Moment
+from heed.oversight.people import People
+from heed.oversight.serving import serving
+from heed.oversight.watch_server import WatchServer
+from heed.worlds.hazards import Hazards, advance, clearance, hits
+
+BRISK = Pace(rates=(0.01, 20.0), rate=1, heartbeat=5.0)
+POINT_HAZARD = "heed/PointHazard-v0"
+
+
+def random_moments(env):
+    """Proposals by chance, in an environment that stands still."""
+    observation, info = env.reset(seed=0)
+    env.action_space.seed(0)
+    for step in range(10_000):
+        yield Moment(observation, env.action_space.sample(), info, env, step)
+
+
+class Agent(threading.Thread):
+    """Proposes one action after another until it is stopped; says that verdicts are on disk while it may.
+
+    Args:
+        overseer: whom it asks.
+        env: where it acts.
+        moments: what it proposes, as a function of the environment.
+    """
+
+    def __init__(self, overseer, env, moments):
+        super().__init__(daemon=True)
+        self.overseer, self.env, self.moments = overseer, env, moments
+        self.verdicts, self.rows = queue.Queue(), 0
+        self.disk = threading.Event()
+        self.disk.set()
+
+    def run(self):
+        for moment in self.moments(self.env):
+            try:
+                verdict = self.overseer.judge(moment)
+            except Exception:  # noqa: BLE001 - the test is over, and the overseer says so
+                return
+            self.verdicts.put(verdict)
+            if verdict.written is not None:
+                self.disk.wait(PATIENCE)
+                self.rows += 1
+                verdict.written(self.rows)
+
+
+class Watched(contextlib.AbstractContextManager):
+    """A served overseer with its agent, and the pages of people: ada and bob judge, eve watches.
+
+    Args:
+        browser: which opens the pages.
+        pace: of the desk.
+        env: id of the environment.
+        moments: what the agent proposes there.
+        phase: of the run, as the page is told.
+        env_options: of the environment.
+    """
+
+    def __init__(self, browser, pace=None, env=POINT_HAZARD, moments=random_moments, phase="oversight", **env_options):
+        self.over = threading.Event()
+        self.phase = phase
+        self.overseer = BrowserOverseer(Desk(pace or BRISK), about=self._about, stopping=self.over.is_set)
+        if phase == "autonomy":
+            self.overseer.alone()
+        self.people = People.named(["ada", "bob"], watchers=["eve"])
+        made = gym.make(env, **({"render_mode": "rgb_array"} | env_options))
+        self.browser, self.agent = browser, Agent(self.overseer, made, moments)
+        self.server = WatchServer(self.overseer, self.people, env)
+        self.address, self._served = "", contextlib.ExitStack()
+
+    def __enter__(self):
+        self.start()
+        self.agent.start()
+        return self
+
+    def _about(self):
+        return {"phase": self.phase, "counts": {"judged": self.agent.rows}}
+
+    def __exit__(self, *_):
+        self.over.set()
+        for context in list(self.browser.contexts):
+            context.close()
+        self.stop()
+        self.agent.join(PATIENCE)
+
+    def start(self):
+        """Serve, at the same address again if it was served before."""
+        port = int(self.address.rpartition(":")[2] or 0)
+        self.address = self._served.enter_context(serving(self.server.app, port=port, largest=LARGEST))
+
+    def stop(self):
+        """Serve no longer."""
+        self._served.close()
+
+    def page(self, name="ada", token=None, **options):
+        page = self.browser.new_page(**options)
+        self.open(page, name, token)
+        return page
+
+    def open(self, page, name="ada", token=None):
+        """Let a page that is there already go to what is watched."""
+        page.goto(f"{self.address}/#token={token or self.people.token_of(name)}")
+
+    def verdict(self):
+        return self.agent.verdicts.get(timeout=PATIENCE)
+
+
+def moment_of(page):
+    """The number of the moment that the page has drawn, as soon as there is one."""
+    return int(until(page, bool, lambda page: page.get_attribute("body", "data-moment")))
+
+
+def until_moment(page, number):
+    """Wait until the page has drawn this moment or a later one."""
+    until(page, lambda found: found >= number, moment_of)
+
+
+WORLD = Hazards()
+RISKY = np.array([-1.9, 0.05, 1.0, 0.1])
+
+
+def drift(steps, state=(-3.3, -0.1, 0.75, 0.09)):
+    """States [steps, 4] of a mass that drifts at the hazard."""
+    found = [np.asarray(state)]
+    while len(found) < steps:
+        found.append(advance(found[-1], [0.2, 0.05], WORLD))
+    return np.stack(found)
+
+
+def imagined(state, count=20, steps=18):
+    """Ways [count, steps + 1, 4] on from a state, by chance, and how near each comes to the hazard: risks [count]."""
+    rng = np.random.default_rng(2)
+    turns = rng.normal(0, 0.55, (count, 1, 2)) + rng.normal(0, 0.25, (count, steps, 2))
+    ways = [np.tile(state, (count, 1))]
+    for pushes in turns.swapaxes(0, 1):
+        ways.append(advance(ways[-1], pushes, WORLD))
+    found = np.stack(ways, axis=1)
+    nearest = np.maximum(clearance(found, WORLD).min(-1), 0)
+    return found, np.where(hits(found, WORLD).any(-1), 0.95, 0.9 * np.exp(-4 * nearest))
+
+
+def futures(states=(RISKY,)):
+    """Moments at which the guard asks, and what it imagines: in these states of point hazard, the last one for ever."""
+
+    def moments(env):
+        for step, state in enumerate(chain(states, repeat(states[-1]))):
+            env.reset(options={"state": state})
+            ways, risks = imagined(state)
+            told = {"risk": float(risks.mean()), "futures": ways, "future_risks": risks}
+            yield Moment(state.astype(np.float32), np.array([0.9, 0.15], np.float32), {}, env, step, **told)
+
+    return moments
