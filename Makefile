@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TESTED := not slow and not gpu and not browser and not postgres
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev install-docs demo test test-browser lint docs
+.PHONY: help install install-dev install-docs demo test test-browser test-postgres lint docs
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -23,6 +23,9 @@ test: lint  ## lint, types, import direction, doctests, tests
 
 test-browser: install-dev  ## the overseer's page in a real browser (Debian's chromium)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m browser tests/browser
+
+test-postgres: install-dev  ## the store on a PostgreSQL of its own (Debian's), or on HEED_TEST_POSTGRES=postgresql://...
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m postgres tests
 
 lint: install-dev  ## ruff, mypy, import-linter
 	$(BIN)/ruff check

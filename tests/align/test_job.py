@@ -158,6 +158,8 @@ def test_going_on_needs_an_alignment_run_with_a_checkpoint(tmp_path):
         (OWN | {"data": "no-such.jsonl"}, "no-such.jsonl"),
         (OWN | {"rewards": "gold"}, "only a world has this setting .--rewards"),
         (OWN | {"world_objectives": ["help"]}, "--world_objectives"),
+        (OWN | {"judges": "j"}, "only a world has this setting .--judges"),
+        ({"judges": "j"}, "gold needs no judges .--judges"),
         *(
             ({name: value}, f"a world brings its own model, prompts and objectives .--{name}")
             for name, value in (*OWN.items(), ("split", "train"), ("eval_data", "p.jsonl"))

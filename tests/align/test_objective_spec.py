@@ -41,6 +41,15 @@ def test_a_many_headed_model(judge_folder_of):
     assert objective.columns == [1, 0]
 
 
+def test_a_head_labelled_as_the_objective_is_named_once(judge_folder_of):
+    folder, _ = judge_folder_of(heads=("help", "cost", "style"))
+    objective = parse_objective(f"{folder},heads=style+help+cost::-1")
+    assert objective.specs == (ObjectiveSpec("style"), ObjectiveSpec("help"), ObjectiveSpec("cost", -1.0))
+    assert objective.columns == [2, 0, 1]
+    with pytest.raises(HeedError, match=r"no head 'price' .*its heads are 0 \(help\), 1 \(cost\), 2 \(style\)"):
+        parse_objective(f"{folder},heads=price")
+
+
 def test_a_service_whose_url_holds_commas_and_equals_signs():
     objective = parse_objective("safe=https://judge.example/score?a=1,2,timeout=5,retries=1")
     assert objective.specs[0].name == "safe"
@@ -60,7 +69,7 @@ def test_a_service_whose_url_holds_commas_and_equals_signs():
         ("", "an objective without a target"),
         ("./no-folder", r"there is no reward model \(./no-folder\)"),
         ("two=./no-folder,heads=a:0+b:1", "named in heads="),
-        ("./no-folder,heads=a", "cannot read the head 'a'"),
+        ("./no-folder,heads=a:0+", "cannot read the head ''"),
         ("./no-folder,heads=a:0:2", "cannot read the head 'a:0:2'"),
         ("./no-folder,heads=a:0,sign=-1", "'sign' is no option"),
     ],

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 import signal
-import subprocess
-import sys
-import uuid
 
 import pytest
-from websockets.sync.client import connect
+from labelling import PATIENCE, compare, label
 
 from heed.align.preferences import read_comparisons
 from heed.cli.label import run
 from heed.errors import HeedError
 from heed.oversight.judgements import Store
-
-TOLD = re.compile(r"(\w+) compares at (http://\S+)/#token=(\S+)")
-PATIENCE = 120.0
 
 
 @pytest.fixture
@@ -30,54 +22,23 @@ def pairs(tmp_path):
     return path
 
 
-def label(pairs, *flags):
-    """The command as a user starts it, and where its one person compares."""
-    options = ("--objectives", "help,harmless", "--store", str(pairs.parent / "judgements.db"), "--port", "0")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "heed", "label", "--pairs", str(pairs), *options, *flags],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-    said = []
-    while not (told := TOLD.search(said[-1] if said else "")):
-        said.append(process.stdout.readline())
-        assert said[-1], f"it ended before it said where its page is: {said}"
-    return process, told[2], told[3], "".join(said)
-
-
-def compare(address, token, count):
-    """Compare some pairs: the good one helps more, and both are as harmless."""
-    with connect(address.replace("http", "ws") + "/compare", open_timeout=PATIENCE) as socket:
-        socket.send(json.dumps({"token": token}))
-        written = 0
-        while written < count:
-            message = json.loads(socket.recv(timeout=PATIENCE))
-            written += "written" in message
-            if "pair" in message and written < count:
-                pair = message["pair"]
-                helps = "left" if pair["left"].startswith("good") else "right"
-                said = {
-                    "pair": pair["pair"],
-                    "objectives": {"help": helps, "harmless": "tie"},
-                    "key": str(uuid.uuid4()),
-                }
-                said |= {"unsafe": {"left": False, "right": False}, "latency_ms": 10.0}
-                socket.send(json.dumps({"compared": said}))
+def judged(pair):
+    """The good one helps more, and both are as harmless."""
+    return {"help": "left" if pair["left"].startswith("good") else "right", "harmless": "tie"}
 
 
 def test_a_stop_loses_nothing_and_the_end_writes_what_training_reads(pairs, tmp_path):
     out = tmp_path / "out.jsonl"
-    process, address, token, _ = label(pairs, "--out", str(out))
-    compare(address, token, 2)
+    command = ("--pairs", pairs, "--store", tmp_path / "judgements.db", "--out", out)
+    process, address, token, _ = label(*command)
+    compare(address, token, judged, 2)
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=PATIENCE)[0]
     assert process.returncode == 130 and "go on with the same command" in said
     assert len(read_comparisons(out)) == 2
-    process, address, token, before = label(pairs, "--out", str(out))
+    process, address, token, before = label(*command)
     assert "2 comparisons stand" in before
-    compare(address, token, 1)
+    compare(address, token, judged, 1)
     said = process.communicate(timeout=PATIENCE)[0]
     assert process.returncode == 0 and "everything is compared" in said and f"3 comparisons in {out}" in said
     found = read_comparisons(out)

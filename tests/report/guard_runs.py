@@ -27,7 +27,7 @@ JUDGES = {
     "missing": {},
 }  # fmt: skip
 FITS = [
-    {"threshold": 0.4, "promise": 0.1, "blocks": 25, "flagged": 0.08, "cap": 0.05, "reason": "the first fit, though it flags 8%"},
+    {"threshold": 0.4, "promise": 0.1, "blocks": 25, "flagged": 0.08, "cap": 0.05, "reason": "the first fit, at 8%"},
     {"threshold": 0.31, "promise": 0.08, "blocks": 31, "flagged": 0.04, "cap": 0.05, "reason": "accepted as it is"},
 ]
 

@@ -22,7 +22,7 @@ from heed.align.job_weighting import build_weighting
 from heed.align.objective_spec import parse_objective
 from heed.align.objectives import Objective, ObjectiveSet
 from heed.align.preparation import OnStage, Preparation, Prepared, Rewards, prepare
-from heed.align.pretrained import quiet_transformers
+from heed.align.pretrained import lora_config, quiet_transformers
 from heed.align.trainer import AlignTrainer, OnStep
 from heed.errors import HeedError, RunFailed, Stopped
 from heed.runs.config import refuse_other_settings
@@ -37,6 +37,8 @@ class AlignJob:
     Args:
         world: a built-in world in place of model, data and objectives: apothecary.
         rewards: a world's rewards: judges learnt from noisy comparisons, or gold itself.
+        judges: in place of a world's learnt judges, reward models of your own: a folder whose heads are labelled as the
+            world's objectives, as heed reward writes it.
         world_objectives: a world's objectives: out of help, harmless, brevity, price.
         world_seed: a world's own seed (its remedies, its warm start, its judges).
         model: a model folder or hub id.
@@ -61,6 +63,7 @@ class AlignJob:
 
     world: Literal["apothecary"] | None = None
     rewards: Rewards = "learnt"
+    judges: str | None = None
     world_objectives: list[str] = field(default_factory=lambda: ["help", "harmless"])
     world_seed: int = 0
     model: str | None = None
@@ -83,10 +86,11 @@ class AlignJob:
 
     def __post_init__(self) -> None:
         """Refuse an adapter that cannot be."""
-        if self.lora_r < 0:
-            raise HeedError(f"a rank of {self.lora_r}", "--lora_r", "give at least 1, or 0 to train all parameters")
-        if self.lora_r > 0 and self.lora_alpha < 1:
-            raise HeedError(f"an adapter of scale {self.lora_alpha} learns nothing", "--lora_alpha", "give at least 1")
+        self.adapter()
+
+    def adapter(self) -> LoraConfig | None:
+        """The adapter that is trained; None where all parameters are."""
+        return lora_config(self.lora_r, self.lora_alpha, self.lora_targets)
 
 
 APOTHECARY: dict[str, Any] = {
@@ -261,7 +265,10 @@ def _build(
         world = Apothecary(job.world_seed, tuple(job.world_objectives))
         weighting = build_weighting(job, world.names, world)  # a mistake shows before minutes of preparation
         preparation = Preparation(objectives=world.names, seed=job.world_seed)
-        prepared = prepared or prepare(preparation, judges=job.rewards == "learnt", on_stage=on_stage)
+        learns = job.rewards == "learnt" and job.judges is None
+        prepared = prepared or prepare(preparation, judges=learns, on_stage=on_stage)
+        if job.judges is not None:
+            prepared = dataclasses.replace(prepared, judges=Path(job.judges))
         model: str | Path = prepared.policy
         objectives: list[Objective] = prepared.objectives(job.rewards)
         dataset: Any = [{"prompt": prompt} for prompt in world.prompts]
@@ -281,7 +288,7 @@ def _build(
             weighting,
             dataset,
             config,
-            peft_config=_adapter(job),
+            peft_config=job.adapter(),
             run=run,
             gold=world,
             eval_prompts=eval_prompts,
@@ -300,19 +307,14 @@ def check_source(job: AlignJob) -> None:
                 raise HeedError(
                     "a world brings its own model, prompts and objectives", f"--{name}", "leave out it, or --world"
                 )
+        if job.judges is not None and job.rewards == "gold":
+            raise HeedError("gold needs no judges", "--judges", "leave it out, or take --rewards learnt")
         return
     for name in ("model", "data", "objectives"):
         if not getattr(job, name):
             raise HeedError(
                 "there is nothing to train", f"--{name}", "give --model, --data and --objectives, or --world"
             )
-    for name in ("rewards", "world_objectives", "world_seed"):
+    for name in ("rewards", "judges", "world_objectives", "world_seed"):
         if getattr(job, name) != getattr(AlignJob(), name):
             raise HeedError("only a world has this setting", f"--{name}", "add --world, or leave it out")
-
-
-def _adapter(job: AlignJob) -> LoraConfig | None:
-    if job.lora_r == 0:
-        return None
-    targets = job.lora_targets if job.lora_targets == "all-linear" else job.lora_targets.split(",")
-    return LoraConfig(r=job.lora_r, lora_alpha=job.lora_alpha, target_modules=targets, task_type="CAUSAL_LM")

@@ -64,6 +64,7 @@ class Policy:
         peft_config: LoRA settings, or None for full fine-tuning.
         dtype: of the base's weights when it is loaded here.
         seed: of the adapter's initial weights.
+        reference: whether the frozen copy is kept without ``peft_config``; what only speaks needs none.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Policy:
         peft_config: LoraConfig | None = None,
         dtype: str = "auto",
         seed: int = 0,
+        reference: bool = True,
     ) -> None:
         base, tokenizer = _load(model, tokenizer, dtype)
         if tokenizer.eos_token_id is None:
@@ -82,7 +84,7 @@ class Policy:
         self.reference: PreTrainedModel | None = None
         self.model: nn.Module
         if peft_config is None:
-            self.reference = copy.deepcopy(base).requires_grad_(False).eval()
+            self.reference = copy.deepcopy(base).requires_grad_(False).eval() if reference else None
             self.model = base
         else:
             with torch.random.fork_rng(devices=[]):

@@ -22,7 +22,7 @@ from heed.align.objectives import Objective, RewardFunction
 from heed.align.policy import Policy
 from heed.align.preferences.comparisons import Comparison
 from heed.align.preferences.reward_training import RewardTrainingConfig, train_reward_model
-from heed.align.preferences.training import TrainingConfig
+from heed.align.preferences.training import OnStep, TrainingConfig
 from heed.align.preferences.warm_start import supervised_warm_start
 from heed.align.pretrained import quiet_transformers
 from heed.align.reward_models import HeadSpec, ManyHeadedRewardModel
@@ -162,7 +162,7 @@ def _warm_start(world: Apothecary, preparation: Preparation, into: Path, on_stag
         world.demonstrations(preparation.demonstrations, generator),
         into,
         TrainingConfig(learning_rate=2e-3, batch_size=32, epochs=preparation.warm_epochs, seed=preparation.seed),
-        _stage("warm start", on_stage),
+        staged("warm start", on_stage),
     )
 
 
@@ -180,7 +180,7 @@ def _train_judges(
         list(world.names),
         into,
         RewardTrainingConfig(learning_rate=1e-3, batch_size=32, epochs=preparation.judge_epochs, seed=preparation.seed),
-        on_step=_stage("reward models", on_stage),
+        on_step=staged("reward models", on_stage),
     )
     (into / "accuracy.json").write_text(json.dumps(report.accuracy))
 
@@ -194,7 +194,8 @@ def _replies(world: Apothecary, policy: Path, count: int, generator: torch.Gener
     return [{"prompt": prompt, "completion": reply} for prompt, reply in zip(asked, said, strict=True)]
 
 
-def _stage(name: str, on_stage: OnStage | None) -> Callable[[int, int, float], None] | None:
+def staged(name: str, on_stage: OnStage | None) -> OnStep | None:
+    """What follows the steps of one named stage, as the trainers call it."""
     if on_stage is None:
         return None
 

@@ -12,6 +12,7 @@ from typing import Any
 import huggingface_hub
 import requests
 import torch
+from peft import LoraConfig
 from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
@@ -72,6 +73,30 @@ def with_pad_token(tokenizer: Any, where: str) -> Any:
     padded = copy.deepcopy(tokenizer)
     padded.pad_token = padded.eos_token
     return padded
+
+
+def lora_config(rank: int, alpha: int, targets: str) -> LoraConfig | None:
+    """The adapter that the settings ``lora_r``, ``lora_alpha`` and ``lora_targets`` name; None for rank 0.
+
+    Args:
+        rank: of the adapter; 0 trains all parameters.
+        alpha: its scale.
+        targets: names of layers with commas between, or all-linear.
+
+    Raises:
+        HeedError: a negative rank, or a scale with which nothing is learnt.
+
+    >>> lora_config(0, 32, "all-linear") is None, lora_config(4, 8, "q_proj,v_proj").r
+    (True, 4)
+    """
+    if rank < 0:
+        raise HeedError(f"a rank of {rank}", "--lora_r", "give at least 1, or 0 to train all parameters")
+    if rank == 0:
+        return None
+    if alpha < 1:
+        raise HeedError(f"an adapter of scale {alpha} learns nothing", "--lora_alpha", "give at least 1")
+    names = targets if targets == "all-linear" else targets.split(",")
+    return LoraConfig(r=rank, lora_alpha=alpha, target_modules=names, task_type="CAUSAL_LM")
 
 
 def pad_right(rows: Sequence[Sequence[int]], pad_id: int) -> dict[str, Tensor]:

@@ -30,7 +30,7 @@ class PromptStream:
 
     def __init__(self, dataset: Any, policy: Policy, config: AlignConfig) -> None:
         self.config = config
-        self.rows = checked_rows(dataset, policy, config)
+        self.rows = checked_rows(dataset, policy, config.max_completion_tokens)
         if not self.rows:
             raise HeedError("there are no prompts", "dataset", "give a dataset with a column 'prompt'")
         self._epoch, self._permutation = -1, list[int]()
@@ -70,14 +70,14 @@ def split(rows: Sequence[Mapping[str, Any]]) -> tuple[list[Any], dict[str, list[
     return [row["prompt"] for row in rows], {name: [row.get(name) for row in rows] for name in names}
 
 
-def checked_rows(dataset: Any, policy: Policy, config: AlignConfig) -> list[dict[str, Any]]:
+def checked_rows(dataset: Any, policy: Policy, max_completion_tokens: int) -> list[dict[str, Any]]:
     """The rows of a dataset, a list of dicts or a list of prompts.
 
     Raises:
         HeedError: a row without ``prompt``, or a prompt that is empty or leaves completions no room in the context.
     """
     rows = [dict(row) if isinstance(row, Mapping) else {"prompt": row} for row in dataset or ()]
-    room = policy.context - config.max_completion_tokens
+    room = policy.context - max_completion_tokens
     for i, row in enumerate(rows):
         if "prompt" not in row:
             columns = ", ".join(row)
@@ -89,7 +89,7 @@ def checked_rows(dataset: Any, policy: Policy, config: AlignConfig) -> list[dict
         if tokens > room:
             raise HeedError(
                 f"prompt {i} has {tokens} tokens, but the model's context of {policy.context} leaves {room} beside "
-                f"completions of {config.max_completion_tokens}",
+                f"completions of {max_completion_tokens}",
                 "dataset",
                 "shorten it, or lower --max_completion_tokens",
             )

@@ -123,7 +123,7 @@ class AlignTrainer:
         self.gold = gold
         self.eval_rows = self.prompts.first(config.eval_prompts)
         if eval_prompts is not None:
-            self.eval_rows = checked_rows(eval_prompts, self.policy, config)
+            self.eval_rows = checked_rows(eval_prompts, self.policy, config.max_completion_tokens)
         self.step = 0
         self._started = False
 

@@ -18,6 +18,7 @@ COMMANDS = {
     "guard": "train an agent under a guard that looks before it leaps",
     "oversee": "the same with a person at a page in the browser, who blocks and lets pass",
     "label": "people compare completions at a page, by several objectives",
+    "reward": "comparisons become reward models, one for each objective",
     "judgements": "what people said: read, take back, export, verify",
     "compare": "several methods and seeds under one budget, as a table",
     "report": "write the page of a run",

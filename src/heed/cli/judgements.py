@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,23 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from heed.cli.console import say
 from heed.cli.settings import Command, words
 from heed.errors import HeedError
+from heed.oversight.agreement import Agreements, agreements
 from heed.oversight.comparisons import export_comparisons
 from heed.oversight.export import by_person, export
-from heed.oversight.judgements import KINDS, Judgement, open_store
+from heed.oversight.gate import LARGEST, app_of
+from heed.oversight.judgements import KINDS, Judgement, Store, open_store
+from heed.oversight.judgements_server import add_judgements
+from heed.oversight.people import People
+from heed.oversight.reading import Wanted, passing
+from heed.oversight.serving import serving
 
 
 def run(arguments: Sequence[str]) -> None:
     """Parse; do what was asked."""
-    command = Command("judgements", "Read a store of judgements, take one back, export them, verify the audit chain.")
+    command = Command("judgements", "Read a store of judgements: list, take back, export, verify, agree.")
     command.add("store", help="a run's judgements.db, or a SQLAlchemy URL")
     command.add("--kind", default=None, help=f"only {' or '.join(KINDS)}")
     command.add("--person", default=None, help="only this person's; with --retract, who takes it back")
@@ -35,6 +43,11 @@ def run(arguments: Sequence[str]) -> None:
         "--objectives", default="", help="with --format: heed those told (all), pku BETTER,SAFER, trl the one chosen by"
     )
     command.add("--verify", action="store_true", help="check that nothing was changed since it was written")
+    command.add("--agreement", action="store_true", help="how far people agree, how fast and how steady they are")
+    command.add("--serve", action="store_true", help="serve the page of judgements")
+    command.add("--people", default="overseer", help="with --serve: who may take judgements back, commas between")
+    command.add("--host", default="127.0.0.1", help="with --serve: where; others reach it only if told")
+    command.add("--port", type=int, default=8000, help="with --serve: the page's port; 0 takes a free one")
     parsed = command.parse(arguments)
     if parsed.kind not in (None, *KINDS):
         raise HeedError(f"there is no kind '{parsed.kind}'", "--kind", f"take {' or '.join(KINDS)}")
@@ -48,16 +61,66 @@ def run(arguments: Sequence[str]) -> None:
         if parsed.verify:
             print(f"{store.verify()} rows, each as it was written")
             return
+        if parsed.serve:
+            _serve(store, parsed)
+            return
         if parsed.retract is not None:
             if not parsed.person:
                 raise HeedError("nobody takes it back", "--person", "say who you are")
             print(f"row {store.retract(parsed.retract, parsed.person, parsed.why)} takes {parsed.retract} back")
+            return
+        if parsed.agreement:
+            _agreement(agreements(passing(store, Wanted(parsed.kind, parsed.person, parsed.of, "standing"))))
             return
         found = store.effective(parsed.kind, parsed.person, parsed.of)
         if parsed.export is not None:
             _export(found, parsed)
             return
         _show(found, parsed.last)
+
+
+def _serve(store: Store, parsed: Any) -> None:
+    """Until Ctrl-C."""
+    people, app = People.named(name.strip() for name in words(parsed.people) if name.strip()), app_of()
+    if not people.all:
+        raise HeedError("nobody could look", "--people", "name at least one")
+    add_judgements(app, lambda: store, people)
+    with serving(app, parsed.host, parsed.port, LARGEST) as address, suppress(KeyboardInterrupt):
+        for person in people.all:
+            say(f"{person.name} looks at {address}/judgements#token={people.token_of(person.name)}")
+        threading.Event().wait()
+
+
+def _agreement(found: Agreements) -> None:
+    """All people by question, two by two, and each by themselves."""
+    console = Console(highlight=False)
+    questions = Table("question", "answers", "judged by two or more", "Krippendorff's alpha")
+    pairs = Table("question", "one", "other", "both judged", "said the same", "Cohen's kappa")
+    for each in found.questions:
+        name = escape(each.question)
+        questions.add_row(name, str(each.answers), str(each.units), _number(each.alpha, ".3f"))
+        for pair in each.pairs:
+            who = escape(pair.one), escape(pair.other)
+            pairs.add_row(name, *who, str(pair.units), f"{pair.agree:.0%}", _number(pair.kappa, ".3f"))
+    people = Table(
+        "person", "judgements", "median ms", "nine of ten within", "says the same again", "with the majority"
+    )
+    for one in found.people:
+        people.add_row(
+            escape(one.person),
+            str(one.judgements),
+            _number(one.median_ms, ".0f"),
+            _number(one.p90_ms, ".0f"),
+            _number(one.steady, ".0%", one.repeats),
+            _number(one.with_majority, ".0%", one.majorities),
+        )
+    for table in (questions, pairs, people):
+        console.print(table)
+
+
+def _number(value: float | None, form: str, of: int = 0) -> str:
+    """A number, and of how many; a dash where there is none."""
+    return "-" if value is None else f"{value:{form}}" + (f" of {of}" if of else "")
 
 
 def _export(found: Sequence[Judgement], parsed: Any) -> None:

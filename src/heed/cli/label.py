@@ -7,15 +7,17 @@ from contextlib import closing
 from pathlib import Path
 
 from heed.cli.console import quiet_libraries, say
+from heed.cli.label_pairs import add_options, pairs_of
 from heed.cli.settings import Command, words
 from heed.errors import HeedError
 from heed.oversight.compare_server import CompareServer
-from heed.oversight.comparing import Comparing
+from heed.oversight.comparing import Comparing, require_objectives
 from heed.oversight.comparisons import export_comparisons
 from heed.oversight.export import require_ending
 from heed.oversight.gate import LARGEST
 from heed.oversight.judgements import Judgement, open_store
-from heed.oversight.pairs import in_order, read_pairs
+from heed.oversight.judgements_server import add_judgements
+from heed.oversight.pairs import in_order, require_order
 from heed.oversight.people import People
 from heed.oversight.serving import serving
 
@@ -27,36 +29,41 @@ def run(arguments: Sequence[str]) -> None:
     """Parse, serve the page until all is compared, export."""
     quiet_libraries()
     command = Command("label", "Compare completions in the browser, by several objectives.")
-    command.add("--pairs", type=str, required=True, help="a file of JSON lines: prompt, completions, id, scores")
     command.add("--objectives", type=str, required=True, help="what is asked of each pair: names, commas between")
     command.add("--people", type=str, default="overseer", help="who compares: names with commas between them")
     command.add(
         "--store", type=str, default="judgements.db", help="where comparisons are kept: a file or SQLAlchemy URL"
     )
-    command.add("--next", type=str, default="random", help="which pair is next: random, uncertain or conflicting")
     command.add("--times", type=int, default=1, help="how many different people judge each pair")
-    command.add("--seed", type=int, default=0, help="of the order of the pairs, and of the sides")
+    command.add("--seed", type=int, default=0, help="of the sampling, the pairs' order and the sides")
     command.add("--host", type=str, default="127.0.0.1", help="where the page is served; others reach it only if told")
     command.add("--port", type=int, default=8000, help="the page's port; 0 takes a free one")
     command.add(
         "--out", type=str, default=None, help="what stands in the end, as FILE.jsonl or FILE.parquet to train on"
     )
+    add_options(command)
     parsed = command.parse(arguments)
+    asked = {name for name, value in vars(command.parse(arguments, defaults=False)).items() if value is not None}
     names, objectives = [_trimmed(words(text)) for text in (parsed.people, parsed.objectives)]
     if parsed.times > len(names):
         raise HeedError(f"{len(names)} cannot judge each pair {parsed.times} times", "--times", "name more people")
     if parsed.out is not None:
         require_ending(Path(parsed.out))
     people = People.named(names)
-    pairs = in_order(read_pairs(parsed.pairs), parsed.next, objectives, parsed.seed)
-    title = Path(parsed.pairs).name
+    require_objectives(objectives)
+    require_order(parsed.next, objectives)
+    found, path = pairs_of(parsed, asked, objectives)
+    title = path.name
+    pairs = in_order(found, parsed.next, objectives, parsed.seed)
     comparing = Comparing(pairs, objectives, parsed.times, parsed.seed, run=title)
     with closing(open_store(parsed.store, "--store")) as store:
         resumed = comparing.resume(store.effective("compare"))
         if resumed:
             say(f"{resumed} comparisons stand in {parsed.store} already")
         if not comparing.finished:
-            _serve(CompareServer(comparing, store, people, title), people, parsed.host, parsed.port)
+            server = CompareServer(comparing, store, people, title)
+            add_judgements(server.app, lambda: store, people, server.retracted)
+            _serve(server, people, parsed.host, parsed.port)
         say("everything is compared" if comparing.finished else "stopped; go on with the same command")
         if parsed.out is not None:
             _export(comparing.among(store.effective("compare")), Path(parsed.out))

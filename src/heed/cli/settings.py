@@ -24,7 +24,7 @@ SETTINGS = {field.name for kind in (AlignJob, AlignConfig) for field in dataclas
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "What is aligned, and to what": ("model", "data", "split", "eval_data", "objectives"),
-    "A built-in world in place of these": ("world", "world_objectives", "world_seed", "rewards"),
+    "A built-in world in place of these": ("world", "world_objectives", "world_seed", "rewards", "judges"),
     "How the objectives are balanced": (
         *("method", "p", "preference", "weights", "ideal", "nadir", "mu", "share_floor", "settle"),
         *("gram", "gram_memory", "scope", "jacobian_path"),

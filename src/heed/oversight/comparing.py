@@ -221,7 +221,6 @@ class Comparing:
             self._given[person].remove(given)
             self._retracted.add(given.key)
             self._assignment.taken_back(given.pair, person)
-            self._before[person] = given
 
     def leave(self, person: str) -> None:
         """A person is gone: the pair in their hands is free."""

@@ -1,0 +1,108 @@
+"""Where the pairs of heed label come from: a file, or a model that is asked; and what reward models say of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from heed.align.data import load_prompts
+from heed.align.job import APOTHECARY
+from heed.align.objective_spec import parse_objective
+from heed.align.objectives import ObjectiveSet
+from heed.align.pair_scores import with_scores
+from heed.align.pairing import Pairing, sampled_pairs
+from heed.align.preparation import Preparation, prepare
+from heed.cli.console import Bar, say
+from heed.cli.settings import Command
+from heed.errors import HeedError
+from heed.oversight.pairs import Pair, read_pairs
+from heed.worlds.apothecary import Apothecary
+
+SAMPLING = {field.name for field in dataclasses.fields(Pairing)} - {"seed"} | {"batch_size", "split"}
+"""The options that only sampling reads."""
+
+
+def add_options(command: Command) -> None:
+    """The options that say where pairs come from."""
+    command.add("--pairs", type=str, default=None, help="a file of JSON lines; with --prompts, where it is written")
+    group = command.parser.add_argument_group("Pairs sampled from a model, in place of a file of them")
+    group.add_argument("--prompts", type=str, default=None, help=".jsonl, .parquet, a datasets folder or a hub id")
+    group.add_argument("--split", type=str, default=None, help="which split of the prompts")
+    group.add_argument("--world", type=Literal["apothecary"], default=None, help="the built-in model and prompts")
+    group.add_argument("--model", type=str, default=None, help="what is sampled: a model folder or hub id")
+    group.add_class_arguments(Pairing, as_group=False, skip={"model", "seed"})
+    group.add_argument("--batch_size", type=int, default=16, help="prompts whose completions are drawn at once")
+    group = command.parser.add_argument_group("Which pair is next")
+    group.add_argument("--next", type=str, default="random", help="random, uncertain or conflicting")
+    group.add_argument(
+        "--reward", nargs="+", default=[], metavar="SPEC", help="scores by reward models: [name=]TARGET[,key=value...]"
+    )
+
+
+def pairs_of(parsed: Any, asked: set[str], objectives: Sequence[str]) -> tuple[list[Pair], Path]:
+    """The pairs that the options name, with the scores that are asked for, and their file.
+
+    Raises:
+        HeedError: options that contradict each other, or lack one; what the files and models say.
+    """
+    if parsed.reward and parsed.next == "random":
+        fix = "take --next uncertain or --next conflicting, or leave it out"
+        raise HeedError("nothing asks for scores", "--reward", fix)
+    if parsed.prompts is None and parsed.world is None:
+        if parsed.pairs is None:
+            fix = "give --pairs FILE, --prompts FILE and --model PATH, or --world apothecary"
+            raise HeedError("there are no pairs", "heed label", fix)
+        for name in sorted(asked & SAMPLING):
+            raise HeedError("only sampling reads this", f"--{name}", "give --prompts too, or leave it out")
+        path = Path(parsed.pairs)
+        pairs = read_pairs(path)
+    else:
+        path = Path(parsed.pairs) if parsed.pairs is not None else _beside(parsed.store)
+        pairs = _sampled(parsed, asked, path)
+    return (_scored(pairs, parsed, objectives) if parsed.reward else pairs), path
+
+
+def _beside(store: str) -> Path:
+    """Where sampled pairs are kept: beside the store, or here if that is no file."""
+    return Path("pairs.jsonl") if "://" in store else Path(store).with_name(f"{Path(store).stem}-pairs.jsonl")
+
+
+def _sampled(parsed: Any, asked: set[str], path: Path) -> list[Pair]:
+    settings = {field.name: parsed[field.name] for field in dataclasses.fields(Pairing)}
+    with Bar("pairs") as bar:
+        if parsed.world is not None:
+            prompts, settings = _world(asked, settings, bar)
+        else:
+            if parsed.model is None:
+                raise HeedError("there is no model to sample from", "--model", "give a model folder or a hub id")
+            prompts = list(load_prompts(parsed.prompts, parsed.split)["prompt"])
+        pairing = Pairing(**settings)
+        there = path.exists()
+        found = sampled_pairs(path, prompts, pairing, parsed.batch_size, lambda n, of: bar.show("sampling", n, of))
+    same = len(prompts) * pairing.pairs_per_prompt - len(found)
+    say(
+        f"{len(found)} pairs {'lie' if there else 'are now'} in {path}"
+        + (f"; {same} got the same completion twice, and are left out" if same else "")
+    )
+    return found
+
+
+def _world(asked: set[str], settings: dict[str, Any], bar: Bar) -> tuple[list[Any], dict[str, Any]]:
+    for name in ("prompts", "split", "model"):
+        if name in asked:
+            raise HeedError("a world brings its own model and prompts", f"--{name}", "leave out it, or --world")
+    preparation = Preparation()
+    settings["model"] = str(prepare(preparation, judges=False, on_stage=bar.show).policy)
+    if "max_completion_tokens" not in asked:
+        settings["max_completion_tokens"] = APOTHECARY["max_completion_tokens"]
+    return Apothecary(preparation.seed).prompts, settings
+
+
+def _scored(pairs: list[Pair], parsed: Any, objectives: Sequence[str]) -> list[Pair]:
+    rewards = ObjectiveSet([parse_objective(text, "--reward") for text in parsed.reward])
+    for name in rewards.names:
+        if name not in objectives:
+            raise HeedError(f"nobody is asked about '{name}'", "--reward", f"name it one of {', '.join(objectives)}")
+    return with_scores(pairs, rewards)

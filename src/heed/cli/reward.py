@@ -1,0 +1,54 @@
+"""heed reward: comparisons become reward models, one head for each objective."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from scipy.stats import binomtest
+
+from heed.align.preferences import RewardTrainingConfig, RewardTrainingReport
+from heed.align.preferences.reward_job import APOTHECARY, RewardJob, learn_rewards
+from heed.cli.console import Bar, quiet_libraries, say
+from heed.cli.settings import Command, words
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Parse, train, say how far the models agree with what was held out."""
+    quiet_libraries()
+    command = Command("reward", "Learn reward models from comparisons: one model with a head for each objective.")
+    command.add("comparisons", help="what was judged: .jsonl, .parquet, a datasets folder or a hub id")
+    command.add("--out", type=str, required=True, help="a new folder for the model")
+    command.add("--objectives", type=str, default="", help="what to learn: names, commas between; all if left out")
+    group = command.parser.add_argument_group("What is learnt, and on which model")
+    group.add_class_arguments(RewardJob, as_group=False, skip={"comparisons", "objectives"})
+    group = command.parser.add_argument_group("How it is trained")
+    group.add_class_arguments(RewardTrainingConfig, as_group=False)
+    asked = {k: v for k, v in vars(command.parse(arguments, defaults=False)).items() if v is not None}
+    settings = vars(command.parse(arguments)) | (APOTHECARY if "world" in asked else {}) | asked
+    settings["objectives"] = words(settings["objectives"])
+    job = RewardJob(**{field.name: settings[field.name] for field in dataclasses.fields(RewardJob)})
+    fields = dataclasses.fields(RewardTrainingConfig)
+    config = RewardTrainingConfig(**{field.name: settings[field.name] for field in fields})
+    with Bar("reward models") as bar:
+        report = learn_rewards(job, config, Path(settings["out"]), bar.show)
+    for name, share in report.accuracy.items():
+        learnt = f"{report.trained[name]} verdicts, {report.ties[name]} ties and {report.skipped[name]} skips aside"
+        say(f"{name}: learnt from {learnt}; {_agreement(share, report.held_out[name])}")
+    flag, value = ("--judges", f"{report.path}") if job.world else ("--objectives", _spec(report))
+    say(f"to train a policy by them: heed align {flag}")
+    print(value)
+
+
+def _spec(report: RewardTrainingReport) -> str:
+    """All heads as objectives of heed align."""
+    return f"{report.path},heads={'+'.join(report.accuracy)}"
+
+
+def _agreement(share: float | None, of: int) -> str:
+    """How far a head agrees with held-out verdicts, with its exact 95% binomial interval."""
+    if share is None:
+        return "nothing was held out"
+    found = binomtest(round(share * of), of).proportion_ci(0.95, method="exact")
+    return f"agrees with {share:.0%} of {of} held out (95% interval {found.low:.0%} to {found.high:.0%})"
