@@ -32,6 +32,8 @@ from heed.guard.thresholds import (
 
 logger = logging.getLogger(__name__)
 
+CAP = 0.03
+"""Share of the steps let pass that blockers may flag at least; where people block often, they may flag as often."""
 STRETCH = 100
 """Labels of one episode that are taken to be alike where episodes are too few."""
 
@@ -47,8 +49,9 @@ class JudgesConfig:
         label_keys: indices of the state that the labels depend on; all if None.
         threshold: conformal, or hirl: more than half, two of the members.
         eps: miss rate that the conformal threshold promises.
-        cap: share of the known steps let pass that blockers may flag, or as many as people block of all, if that is
-            more; most members have learnt from each of them, so that of fresh ones it may be more (see `accept_refit`).
+        cap: share of the known steps let pass that blockers may flag; None takes .03, or as many as people block of all
+            if that is more. Most members have learnt from each of them, so that of fresh ones it may be more (see
+            `accept_refit`).
         range_margin: how far beyond the states seen is still believed, in widths of what was seen.
         dynamics: the dynamics' fit.
         blockers: the blockers' fit.
@@ -60,7 +63,7 @@ class JudgesConfig:
     label_keys: tuple[int, ...] | None = None
     threshold: str = "conformal"
     eps: float = 0.1
-    cap: float = 0.03
+    cap: float | None = None
     range_margin: float = 0.02
     dynamics: FitConfig = field(default_factory=FitConfig)
     blockers: BatchConfig = BLOCKERS_FIT
@@ -187,14 +190,14 @@ class Judges:
         self.fits += 1
         if self.known_danger is not None:
             known = Threshold(self.threshold)
-            return JudgesReport(report, None, known, None, self.config.cap, memory.blocks, len(labels.blocked))
+            return JudgesReport(report, None, known, None, 1.0, memory.blocks, len(labels.blocked))
         inputs, blocked, struck = self.inputs_of(labels), labels.blocked, labels.catastrophes
         fresh = self._fresh()
         unseen = fresh.fit(
             inputs, blocked, self.generator, self.config.blockers, folds_of(labels, self.config.members)
         ).unseen
         usable = unseen.isfinite()
-        cap = max(self.config.cap, float(blocked.float().mean()))  # whom people block often may be flagged as often
+        cap = max(CAP, float(blocked.float().mean())) if self.config.cap is None else self.config.cap
         if self.config.threshold == "hirl":  # its rule, whatever it flags
             calibrated = hirl_threshold()
             decision = RefitDecision(True, calibrated.value, 0.0, 0.0, "HIRL believes every fit")

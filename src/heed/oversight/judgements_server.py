@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import threading
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -278,9 +279,9 @@ def add_judgements(app: FastAPI, opened: Callable[[], Store], people: People, to
 
 def once(request: Request) -> None:
     """For FastAPI's ``Depends``: refuse a query that gives a name twice, of which one would go unheard."""
-    names = [name for name, _ in request.query_params.multi_items()]
-    for name in {name for name in names if names.count(name) > 1}:
-        raise RequestValidationError([{"type": "repeated", "loc": ("query", name), "msg": "it is given twice"}])
+    for name, times in Counter(name for name, _ in request.query_params.multi_items()).items():
+        if times > 1:
+            raise RequestValidationError([{"type": "repeated", "loc": ("query", name), "msg": "it is given twice"}])
 
 
 def _row(found: Found) -> Row:
