@@ -18,7 +18,7 @@ from heed.guard.judges import CAP, Judges, JudgesConfig, folds_of
 from heed.guard.memory import Labels, Memory
 from heed.guard.phases import Phase, Phases, PhasesConfig
 from heed.guard.thresholds import RefitDecision, Threshold, accept_refit
-from heed.oversight.overseers import LocalOverseer
+from heed.oversight.overseers import LocalOverseer, Verdict
 
 FAST = FitConfig(updates=300, check_every=50)
 JUDGES = JudgesConfig(
@@ -109,6 +109,22 @@ def test_blocks_come_out_of_need(handed_over):
     rows = handed_over.log.rows[600:]
     blocked = [row for row in rows if row["decision"] == "block"]
     assert 0 < len(blocked) < 0.8 * len(rows)
+
+
+def test_a_catastrophe_that_only_a_person_sees_is_one_of_the_run():
+    class Ada:
+        name = "ada"
+
+        def judge(self, moment):
+            return Verdict(moment.step == 3, struck=moment.step == 3)
+
+        def reset(self, seed):
+            """Nothing to forget."""
+
+    phases = phases_of()
+    phases.guard.overseer = Ada()
+    drive(phases, 6)
+    assert [row["catastrophe"] for row in phases.log.rows] == [False, False, False, True, False, False]
 
 
 def test_too_few_blocks_prolong_the_oversight_and_say_so(caplog):

@@ -162,6 +162,8 @@ def _life(
         except EOFError:
             return None  # it was not up yet
         page.visit(address, token, until)
+        if dies is None and page.acknowledged < until:
+            raise RunFailed(f"the server of {name} took no more judgements")
         return None if page.heard is None else page.heard - began
     finally:
         if killing is not None:

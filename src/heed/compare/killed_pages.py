@@ -91,7 +91,7 @@ class Page(ABC):
         """
         while self.acknowledged < until or self.waiting:
             try:
-                with connect(address.replace("http", "ws") + self.path) as self._line:
+                with connect(address.replace("http", "ws") + self.path, open_timeout=PATIENCE_S) as self._line:
                     self._say({"token": token})
                     while self.acknowledged < until or self.waiting:
                         self._hear(self._next(self._line))

@@ -179,7 +179,8 @@ class Phases:
         """Take in a step; move on where it is time."""
         truth = {} if self.truth is None else self.truth(step)
         at = (self.steps, step.episode, self.phase.value)
-        self.log.add(step.decision, *at, step.reward, step.catastrophe, **truth)
+        struck = step.catastrophe or step.decision.struck
+        self.log.add(step.decision, *at, step.reward, struck, **truth)
         self.memory.add(step)
         self.steps += 1
         if self.phase is Phase.OVERSIGHT and (self.steps >= self.next_fit or not self.may_ask):
@@ -187,7 +188,7 @@ class Phases:
         elif self.phase is Phase.AUTONOMY and self.steps >= self.next_fit:
             self.next_fit = self.steps + self.config.refit_every
             self._refit()
-        elif self.phase is Phase.AUTONOMY and step.catastrophe and self.config.refit_on_catastrophe:
+        elif self.phase is Phase.AUTONOMY and struck and self.config.refit_on_catastrophe:
             self._refit(dynamics=False)  # where actions lead is known as well as before; what is dangerous is not
 
     @property
