@@ -156,7 +156,7 @@ def test_agreement_is_worked_out(room):
     ]
     (blocks,) = (row for row in page.locator("#pairs tr").all_inner_texts() if row.startswith("block"))
     assert blocks.split("\t") == ["block", "ada", "bob", "10", "80 %", "0.600"]
-    assert page.locator("#habits tr").first.inner_text().split("\t")[:3] == ["ada", "56", "2750 ms"]
+    assert page.locator("#habits tr").first.inner_text().split("\t")[:3] == ["ada", "56", "2650 ms"]
 
 
 def test_a_wrong_token_is_told(room):

@@ -159,7 +159,8 @@ def test_several_runs_share_one_store_and_each_finds_its_own(tmp_path, store_url
 def test_a_store_that_cannot_be_used_is_one_line_and_leaves_no_folder(flags, said, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     store = open_store("there.db", "--store")
-    store.add(Judgement("block", "ada", {"env": "CartPole-v1", "observation": [1, 2], "action": 0}, {}, run="r1"))
+    shown = {"env": "CartPole-v1", "observation": [1, 2], "action": 0}
+    store.add(Judgement("block", "ada", shown, {"block": True}, run="r1"))
     store.close()
     with pytest.raises(SystemExit) as ended:
         main(["guard", *flags, "--out", "run"])
@@ -270,6 +271,6 @@ def test_labels_of_a_store_are_read_by_environment_run_and_phase():
     assert found.episodes.tolist() == [-1, -2, -3] and not found.catastrophes.any()
     assert found.states[0].isnan().tolist() == [False, False, True, False]
     assert recalled(store, place.env, place.name, "b").blocked.tolist() == [False, True]
-    store.add(replace(given, key="6", shown={**given.shown, "action": 7}))
+    store.add(replace(given, key="6", shown={**given.shown, "step": 1, "action": 7}))
     with pytest.raises(HeedError, match="judgement 7 is about 4 numbers and the action 7"):
         recalled(store, place.env, place.name)

@@ -151,9 +151,9 @@ class OpenedLater:
     Args:
         place: a file, or a URL as `heed.oversight.open_store` takes it.
 
-    >>> later = OpenedLater("sqlite://")
-    >>> later() is later()
-    True
+    >>> OpenedLater("not-there-yet.db")()
+    Traceback (most recent call last):
+    heed.errors.HeedError: there is no store of judgements (--store not-there-yet.db): give one that a run has written
     """
 
     def __init__(self, place: str) -> None:
