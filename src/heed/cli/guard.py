@@ -13,6 +13,7 @@ from heed.guard.job import train_guard
 from heed.guard.judges import JudgesConfig
 from heed.guard.phases import PhasesConfig
 from heed.guard.settings import PARTS, GuardJob, job_of
+from heed.oversight.browser import BrowserOverseer
 from heed.report import write_report
 from heed.runs.config import read_yaml
 
@@ -36,19 +37,42 @@ def run(arguments: Sequence[str]) -> None:
     job = job_of((QUICK if parsed["quick"] else {}) | asked)
     out = out_folder(parsed["out"], "guard")
     with stopping_at_rounds() as wanted, Bar("guard") as bar:
+        summary = trained(job, out, bar, wanted)
+    tell(summary, out)
 
-        def show(step: int, metrics: dict[str, float]) -> None:
-            if step % 20 == 0 or step == job.steps:
-                told = f"of the last 1000: {metrics['catastrophes']:.0f} catastrophes, {metrics['blocks']:.0f} blocks"
-                bar.show("guard", step, job.steps, told)
-            if wanted:
-                raise Stopped
 
-        try:
-            summary = train_guard(job, out, show)
-        except Stopped:
-            say(f"stopped; what was gathered and learnt so far is in {out}")
-            raise SystemExit(130) from None
+def trained(
+    job: GuardJob, out: Path, bar: Bar, wanted: Sequence[object], person: BrowserOverseer | None = None
+) -> dict[str, Any]:
+    """The summary of a run that was trained with a bar that moves.
+
+    Args:
+        job: what to train.
+        out: the run folder.
+        bar: to be moved.
+        wanted: not empty once the run is to stop.
+        person: at a page, in place of the job's overseer.
+
+    Raises:
+        SystemExit: the run was stopped.
+    """
+
+    def show(step: int, metrics: dict[str, float]) -> None:
+        if step % 20 == 0 or step == job.steps:
+            told = f"of the last 1000: {metrics['catastrophes']:.0f} catastrophes, {metrics['blocks']:.0f} blocks"
+            bar.show("guard" if person is None else "oversee", step, job.steps, told)
+        if wanted:
+            raise Stopped
+
+    try:
+        return train_guard(job, out, show, person)
+    except Stopped:
+        say(f"stopped; what was gathered and learnt so far is in {out}")
+        raise SystemExit(130) from None
+
+
+def tell(summary: dict[str, Any], out: Path) -> None:
+    """Say what a run came to, and where its report is."""
     page = write_report(out)
     for line in lines(summary):
         say(line)

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from contextlib import closing
 
 from heed.cli.console import Bar, quiet_libraries, say, stopping_at_rounds
-from heed.cli.guard import QUICK, guard_settings, lines
+from heed.cli.guard import QUICK, guard_settings, tell, trained
 from heed.cli.settings import Command, out_folder
-from heed.errors import HeedError, Stopped
+from heed.errors import HeedError
 from heed.guard.environment import drawing
-from heed.guard.job import train_guard
 from heed.guard.methods import method_from_name
 from heed.guard.settings import job_of
 from heed.oversight.browser import BrowserOverseer
@@ -22,7 +21,7 @@ from heed.oversight.run_server import add_run
 from heed.oversight.serving import serving
 from heed.oversight.specs import BROWSER
 from heed.oversight.watch_server import WatchServer
-from heed.report import report_of, write_report
+from heed.report import report_of
 
 PERSONS = {"overseer": BROWSER, "evaluation_episodes": 0, "ask_above": 0.25}
 """What differs where people judge: they are asked again where the blockers disagree, and watch no evaluation."""
@@ -63,26 +62,12 @@ def run(arguments: Sequence[str]) -> None:
         add_run(server.app, out, people, report_of)
         add_judgements(server.app, judged, people, server.retracted)
 
-        def show(step: int, metrics: dict[str, float]) -> None:
-            if step % 20 == 0 or step == job.steps:
-                told = f"of the last 1000: {metrics['catastrophes']:.0f} catastrophes, {metrics['blocks']:.0f} blocks"
-                bar.show("oversee", step, job.steps, told)
-            if wanted:
-                raise Stopped
-
         with serving(server.app, parsed["host"], parsed["port"], LARGEST) as address:
             for person in people.all:
                 does = "judges" if person.judges else "watches"
                 say(f"{person.name} {does} at {address}/#token={people.token_of(person.name)}")
-            try:
-                summary = train_guard(job, out, show, overseer)
-            except Stopped:
-                say(f"stopped; what was gathered and learnt so far is in {out}")
-                raise SystemExit(130) from None
-    page = write_report(out)
-    for line in lines(summary):
-        say(line)
-    print(page)
+            summary = trained(job, out, bar, wanted, overseer)
+    tell(summary, out)
 
 
 def _names(text: str) -> list[str]:
