@@ -21,11 +21,11 @@ demo: install  ## a language model becomes more helpful and less harmful at once
 test: lint  ## lint, types, import direction, doctests, tests
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "$(TESTED)"
 
-test-browser: install-dev  ## the overseer's page in a real browser (Debian's chromium)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m browser tests/browser
+test-browser: install-dev  ## the pages in Debian's chromium; at length: pytest -m "browser and slow" tests/browser/test_scripted_person.py
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "browser and not slow" tests/browser
 
 test-postgres: install-dev  ## the store on a PostgreSQL of its own (Debian's), or on HEED_TEST_POSTGRES=postgresql://...
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m postgres tests
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "postgres and not slow" tests
 
 lint: install-dev  ## ruff, mypy, import-linter
 	$(BIN)/ruff check

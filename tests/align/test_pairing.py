@@ -73,20 +73,28 @@ def test_a_second_start_goes_on_with_the_same_pairs_and_loads_no_model(base, tmp
     path = tmp_path / "pairs.jsonl"
     first = sampled_pairs(path, ASKED, settings(base))
     monkeypatch.setattr(pairing_module, "speaker", lambda *_: pytest.fail("loaded"))
-    assert sampled_pairs(path, ASKED, settings(base), batch_size=2) == first
+    assert sampled_pairs(path, ASKED, settings(base)) == first
 
 
 @pytest.mark.parametrize(
-    "changes", [{"seed": 1}, {"temperature": 0.9}, {"top_k": 5}, {"pairs_per_prompt": 2}, {"prompts": ASKED[:-1]}]
+    "changes",
+    [
+        {"seed": 1},
+        {"temperature": 0.9},
+        {"top_k": 5},
+        {"pairs_per_prompt": 2},
+        {"batch_size": 2},
+        {"prompts": ASKED[:-1]},
+    ],
 )
 def test_pairs_of_other_prompts_or_settings_are_not_taken_for_these(base, tmp_path, changes):
     path = tmp_path / "pairs.jsonl"
     sampled_pairs(path, ASKED, settings(base))
     before = path.read_bytes()
     changes = dict(changes)
-    asked = changes.pop("prompts", ASKED)
+    asked, batch_size = changes.pop("prompts", ASKED), changes.pop("batch_size", 16)
     with pytest.raises(HeedError, match=r"holds other pairs than .*\(--pairs .*pairs.jsonl\)"):
-        sampled_pairs(path, asked, settings(base, **changes))
+        sampled_pairs(path, asked, settings(base, **changes), batch_size)
     assert path.read_bytes() == before
 
 

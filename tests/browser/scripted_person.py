@@ -9,7 +9,7 @@ from collections.abc import Callable
 from playwright.sync_api import Page
 
 PATIENCE = 30.0
-STANDS = "[document.body.dataset.moment, document.getElementById('allow').disabled]"
+STANDS = "[document.body.dataset.moment, document.getElementById('allow').ariaDisabled === 'true']"
 
 
 class ScriptedPerson:

@@ -10,6 +10,8 @@ import sys
 import pytest
 from scripted_person import ScriptedPerson
 
+from heed.guard.phases import PhasesConfig
+from heed.guard.thresholds import Threshold
 from heed.oversight.judgements import Store
 from heed.worlds.lunar_lander import dangerous
 
@@ -41,7 +43,11 @@ def test_a_person_lands_the_lander_until_it_may_fly_by_itself(browser, tmp_path)
     assert process.returncode == 0, said
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert (summary["handed_over_at"], summary["judgements"], summary["completed"]) == (OVERSEEN, OVERSEEN, True)
-    assert summary["fits"][0]["promise"] <= 0.35  # the gate
+    fit = summary["fits"][0]
+    rank = fit["promise"] * (fit["blocks"] + 1)  # every block is unseen by one of the blockers
+    assert rank == pytest.approx(round(rank))
+    borne = Threshold(fit["threshold"], fit["promise"], fit["blocks"], round(rank))
+    assert borne.miss_bound() <= PhasesConfig().gate < 1
     store = Store(f"sqlite:///{tmp_path / 'run' / 'judgements.db'}")
     given = store.effective("block", "ada")
     store.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+from urllib.parse import urlsplit
 
 import pytest
 from waiting import says, shows, until
@@ -48,8 +49,12 @@ class Run:
         with (self.folder / name / "metrics.jsonl").open("a") as file:
             file.writelines(json.dumps(line) + "\n" for line in lines)
 
-    def page(self, path="/run", token=None, **options):
+    def page(self, path="/run", token=None, stands_still=False, **options):
+        """A page that is opened; one whose clock stands still asks nothing again before the test turns it."""
         page = self.browser.new_page(**options)
+        if stands_still:
+            page.clock.install(time=0)
+            page.clock.pause_at(60_000)
         page.faults = []
         page.on("pageerror", lambda fault: page.faults.append(str(fault)))
         page.on("console", lambda said: page.faults.append(said.text) if said.type == "error" else None)
@@ -61,6 +66,15 @@ class Run:
 def run(browser, tmp_path):
     with contextlib.ExitStack() as opened:
         yield Run(browser, opened, tmp_path / "run")
+
+
+def asked_in_a_minute(page):
+    """What a page whose clock stands still asks of the server in a minute, and lastly the question that ends it."""
+    asked = []
+    page.on("request", lambda request: asked.append(urlsplit(request.url).path))
+    page.clock.run_for(60_000)
+    page.evaluate("fetch('/pages').then(() => null)")
+    return asked
 
 
 def chart(name):
@@ -165,26 +179,21 @@ def test_a_lost_server_is_told_and_found_again(run):
 
 def test_a_wrong_token_is_told_and_not_tried_again(run):
     run.begin()
-    page = run.page(token="guess")
+    page = run.page(token="guess", stands_still=True)
     shows(page, "disconnected")
-    asked = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.wait_for_timeout(2500)
-    assert "the token is wrong" in page.inner_text("#state") and asked == []
+    assert "the token is wrong" in page.inner_text("#state")
+    assert asked_in_a_minute(page) == ["/pages"]
 
 
 def test_a_page_that_is_not_seen_asks_nothing(run):
     run.begin().log({"step": 1, "kl": 1.0})
-    page = run.page()
+    page = run.page(stands_still=True)
     shows(page, "running")
+    assert "/api/run/metrics" in asked_in_a_minute(page)
     hide = "hidden => { Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });"
     hide += " document.dispatchEvent(new Event('visibilitychange')); }"
     page.evaluate(hide, True)
-    page.wait_for_timeout(300)  # a question that was on its way
-    asked = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.wait_for_timeout(2500)
-    assert asked == []
+    assert asked_in_a_minute(page) == ["/pages"]
     run.log({"step": 2, "kl": 4.0})
     page.evaluate(hide, False)
     says(page, f"{chart('kl')} output", "4 nats at step 2")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import os
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +15,11 @@ from PIL import Image
 from waiting import says, shows, until
 from watched_agent import drift, futures, moment_of, until_moment
 
+from heed.oversight.judgements import Judgement, Store
+from heed.oversight.judgements_server import add_judgements
 from heed.oversight.orders import Pace
 from heed.oversight.pairs import Pair
+from heed.oversight.run_server import add_run
 
 pytestmark = pytest.mark.browser
 
@@ -24,6 +30,7 @@ LARGEST = 120_000
 SIZES = {"wide": {"width": 1120, "height": 920}, "narrow": {"width": 380, "height": 800}}
 STEPS = 16
 """Actions up to the one that is shown."""
+BEGUN = datetime(2026, 1, 5, 10, 30, tzinfo=UTC)
 
 LEAD = "A spoonful of honey in warm water calms the throat, and so does sage tea."
 PAIRS = (
@@ -124,3 +131,74 @@ def test_a_comparison_in_pictures(comparing, size):
         assert page.locator("mark").count() > 5
         page.close()
     assert papers["light"] > 0.9 > 0.2 > papers["dark"]
+
+
+def in_pictures(watched, path, ready):
+    """A page beside the agent's, in light and in dark, and how light its paper is in each."""
+    papers = {}
+    for scheme in ("light", "dark"):
+        page = watched.browser.new_page(viewport=SIZES["wide"], color_scheme=scheme, timezone_id="UTC")
+        page.goto(f"{watched.address}{path}#token={watched.people.token_of('ada')}")
+        ready(page)
+        page.evaluate("window.scrollTo(0, 0)")
+        pixels = picture(page, path.removeprefix("/"), ("wide", scheme))
+        papers[scheme] = paper(within(page, "header", pixels))
+        assert colours(within(page, "main", pixels)) > 20
+        page.close()
+    assert papers["light"] > 0.9 > 0.2 > papers["dark"]
+
+
+def said_of_a_drift():
+    """What two people say of a mass that drifts at the hazard, and ada is the more careful."""
+    for step, state in enumerate(drift(4, (-2.4, 0.02, 0.9, 0.1))):
+        shown = {"env": "heed/PointHazard-v0", "episode": 3, "step": 40 + step, "action": [0.9, 0.15]}
+        shown["observation"] = state.round(3).tolist()
+        for person, from_step, slowness in (("ada", 2, 0.41), ("bob", 3, 0.52)):
+            verdict, seconds = {"block": step >= from_step}, slowness + 0.03 * (-1) ** step * step
+            at = BEGUN + timedelta(seconds=step + seconds)
+            yield Judgement("block", person, shown, verdict, "watched", latency_ms=1e3 * seconds, at=at)
+
+
+def test_the_judgements_in_pictures(watching, tmp_path):
+    watched, store = watching(Pace(heartbeat=30.0)), Store(f"sqlite:///{tmp_path / 'judgements.db'}")
+    store.add_all(list(said_of_a_drift()))
+    store.retract(5, "ada", "nothing was near yet")
+    add_judgements(watched.server.app, lambda: store, watched.people)
+
+    def ready(page):
+        page.wait_for_selector("#row-5")
+        page.click("#verify")
+        says(page, "#verified", "each as it was written")
+
+    in_pictures(watched, "/judgements", ready)
+    store.close()
+
+
+def test_a_run_in_pictures(watching, tmp_path):
+    watched, draws = watching(Pace(heartbeat=30.0)), np.random.default_rng(4)
+    folder = tmp_path / "watched"
+    folder.mkdir()
+    (folder / "config.yaml").write_text("steps: 10000\n")
+    began = time.time() - 690
+    os.utime(folder / "config.yaml", (began, began))
+    (folder / "summary.json").write_text('{"kind": "guard", "completed": false}')
+    lines = []
+    for step in range(100, 7_000, 100):
+        struck, blocked = (np.interp(step, (0, 1_000, 3_000, 4_000), way) for way in ((0, 7, 7, 0.3), (0, 40, 40, 60)))
+        told = {"catastrophes": draws.poisson(struck), "blocks": draws.poisson(blocked)}
+        told |= {"goals": draws.poisson(step / 700), "return": draws.normal(step / 500, 2)}
+        lines.append(json.dumps({"step": step} | {name: float(value) for name, value in told.items()}) + "\n")
+    (folder / "metrics.jsonl").write_text("".join(lines))
+    add_run(watched.server.app, folder, watched.people, lambda _: "")
+
+    def ready(page):
+        shows(page, "running")
+        page.check("#smooth")
+        until(page, lambda drawn: drawn == 4, lambda page: page.locator(".chart").count())
+        page.get_by_role("slider", name="catastrophes").focus()
+        page.keyboard.press("Home")
+        for _ in range(30):
+            page.keyboard.press("ArrowRight")
+        says(page, ".chart output >> nth=0", "at step 3,100")
+
+    in_pictures(watched, "/run", ready)

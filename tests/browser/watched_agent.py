@@ -56,10 +56,11 @@ class Agent(threading.Thread):
             except Exception:  # noqa: BLE001 - the test is over, and the overseer says so
                 return
             self.verdicts.put(verdict)
-            if verdict.written is not None:
-                self.disk.wait(PATIENCE)
-                self.rows += 1
-                verdict.written(self.rows)
+            for said in (verdict, *verdict.others):
+                if said.written is not None:
+                    self.disk.wait(PATIENCE)
+                    self.rows += 1
+                    said.written(self.rows)
 
 
 class Watched(contextlib.AbstractContextManager):
@@ -71,13 +72,23 @@ class Watched(contextlib.AbstractContextManager):
         env: id of the environment.
         moments: what the agent proposes there.
         phase: of the run, as the page is told.
+        votes: how many people judge each moment.
         env_options: of the environment.
     """
 
-    def __init__(self, browser, pace=None, env=POINT_HAZARD, moments=random_moments, phase="oversight", **env_options):
+    def __init__(
+        self,
+        browser,
+        pace=None,
+        env=POINT_HAZARD,
+        moments=random_moments,
+        phase="oversight",
+        votes=1,
+        **env_options,
+    ):
         self.over = threading.Event()
         self.phase = phase
-        self.overseer = BrowserOverseer(Desk(pace or BRISK), about=self._about, stopping=self.over.is_set)
+        self.overseer = BrowserOverseer(Desk(pace or BRISK, votes=votes), about=self._about, stopping=self.over.is_set)
         if phase == "autonomy":
             self.overseer.alone()
         self.people = People.named(["ada", "bob"], watchers=["eve"])

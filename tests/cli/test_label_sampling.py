@@ -118,3 +118,20 @@ def test_what_contradicts_itself_or_is_not_there_is_one_clear_line(heed, desk, f
     for words in said:
         assert words in error, error
     assert not (desk / "judgements.db").exists() and not (desk / "judgements-pairs.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--next", "uncertain"], ["no score of help, harmless (--next uncertain)", "give --reward"]),
+        (["--next", "conflicting", "--reward", "help=judge"], ["no score of harmless (--next conflicting)"]),
+        (["--next", "uncertain", "--reward", "hlep=judge"], ["nobody is asked about 'hlep' (--reward)"]),
+        (["--next", "uncertain", "--reward", "help=./none"], ["./none"]),
+        (["--next", "uncertain", "--reward", "help=judge,sing=1"], ["(--reward sing=1)"]),
+    ],
+)
+def test_scores_that_cannot_be_had_are_refused_before_anything_is_sampled(heed, desk, monkeypatch, flags, said):
+    monkeypatch.setattr("heed.cli.label_pairs.sampled_pairs", lambda *_: pytest.fail("sampled"))
+    error = heed.refused("label", "--objectives", "help,harmless", *OWN, *flags)
+    for words in said:
+        assert words in error, error

@@ -141,7 +141,7 @@ def test_silence_and_acting_are_no_answers():
     assert [(each.person, each.judgements, each.spoken) for each in found.people] == [
         ("ada", 1, 0),
         ("bob", 1, 1),
-        ("eve", 1, 1),
+        ("eve", 1, 0),
     ]
 
 
@@ -182,7 +182,8 @@ def test_with_the_majority_of_the_others():
 
 def test_speed_is_of_what_was_said():
     given = [block("ada", step, True, latency_ms=100.0 * (step + 1)) for step in range(11)]
-    given += [block("ada", 20 + step, False, silent=True, latency_ms=9e9) for step in range(5)]
+    given += [block("ada", 20 + step, False, silent=True, latency_ms=9e9) for step in range(4)]
+    given += [block("ada", 24, False, acted=True, latency_ms=9e9)]
     found = habits(given, "ada")
     assert (found.judgements, found.spoken, found.median_ms, found.p90_ms) == (16, 11, 600.0, pytest.approx(1000.0))
     silent = habits(given[11:], "ada")

@@ -33,6 +33,7 @@ class Alone:
 
     def resting(self):
         """A thread in which the agent rests, if it does; it is over when the agent goes on."""
+
         def rest():
             with contextlib.suppress(Stopped):  # at the test's end
                 self.overseer.rest()
@@ -86,13 +87,59 @@ def test_a_page_that_comes_or_goes_does_not_stop_it_but_a_pause_outlives_its_pag
     alone.overseer.gone("page")
     alone.overseer.rest()
     alone.overseer.connect("page", "ada", judges=True)
-    assert alone.desk.state is State.PAUSED  # as a fresh page finds it
+    assert alone.desk.state is State.WATCHING  # what the page says is what the agent does
     alone.overseer.rest()
     alone.order("pause")
     alone.overseer.gone("page")
     work = alone.resting()
     work.join(0.3)
     assert work.is_alive()
+    alone.overseer.connect("page", "ada", judges=True)
+    assert alone.desk.state is State.PAUSED
+
+
+def test_who_stepped_or_acted_as_the_guard_took_over_finds_the_agent_waiting():
+    for do in ("step", "take"):
+        desk = Desk(Pace(heartbeat=1e9), clock=lambda: 0.0)
+        desk.connect("page", "ada")
+        desk.order("page", Order("go"))
+        desk.put(1)
+        desk.drawn("page", 1)
+        desk.order("page", Order(do))
+        if do == "step":
+            desk.order("page", Order("allow", moment=1))
+        else:
+            desk.order("page", Order("act", moment=1, action=[0.0]))
+        assert desk.answer() is not None
+        desk.go_alone()
+        assert desk.state is State.PAUSED and desk.acting is None
+        assert desk.rests(stepped=True)
+        desk.order("page", Order("go"))
+        assert not desk.rests(stepped=True)
+
+
+def test_a_held_block_ends_as_the_guard_takes_over():
+    desk = Desk(Pace(heartbeat=1e9), clock=lambda: 0.0)
+    desk.connect("page", "ada")
+    desk.order("page", Order("go"))
+    desk.order("page", Order("hold"))
+    desk.go_alone()
+    desk.put(1, asked=True)
+    desk.drawn("page", 1)
+    assert desk.holding is None and desk.answer() is None
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_who_asks_where_nobody_looks_is_blocked_after_its_patience(alone, there):
+    if not there:
+        alone.overseer.gone("page")
+    alone.desk.put(1, asked=True)
+    assert alone.desk.due() == pytest.approx(alone.desk.pace.patience)
+    alone.now += 9.9
+    assert alone.desk.answer() is None
+    alone.now += 0.2
+    found = alone.desk.answer()
+    assert (found.block, found.person) == (True, "")
 
 
 def test_a_run_that_is_to_stop_rests_no_longer(alone):

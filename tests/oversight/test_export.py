@@ -62,6 +62,12 @@ def test_people_are_told_apart(store):
     ]
 
 
+def test_speed_is_neither_of_silence_nor_of_acting():
+    said = [{}, {"silent": True}, {"acted": True}]
+    given = [Judgement("block", "ada", {}, {"block": True, **how}, latency_ms=10.0**n) for n, how in enumerate(said)]
+    assert by_person(given) == [{"person": "ada", "judgements": 3, "blocks": 1.0, "median_ms": 1.0}]
+
+
 def test_the_command_lists_takes_back_exports_and_verifies(store, path, tmp_path, capsys):
     run([str(path)])
     shown = capsys.readouterr().out

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import json
 import threading
+import time
+import urllib.request
 
 import pyarrow.parquet as pq
 import pytest
@@ -270,6 +273,46 @@ def test_one_request_at_a_time_goes_through_the_whole_store(room, monkeypatch):
     for thread in threads:
         thread.join(10)
     assert most == [1, 1, 1, 1]
+
+
+def test_some_files_are_written_at_once_and_no_more(room, monkeypatch):
+    entered, leave, answers = threading.Semaphore(0), threading.Event(), []
+
+    def slow(*_):
+        entered.release()
+        assert leave.wait(10)
+        yield block("ada", 0)
+
+    monkeypatch.setattr(judgements_server, "passing", slow)
+
+    def export():
+        answers.append(room.request("/api/judgements/export/jsonl"))
+
+    threads = [threading.Thread(target=export) for _ in range(judgements_server.MOST_FILES)]
+    for thread in threads:
+        thread.start()
+    assert all(entered.acquire(timeout=10) for _ in threads)
+    assert room.ask("/export/parquet") == (429, {"detail": "other files are being written; ask again later"})
+    assert room.ask("/verify")[0] == room.ask("/1")[0] == 200  # others are served meanwhile
+    leave.set()
+    for thread in threads:
+        thread.join(10)
+    assert [(status, content.count(b"\n")) for status, _, content in answers] == [(200, 1)] * len(threads)
+    assert room.request("/api/judgements/export/parquet")[0] == 200
+
+
+def test_whoever_goes_in_the_middle_of_a_file_leaves_room_for_others(room, monkeypatch):
+    monkeypatch.setattr(judgements_server, "passing", lambda *_: itertools.repeat(block("ada", 0)))  # without end
+    headers = {"Authorization": f"Bearer {room.people.token_of('ada')}"}
+    asked = urllib.request.Request(f"{room.address}/api/judgements/export/jsonl", headers=headers)
+    for _ in range(judgements_server.MOST_FILES):
+        with urllib.request.urlopen(asked) as answer:
+            assert answer.read(1) == b"{"
+    monkeypatch.undo()
+    until = time.monotonic() + 10
+    while (status := room.request("/api/judgements/export/jsonl")[0]) == 429 and time.monotonic() < until:
+        pass  # the server has yet to see it
+    assert status == 200
 
 
 def test_without_a_store_yet_the_page_is_there_and_says_so(room):

@@ -176,6 +176,19 @@ def test_each_word_is_a_judgement_of_its_own_and_the_agent_learns_one():
     assert labels.blocked.tolist() == [True, False]  # one label for each action, not one for each word
 
 
+def test_nothing_is_taken_back_in_place_of_what_is_on_its_way():
+    watching = Watching()
+    watching.judge(ada="allow", bob="allow")
+    watching.overseer.order("ada", Order("each"))
+    watching.overseer.desk.put(9)
+    watching.overseer.drawn("ada", 9)
+    watching.overseer.order("ada", Order("block", 9, "ada 9"))
+    with pytest.raises(HeedError, match="your last verdict is not on disk yet"):
+        watching.overseer.undo("ada")
+    watching.overseer.undo("bob")
+    assert [row.person for row in watching.store.effective()] == ["ada"]
+
+
 def test_a_block_taken_back_is_forgotten_only_when_nobody_else_stands_by_it():
     watching = Watching()
     watching.judge(ada="block", bob="block")

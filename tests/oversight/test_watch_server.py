@@ -69,6 +69,23 @@ def page_of(watched, name, **options):
     return Page(opened, address, people.token_of(name), **options)
 
 
+def half_a_minute_on(desk):
+    """Turn the desk's clock: no page is gone yet, and what is in view has been there for long enough."""
+    desk.clock = lambda: time.monotonic() + 30
+
+
+def next_look(desk):
+    """What the agent finds when it looks at the desk the next time."""
+    found, answer = queue.Queue(), desk.answer
+
+    def looking():
+        found.put(said := answer())
+        return said
+
+    desk.answer = looking
+    return found.get(timeout=PATIENCE)
+
+
 def test_what_is_proposed_is_shown_and_a_block_reaches_the_agent_and_is_acknowledged(watched):
     agent = watched[3]
     ada = page_of(watched, "ada")
@@ -124,20 +141,20 @@ def test_who_takes_over_acts_in_the_agents_place(watched):
 
 
 def test_actions_pass_only_in_view(watched):
-    agent = watched[3]
+    overseer, agent = watched[0], watched[3]
     ada = page_of(watched, "ada")
     ada.order("go")
     ada.stands("watching")
     agent.propose(0.1)
     ada.until("moment")
-    time.sleep(0.1)  # five times as long as a moment is in view; none of it with the page's word
-    assert agent.verdicts.empty()
+    half_a_minute_on(overseer.desk)  # none of it with the page's word that it is in view
+    assert next_look(overseer.desk) is None
     ada.say(drawn=1)
     assert agent.verdict().block is False
 
 
 def test_a_lost_page_stops_the_agent_and_whoever_comes_back_goes_on(watched):
-    agent = watched[3]
+    overseer, agent = watched[0], watched[3]
     ada = page_of(watched, "ada")
     ada.order("go")
     ada.stands("watching")
@@ -146,8 +163,10 @@ def test_a_lost_page_stops_the_agent_and_whoever_comes_back_goes_on(watched):
     back.stands("paused")
     agent.propose(0.1)
     back.sees(1)
-    time.sleep(0.1)
-    assert agent.verdicts.empty()
+    back.order("allow", moment=9)
+    assert back.until("refused")["why"].startswith("moment 9 is not in view")  # as 1 is
+    half_a_minute_on(overseer.desk)
+    assert next_look(overseer.desk) is None
     back.order("go")
     assert agent.verdict().block is False
 
@@ -233,3 +252,23 @@ def test_a_slow_page_is_shown_the_latest_and_not_what_it_missed(watched, monkeyp
     agent.verdict()
     eve.say(drawn=1)
     assert eve.until("moment")["number"] == 7
+
+
+def test_what_comes_as_the_episode_ends_is_refused_in_words(watched):
+    overseer, agent = watched[0], watched[3]
+    ada = page_of(watched, "ada")
+    ada.order("each")
+    agent.propose(0.1)
+    ada.sees(1)
+    ada.order("allow", moment=1, key="a")
+    agent.verdict()
+    ada.order("catastrophe", moment=1, key="c")
+    ada.order("slower")
+    ada.until("desk", lambda desk: desk["rate"] == 1.0)  # so both were heard
+    moment = Moment(np.array([0.25]), np.array([0.5]), step=0, episode=3)
+    verdicts = []
+    work = threading.Thread(target=lambda: verdicts.append(overseer.judge(moment)), daemon=True)
+    work.start()
+    assert ada.until("refused")["why"].startswith("it came as the episode ended")
+    work.join(PATIENCE)
+    assert (verdicts[0].block, verdicts[0].person) == (True, "")

@@ -27,8 +27,8 @@ JUDGES = {
     "missing": {},
 }  # fmt: skip
 FITS = [
-    {"threshold": 0.4, "promise": 0.1, "blocks": 25, "flagged": 0.08, "cap": 0.05, "reason": "the first fit, at 8%"},
-    {"threshold": 0.31, "promise": 0.08, "blocks": 31, "flagged": 0.04, "cap": 0.05, "reason": "accepted as it is"},
+    {"threshold": 0.4, "promise": 0.1, "blocks": 25, "flagged": 0.08, "reason": "the first fit, though it flags 8%"},
+    {"threshold": 0.31, "promise": 0.08, "blocks": 31, "flagged": 0.04, "reason": "accepted as it is"},
 ]
 
 
@@ -99,7 +99,7 @@ def make_guard_run(
     if method != "none":
         moments.save(folder / "moments.npz")
         write_json(folder / "judges.json", JUDGES)
-    config = {"env": env, "env_kwargs": {}, "method": method, "overseer": "local", "label_keys": None}
+    config = {"env": env, "env_kwargs": {}, "method": method, "overseer": "local", "cap": 0.05, "label_keys": None}
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     evaluated = {
         f"{what}_{kind}": value

@@ -104,7 +104,7 @@ def sampled_pairs(
     """
     if batch_size < 1:
         raise HeedError(f"a batch of {batch_size}", "--batch_size", "give at least 1")
-    mark = _mark(prompts, pairing)
+    mark = _mark(prompts, pairing, batch_size)
     prompts = [_plain(prompt) for prompt in prompts for _ in range(pairing.pairs_per_prompt)]
     if path.exists():
         pairs = read_pairs(path)
@@ -150,9 +150,9 @@ def _plain(prompt: Prompt) -> str | list[Message]:
     return [{"role": message["role"], "content": message["content"]} for message in prompt]
 
 
-def _mark(prompts: Sequence[Prompt], pairing: Pairing) -> str:
-    """A digest of where pairs come from."""
-    return hashlib.sha256(json.dumps([asdict(pairing), list(prompts)]).encode()).hexdigest()[:16]
+def _mark(prompts: Sequence[Prompt], pairing: Pairing, batch_size: int) -> str:
+    """A digest of where pairs come from; what a prompt draws depends on those it is drawn with."""
+    return hashlib.sha256(json.dumps([asdict(pairing), batch_size, list(prompts)]).encode()).hexdigest()[:16]
 
 
 def _sampled(

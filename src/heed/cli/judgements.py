@@ -81,7 +81,7 @@ def run(arguments: Sequence[str]) -> None:
 
 def _serve(store: Store, parsed: Any) -> None:
     """Until Ctrl-C."""
-    people, app = People.named(name.strip() for name in words(parsed.people) if name.strip()), app_of()
+    people, app = People.named(words(parsed.people)), app_of()
     if not people.all:
         raise HeedError("nobody could look", "--people", "name at least one")
     add_judgements(app, lambda: store, people)

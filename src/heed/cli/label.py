@@ -44,7 +44,7 @@ def run(arguments: Sequence[str]) -> None:
     add_options(command)
     parsed = command.parse(arguments)
     asked = {name for name, value in vars(command.parse(arguments, defaults=False)).items() if value is not None}
-    names, objectives = [_trimmed(words(text)) for text in (parsed.people, parsed.objectives)]
+    names, objectives = words(parsed.people), words(parsed.objectives)
     if parsed.times > len(names):
         raise HeedError(f"{len(names)} cannot judge each pair {parsed.times} times", "--times", "name more people")
     if parsed.out is not None:
@@ -69,10 +69,6 @@ def run(arguments: Sequence[str]) -> None:
             _export(comparing.among(store.effective("compare")), Path(parsed.out))
     if not comparing.finished:
         raise SystemExit(130)
-
-
-def _trimmed(names: Sequence[str]) -> list[str]:
-    return [name.strip() for name in names if name.strip()]
 
 
 def _serve(server: CompareServer, people: People, host: str, port: int) -> None:

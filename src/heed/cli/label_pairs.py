@@ -58,10 +58,16 @@ def pairs_of(parsed: Any, asked: set[str], objectives: Sequence[str]) -> tuple[l
             raise HeedError("only sampling reads this", f"--{name}", "give --prompts too, or leave it out")
         path = Path(parsed.pairs)
         pairs = read_pairs(path)
+        rewards = _rewards(parsed.reward, objectives)
     else:
         path = Path(parsed.pairs) if parsed.pairs is not None else _beside(parsed.store)
+        rewards = _rewards(parsed.reward, objectives)  # refused before anything is sampled
+        unscored = [name for name in objectives if rewards is None or name not in rewards.names]
+        if parsed.next != "random" and unscored:
+            fix = "give --reward for each objective, or take --next random"
+            raise HeedError(f"sampled pairs have no score of {', '.join(unscored)}", f"--next {parsed.next}", fix)
         pairs = _sampled(parsed, asked, path)
-    return (_scored(pairs, parsed, objectives) if parsed.reward else pairs), path
+    return (pairs if rewards is None else with_scores(pairs, rewards)), path
 
 
 def _beside(store: str) -> Path:
@@ -100,9 +106,12 @@ def _world(asked: set[str], settings: dict[str, Any], bar: Bar) -> tuple[list[An
     return Apothecary(preparation.seed).prompts, settings
 
 
-def _scored(pairs: list[Pair], parsed: Any, objectives: Sequence[str]) -> list[Pair]:
-    rewards = ObjectiveSet([parse_objective(text, "--reward") for text in parsed.reward])
+def _rewards(specs: Sequence[str], objectives: Sequence[str]) -> ObjectiveSet | None:
+    """The reward models that are asked for scores; None if there are none."""
+    if not specs:
+        return None
+    rewards = ObjectiveSet([parse_objective(text, "--reward") for text in specs])
     for name in rewards.names:
         if name not in objectives:
             raise HeedError(f"nobody is asked about '{name}'", "--reward", f"name it one of {', '.join(objectives)}")
-    return with_scores(pairs, rewards)
+    return rewards

@@ -7,7 +7,7 @@ from contextlib import closing
 
 from heed.cli.console import Bar, quiet_libraries, say, stopping_at_rounds
 from heed.cli.guard import QUICK, guard_settings, tell, trained
-from heed.cli.settings import Command, out_folder
+from heed.cli.settings import Command, out_folder, words
 from heed.errors import HeedError
 from heed.guard.environment import drawing
 from heed.guard.methods import method_from_name
@@ -49,12 +49,12 @@ def run(arguments: Sequence[str]) -> None:
         raise HeedError("nobody's block would count", "--method none, --mode shadow", "leave it out, or run heed guard")
     job.env_kwargs = drawing(job.env) | job.env_kwargs
     out = out_folder(parsed["out"], "oversee")
-    names = _names(parsed["people"])
+    names = words(parsed["people"])
     if not 0 < parsed["times"] <= len(names):
         raise HeedError(
             f"{len(names)} cannot judge each action {parsed['times']} times", "--people", "name more people"
         )
-    people = People.named(names, _names(parsed["watchers"]))
+    people = People.named(names, words(parsed["watchers"]))
     judged = OpenedLater(job.store or str(out / "judgements.db"))
     with stopping_at_rounds() as wanted, Bar("oversee") as bar, closing(judged):
         overseer = BrowserOverseer(Desk(votes=parsed["times"]), stopping=lambda: bool(wanted))
@@ -68,7 +68,3 @@ def run(arguments: Sequence[str]) -> None:
                 say(f"{person.name} {does} at {address}/#token={people.token_of(person.name)}")
             summary = trained(job, out, bar, wanted, overseer)
     tell(summary, out)
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]

@@ -37,7 +37,7 @@ def _serve(folder: Path, parsed: Any) -> None:
     quiet_libraries()
     if folder.is_file():
         raise HeedError("this is a file", str(folder), "give a run folder")
-    people, app = People.named([], [name.strip() for name in words(parsed.people) if name.strip()]), app_of()
+    people, app = People.named([], words(parsed.people)), app_of()
     if not people.all:
         raise HeedError("nobody could look", "--people", "name at least one")
     add_run(app, folder, people, report_of)

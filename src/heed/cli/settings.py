@@ -68,12 +68,12 @@ def numbers(text: str) -> list[float]:
 
 
 def words(text: str) -> list[str]:
-    """Words with commas between.
+    """Words with commas between, and spaces if wanted.
 
-    >>> words("gapo:p=1,mgda")
+    >>> words("gapo:p=1, mgda,")
     ['gapo:p=1', 'mgda']
     """
-    return [part for part in text.split(",") if part]
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 class Command:

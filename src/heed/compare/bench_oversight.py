@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 import heed
-from heed.compare.watching_pages import RATE, Heard, in_chromium, over_sockets
+from heed.compare.watching_pages import RATE, WARM_UP_S, Heard, in_chromium, over_sockets
 from heed.errors import HeedError, RunFailed, Stopped
 from heed.guard.environment import drawing
 from heed.guard.job import train_guard
@@ -27,9 +27,6 @@ from heed.oversight.overseers import Moment, Verdict
 from heed.oversight.people import People
 from heed.oversight.serving import serving
 from heed.oversight.watch_server import WatchServer
-
-WARM_UP_S = 3.0
-"""Seconds from the first frame that are not counted."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +77,8 @@ def run_oversight_bench(bench: OversightBench) -> dict[str, Any]:
     Returns:
         What ``heed bench oversight --json`` prints: "device", "version" and "rows"; a row has "name" ("key to stored":
         from the key until the page is told that the judgement is on disk; "frame to screen": from the proposal until
-        the server hears that a page has drawn it), "pages", "n", "ms" (the median), "p99", "most" and "per_second"
-        (keys, or frames on each page).
+        the server hears that a page has drawn it, or decoded it where no browser does), "pages", "n", "ms" (the
+        median), "p99", "most" and "per_second" (keys, or frames on each page).
 
     Raises:
         HeedError: numbers that cannot be, or an environment that cannot be drawn.

@@ -21,6 +21,8 @@ RATE = 50.0
 """Moments in a second that the desk lets pass at most."""
 PATIENCE_S = 20.0
 """Seconds in which a page must be let in and shown something."""
+WARM_UP_S = 3.0
+"""Seconds from the first frame that are not counted."""
 BEAT_S = 0.5
 """Seconds between two signs of life, as the page gives them."""
 _TAKES_TIMES = """() => {
@@ -69,7 +71,10 @@ async def _all(url: str, tokens: Sequence[str], seconds: float, presses: float, 
     draw, ends = random.Random(seed), time.perf_counter() + seconds
     while time.perf_counter() < ends:
         await asyncio.sleep(draw.expovariate(presses))
-        keys.append(1e3 * await pages[0].press())
+        await pages[0].next_moment()  # not the one that was blocked last
+        taken = await pages[0].press()
+        if taken is not None and time.perf_counter() > ends - seconds + WARM_UP_S:
+            keys.append(1e3 * taken)
         for task in work:
             if task.done():
                 raise RunFailed(f"a page's connection ended: {task.exception()}")
@@ -84,10 +89,10 @@ class _SocketPage:
 
     def __init__(self, url: str, token: str) -> None:
         self.url, self.token = url, token
-        self.ready = asyncio.Event()
+        self.ready, self._shown = asyncio.Event(), asyncio.Event()
         self._socket: ClientConnection | None = None
         self._moment = 0
-        self._written: dict[str, asyncio.Future[None]] = {}
+        self._written: dict[str, asyncio.Future[bool]] = {}
 
     async def run(self) -> None:
         async with connect(self.url) as self._socket:
@@ -102,13 +107,18 @@ class _SocketPage:
     async def order(self, do: str, **rest: object) -> None:
         await self._say({"order": {"do": do, **rest}})
 
-    async def press(self) -> float:
-        """Block what is in view; seconds until it is known to be on disk."""
+    async def press(self) -> float | None:
+        """Block what is in view; seconds until it is known to be on disk, None if it came as the episode ended."""
         key, began = str(uuid.uuid4()), time.perf_counter()
         known = self._written[key] = asyncio.get_running_loop().create_future()
         await self.order("block", moment=self._moment, key=key)
-        await asyncio.wait_for(known, PATIENCE_S)
-        return time.perf_counter() - began
+        written = await asyncio.wait_for(known, PATIENCE_S)
+        return time.perf_counter() - began if written else None
+
+    async def next_moment(self) -> None:
+        """Wait until a moment is in view that nobody has blocked."""
+        self._shown.clear()
+        await asyncio.wait_for(self._shown.wait(), PATIENCE_S)
 
     async def _hear(self, message: str | bytes) -> None:
         if isinstance(message, bytes):
@@ -123,9 +133,10 @@ class _SocketPage:
                 await self._drawn()
         for kind in ("written", "refused"):
             if kind in said and (known := self._written.pop(said[kind]["key"], None)) is not None:
-                known.set_result(None) if kind == "written" else known.set_exception(RunFailed(said[kind]["why"]))
+                known.set_result(kind == "written")
 
     async def _drawn(self) -> None:
+        self._shown.set()
         await self._say({"drawn": self._moment})
 
     async def _beat(self) -> None:
@@ -168,6 +179,8 @@ def _pressed(
         while time.perf_counter() < ends:
             first.wait_for_timeout(1e3 * draw.expovariate(presses))
             first.keyboard.press("b")
+            if time.perf_counter() < ends - seconds + WARM_UP_S:
+                first.evaluate("window.keysMs = []")
         found: list[float] = first.evaluate("window.keysMs")
         browser.close()
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -43,7 +44,10 @@ from heed.runs.config import config_hash
 from heed.runs.files import replacing
 from heed.runs.folder import RunFolder
 
+logger = logging.getLogger(__name__)
+
 OnStep = Callable[[int, dict[str, float]], None]
+DECISIONS = "decisions.parquet"
 LOGGED = 100
 """Steps between two lines of metrics."""
 FIRST_WRITTEN, GROWTH = 200, 1.5
@@ -145,12 +149,15 @@ def prepare(job: GuardJob, person: BrowserOverseer | None = None) -> GuardRun:
         phases.memory.recall(recalled_from(job.judgements, place.env, place.name))
     moments = BlockedMoments(seed=job.seed, picture=guard.render if guard.render_mode == "rgb_array" else None)
 
-    taken_back: list[str] = []
+    late: list[str] = []
+    """Taken back before the step that they judged brought its label."""
 
     def watch(step: Step) -> None:
         moments(step)
         if person is not None:  # before the step may end in a fit; a label that this step brings is there by the next
-            taken_back[:] = [key for key in taken_back + person.taken_back() if not phases.memory.take_back(key)]
+            for key in late:
+                phases.memory.take_back(key)
+            late[:] = [key for key in person.taken_back() if not phases.memory.take_back(key)]
         before = phases.phase
         phases(step)
         if person is not None and phases.phase is not before:
@@ -210,6 +217,32 @@ class _Tell(BaseCallback):
         return self.last is None or self.num_timesteps < self.last
 
 
+class _DecisionsSoFar:
+    """All decisions in a file for who looks at a run in progress; a run does without where it cannot be written.
+
+    Args:
+        log: every decision.
+        path: of the file.
+    """
+
+    def __init__(self, log: DecisionLog, path: Path) -> None:
+        self._log, self._path = log, path
+        self._due, self._failed = float(FIRST_WRITTEN), False
+
+    def keep_up(self) -> None:
+        """Write them if that is due; that it failed is logged once, and the end of the run tells if it still does."""
+        taken = len(self._log.rows)
+        if taken < self._due:
+            return
+        self._due = GROWTH * taken
+        try:
+            self._log.write(self._path)
+        except OSError as error:
+            if not self._failed:
+                logger.warning("%s cannot be written now: %s", self._path, error.strerror or error)
+            self._failed = True
+
+
 def train_guard(
     job: GuardJob, out: Path, on_step: OnStep | None = None, person: BrowserOverseer | None = None
 ) -> dict[str, Any]:
@@ -250,16 +283,13 @@ def train_guard(
             if on_step is not None:
                 on_step(*told())
 
-        written = FIRST_WRITTEN / GROWTH
+        decisions = _DecisionsSoFar(run.log, out / DECISIONS)
 
         def tell() -> None:
-            nonlocal written
             taken = len(run.log.rows)
             if taken % LOGGED == 0:
                 folder.log(taken, told()[1] | {"return": latest_return(run.log.rows)})
-            if taken >= GROWTH * written:
-                run.log.write(out / "decisions.parquet")
-                written = taken
+            decisions.keep_up()
             hear()
 
         with _kept(run, out):
@@ -329,7 +359,7 @@ def _write(run: GuardRun, out: Path) -> None:
         with ExitStack() as each:
             if run.log.rows:
                 each.callback(_save_learner, run.learner, out / "learner.zip")
-                each.callback(run.log.write, out / "decisions.parquet")
+                each.callback(run.log.write, out / DECISIONS)
             if run.phases is not None:
                 each.callback(run.phases.memory.save, out)
             if run.moments is not None:

@@ -32,8 +32,6 @@ from heed.guard.thresholds import (
 
 logger = logging.getLogger(__name__)
 
-CAP = 0.03
-"""Share of the steps let pass that blockers may flag at least; where people block often, they may flag as often."""
 STRETCH = 100
 """Labels of one episode that are taken to be alike where episodes are too few."""
 
@@ -49,9 +47,8 @@ class JudgesConfig:
         label_keys: indices of the state that the labels depend on; all if None.
         threshold: conformal, or hirl: more than half, two of the members.
         eps: miss rate that the conformal threshold promises.
-        cap: share of the known steps let pass that blockers may flag; None takes .03, or as many as people block of all
-            if that is more. Most members have learnt from each of them, so that of fresh ones it may be more (see
-            `accept_refit`).
+        cap: share of the known steps let pass that blockers may flag; most members have learnt from each of them,
+            so that of fresh ones it may be more (see `accept_refit`).
         range_margin: how far beyond the states seen is still believed, in widths of what was seen.
         dynamics: the dynamics' fit.
         blockers: the blockers' fit.
@@ -63,7 +60,7 @@ class JudgesConfig:
     label_keys: tuple[int, ...] | None = None
     threshold: str = "conformal"
     eps: float = 0.1
-    cap: float | None = None
+    cap: float = 0.03
     range_margin: float = 0.02
     dynamics: FitConfig = field(default_factory=FitConfig)
     blockers: BatchConfig = BLOCKERS_FIT
@@ -78,7 +75,6 @@ class JudgesReport:
         calibrated: the threshold as held-out blocks calibrated it, with its promise; None where danger is known.
         in_force: the threshold in force from now on, with what the held-out blocks promise of it.
         decision: whether the blockers' refit was believed, and why.
-        cap: share of the known steps let pass that it was allowed to flag.
         blocks: labels that say block.
         labels: all.
     """
@@ -87,7 +83,6 @@ class JudgesReport:
     calibrated: Threshold | None
     in_force: Threshold
     decision: RefitDecision | None
-    cap: float
     blocks: int
     labels: int
 
@@ -189,15 +184,13 @@ class Judges:
             self.termination.fit(memory.transitions, self.generator, self.config.blockers)
         self.fits += 1
         if self.known_danger is not None:
-            known = Threshold(self.threshold)
-            return JudgesReport(report, None, known, None, 1.0, memory.blocks, len(labels.blocked))
+            return JudgesReport(report, None, Threshold(self.threshold), None, memory.blocks, len(labels.blocked))
         inputs, blocked, struck = self.inputs_of(labels), labels.blocked, labels.catastrophes
         fresh = self._fresh()
         unseen = fresh.fit(
             inputs, blocked, self.generator, self.config.blockers, folds_of(labels, self.config.members)
         ).unseen
         usable = unseen.isfinite()
-        cap = max(CAP, float(blocked.float().mean())) if self.config.cap is None else self.config.cap
         if self.config.threshold == "hirl":  # its rule, whatever it flags
             calibrated = hirl_threshold()
             decision = RefitDecision(True, calibrated.value, 0.0, 0.0, "HIRL believes every fit")
@@ -206,7 +199,7 @@ class Judges:
             parts = (inputs[usable], blocked[usable], struck[usable])
             new = _judged(fresh, *parts, calibrated.value)
             old = _judged(self.blockers, *parts, self.threshold) if self.fitted else None
-            decision = accept_refit(old, new, cap=cap)
+            decision = accept_refit(old, new, cap=self.config.cap)
         if decision.accepted:
             self.blockers, self.unseen = fresh, unseen
         else:  # what came since the fit in force is unseen by all of it
@@ -215,7 +208,7 @@ class Judges:
         self.threshold, self.fitted = decision.threshold, True
         in_force = promised(decision.threshold, self.unseen[self.unseen.isfinite() & blocked].numpy())
         logger.info("fit %d: %s; %s", self.fits, in_force, decision.reason)
-        return JudgesReport(report, calibrated, in_force, decision, cap, memory.blocks, len(blocked))
+        return JudgesReport(report, calibrated, in_force, decision, memory.blocks, len(blocked))
 
     def inputs_of(self, labels: Labels) -> Tensor:
         """The blockers' inputs [N, D]; the next state of a blocked action is what the dynamics expects."""

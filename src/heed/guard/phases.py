@@ -212,7 +212,7 @@ class Phases:
         if (bound := self._bound(report)) > self.config.gate:
             self._wait(later, f"of blocks like those held out up to {bound:.0%} may be missed")
             return
-        if report.decision is not None and report.decision.flagged > report.cap:
+        if report.decision is not None and report.decision.flagged > self.config.judges.cap:
             self._wait(later, f"the blockers flag {report.decision.flagged:.0%} of the steps that were let pass")
             return
         self.phase, self.next_fit = Phase.AUTONOMY, self.steps + self.config.refit_every

@@ -92,11 +92,7 @@ def told_of(phases: Phases | None) -> dict[str, Any]:
         return {"judgements": 0, "handed_over_at": None, "fits": []}
     fits = [
         {"threshold": report.in_force.value, "promise": report.in_force.eps, "blocks": report.blocks}
-        | (
-            {}
-            if report.decision is None
-            else {"flagged": report.decision.flagged, "cap": report.cap, "reason": report.decision.reason}
-        )
+        | ({} if report.decision is None else {"flagged": report.decision.flagged, "reason": report.decision.reason})
         for report in phases.reports
     ]
     return {"judgements": phases.memory.judgements, "handed_over_at": phases.handed_over_at, "fits": fits}

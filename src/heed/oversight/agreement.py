@@ -15,6 +15,7 @@ import numpy as np
 from sklearn.metrics import cohen_kappa_score
 
 from heed.oversight.comparing import is_comparison
+from heed.oversight.export import spoken
 from heed.oversight.judgements import Judgement
 
 MOST_PEOPLE = 20
@@ -73,7 +74,8 @@ class Habits:
     Args:
         person: who.
         judgements: how many they gave.
-        spoken: how many of them by a key, and not in silence.
+        spoken: how many of them were said: not in silence, nor acted in the agent's place. Each step of a held block
+            counts as one.
         median_ms: of those, from showing to answering; None if there are none.
         p90_ms: nine of ten were faster; None if there are none.
         repeats: pairs of answers that they gave to the same question of the same unit.
@@ -130,15 +132,15 @@ def agreements(judgements: Iterable[Judgement]) -> Agreements:
     tables: dict[tuple[str, str], _Table] = {}
     people: dict[str, int] = {}
     counts: list[int] = []
-    spoken: list[array[float]] = []
+    times: list[array[float]] = []
     for judgement in judgements:
         person = people.setdefault(judgement.person, len(people))
         if person == len(counts):
             counts.append(0)
-            spoken.append(array("d"))
+            times.append(array("d"))
         counts[person] += 1
-        if not _silent(judgement):
-            spoken[person].append(judgement.latency_ms)
+        if spoken(judgement):
+            times[person].append(judgement.latency_ms)
         for question, unit, value in _answers(judgement):
             tables.setdefault((judgement.kind, question), _Table()).add(unit, person, VALUES.index(value))
     names = list(people)
@@ -151,8 +153,8 @@ def agreements(judgements: Iterable[Judgement]) -> Agreements:
         Habits(
             name,
             counts[person],
-            len(spoken[person]),
-            *_speed(spoken[person]),
+            len(times[person]),
+            *_speed(times[person]),
             steadiness[person][0],
             _share(*steadiness[person]),
             majorities[person][0],
@@ -161,10 +163,6 @@ def agreements(judgements: Iterable[Judgement]) -> Agreements:
         for person, name in enumerate(names)
     ]
     return Agreements(questions, sorted(habits, key=lambda each: (-each.judgements, each.person)))
-
-
-def _silent(judgement: Judgement) -> bool:
-    return isinstance(judgement.verdict, dict) and bool(judgement.verdict.get("silent"))
 
 
 def _answers(judgement: Judgement) -> Iterator[tuple[str, int, str]]:
@@ -180,7 +178,7 @@ def _answers(judgement: Judgement) -> Iterator[tuple[str, int, str]]:
                 yield objective, unit, values[said]
     elif judgement.kind == "block" and isinstance(shown, dict) and isinstance(verdict, dict):
         place = [judgement.run, shown.get("episode"), shown.get("step")]
-        if None not in place and not _silent(judgement) and not verdict.get("acted"):
+        if None not in place and spoken(judgement):
             yield BLOCKS, _number(place), "block" if verdict.get("block") else "let pass"
 
 

@@ -105,6 +105,8 @@ class BrowserOverseer:
         self.retract: Callable[[int, str], Any] = lambda *_: None
         self._heard: dict[str, None] = {}
         self._written: dict[str, int] = {}
+        self._late: dict[str, None] = {}  # keys of what came as an episode ended
+        self._on_the_way: dict[str, str] = {}  # to the disk: keys, and whose they are
         self._given: deque[_Given] = deque(maxlen=KEPT)  # and on disk
         self._cannot_draw = False
         self._taken_back: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -119,7 +121,10 @@ class BrowserOverseer:
         with self._wakes:
             self._shown, self.view = view.number, view
             self._first = view.number if moment.step == 0 else min(self._first, view.number)
-            self.desk.put(view.number, asked=moment.risk is not None, begins=moment.step == 0)
+            late = self.desk.put(view.number, asked=moment.risk is not None, begins=moment.step == 0)
+            if late:
+                self._late[late] = None
+                _forget(self._late)
             self.changed()
             while (answer := self.desk.answer()) is None:
                 if self.stopping():
@@ -130,7 +135,7 @@ class BrowserOverseer:
 
     def alone(self) -> None:
         """From now on the agent acts by itself, and asks where it is unsure."""
-        self._tell(lambda: setattr(self.desk, "alone", True))
+        self._tell(self.desk.go_alone)
 
     def glance(self, moment: Moment) -> None:
         """Show a moment that nobody is asked about, if somebody looks, and not more of them than a film has."""
@@ -202,27 +207,28 @@ class BrowserOverseer:
             HeedError: there is none.
             RunFailed: the store refuses; nothing is taken back.
         """
-        mine = next((given for given in reversed(self._given) if given.person == person), None)
+        with self._wakes:
+            if person in self.desk.said or person in self._on_the_way.values():
+                raise HeedError("your last verdict is not on disk yet", "undo", "wait until it is, or block after all")
+            mine = next((given for given in reversed(self._given) if given.person == person), None)
         if mine is None:
             raise HeedError("there is nothing of yours to take back", "undo", "judge first")
-        self.retract(mine.row, person)
-        self._forget(mine)
+        self.retract(mine.row, person)  # which waits for the disk, as nobody else should
+        self.retracted(mine.row)
         return mine.row
 
     def retracted(self, row: int) -> None:
-        """A judgement was taken back by its id, at another page: what is learnt from follows at the next step.
+        """A judgement was taken back by its id, here or at another page: what is learnt from follows at the next step.
 
         What nobody said in this run, or what passed in silence, changes nothing.
         """
-        for given in [given for given in list(self._given) if given.row == row]:
-            self._forget(given)
-
-    def _forget(self, given: _Given) -> None:
-        self._given.remove(given)
-        if given.key in given.standing:
-            given.standing.remove(given.key)
-            if not given.standing:  # nobody else says the same
-                self._taken_back.put(given.label)
+        with self._wakes:
+            for given in [given for given in self._given if given.row == row]:
+                self._given.remove(given)
+                if given.key in given.standing:
+                    given.standing.remove(given.key)
+                    if not given.standing:  # nobody else says the same
+                        self._taken_back.put(given.label)
 
     def taken_back(self) -> list[str]:
         """The keys of what was taken back since this was last asked."""
@@ -251,6 +257,10 @@ class BrowserOverseer:
     def written(self, key: str) -> int | None:
         """The id of the judgement that an order became, None as long as it is not on disk."""
         return self._written.get(key)
+
+    def late(self, key: str) -> bool:
+        """Whether an order came as the episode ended, so that it is about nothing."""
+        return key in self._late
 
     def _tell(self, what: Callable[[], None]) -> None:
         with self._wakes:
@@ -307,10 +317,14 @@ class BrowserOverseer:
         if not answer.key:
             return said
 
+        self._on_the_way[answer.key] = answer.person
+
         def written(row: int) -> None:
-            self._written[answer.key] = row
-            _forget(self._written)
-            self._given.append(_Given(answer.key, answer.person, row, label, standing))
+            with self._wakes:
+                self._on_the_way.pop(answer.key, None)
+                self._written[answer.key] = row
+                _forget(self._written)
+                self._given.append(_Given(answer.key, answer.person, row, label, standing))
             self.changed()
 
         return replace(said, key=answer.key, written=written)

@@ -171,13 +171,13 @@ class Curves:
 
     def _take(self, line: bytes) -> None:
         record = _record(line)
-        step = None if record is None else _number(record.get("step"))
+        step = None if record is None else as_number(record.get("step"))
         if record is None or step is None or not math.isfinite(step):
             self.unread += 1
             return
         self.step = step
         for name, value in record.items():
-            number = _number(value)
+            number = as_number(value)
             if name == "step" or number is None:
                 continue
             if name not in self._curves:
@@ -197,7 +197,7 @@ def _record(line: bytes) -> dict[str, Any] | None:
     return record if isinstance(record, dict) else None
 
 
-def _number(value: Any) -> float | None:
+def as_number(value: Any) -> float | None:
     """A number as a float, NaN for what is not finite (which runs write as null); None for anything else."""
     if value is None:
         return math.nan

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from heed.errors import HeedError
+from heed.oversight.laid import Laid, Passed, agreed
 from heed.oversight.orders import LONGEST_REACTION, Answer, Order, Pace, State
 
 
@@ -18,35 +18,6 @@ class _Page:
     person: str
     judges: bool
     beat: float
-
-
-@dataclass
-class _Moment:
-    number: int
-    asked: bool
-    forced: Answer | None = None  # whatever people say
-    said: dict[str, Answer] = field(default_factory=dict)  # by person, in the order in which they did
-    drawn: dict[str, float] = field(default_factory=dict)  # when, by the pages that are still there
-
-    @property
-    def seen(self) -> float | None:
-        """Since when it is in view; None where no page of somebody who may judge shows it."""
-        return min(self.drawn.values(), default=None)
-
-
-@dataclass
-class _Passed:
-    """When the latest moments came into view."""
-
-    times: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=200))
-
-    def in_view(self, when: float) -> int | None:
-        """The moment that was in view then; None of none."""
-        found = None
-        for number, seen in self.times:
-            if seen <= when:
-                found = number
-        return found
 
 
 class Desk:
@@ -72,11 +43,11 @@ class Desk:
     >>> now = [0.0]
     >>> desk = Desk(Pace(rates=(2.0,), rate=0), clock=lambda: now[0])
     >>> desk.connect("page 1", "ada"); desk.order("page 1", Order("go"))
-    >>> desk.put(1); desk.drawn("page 1", 1); desk.answer() is None
+    >>> _ = desk.put(1); desk.drawn("page 1", 1); desk.answer() is None
     True
     >>> now[0] = 0.5; desk.answer().block
     False
-    >>> desk.put(2); desk.drawn("page 1", 2); desk.order("page 1", Order("block", moment=2, key="k"))
+    >>> _ = desk.put(2); desk.drawn("page 1", 2); desk.order("page 1", Order("block", moment=2, key="k"))
     >>> desk.answer().person
     'ada'
     """
@@ -88,8 +59,8 @@ class Desk:
         self.rate = self.pace.rate
         self.holding: str | None = None
         self._pages: dict[str, _Page] = {}
-        self._moment: _Moment | None = None
-        self._passed = _Passed()
+        self._moment: Laid | None = None
+        self._passed = Passed()
         self._owed: Answer | None = None  # a block that came between two moments
         self._last: tuple[int, Answer] | None = None  # the moment that left the desk last
         self._last_act: Any = None
@@ -120,10 +91,20 @@ class Desk:
         return [] if self._moment is None else list(self._moment.said)
 
     def connect(self, page: str, person: str, judges: bool = True) -> None:
-        """A page is there; the desk stays paused until somebody says go."""
+        """A page is there; the desk stays paused until somebody says go, unless the agent acts by itself."""
         self._pages[page] = _Page(person, judges, self.clock())
         if judges and self.state is State.DISCONNECTED:
-            self._pause("")
+            if self.alone and not self._halted:
+                self._run(State.WATCHING)
+            else:
+                self._pause("")
+
+    def go_alone(self) -> None:
+        """From now on the agent acts by itself; it waits first if it was paused, or somebody acted in its place."""
+        self.alone, self.holding = True, None
+        if self.state is State.TAKEN_OVER:
+            self._pause("from now on the agent acts by itself")
+        self._halted = self.state is State.PAUSED
 
     def gone(self, page: str) -> None:
         """A page is gone; with the last person who may judge, the desk stops."""
@@ -145,7 +126,7 @@ class Desk:
             self._pages[page].beat = self.clock()
         return page in self._pages
 
-    def put(self, number: int, asked: bool = False, begins: bool = False) -> None:
+    def put(self, number: int, asked: bool = False, begins: bool = False) -> str:
         """Lay a moment on the desk.
 
         Args:
@@ -153,13 +134,19 @@ class Desk:
             asked: the agent is unsure and asks; it waits for a verdict, and in vain no longer than the patience.
             begins: an episode begins with it. A block that came before it was meant for the last one: it blocks, and
                 says nothing of this one.
+
+        Returns:
+            The key of such an order, which is about nothing; "" if there was none.
         """
         owed, self._owed = self._owed, None
-        self._moment = _Moment(number, asked)
-        if owed is not None and begins:
+        self._moment = Laid(number, asked, self.clock())
+        if owed is None:
+            return ""
+        if begins:
             self._moment.forced = Answer(True)
-        elif owed is not None:
-            self._moment.said[owed.person] = owed
+            return owed.key
+        self._moment.said[owed.person] = owed
+        return ""
 
     def drawn(self, page: str, number: int) -> None:
         """A page of somebody who may judge has drawn a moment."""
@@ -193,9 +180,9 @@ class Desk:
         here, now = self._moment, self.clock()
         if here is None:
             return None
-        if self.state in (State.PAUSED, State.DISCONNECTED):
+        if self.state is State.PAUSED or (self.state is State.DISCONNECTED and not self.alone):
             return None
-        found = here.forced or self._agreed(here.said) or self._by_time(here, now)
+        found = here.decided(self.votes) or self._by_time(here, now)
         if found is not None:
             self._moment, self._last = None, (here.number, found)
             if self._one_step:
@@ -213,9 +200,9 @@ class Desk:
     def due(self) -> float:
         """Seconds until time itself may change something; nothing else can before then."""
         now, times = self.clock(), [page.beat + self.pace.heartbeat for page in self._pages.values()]
-        if (here := self._moment) is not None and here.seen is not None:
+        if (here := self._moment) is not None:
             times += [since + 1 / self.pace.rates[self.rate] for since in here.drawn.values()]
-            times.append(here.seen + self.pace.patience)
+            times.append((here.since if here.seen is None else here.seen) + self.pace.patience)
         ahead = [moment - now for moment in times if moment > now]
         return min(ahead, default=math.inf)
 
@@ -232,17 +219,10 @@ class Desk:
         if moves and now - self._last_order > self.pace.idle:
             self._pause(f"nobody pressed a key for {self.pace.idle:.0f} s")
 
-    def _agreed(self, said: dict[str, Answer]) -> Answer | None:
-        """What becomes of a moment by what people said of it, if they are enough: one block is a block."""
-        first = max(said.values(), key=lambda answer: (answer.acted, answer.block, bool(answer.key)), default=None)
-        if first is None or (len(said) < self.votes and not first.acted):
+    def _by_time(self, here: Laid, now: float) -> Answer | None:
+        if self.state is State.TAKEN_OVER or (here.seen is None and not (self.alone and here.asked)):
             return None
-        return replace(first, others=tuple(answer for answer in said.values() if answer is not first))
-
-    def _by_time(self, here: _Moment, now: float) -> Answer | None:
-        if here.seen is None or self.state is State.TAKEN_OVER:
-            return None
-        waited = now - here.seen
+        waited = now - (here.since if here.seen is None else here.seen)  # who asks in vain waits no longer, seen or not
         if self.holding is not None:
             held = Answer(True, self.holding, since=here.number, seconds=waited)
             return replace(held, others=tuple(said for name, said in here.said.items() if name != self.holding))
@@ -260,7 +240,7 @@ class Desk:
             if person not in here.said and now - since >= 1 / self.pace.rates[self.rate]:
                 silent.setdefault(person, Answer(False, person, seconds=now - since, silent=True))
         spare = max(0, self.votes - len(here.said))
-        return self._agreed(here.said | dict(list(silent.items())[:spare]))
+        return agreed(here.said | dict(list(silent.items())[:spare]), self.votes)
 
     def _pause(self, why: str) -> None:
         self.state, self.why, self._one_step, self.acting = State.PAUSED, why, False, None
@@ -284,8 +264,8 @@ class Desk:
         """Block what lies on the desk, drawn or not; between two moments, the next one: no block comes too late."""
         here, now = self._moment, self.clock()
         own = None if here is None else here.said.get(person)
-        decided = here is not None and self._agreed(here.said) is not None
-        before = self._owed if here is None else (here.forced or self._agreed(here.said))
+        before = self._owed if here is None else here.decided(self.votes)
+        decided = here is not None and before is not None
         if here is None and before is None and self._last is not None and order.moment == self._last[0]:
             before = self._last[1]
         if here is None:
@@ -312,7 +292,7 @@ class Desk:
 
     def _allow(self, person: str, order: Order) -> None:
         here = self._moment
-        if here is None or here.forced is not None or here.seen is None or self._agreed(here.said) is not None:
+        if here is None or here.seen is None or here.decided(self.votes) is not None:
             raise HeedError("nothing is in view to be judged", order.do, "wait for the next moment")
         if person in here.said:
             raise HeedError("you have judged it already", order.do, "the others are still at it")

@@ -152,8 +152,18 @@ _SCHEMA = pa.schema(
 )
 
 
+def spoken(judgement: Judgement) -> bool:
+    """Whether somebody said it: not in silence, nor by acting in the agent's place.
+
+    >>> spoken(Judgement("block", "ada", {}, {"block": False, "silent": True}))
+    False
+    """
+    verdict = judgement.verdict
+    return not (isinstance(verdict, dict) and (verdict.get("silent") or verdict.get("acted")))
+
+
 def by_person(judgements: Sequence[Judgement]) -> list[dict[str, Any]]:
-    """How many judgements each person gave, what share of them blocks, how fast where a key was pressed; most first.
+    """How many judgements each person gave, what share of them blocks, how fast what was said; most first.
 
     >>> fast = Judgement("block", "ada", {}, {"block": True}, latency_ms=200.0)
     >>> by_person([fast, Judgement("block", "ada", {}, {"block": False}, latency_ms=400.0)])
@@ -162,14 +172,14 @@ def by_person(judgements: Sequence[Judgement]) -> list[dict[str, Any]]:
     found = []
     for person in {judgement.person: None for judgement in judgements}:
         own = [judgement for judgement in judgements if judgement.person == person]
-        spoken = [judgement.latency_ms for judgement in own if not judgement.verdict.get("silent")]
+        said = [judgement.latency_ms for judgement in own if spoken(judgement)]
         blocks = [bool(judgement.verdict["block"]) for judgement in own if judgement.kind == "block"]
         found.append(
             {
                 "person": person,
                 "judgements": len(own),
                 "blocks": sum(blocks) / len(blocks) if blocks else None,
-                "median_ms": statistics.median(spoken) if spoken else None,
+                "median_ms": statistics.median(said) if said else None,
             }
         )
     return sorted(found, key=lambda row: -row["judgements"])

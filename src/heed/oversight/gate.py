@@ -230,7 +230,7 @@ class Gate(Generic[M]):
                 self.pages.discard(page)
                 with contextlib.suppress(RuntimeError, WebSocketDisconnect):  # closed already, as a rule
                     await socket.close()
-        except WebSocketDisconnect:
+        except (WebSocketDisconnect, asyncio.CancelledError):  # it is gone, or the server ends
             pass
         finally:
             self._open -= 1

@@ -7,7 +7,7 @@ import json
 import logging
 import threading
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -36,6 +36,8 @@ LONGEST_LINE = 160
 MOST_RUNS = 200
 """Runs that are named, the latest."""
 LARGEST_ID = 2**31 - 1
+MOST_FILES = 2
+"""Files that are written at once; a reader may be slow."""
 KINDS_OF_FILE = {"jsonl": "application/jsonl", "parquet": "application/vnd.apache.parquet"}
 
 Told = Callable[[Judgement], Awaitable[None]]
@@ -180,8 +182,9 @@ class OpenedLater:
 def add_judgements(app: FastAPI, opened: Callable[[], Store], people: People, told: Told | None = None) -> None:
     """Add the page of judgements to an app, and what it asks for, below ``/api/judgements``, behind each one's token.
 
-    Rows of an answer, texts of a list and pairs of people are bounded. One request at a time goes through the whole
-    store; it holds the answers alone, or what is written next.
+    Rows of an answer, texts of a list and pairs of people are bounded. Of the requests that go through the whole store,
+    agreement and verifying work one at a time, and hold the answers alone; `MOST_FILES` files are written at once, and
+    hold what is written next.
 
     Args:
         app: of `heed.oversight.gate.app_of`.
@@ -189,7 +192,7 @@ def add_judgements(app: FastAPI, opened: Callable[[], Store], people: People, to
         people: who may look; those who judge may take judgements back, anybody's, under their own name.
         told: called with each judgement that was taken back here, in the server's loop.
     """
-    known, busy = Depends(bearer(people)), asyncio.Lock()
+    known, busy, files = Depends(bearer(people)), asyncio.Lock(), asyncio.Semaphore(MOST_FILES)
     anybody = [known, Depends(once)]
     add_page(app, "/judgements", "judgements", "the judgements", beside=["judgements.css"])
 
@@ -200,6 +203,13 @@ def add_judgements(app: FastAPI, opened: Callable[[], Store], people: People, to
             raise HTTPException(404, none.what) from none
 
     here = Depends(store)
+
+    async def file() -> AsyncIterator[None]:
+        """Within: one of the files that are written at once, until it is sent or whoever asked is gone."""
+        if files.locked():
+            raise HTTPException(429, "other files are being written; ask again later")
+        async with files:
+            yield
 
     @app.exception_handler(RunFailed)
     async def failed(_: Request, fault: RunFailed) -> Response:
@@ -247,7 +257,7 @@ def add_judgements(app: FastAPI, opened: Callable[[], Store], people: People, to
         "/api/judgements/export/{name}",
         responses={**NO_STORE, 200: {"content": {kind: {} for kind in KINDS_OF_FILE.values()}}},
         response_class=StreamingResponse,
-        dependencies=anybody,
+        dependencies=[*anybody, Depends(file)],
     )
     def exported(name: Literal["jsonl", "parquet"], those: Annotated[Those, Query()], store: Store = here) -> Response:
         """The judgements that stand, as a file."""

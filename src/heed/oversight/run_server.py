@@ -12,7 +12,7 @@ from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse
 
-from heed.oversight.gate import add_page, bearer, policy
+from heed.oversight.gate import NOBODY, Refusal, add_page, bearer, policy
 from heed.oversight.people import People
 from heed.oversight.run_reports import Report, Reports
 from heed.oversight.run_view import RunView, RunViews
@@ -27,11 +27,13 @@ REPORT_HEADERS = {
 PAGE_HEADERS = {"Content-Security-Policy": policy(frame_src="'self'", form_action="'self'")}
 """The page frames a report, which it asks for by a form."""
 NO_PAGE = '<!doctype html><html lang="en"><title>No report</title><p>There is no report: {}</p></html>'
-NO_REPORT: dict[int | str, dict[str, Any]] = {503: {"description": "There is no report now; why."}}
-REFUSALS: dict[int | str, dict[str, Any]] = {
-    401: {"description": "A token is needed."},
-    404: {"description": "There is no such run."},
+NO_RUN: dict[int | str, dict[str, Any]] = {**NOBODY, 404: {"model": Refusal, "description": "There is no such run."}}
+"""How a request for a run may be refused."""
+REPORT: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/html": {}}},
+    503: {"model": Refusal, "description": "There is no report now; why."},
 }
+"""What else a request for a report may bring."""
 Name = Annotated[str, Query(max_length=500, description="a run within, as told in runs; empty for the folder itself")]
 Cursor = Annotated[str, Query(max_length=32, pattern=r"^(\d+\.\d+)?$", description="the last answer's; empty at first")]
 
@@ -56,17 +58,17 @@ def add_run(app: FastAPI, folder: Path, people: People, report: Callable[[Path],
             raise HTTPException(404, "there is no such run")
         return view
 
-    @app.get("/api/run", responses=REFUSALS, dependencies=known)
+    @app.get("/api/run", responses=NO_RUN, dependencies=known)
     def told(name: Name = "") -> dict[str, Any]:
         """What a run is and how far it has come, and which runs are within the folder."""
         return {"title": folder.resolve().name, "runs": views.names(), **found(name).told()}
 
-    @app.get("/api/run/metrics", responses=REFUSALS, dependencies=known)
+    @app.get("/api/run/metrics", responses=NO_RUN, dependencies=known)
     def metrics(name: Name = "", since: Cursor = "") -> dict[str, Any]:
         """A run's metrics since the last answer, as curves of a bounded number of points."""
         return found(name).curves.since(since)
 
-    @app.get("/api/run/report", responses=REFUSALS | NO_REPORT, response_class=HTMLResponse, dependencies=known)
+    @app.get("/api/run/report", responses=NO_RUN | REPORT, response_class=Response, dependencies=known)
     def read(name: Name = "") -> Response:
         """A run's report as it stands."""
         made = reports.of(found(name))

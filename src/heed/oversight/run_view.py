@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from heed.errors import HeedError
-from heed.oversight.curves import Curves
+from heed.oversight.curves import Curves, as_number
 from heed.runs.config import read_yaml
 from heed.runs.folder import CONFIG, METRICS, SUMMARY
 
@@ -197,8 +197,8 @@ def _leaves(content: Any, prefix: str) -> Iterator[tuple[str, str]]:
 
 
 def _number(value: Any) -> float | None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if number and math.isfinite(value) else None
+    number = as_number(value)
+    return None if number is None or math.isnan(number) else number
 
 
 def _count(value: Any) -> int | None:

@@ -29,7 +29,8 @@ def serving(app: FastAPI, host: str = "127.0.0.1", port: int = 0, largest: int =
         HeedError: nothing can listen there.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # With its protocol named, asyncio lets small messages go at once (TCP_NODELAY); else each waits 40 ms for another.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))

@@ -21,6 +21,7 @@ from heed.oversight.people import People
 
 DRAWING_S = 1.0
 """Seconds after which a page that has not said that it drew a frame is sent the next one all the same."""
+LATE = "it came as the episode ended: it is about nothing, but the first action of the next one is blocked"
 VERDICTS = ("block", "allow", "catastrophe", "act")
 """The orders that become judgements, of which the page is told when they are on disk."""
 MOST_WAITING = 100
@@ -148,6 +149,9 @@ class _Watching:
                 if (row := self.overseer.written(key)) is not None:
                     del self._unwritten[key]
                     await page.send({"written": {"key": key, "id": row}})
+                elif self.overseer.late(key):
+                    del self._unwritten[key]
+                    await page.send({"refused": {"do": "", "key": key, "why": LATE}})
             stands = json.dumps({"desk": self.overseer.stands()})
             if stands != self._stands:
                 self._stands = stands

@@ -53,9 +53,10 @@ def fits_blocks(run: RunRecord) -> list[Block]:
     learnt = any(fit.get("flagged") is not None for fit in fits)
     if not learnt:
         return [table]
-    picture = draw(partial(plot_fits, fits=fits), "fits", "Threshold and flagged share over the fits")
-    caption = "The danger from which a step is unsafe, and the share of the steps let pass that this flags; "
-    caption += "dashed, the most that it may flag."
+    cap = run.config.get("cap")
+    picture = draw(partial(plot_fits, fits=fits, cap=cap), "fits", "Threshold and flagged share over the fits")
+    caption = "The danger from which a step is unsafe, and the share of the steps let pass that this flags"
+    caption += f"; dashed, the most that a refit may flag ({percent(cap)})." if cap is not None else "."
     return [Figure(picture, "The threshold over the fits.", caption), table]
 
 

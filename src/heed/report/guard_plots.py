@@ -125,33 +125,30 @@ def plot_blocks(layout: Layout, decisions: Decisions, overseen: bool) -> Figure:
     return figure
 
 
-def plot_fits(layout: Layout, fits: Sequence[Mapping[str, Any]]) -> Figure:
+def plot_fits(layout: Layout, fits: Sequence[Mapping[str, Any]], cap: float | None) -> Figure:
     """Plot the threshold in force after each fit, and the share of the steps let pass that it flags.
 
     Args:
         layout: the room there is.
-        fits: with ``threshold`` and, where the danger was learnt, ``flagged`` and ``cap``, the share that may be.
+        fits: with ``threshold`` and, where the danger was learnt, ``flagged``.
+        cap: share that may be flagged, if any.
     """
     figure, grid = panels(layout, 2, 2.0 if layout.columns > 2 else 1.7, columns=2 if layout.columns > 2 else 1)
     for axes, (title, name) in zip(
         grid, (("threshold", "threshold"), ("flagged of the let pass", "flagged")), strict=True
     ):
-        numbers = np.arange(1, len(fits) + 1)
-        axes.plot(numbers, _told(fits, name), "o-", color=INK, linewidth=1.2, markersize=4, markeredgewidth=0)
+        values = np.array([np.nan if fit.get(name) is None else fit[name] for fit in fits], np.float64)
+        axes.plot(np.arange(1, len(fits) + 1), values, "o-", color=INK, linewidth=1.2, markersize=4, markeredgewidth=0)
         if name == "flagged":
             axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-            axes.plot(numbers, _told(fits, "cap"), color=SOFT, linewidth=0.9, linestyle=(0, (4, 3)))
+            if cap is not None:
+                axes.axhline(cap, color=SOFT, linewidth=0.9, linestyle=(0, (4, 3)))
         axes.set_ylim(bottom=0)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
         axes.set_xlim(0.5, len(fits) + 0.5)
         name_panel(axes, title)
         axes.set_xlabel("fit")
     return figure
-
-
-def _told(fits: Sequence[Mapping[str, Any]], name: str) -> Floats:
-    """A number of each fit; NaN where it is not told."""
-    return np.array([np.nan if fit.get(name) is None else fit[name] for fit in fits], np.float64)
 
 
 def plot_latency(layout: Layout, groups: Sequence[tuple[str, Floats]]) -> Figure:

@@ -212,7 +212,7 @@ function spoken() {
     deciding: "deciding: every action waits for you",
     paused: "paused",
     "taken over": `taken over by ${desk.acting}`,
-    disconnected: "disconnected: the agent waits",
+    disconnected: desk.alone ? "disconnected: the agent goes on by itself" : "disconnected: the agent waits",
   };
   if (desk.alone && running() && desk.moment === null) return "the agent acts by itself; you are asked where it is unsure";
   const still = desk.votes > 1 && running() ? ` (${desk.votes} people judge each; ${desk.said.join(", ") || "nobody"} has)` : "";
@@ -328,5 +328,5 @@ setInterval(() => line.send({}), BEAT_MS);
 const line = new Line("/watch", {
   heard,
   pictured,
-  lost: (why) => { stand({ ...NOBODY, why }); return true; },
+  lost: (why) => { stand({ ...NOBODY, why, alone: desk.alone }); return true; },
 });
