@@ -397,7 +397,6 @@ def test_an_agent_that_asks_in_vain_is_blocked_and_nothing_is_learnt_from_it(wat
 def test_an_agent_that_acts_by_itself_says_so(watching):
     page = watching(phase="autonomy", moments=lambda env: [next(random_moments(env))]).page()
     moment_of(page)
-    page.keyboard.press(" ")
     says(page, "#state", "the agent acts by itself; you are asked where it is unsure")
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
-from judgements_room import block, comparison
 from schemathesis.checks import not_a_server_error
 from schemathesis.config import SchemathesisConfig
 
@@ -20,6 +19,7 @@ from heed.oversight.judgements import Store
 from heed.oversight.judgements_server import add_judgements
 from heed.oversight.people import People
 from heed.oversight.run_server import add_run
+from judgements_room import block, comparison
 
 PEOPLE = People.named(["ada"])
 RUN = tempfile.TemporaryDirectory()
