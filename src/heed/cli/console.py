@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 
@@ -23,6 +24,10 @@ from rich.progress import (
 )
 
 console = Console(stderr=True, highlight=False)
+
+
+LOOK_S = 0.2
+"""Seconds between two looks at whether to stop."""
 
 
 def say(text: str) -> None:
@@ -91,10 +96,15 @@ class Bar:
 
 
 @contextmanager
-def stopping_at_rounds() -> Iterator[list[bool]]:
+def stopping_at_rounds(
+    words: str = "stopping after this round (Ctrl-C again stops at once)",
+) -> Iterator[list[bool]]:
     """Within: Ctrl-C, or a scheduler's SIGTERM, only raises a flag, so that a round in progress ends whole.
 
-    A second one stops at once.
+    A second one stops at once. Whoever starts a job in the background may have its Ctrl-C ignored: not here.
+
+    Args:
+        words: said at the first.
     """
     wanted: list[bool] = []
 
@@ -102,7 +112,7 @@ def stopping_at_rounds() -> Iterator[list[bool]]:
         if wanted:
             raise KeyboardInterrupt
         wanted.append(True)
-        say("stopping after this round (Ctrl-C again stops at once)")
+        say(words)
 
     previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -110,3 +120,10 @@ def stopping_at_rounds() -> Iterator[list[bool]]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def wait_until_stopped(done: Callable[[], bool] = lambda: False) -> None:
+    """Wait for Ctrl-C or SIGTERM, or until something is done."""
+    with stopping_at_rounds("stopping") as wanted:
+        while not wanted and not done():
+            time.sleep(LOOK_S)

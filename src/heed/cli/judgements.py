@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from heed.cli.console import say
+from heed.cli.console import say, wait_until_stopped
 from heed.cli.settings import Command, words
 from heed.errors import HeedError
 from heed.oversight.agreement import Agreements, agreements
@@ -85,10 +84,10 @@ def _serve(store: Store, parsed: Any) -> None:
     if not people.all:
         raise HeedError("nobody could look", "--people", "name at least one")
     add_judgements(app, lambda: store, people)
-    with serving(app, parsed.host, parsed.port, LARGEST) as address, suppress(KeyboardInterrupt):
+    with serving(app, parsed.host, parsed.port, LARGEST) as address:
         for person in people.all:
             say(f"{person.name} looks at {address}/judgements#token={people.token_of(person.name)}")
-        threading.Event().wait()
+        wait_until_stopped()
 
 
 def _agreement(found: Agreements) -> None:

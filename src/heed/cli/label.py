@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from heed.cli.console import quiet_libraries, say
+from heed.cli.console import quiet_libraries, say, wait_until_stopped
 from heed.cli.label_pairs import add_options, pairs_of
 from heed.cli.settings import Command, words
 from heed.errors import HeedError
@@ -20,9 +20,6 @@ from heed.oversight.judgements_server import add_judgements
 from heed.oversight.pairs import in_order, require_order
 from heed.oversight.people import People
 from heed.oversight.serving import serving
-
-LOOK_S = 0.2
-"""Seconds between two looks at whether all is compared; Ctrl-C is heard in between."""
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -76,11 +73,7 @@ def _serve(server: CompareServer, people: People, host: str, port: int) -> None:
     with serving(server.app, host, port, LARGEST) as address:
         for person in people.all:
             say(f"{person.name} compares at {address}/#token={people.token_of(person.name)}")
-        try:
-            while not server.finished.wait(LOOK_S):
-                pass
-        except KeyboardInterrupt:
-            return
+        wait_until_stopped(server.finished.is_set)
 
 
 def _export(found: Sequence[Judgement], out: Path) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from heed.cli.console import quiet_libraries, say
+from heed.cli.console import quiet_libraries, say, wait_until_stopped
 from heed.cli.settings import Command, words
 from heed.errors import HeedError
 from heed.oversight.gate import LARGEST, app_of
@@ -44,7 +43,5 @@ def _serve(folder: Path, parsed: Any) -> None:
     with serving(app, parsed.host, parsed.port, LARGEST) as address:
         for person in people.all:
             say(f"{person.name} watches {folder} at {address}/run#token={people.token_of(person.name)}")
-        try:
-            threading.Event().wait()
-        except KeyboardInterrupt:
-            say("stopped; the run itself goes on")
+        wait_until_stopped()
+        say("stopped; the run itself goes on")
