@@ -15,7 +15,8 @@ def test_a_moment_waits_for_the_second_person_and_one_block_of_two_is_a_block(wa
     moment_of(ada)
     moment_of(bob)
     ada.keyboard.press("e")
-    says(bob, "#state", "(2 people judge each; nobody has)")
+    for page in (ada, bob):
+        says(page, "#state", "(2 people judge each; nobody has)")
     ada.keyboard.press("a")
     for page in (ada, bob):
         says(page, "#state", "(2 people judge each; ada has)")
