@@ -22,10 +22,10 @@ def test_a_slow_disk_is_seen_in_the_keys_and_is_told(monkeypatch, capsys):
         return add_all(self, judgements)
 
     monkeypatch.setattr(Store, "add_all", slow)
-    run(["oversight", "--pages", "2", "--seconds", "4", "--presses", "4", "--json"])
+    run(["oversight", "--pages", "2", "--seconds", "5", "--presses", "4", "--json"])
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)["rows"]}
     keys, frames = rows["key to stored"], rows["frame to screen"]
-    assert keys["n"] == len(set(added)) == len(added)
+    assert 0 < keys["n"] < len(set(added)) == len(added)  # the first seconds are left out
     assert 1e3 * SLOW_S < keys["ms"] <= keys["p99"] <= keys["most"]
     assert frames["n"] > 0 and frames["pages"] == 2 and frames["ms"] > 0
 
