@@ -53,6 +53,7 @@ def labelled(heed_cache, tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(1) as pool:
         patch.setattr("heed.cli.label.say", told.put)
+        patch.setattr("heed.oversight.gate.MESSAGES", 10_000)  # this person is faster than people are
         comparing = pool.submit(person)
         comparing.add_done_callback(lambda done: done.exception() and _thread.interrupt_main())
         try:
