@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from heed.align.preparation import Preparation, prepare, prepared_folders
+from heed.align.run.apothecary import ApothecarySetup, prepare, prepared_folders
 from postgres_server import HERE, PostgresServer
 
 collect_ignore_glob = ["*conftest.py"]
@@ -18,7 +18,7 @@ def heed_cache(tmp_path_factory):
     """A cache that holds a small world where the default one is looked for, by this process and by those it starts."""
     folder = tmp_path_factory.mktemp("cache")
     for objectives in (("help", "harmless"), ("help",)):
-        small, looked_for = Preparation(objectives, **SMALL), Preparation(objectives)
+        small, looked_for = ApothecarySetup(objectives, **SMALL), ApothecarySetup(objectives)
         prepare(small, judges=len(objectives) > 1, folder=folder)
         for made, name in zip(prepared_folders(small, folder), prepared_folders(looked_for, folder), strict=True):
             if made.exists():

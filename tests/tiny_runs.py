@@ -3,7 +3,8 @@
 import json
 from pathlib import Path
 
-from heed.align.job import defaults, train
+from heed.align.run.job import defaults
+from heed.align.run.train import train
 from heed.compare.pool import Progress, is_finished, summary_of, trainer_of
 
 TINY = {
@@ -32,7 +33,7 @@ def tiny_settings(**changes):
 
 
 def tiny_defaults(world, preset):
-    """In place of `heed.align.job.defaults`, where a command takes no other settings."""
+    """In place of `heed.align.run.job.defaults`, where a command takes no other settings."""
     return defaults(world, preset) | TINY
 
 

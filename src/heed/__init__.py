@@ -4,4 +4,8 @@ People compare and people block; heed turns either kind of judgement into learnt
 that balances them.
 """
 
+from heed._moved import find_moved_modules
+
 __version__ = "0.1.0"
+
+find_moved_modules()

@@ -13,7 +13,7 @@ from transformers import (
     Qwen3Config,
 )
 
-from heed.align.policy import Policy
+from heed.align.models.policy import Policy
 from heed.align.rollouts import Sampler, Sampling, _completion_mask
 
 SIZE = len(TOKENIZER)

@@ -10,7 +10,7 @@ import torch
 from tiny_policies import PROMPTS, TOKENIZER, tiny_model
 from tiny_trainers import FUNCTIONS, HEAD_TOO, length, tiny_trainer, vowels
 
-from heed.align.objectives import RewardFunction
+from heed.align.objectives.base import RewardFunction
 from heed.align.trainer import AlignTrainer
 from heed.balance import GAPO, Linear
 from heed.errors import HeedError, RunFailed

@@ -4,7 +4,7 @@ import torch
 from peft import LoraConfig
 from transformers import PreTrainedModel
 
-from heed.align.policy import Policy, Sequences
+from heed.align.models.policy import Policy, Sequences
 from heed.worlds.apothecary import Apothecary
 
 WORLD = Apothecary(seed=0)

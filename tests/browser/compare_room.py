@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 
-from heed.oversight.compare_server import CompareServer
-from heed.oversight.comparing import Comparing
-from heed.oversight.gate import LARGEST
-from heed.oversight.judgements import Store
-from heed.oversight.pairs import Pair
-from heed.oversight.people import People
-from heed.oversight.serving import serving
+from heed.oversight.comparisons.pairs import Pair
+from heed.oversight.comparisons.session import Comparing
+from heed.oversight.store.store import Store
+from heed.web.compare import CompareServer
+from heed.web.connection import LARGEST
+from heed.web.people import People
+from heed.web.serving import serving
 
 PAIRS = (
     Pair("cough", "Cough?", ("Honey, in warm milk.", "Foxglove, in warm milk.")),

@@ -9,12 +9,12 @@ from compare_room import PAIRS
 from waiting import says, shows, until
 from watched_agent import futures, moment_of, random_moments, until_moment
 
-from heed.oversight.judgements import Judgement, Store
-from heed.oversight.judgements_server import add_judgements
-from heed.oversight.orders import Pace
-from heed.oversight.overseers import Moment
-from heed.oversight.pairs import Pair
-from heed.oversight.run_server import add_run
+from heed.oversight.comparisons.pairs import Pair
+from heed.oversight.control.records import Pace
+from heed.oversight.overseers.base import Proposal
+from heed.oversight.store.store import Judgement, Store
+from heed.web.judgements import add_judgements
+from heed.web.run import add_run
 
 pytestmark = pytest.mark.browser
 
@@ -66,7 +66,7 @@ def test_axe_finds_nothing_where_there_is_no_picture(watching):
     def moments(env):
         for moment in random_moments(env):
             told = {"risk": 0.4, "futures": ways, "future_risks": np.array([0.1, 0.2, 0.4])}
-            yield Moment(moment.observation, 0, {}, env, moment.step, **told)
+            yield Proposal(moment.observation, 0, {}, env, moment.step, **told)
 
     page = watching(CALM, env="heed/CliffGrid-v0", moments=moments, render_mode=None).page()
     moment_of(page)

@@ -8,7 +8,7 @@ import pytest
 from compare_room import PAIRS
 from waiting import Wire, says, shows, until
 
-from heed.oversight.pairs import Pair
+from heed.oversight.comparisons.pairs import Pair
 
 pytestmark = pytest.mark.browser
 

@@ -10,10 +10,10 @@ import sys
 import pytest
 from scripted_person import ScriptedPerson
 
+from heed.guard.models.calibration import Threshold
 from heed.guard.phases import PhasesConfig
-from heed.guard.thresholds import Threshold
-from heed.oversight.judgements import Store
-from heed.worlds.lunar_lander import dangerous
+from heed.oversight.store.store import Store
+from heed.worlds.lunar_lander.rules import dangerous
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 STEPS, OVERSEEN = 460, 400

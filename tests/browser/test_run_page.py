@@ -10,12 +10,13 @@ from urllib.parse import urlsplit
 import pytest
 from waiting import says, shows, until
 
-from heed.oversight.browser import BrowserOverseer
-from heed.oversight.gate import LARGEST, app_of
-from heed.oversight.people import People
-from heed.oversight.run_server import add_run
-from heed.oversight.serving import serving
-from heed.oversight.watch_server import WatchServer
+from heed.oversight.overseers.human import HumanOverseer
+from heed.web.app import app_of
+from heed.web.connection import LARGEST
+from heed.web.people import People
+from heed.web.run import add_run
+from heed.web.serving import serving
+from heed.web.watch import WatchServer
 
 pytestmark = pytest.mark.browser
 HOSTILE = "<img src=x onerror=\"document.title='taken'\">"
@@ -244,7 +245,7 @@ def test_what_is_wrong_with_a_report_is_said_in_its_place(browser, tmp_path):
 
 def test_the_watched_agents_page_leads_to_its_run_and_back(browser, tmp_path):
     with contextlib.ExitStack() as opened:
-        overseer, people = BrowserOverseer(), People.named(["ada"])
+        overseer, people = HumanOverseer(), People.named(["ada"])
         served = Run(browser, opened, tmp_path / "run", app=WatchServer(overseer, people, "an env").app).begin()
         page = served.page("/")
         page.click("nav >> text=the run so far")

@@ -15,11 +15,11 @@ from PIL import Image
 from waiting import says, shows, until
 from watched_agent import drift, futures, moment_of, until_moment
 
-from heed.oversight.judgements import Judgement, Store
-from heed.oversight.judgements_server import add_judgements
-from heed.oversight.orders import Pace
-from heed.oversight.pairs import Pair
-from heed.oversight.run_server import add_run
+from heed.oversight.comparisons.pairs import Pair
+from heed.oversight.control.records import Pace
+from heed.oversight.store.store import Judgement, Store
+from heed.web.judgements import add_judgements
+from heed.web.run import add_run
 
 pytestmark = pytest.mark.browser
 

@@ -9,15 +9,16 @@ import pyarrow.parquet as pq
 import pytest
 from scripted_person import ScriptedPerson
 
-from heed.guard.environment import surroundings
-from heed.guard.job import fitting, train_guard
-from heed.guard.settings import job_of
-from heed.oversight.browser import BrowserOverseer
-from heed.oversight.gate import LARGEST
-from heed.oversight.people import People
-from heed.oversight.serving import serving
-from heed.oversight.watch_server import WatchServer
-from heed.worlds.hazards import Hazards, advance, hits
+from heed.guard.run.build import fitting
+from heed.guard.run.config import job_of
+from heed.guard.run.environment import surroundings
+from heed.guard.run.train import train_guard
+from heed.oversight.overseers.human import HumanOverseer
+from heed.web.connection import LARGEST
+from heed.web.people import People
+from heed.web.serving import serving
+from heed.web.watch import WatchServer
+from heed.worlds.point_hazard.geometry import Hazards, advance, hits
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(1800)]
 SAME = {"env": "heed/PointHazard-v0", "ask_above": 1.0, "evaluation_episodes": 0}
@@ -30,7 +31,7 @@ def at_the_last_moment(observation, action):
 
 def through_the_page(browser, job, out):
     """Train with a scripted person before a page; the summary."""
-    overseer, people = BrowserOverseer(), People.named(["ada"])
+    overseer, people = HumanOverseer(), People.named(["ada"])
     found = []
     training = threading.Thread(target=lambda: found.append(train_guard(job, out, person=overseer)), daemon=True)
     with serving(WatchServer(overseer, people, job.env).app, largest=LARGEST) as address:

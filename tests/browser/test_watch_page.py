@@ -11,8 +11,8 @@ import pytest
 from waiting import Wire, says, shows, until
 from watched_agent import futures, moment_of, random_moments, until_moment
 
-from heed.oversight.orders import Pace
-from heed.oversight.overseers import Moment
+from heed.oversight.control.records import Pace
+from heed.oversight.overseers.base import Proposal
 
 pytestmark = pytest.mark.browser
 
@@ -337,7 +337,7 @@ def test_futures_that_have_no_place_in_the_picture_lie_beside_it(watching):
 
     def moments(env):
         for moment in random_moments(env):
-            yield Moment(
+            yield Proposal(
                 moment.observation, 0, {}, env, moment.step, risk=0.4, futures=ways, future_risks=np.array([0.1, 0.4])
             )
 

@@ -11,15 +11,15 @@ import gymnasium as gym
 import numpy as np
 from waiting import PATIENCE, until
 
-from heed.oversight.browser import BrowserOverseer
-from heed.oversight.desk import Desk
-from heed.oversight.gate import LARGEST
-from heed.oversight.orders import Pace
-from heed.oversight.overseers import Moment
-from heed.oversight.people import People
-from heed.oversight.serving import serving
-from heed.oversight.watch_server import WatchServer
-from heed.worlds.hazards import Hazards, advance, clearance, hits
+from heed.oversight.control.desk import Desk
+from heed.oversight.control.records import Pace
+from heed.oversight.overseers.base import Proposal
+from heed.oversight.overseers.human import HumanOverseer
+from heed.web.connection import LARGEST
+from heed.web.people import People
+from heed.web.serving import serving
+from heed.web.watch import WatchServer
+from heed.worlds.point_hazard.geometry import Hazards, advance, clearance, hits
 
 BRISK = Pace(rates=(0.01, 20.0), rate=1, heartbeat=5.0)
 POINT_HAZARD = "heed/PointHazard-v0"
@@ -30,7 +30,7 @@ def random_moments(env):
     observation, info = env.reset(seed=0)
     env.action_space.seed(0)
     for step in range(10_000):
-        yield Moment(observation, env.action_space.sample(), info, env, step)
+        yield Proposal(observation, env.action_space.sample(), info, env, step)
 
 
 class Agent(threading.Thread):
@@ -88,7 +88,7 @@ class Watched(contextlib.AbstractContextManager):
     ):
         self.over = threading.Event()
         self.phase = phase
-        self.overseer = BrowserOverseer(Desk(pace or BRISK, votes=votes), about=self._about, stopping=self.over.is_set)
+        self.overseer = HumanOverseer(Desk(pace or BRISK, votes=votes), about=self._about, stopping=self.over.is_set)
         if phase == "autonomy":
             self.overseer.alone()
         self.people = People.named(["ada", "bob"], watchers=["eve"])
@@ -176,6 +176,6 @@ def futures(states=(RISKY,)):
             env.reset(options={"state": state})
             ways, risks = imagined(state)
             told = {"risk": float(risks.mean()), "futures": ways, "future_risks": risks}
-            yield Moment(state.astype(np.float32), np.array([0.9, 0.15], np.float32), {}, env, step, **told)
+            yield Proposal(state.astype(np.float32), np.array([0.9, 0.15], np.float32), {}, env, step, **told)
 
     return moments

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import urllib.request
 
-from heed.oversight.judgements import Judgement, Store
+from heed.oversight.store.store import Judgement, Store
 
 TOLD = re.compile(r"(\w+) looks at (http://\S+)/judgements#token=(\S+)")
 PATIENCE = 60.0

@@ -11,7 +11,7 @@ from labelling import PATIENCE, compare, label
 from heed.align.preferences import read_comparisons
 from heed.cli.label import run
 from heed.errors import HeedError
-from heed.oversight.judgements import Store
+from heed.oversight.store.store import Store
 
 
 @pytest.fixture

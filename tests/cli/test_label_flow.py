@@ -12,14 +12,14 @@ from labelling import TOLD, compare
 from scipy.stats import binomtest
 
 from heed.align import HeadSpec, ManyHeadedRewardModel, ObjectiveSet
-from heed.align.pair_scores import with_scores
-from heed.align.pairing import Pairing, sampled_pairs
+from heed.align.labelling.margins import with_scores
+from heed.align.labelling.pairs import Pairing, sampled_pairs
 from heed.align.preferences import read_comparisons
-from heed.align.preparation import Preparation, prepare
+from heed.align.run.apothecary import ApothecarySetup, prepare
 from heed.cli.label import run as run_label
 from heed.cli.reward import run as run_reward
-from heed.oversight.comparing import Said
-from heed.oversight.pairs import read_pairs
+from heed.oversight.comparisons.pairs import read_pairs
+from heed.oversight.comparisons.session import Said
 from heed.worlds.apothecary import Apothecary
 from tiny_runs import TINY
 
@@ -53,7 +53,7 @@ def labelled(heed_cache, tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(1) as pool:
         patch.setattr("heed.cli.label.say", told.put)
-        patch.setattr("heed.oversight.gate.MESSAGES", 10_000)  # this person is faster than people are
+        patch.setattr("heed.web.connection.MESSAGES", 10_000)  # this person is faster than people are
         comparing = pool.submit(person)
         comparing.add_done_callback(lambda done: done.exception() and _thread.interrupt_main())
         try:
@@ -87,7 +87,7 @@ def test_what_was_said_at_the_page_is_what_there_is_to_learn_from(labelled):
 
 
 def test_reward_models_learnt_from_labels_agree_with_exact_preferences_on_pairs_that_nobody_labelled(judges, tmp_path):
-    policy = prepare(Preparation(), judges=False).policy
+    policy = prepare(ApothecarySetup(), judges=False).policy
     pairing = Pairing(model=str(policy), max_completion_tokens=16, seed=77, pairs_per_prompt=EACH)
     rows = read_comparisons(judges.parent / "comparisons.jsonl")
     known = {(row["prompt"], *sorted((row["left"], row["right"]))) for row in rows}

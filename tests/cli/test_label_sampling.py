@@ -5,7 +5,7 @@ import json
 import pytest
 from engineer import WORLD, save_model, write_lines
 
-from heed.oversight.pairs import read_pairs
+from heed.oversight.comparisons.pairs import read_pairs
 
 OWN = ["--prompts", "prompts.jsonl", "--model", "model", "--max-completion-tokens", "6", "--seed", "3"]
 
@@ -35,7 +35,7 @@ def test_pairs_of_a_model_of_ones_own_lie_beside_the_store_and_are_gone_on_with(
     asked = [json.loads(line)["prompt"] for line in (desk / "prompts.jsonl").read_text().splitlines()]
     assert [pair.prompt for pair in pairs] == [p for p in asked if p in {pair.prompt for pair in pairs}]
     assert ("the same completion twice" in said) == (count < 12)
-    monkeypatch.setattr("heed.align.pairing.speaker", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr("heed.align.labelling.pairs.speaker", lambda *_: pytest.fail("loaded"))
     again = start(heed, *OWN, "--store", "kept/told.db")
     assert f"{count} pairs lie in kept/told-pairs.jsonl" in again and "sampling" not in again
     shown = [server.comparing.showing("overseer")["pair"] for server in nobody_comes]

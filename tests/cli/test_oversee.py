@@ -13,7 +13,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from heed.oversight.judgements import Store
+from heed.oversight.store.store import Store
 
 TOLD = re.compile(r"(\w+) (judges|watches) at (http://\S+)/#token=(\S+)")
 PATIENCE = 120.0

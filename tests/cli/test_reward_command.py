@@ -6,7 +6,7 @@ import re
 import pytest
 from engineer import QUICK, write_lines
 
-from heed.align.objective_spec import parse_objective
+from heed.align.objectives.spec import parse_objective
 
 SHORT, LONG = "mint 1 .", "mint 1 . ginger 2 . sage 1 ."
 

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from heed.align.config import AlignConfig
-from heed.align.job import AlignJob, defaults
+from heed.align.run.job import AlignJob, defaults
 from heed.cli.settings import GROUPS, QUICK, SETTINGS, AlignCommand, Command, out_folder
 from heed.errors import HeedError
 

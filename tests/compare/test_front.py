@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heed.align.job import AlignJob
+from heed.align.run.job import AlignJob
 from heed.balance import check_preference
 from heed.compare import front as front_module
 from heed.compare import pool as pool_module

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from heed.align.job import split_settings, start, train
-from heed.align.preparation import Preparation
+from heed.align.run.apothecary import ApothecarySetup
+from heed.align.run.job import split_settings
+from heed.align.run.train import start, train
 from heed.compare import pool as pool_module
 from heed.compare.pool import Progress, Task, folder_of_runs, is_finished, prepare_world, recorded, run_all, trainer_of
 from heed.errors import HeedError, RunFailed, Stopped
@@ -193,7 +194,7 @@ def test_a_world_is_prepared_as_its_runs_need_it_unless_they_are_all_done(tmp_pa
     settings = tiny_settings(rewards=rewards, world_objectives=["help", "price"], world_seed=3)
     with RunFolder.create(tmp_path / "run", settings, kind="front") as run:
         prepare_world(settings, run)
-        assert asked == [(Preparation(("help", "price"), 3), {"judges": judges, "on_stage": None})]
+        assert asked == [(ApothecarySetup(("help", "price"), 3), {"judges": judges, "on_stage": None})]
         run.write_summary({"completed": True})
         prepare_world(settings, run)
     assert len(asked) == 1

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from heed.guard.transitions import Transitions
+from heed.guard.models.transitions import Transitions
 
 DT = 0.1
 

@@ -10,18 +10,19 @@ import torch
 from guard_worlds import WALL, CartEnv, advance, braking, full_ahead
 
 from heed.errors import HeedError
-from heed.guard.blockers import Blockers, KnownBlockers
-from heed.guard.dynamics import KnownDynamics
-from heed.guard.ensemble import FitConfig
 from heed.guard.guard import Guard
-from heed.guard.judges import Judges, JudgesConfig, folds_of
-from heed.guard.memory import Labels, Memory
+from heed.guard.labels import LabelCollector, Labels
+from heed.guard.models.blockers import Blockers, KnownBlockers
+from heed.guard.models.calibration import RefitDecision, Threshold, accept_refit
+from heed.guard.models.dynamics import KnownDynamics
+from heed.guard.models.ensemble import FitConfig
+from heed.guard.models.models import Models, ModelsConfig, folds_of
 from heed.guard.phases import Phase, Phases, PhasesConfig
-from heed.guard.thresholds import RefitDecision, Threshold, accept_refit
-from heed.oversight.overseers import LocalOverseer, Verdict
+from heed.oversight.overseers.base import Verdict
+from heed.oversight.overseers.scripted import LocalOverseer
 
 FAST = FitConfig(updates=300, check_every=50)
-JUDGES = JudgesConfig(
+JUDGES = ModelsConfig(
     members=3,
     dynamics_hidden=32,
     label_keys=(0,),
@@ -184,9 +185,9 @@ def test_the_next_state_of_a_blocked_action_is_what_the_dynamics_expects():
 
 def test_an_unknown_threshold_rule_is_refused():
     with pytest.raises(HeedError, match="sets no threshold"):
-        Judges(2, 1, JudgesConfig(threshold="half"))
+        Models(2, 1, ModelsConfig(threshold="half"))
     with pytest.raises(HeedError, match="0 blocks"):
-        Judges(2, 1, JUDGES).fit(Memory(2, 1))
+        Models(2, 1, JUDGES).fit(LabelCollector(2, 1))
 
 
 def test_the_threshold_is_calibrated_on_what_each_blocker_says_of_episodes_that_it_never_saw():
@@ -222,7 +223,7 @@ def test_where_a_refit_is_refused_what_came_since_is_unseen_by_the_fit_in_force(
     judges, known = phases.judges, phases.judges.unseen.clone()
     with pytest.MonkeyPatch.context() as patch:
         refused = RefitDecision(False, judges.threshold, 0.0, 0.0, "refused")
-        patch.setattr("heed.guard.judges.accept_refit", lambda *_, **__: refused)
+        patch.setattr("heed.guard.models.models.accept_refit", lambda *_, **__: refused)
         report = judges.fit(phases.memory, dynamics=False)
     labels = phases.memory.labels()
     since = judges.blockers.danger_of(judges.inputs_of(labels)[len(known) :])
@@ -290,7 +291,9 @@ def test_a_refit_begins_with_the_weights_of_the_fit_in_force():
     generator.set_state(judges.generator.get_state())
     by_hand.fit(phases.memory.transitions, judges.config.dynamics, generator)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("heed.guard.judges.folds_of", lambda *found: seen.append(judges.learnt) or folds_of(*found))
+        patch.setattr(
+            "heed.guard.models.models.folds_of", lambda *found: seen.append(judges.learnt) or folds_of(*found)
+        )
         before = judges.learnt
         judges.fit(phases.memory)
     assert seen == [before] and judges.learnt is not before
@@ -305,7 +308,7 @@ def test_the_guard_lets_go_and_plans_as_the_configuration_says():
 
 
 def test_a_fit_that_misses_all_that_it_has_not_seen_opens_no_gate(monkeypatch):
-    monkeypatch.setattr("heed.guard.judges.promised", lambda value, scores: Threshold(value))
+    monkeypatch.setattr("heed.guard.models.models.promised", lambda value, scores: Threshold(value))
     phases = drive(phases_of(), 640)
     assert phases.handed_over_at is None and phases.reports
     assert phases.phase is Phase.OVERSIGHT
@@ -314,7 +317,7 @@ def test_a_fit_that_misses_all_that_it_has_not_seen_opens_no_gate(monkeypatch):
 def test_a_fit_that_could_not_be_made_is_no_fit_in_force(monkeypatch):
     seen = []
     decide = accept_refit
-    monkeypatch.setattr("heed.guard.judges.accept_refit", lambda old, new, **rest: seen.append(old) or decide(
+    monkeypatch.setattr("heed.guard.models.models.accept_refit", lambda old, new, **rest: seen.append(old) or decide(
         old, new, **rest))  # fmt: skip
     phases = phases_of(replace(CONFIG, oversight_steps=10_000))
     drive(phases, 600)

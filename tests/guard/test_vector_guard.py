@@ -12,18 +12,19 @@ from gymnasium.wrappers.vector import DictInfoToList
 
 import heed.worlds  # noqa: F401 - registers point hazard
 from heed.errors import HeedError
-from heed.guard.dynamics import KnownDynamics
-from heed.guard.ensemble import FitConfig
 from heed.guard.guard import Guard
-from heed.guard.imagination import Imagination, Lookout
-from heed.guard.judges import JudgesConfig
-from heed.guard.memory import Memory
+from heed.guard.labels import LabelCollector
+from heed.guard.models.dynamics import KnownDynamics
+from heed.guard.models.ensemble import FitConfig
+from heed.guard.models.models import ModelsConfig
 from heed.guard.phases import Phase, Phases, PhasesConfig
-from heed.guard.planner import SafePlanner
-from heed.guard.searches import ICEM
+from heed.guard.planning.imagination import Imagination
+from heed.guard.planning.lookahead import Lookout
+from heed.guard.planning.optimizers import ICEM
+from heed.guard.planning.planner import SafePlanner
 from heed.guard.vector_guard import VectorGuard
-from heed.oversight import Delayed, LocalOverseer, RuleOverseer, guarded, local_overseer
-from heed.oversight.overseers import Verdict
+from heed.oversight import Delayed, LocalOverseer, RuleOverseer, fail_closed, local_overseer
+from heed.oversight.overseers.base import Verdict
 
 N = 3
 COMPARED = ("decision", "source", "risk", "member_risk", "first_unsafe", "asked", "feasible")
@@ -193,7 +194,7 @@ def test_the_info_of_each_environment_is_that_of_a_guard():
 
 def test_an_oracle_looks_into_its_own_environment():
     envs = gym.make_vec("heed/PointHazard-v0", num_envs=2, vectorization_mode="sync")
-    guard = VectorGuard(envs, overseer_of=lambda env: guarded(local_overseer(env), 1.0))
+    guard = VectorGuard(envs, overseer_of=lambda env: fail_closed(local_overseer(env), 1.0))
     guard.reset(seed=0)
     for number, state in enumerate(([3.9, 0.0, 1.5, 0.0], [-3.0, 0.0, 0.0, 0.0])):
         guard.situations[number].observation, _ = envs.envs[number].reset(options={"state": state})
@@ -207,7 +208,7 @@ def test_an_oracle_that_cannot_look_is_refused_at_once():
     peeks = LocalOverseer(lambda action: action, catastrophe=lambda state: False)
     two, one = (SyncVectorEnv([CartEnv] * count) for count in (2, 1))
     assert VectorGuard(one, overseer=peeks).overseer is peeks
-    for wrapped in (peeks, guarded(peeks, 1.0)):
+    for wrapped in (peeks, fail_closed(peeks, 1.0)):
         with pytest.raises(HeedError, match=r"looks into one environment, and here are 2.*overseer_of"):
             VectorGuard(two, overseer=wrapped)
     apart = AsyncVectorEnv([CartEnv] * 2)
@@ -283,7 +284,7 @@ def test_the_memory_keeps_the_streams_apart():
     for number in range(60):
         guard.overseer = Person() if number < 30 else None  # survival counts where nobody judges
         guard.step(draw.uniform(-2, 2, (N, 1)).astype(np.float32))
-    mixed, alone = Memory(2, 1, grace=3), [Memory(2, 1, grace=3) for _ in range(N)]
+    mixed, alone = LabelCollector(2, 1, grace=3), [LabelCollector(2, 1, grace=3) for _ in range(N)]
     for step in steps:
         mixed.add(step)
         alone[step.stream].add(step)
@@ -336,7 +337,7 @@ def test_a_late_overseer_is_as_late_for_each_environment_as_for_one():
 
 def test_many_environments_teach_one_set_of_judges():
     fast = FitConfig(updates=200, check_every=50)
-    judges = JudgesConfig(members=3, dynamics_hidden=16, label_keys=(0,), eps=0.2, dynamics=fast, blockers=fast)
+    judges = ModelsConfig(members=3, dynamics_hidden=16, label_keys=(0,), eps=0.2, dynamics=fast, blockers=fast)
     known = KnownDynamics(lambda s, a: (advance(s, a), advance(s, a)[..., 0] - s[..., 0]))
     config = PhasesConfig(oversight_steps=600, horizon=12, particles=1, plan_samples=8, judges=judges)
 

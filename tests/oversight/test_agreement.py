@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from heed.oversight.agreement import MOST_PEOPLE, agreements
-from heed.oversight.judgements import Judgement
+from heed.oversight.store.store import Judgement
 
 UNSAFE = {"left": False, "right": False}
 

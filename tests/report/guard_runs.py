@@ -5,11 +5,13 @@ import torch
 import yaml
 from synthetic_runs import write_json
 
-from heed.guard.decisions import Decision, DecisionLog, Step
-from heed.guard.imagination import Futures, Look
-from heed.guard.moments import BlockedMoments
-from heed.guard.planner import Plan
-from heed.guard.summary import summarise
+from heed.guard.decision_log import DecisionLog
+from heed.guard.decisions import Decision, Step
+from heed.guard.planning.imagination import Futures
+from heed.guard.planning.lookahead import Look
+from heed.guard.planning.planner import Plan
+from heed.guard.run.snapshots import BlockSnapshots
+from heed.guard.run.summary import summarise
 
 STEPS, OVERSIGHT, LENGTH = 1000, 600, 50
 STRUCK = {49, 149, 249, 349, 449, 749}
@@ -61,7 +63,7 @@ def make_guard_run(
 ):
     """Write a run; each episode goes right from x = -3 by .02 a step."""
     folder.mkdir(parents=True)
-    log, moments = DecisionLog(), BlockedMoments(most=most)
+    log, moments = DecisionLog(), BlockSnapshots(most=most)
     for number in range(STEPS):
         overseen, blocked = number < oversight, method != "none" and is_blocked(number, oversight)
         state = np.array([-3 + 0.02 * (number % LENGTH), 0.5, 0.2, 0.0], np.float32)

@@ -17,7 +17,7 @@ from synthetic_runs import (
 
 from heed.errors import HeedError
 from heed.report import write_report
-from heed.report.blocks import Note, Page, Section
+from heed.report.common.blocks import Note, Page, Section
 from heed.report.page import render
 
 VOID = {"meta", "link", "img", "br", "hr", "input", "use", "path", "circle"}

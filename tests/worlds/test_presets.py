@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from heed.errors import HeedError
-from heed.worlds import CLIFF_GRID, POINT_HAZARD, lunar_lander, pong
+from heed.worlds import CLIFF_GRID, POINT_HAZARD
 from heed.worlds.catastrophe_info import CatastropheInfo
-from heed.worlds.hazards import Hazards, careless
+from heed.worlds.lunar_lander import rules as lunar_lander
+from heed.worlds.point_hazard.geometry import Hazards, careless
+from heed.worlds.pong import rules as pong
 from heed.worlds.presets import preset
 
 ENVIRONMENTS = (

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from heed.align.advantages import gae, group_relative, leave_one_out
 from heed.align.config import AlignConfig
-from heed.align.critics import CriticConfig, Critics
-from heed.align.policy import Policy, Sequences
+from heed.align.models.critics import CriticConfig, Critics
+from heed.align.models.policy import Policy, Sequences
 
 
 @dataclass

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from heed.align.config import AlignConfig
-from heed.align.objectives import ObjectiveSet
+from heed.align.objectives.base import ObjectiveSet
 from heed.align.prompts import split
 from heed.align.rollouts import Sampler
 

@@ -12,9 +12,9 @@ from torch import Tensor
 
 import heed
 from heed.align.config import AlignConfig
-from heed.align.conversations import completion_text
+from heed.align.data.conversations import completion_text
 from heed.align.evaluation import Evaluation, Gold
-from heed.align.objectives import ObjectiveSet
+from heed.align.objectives.base import ObjectiveSet
 from heed.align.rollouts import Rollout
 from heed.errors import RunFailed
 from heed.runs.config import config_hash

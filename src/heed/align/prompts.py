@@ -9,8 +9,8 @@ import torch
 
 from heed.align import distributed
 from heed.align.config import AlignConfig
-from heed.align.conversations import prompt_ids
-from heed.align.policy import Policy
+from heed.align.data.conversations import prompt_ids
+from heed.align.models.policy import Policy
 from heed.errors import HeedError
 
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessorList, StaticCache, TopKLogitsWarper, TopPLogitsWarper
 
-from heed.align.conversations import as_message_completion, prompt_ids
-from heed.align.policy import Policy, Sequences, positions
+from heed.align.data.conversations import as_message_completion, prompt_ids
+from heed.align.models.policy import Policy, Sequences, positions
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,8 @@ from heed.align.config import AlignConfig
 from heed.align.estimators import CriticEstimator, Estimator, GroupEstimator, Scored, kl_row
 from heed.align.evaluation import Evaluation, Gold, evaluate
 from heed.align.journal import Journal
-from heed.align.objectives import Objective, ObjectiveSet
-from heed.align.policy import Policy, Sequences
+from heed.align.models.policy import Policy, Sequences
+from heed.align.objectives.base import Objective, ObjectiveSet
 from heed.align.prompts import PromptStream, checked_rows
 from heed.align.rollouts import Rollout, Sampler, Sampling
 from heed.align.schedules import entropy_weight, learning_rate

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from heed.align import distributed
-from heed.align.job import resume, split_settings, start, train
+from heed.align.run.job import split_settings
+from heed.align.run.train import resume, start, train
 from heed.align.trainer import AlignTrainer
 from heed.cli.console import Bar, quiet_libraries, say, stopping_at_rounds
 from heed.cli.settings import AlignCommand, out_folder

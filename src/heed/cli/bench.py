@@ -21,7 +21,7 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def _gradients(arguments: Sequence[str]) -> None:
-    from heed.compare.bench_gradients import GradientBench, gradient_table, run_gradient_bench
+    from heed.bench.gradients import GradientBench, gradient_table, run_gradient_bench
 
     command = Command("bench gradients", "K gradients against one scalarised step, interleaved in one run.")
     defaults = GradientBench()
@@ -43,7 +43,7 @@ def _gradients(arguments: Sequence[str]) -> None:
 
 
 def _plan(arguments: Sequence[str]) -> None:
-    from heed.compare.bench_plan import PlanBench, plan_table, run_plan_bench
+    from heed.bench.plan import PlanBench, plan_table, run_plan_bench
 
     command = Command("bench plan", "What a look ahead and a plan take.")
     command.parser.add_class_arguments(PlanBench, as_group=False)
@@ -55,7 +55,7 @@ def _plan(arguments: Sequence[str]) -> None:
 
 
 def _coverage(arguments: Sequence[str]) -> None:
-    from heed.compare.bench_coverage import CoverageBench, coverage_table, run_coverage_bench
+    from heed.bench.coverage import CoverageBench, coverage_table, run_coverage_bench
 
     command = Command("bench coverage", "Whether the conformal threshold misses no more than it promises.")
     command.parser.add_class_arguments(CoverageBench, as_group=False)
@@ -68,7 +68,7 @@ def _coverage(arguments: Sequence[str]) -> None:
 
 
 def _kills(arguments: Sequence[str]) -> None:
-    from heed.compare.bench_kills import KillBench, kept, kill_table, run_kill_bench
+    from heed.bench.kills import KillBench, kept, kill_table, run_kill_bench
 
     command = Command("bench kills", "Whether every acknowledged judgement survives kill -9 of the pages' servers.")
     command.parser.add_class_arguments(KillBench, as_group=False)
@@ -83,7 +83,7 @@ def _kills(arguments: Sequence[str]) -> None:
 
 
 def _oversight(arguments: Sequence[str]) -> None:
-    from heed.compare.bench_oversight import OversightBench, oversight_table, run_oversight_bench
+    from heed.bench.oversight import OversightBench, oversight_table, run_oversight_bench
 
     command = Command("bench oversight", "What the watch page takes from key to disk, and from action to screen.")
     command.parser.add_class_arguments(OversightBench, as_group=False)

@@ -51,7 +51,7 @@ def _align(arguments: Sequence[str]) -> None:
 def _guard(arguments: Sequence[str]) -> None:
     from heed.cli.guard import guard_settings  # Stable-Baselines3 is for those who need it
     from heed.compare.guards import GuardsJob, compare_guards
-    from heed.guard.methods import METHODS
+    from heed.guard.run.methods import METHODS
 
     command = Command("compare guard", "Compare ways of guarding in one environment.")
     command.add("config", nargs="?", help="a YAML file of settings; flags go over it")

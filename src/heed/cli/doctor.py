@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 import heed
-from heed.align.preparation import cache_folder
+from heed.align.run.apothecary import cache_folder
 from heed.balance import METHODS, weighting_from_name
 from heed.cli.settings import Command
 from heed.errors import HeedError

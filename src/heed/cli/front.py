@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from heed.align.preparation import OnStage
+from heed.align.run.apothecary import OnStage
 from heed.cli.console import Bar, quiet_libraries, say, stopping_at_rounds
 from heed.cli.settings import AlignCommand, out_folder
 from heed.compare.front import FrontJob, resumed_front, run_front

@@ -9,18 +9,18 @@ from typing import Any
 from heed.cli.console import Bar, quiet_libraries, say, stopping_at_rounds
 from heed.cli.settings import Command, out_folder
 from heed.errors import Stopped
-from heed.guard.job import train_guard
-from heed.guard.judges import JudgesConfig
+from heed.guard.models.models import ModelsConfig
 from heed.guard.phases import PhasesConfig
-from heed.guard.settings import PARTS, GuardJob, job_of
-from heed.oversight.browser import BrowserOverseer
+from heed.guard.run.config import PARTS, GuardJob, job_of
+from heed.guard.run.train import train_guard
+from heed.oversight.overseers.human import HumanOverseer
 from heed.report import write_report
 from heed.runs.config import read_yaml
 
 GROUPS = {
     "Environment, overseer and learner": GuardJob,
     "Phases, look and plan": PhasesConfig,
-    "Learnt judges": JudgesConfig,
+    "Learnt judges": ModelsConfig,
 }
 QUICK = {"steps": 600, "oversight_steps": 300, "learning_starts": 100, "evaluation_episodes": 2, "eps": 0.3}
 """What --quick changes: a run of seconds that touches everything and shows nothing."""
@@ -42,7 +42,7 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def trained(
-    job: GuardJob, out: Path, bar: Bar, wanted: Sequence[object], person: BrowserOverseer | None = None
+    job: GuardJob, out: Path, bar: Bar, wanted: Sequence[object], person: HumanOverseer | None = None
 ) -> dict[str, Any]:
     """The summary of a run that was trained with a bar that moves.
 

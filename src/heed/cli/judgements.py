@@ -16,14 +16,15 @@ from heed.cli.console import say, wait_until_stopped
 from heed.cli.settings import Command, words
 from heed.errors import HeedError
 from heed.oversight.agreement import Agreements, agreements
-from heed.oversight.comparisons import export_comparisons
-from heed.oversight.export import by_person, export
-from heed.oversight.gate import LARGEST, app_of
-from heed.oversight.judgements import KINDS, Judgement, Store, open_store
-from heed.oversight.judgements_server import add_judgements
-from heed.oversight.people import People
-from heed.oversight.reading import Wanted, passing
-from heed.oversight.serving import serving
+from heed.oversight.comparisons.formats import export_comparisons
+from heed.oversight.store.export import by_person, export
+from heed.oversight.store.queries import Wanted, passing
+from heed.oversight.store.store import KINDS, Judgement, Store, open_store
+from heed.web.app import app_of
+from heed.web.connection import LARGEST
+from heed.web.judgements import add_judgements
+from heed.web.people import People
+from heed.web.serving import serving
 
 
 def run(arguments: Sequence[str]) -> None:

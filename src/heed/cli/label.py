@@ -10,16 +10,16 @@ from heed.cli.console import quiet_libraries, say, wait_until_stopped
 from heed.cli.label_pairs import add_options, pairs_of
 from heed.cli.settings import Command, words
 from heed.errors import HeedError
-from heed.oversight.compare_server import CompareServer
-from heed.oversight.comparing import Comparing, require_objectives
-from heed.oversight.comparisons import export_comparisons
-from heed.oversight.export import require_ending
-from heed.oversight.gate import LARGEST
-from heed.oversight.judgements import Judgement, open_store
-from heed.oversight.judgements_server import add_judgements
-from heed.oversight.pairs import in_order, require_order
-from heed.oversight.people import People
-from heed.oversight.serving import serving
+from heed.oversight.comparisons.formats import export_comparisons
+from heed.oversight.comparisons.pairs import in_order, require_order
+from heed.oversight.comparisons.session import Comparing, require_objectives
+from heed.oversight.store.export import require_ending
+from heed.oversight.store.store import Judgement, open_store
+from heed.web.compare import CompareServer
+from heed.web.connection import LARGEST
+from heed.web.judgements import add_judgements
+from heed.web.people import People
+from heed.web.serving import serving
 
 
 def run(arguments: Sequence[str]) -> None:

@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from heed.align.data import load_prompts
-from heed.align.job import APOTHECARY
-from heed.align.objective_spec import parse_objective
-from heed.align.objectives import ObjectiveSet
-from heed.align.pair_scores import with_scores
-from heed.align.pairing import Pairing, sampled_pairs
-from heed.align.preparation import Preparation, prepare
+from heed.align.data.dataset import load_prompts
+from heed.align.labelling.margins import with_scores
+from heed.align.labelling.pairs import Pairing, sampled_pairs
+from heed.align.objectives.base import ObjectiveSet
+from heed.align.objectives.spec import parse_objective
+from heed.align.run.apothecary import ApothecarySetup, prepare
+from heed.align.run.job import APOTHECARY
 from heed.cli.console import Bar, say
 from heed.cli.settings import Command
 from heed.errors import HeedError
-from heed.oversight.pairs import Pair, read_pairs
+from heed.oversight.comparisons.pairs import Pair, read_pairs
 from heed.worlds.apothecary import Apothecary
 
 SAMPLING = {field.name for field in dataclasses.fields(Pairing)} - {"seed"} | {"batch_size", "split"}
@@ -99,7 +99,7 @@ def _world(asked: set[str], settings: dict[str, Any], bar: Bar) -> tuple[list[An
     for name in ("prompts", "split", "model"):
         if name in asked:
             raise HeedError("a world brings its own model and prompts", f"--{name}", "leave out it, or --world")
-    preparation = Preparation()
+    preparation = ApothecarySetup()
     settings["model"] = str(prepare(preparation, judges=False, on_stage=bar.show).policy)
     if "max_completion_tokens" not in asked:
         settings["max_completion_tokens"] = APOTHECARY["max_completion_tokens"]

@@ -9,19 +9,19 @@ from heed.cli.console import Bar, quiet_libraries, say, stopping_at_rounds
 from heed.cli.guard import QUICK, guard_settings, tell, trained
 from heed.cli.settings import Command, out_folder, words
 from heed.errors import HeedError
-from heed.guard.environment import drawing
-from heed.guard.methods import method_from_name
-from heed.guard.settings import job_of
-from heed.oversight.browser import BrowserOverseer
-from heed.oversight.desk import Desk
-from heed.oversight.gate import LARGEST
-from heed.oversight.judgements_server import OpenedLater, add_judgements
-from heed.oversight.people import People
-from heed.oversight.run_server import add_run
-from heed.oversight.serving import serving
-from heed.oversight.specs import BROWSER
-from heed.oversight.watch_server import WatchServer
+from heed.guard.run.config import job_of
+from heed.guard.run.environment import drawing
+from heed.guard.run.methods import method_from_name
+from heed.oversight.control.desk import Desk
+from heed.oversight.overseers.human import HumanOverseer
+from heed.oversight.overseers.specs import BROWSER
 from heed.report import report_of
+from heed.web.connection import LARGEST
+from heed.web.judgements import OpenedLater, add_judgements
+from heed.web.people import People
+from heed.web.run import add_run
+from heed.web.serving import serving
+from heed.web.watch import WatchServer
 
 PERSONS = {"overseer": BROWSER, "evaluation_episodes": 0, "ask_above": 0.25}
 """What differs where people judge: they are asked again where the blockers disagree, and watch no evaluation."""
@@ -57,7 +57,7 @@ def run(arguments: Sequence[str]) -> None:
     people = People.named(names, words(parsed["watchers"]))
     judged = OpenedLater(job.store or str(out / "judgements.db"))
     with stopping_at_rounds() as wanted, Bar("oversee") as bar, closing(judged):
-        overseer = BrowserOverseer(Desk(votes=parsed["times"]), stopping=lambda: bool(wanted))
+        overseer = HumanOverseer(Desk(votes=parsed["times"]), stopping=lambda: bool(wanted))
         server = WatchServer(overseer, people, title=job.env)
         add_run(server.app, out, people, report_of)
         add_judgements(server.app, judged, people, server.retracted)

@@ -9,11 +9,12 @@ from typing import Any
 from heed.cli.console import quiet_libraries, say, wait_until_stopped
 from heed.cli.settings import Command, words
 from heed.errors import HeedError
-from heed.oversight.gate import LARGEST, app_of
-from heed.oversight.people import People
-from heed.oversight.run_server import add_run
-from heed.oversight.serving import serving
 from heed.report import report_of, write_report
+from heed.web.app import app_of
+from heed.web.connection import LARGEST
+from heed.web.people import People
+from heed.web.run import add_run
+from heed.web.serving import serving
 
 
 def run(arguments: Sequence[str]) -> None:

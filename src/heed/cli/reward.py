@@ -9,7 +9,7 @@ from pathlib import Path
 from scipy.stats import binomtest
 
 from heed.align.preferences import RewardTrainingConfig, RewardTrainingReport
-from heed.align.preferences.reward_job import APOTHECARY, RewardJob, learn_rewards
+from heed.align.run.reward import APOTHECARY, RewardJob, learn_rewards
 from heed.cli.console import Bar, quiet_libraries, say
 from heed.cli.settings import Command, words
 

@@ -13,7 +13,7 @@ from typing import Any
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from heed.align.config import PRESETS, AlignConfig
-from heed.align.job import AlignJob, defaults
+from heed.align.run.job import AlignJob, defaults
 from heed.errors import HeedError
 from heed.runs.config import read_yaml
 

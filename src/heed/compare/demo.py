@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import heed
-from heed.align.job import defaults, train
-from heed.align.preparation import OnStage, Preparation, prepare
+from heed.align.run.apothecary import ApothecarySetup, OnStage, prepare
+from heed.align.run.job import defaults
+from heed.align.run.train import train
 from heed.compare.demo_guard import GUARD_STEPS, run_guard_half
 from heed.compare.pool import OnProgress, Task, folder_of_runs, is_finished, recorded, summary_of, trainer_of
 from heed.report import write_report
@@ -67,7 +68,7 @@ def run_demo(
     }
     began = time.perf_counter()
     with folder_of_runs(out, record, "demo", resumed) as run:
-        prepared = prepare(Preparation(seed=settings["world_seed"]), judges=True, on_stage=on_stage)
+        prepared = prepare(ApothecarySetup(seed=settings["world_seed"]), judges=True, on_stage=on_stage)
         summaries: dict[str, Any] = {}
         for label, (folder, changes) in variants.items():
             task = Task(label, settings | changes, out / folder)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from heed.compare.pool import OnProgress, Task, run_all
-from heed.guard.settings import flat, job_of
+from heed.guard.run.config import flat, job_of
 from heed.report import write_report
 from heed.runs.folder import RunFolder
 

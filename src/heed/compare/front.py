@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 import heed
-from heed.align.job import check_source, defaults, split_settings
-from heed.align.job_weighting import build_weighting, of_method, refuse_unused, require_both_extremes
-from heed.align.objective_spec import parse_objective
-from heed.align.objectives import ObjectiveSet
-from heed.align.preparation import OnStage
+from heed.align.objectives.base import ObjectiveSet
+from heed.align.objectives.spec import parse_objective
+from heed.align.run.apothecary import OnStage
+from heed.align.run.job import check_source, defaults, split_settings
+from heed.align.run.weighting import build_weighting, of_method, refuse_unused, require_both_extremes
 from heed.align.schedules import entropy_weight, learning_rate
 from heed.balance import PREFERENCE_METHODS
 from heed.compare.pool import OnProgress, Task, folder_of_runs, prepare_world, recorded, run_all, summary_of

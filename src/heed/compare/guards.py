@@ -12,9 +12,9 @@ from scipy import stats
 
 from heed.compare.pool import OnProgress, folder_of_runs, run_all
 from heed.compare.tables import TableJob, interval, tasks_of, write_table
-from heed.guard.methods import METHODS
-from heed.guard.settings import flat, job_of, variant
-from heed.report.guard_run import poisson_bounds
+from heed.guard.run.config import flat, job_of, variant
+from heed.guard.run.methods import METHODS
+from heed.report.guard.decisions import poisson_bounds
 
 COLUMNS = (
     "catastrophes in oversight",
@@ -36,7 +36,8 @@ class GuardsJob(TableJob):
     """What `heed compare guard` runs.
 
     Args:
-        methods: names of `heed.guard.methods`, each with changes of its own settings if any: NAME:key=value:key=value.
+        methods: names of `heed.guard.run.methods`, each with changes of its own settings if any,
+            NAME:key=value:key=value.
         seeds: runs of each; their seeds count up from the settings' seed.
         workers: runs at once.
         settings: everything else, as `heed guard` takes it.

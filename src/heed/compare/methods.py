@@ -11,9 +11,9 @@ from typing import Any, get_type_hints
 import numpy as np
 
 from heed.align.config import AlignConfig
-from heed.align.job import AlignJob, check_source, defaults, split_settings
-from heed.align.job_weighting import build_weighting
-from heed.align.preparation import OnStage
+from heed.align.run.apothecary import OnStage
+from heed.align.run.job import AlignJob, check_source, defaults, split_settings
+from heed.align.run.weighting import build_weighting
 from heed.compare.pool import OnProgress, Task, folder_of_runs, prepare_world, run_all
 from heed.compare.tables import TableJob, interval, tasks_of, write_table
 from heed.errors import HeedError

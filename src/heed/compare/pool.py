@@ -19,8 +19,9 @@ from typing import Any, Literal
 
 import torch
 
-from heed.align.job import resume, split_settings, start, train
-from heed.align.preparation import OnStage, Preparation, prepare
+from heed.align.run.apothecary import ApothecarySetup, OnStage, prepare
+from heed.align.run.job import split_settings
+from heed.align.run.train import resume, start, train
 from heed.align.trainer import AlignTrainer
 from heed.errors import HeedError, RunFailed, Stopped
 from heed.runs.config import refuse_other_settings
@@ -131,7 +132,7 @@ def prepare_world(settings: Mapping[str, Any], run: RunFolder, on_stage: OnStage
         on_stage: follows it.
     """
     if not run.read_summary().get("completed"):
-        preparation = Preparation(objectives=tuple(settings["world_objectives"]), seed=settings["world_seed"])
+        preparation = ApothecarySetup(objectives=tuple(settings["world_objectives"]), seed=settings["world_seed"])
         prepare(preparation, judges=settings["rewards"] == "learnt", on_stage=on_stage)
 
 
@@ -254,8 +255,8 @@ def _run(task: Task, said: Any, stop: Any, parent: int) -> None:
 
 def _guard(task: Task, follow: Callable[[int, dict[str, float]], None]) -> None:
     """Make a guarded run; one that was interrupted begins anew, and what it had gathered stays beside it."""
-    from heed.guard.job import train_guard  # Stable-Baselines3 is for those who need it
-    from heed.guard.settings import job_of
+    from heed.guard.run.config import job_of
+    from heed.guard.run.train import train_guard  # Stable-Baselines3 is for those who need it
 
     if task.folder.exists():
         times = len(list(task.folder.parent.glob(f"{task.folder.name}.stopped-*")))

@@ -4,30 +4,36 @@
 `heed guard` makes.
 """
 
-from heed.guard.agent import GuardedDQN, GuardedSAC, GuardedTD3, controller
-from heed.guard.balanced import BalancedSAC
-from heed.guard.blockers import Blockers, KnownBlockers
-from heed.guard.decisions import Decision, DecisionLog, Step
-from heed.guard.dynamics import Dynamics, EnsembleDynamics, KnownDynamics
-from heed.guard.ensemble import BatchConfig, FitConfig
-from heed.guard.faults import StopsOnFaults
+from typing import Any
+
+from heed._moved import renamed
+from heed.guard.decision_log import DecisionLog
+from heed.guard.decisions import Decision, Step
 from heed.guard.guard import Guard
-from heed.guard.imagination import Futures, Imagination, Look, Lookout, Range
-from heed.guard.imagined import Imagining, MixedReplayBuffer, Rollouts
-from heed.guard.job import train_guard
-from heed.guard.judges import Judges, JudgesConfig
-from heed.guard.memory import Memory
-from heed.guard.moments import BlockedMoments
+from heed.guard.labels import LabelCollector
+from heed.guard.learners.balanced_sac import BalancedSAC
+from heed.guard.learners.mbpo import ImaginedRollouts, MixedReplayBuffer, Rollouts
+from heed.guard.learners.sb3 import GuardedDQN, GuardedSAC, GuardedTD3, controller
+from heed.guard.models.blockers import Blockers, KnownBlockers
+from heed.guard.models.calibration import Threshold, accept_refit, conformal_threshold, hirl_threshold
+from heed.guard.models.dynamics import Dynamics, EnsembleDynamics, KnownDynamics
+from heed.guard.models.ensemble import BatchConfig, FitConfig
+from heed.guard.models.models import Models, ModelsConfig
+from heed.guard.models.rewards import WithReward
+from heed.guard.models.support import Range
+from heed.guard.models.termination import LearntTermination
+from heed.guard.models.transitions import Transitions
 from heed.guard.phases import Phase, Phases, PhasesConfig
-from heed.guard.planner import Plan, SafePlanner
-from heed.guard.recall import recalled
-from heed.guard.rewards import WithReward
-from heed.guard.risk import CVaR, Mean, Worst
-from heed.guard.searches import CEM, ICEM, MPPI, ChoiceCEM
-from heed.guard.settings import GuardJob
-from heed.guard.termination import LearntTermination
-from heed.guard.thresholds import Threshold, accept_refit, conformal_threshold, hirl_threshold
-from heed.guard.transitions import Transitions
+from heed.guard.planning.imagination import Futures, Imagination
+from heed.guard.planning.lookahead import Look, Lookout
+from heed.guard.planning.optimizers import CEM, ICEM, MPPI, ChoiceCEM
+from heed.guard.planning.planner import Plan, SafePlanner
+from heed.guard.planning.risk import CVaR, Mean, Worst
+from heed.guard.run.config import GuardJob
+from heed.guard.run.env_checks import EnvironmentChecks
+from heed.guard.run.snapshots import BlockSnapshots
+from heed.guard.run.train import train_guard
+from heed.guard.stored_labels import recalled
 from heed.guard.vector_guard import VectorGuard
 
 __all__ = [
@@ -36,7 +42,7 @@ __all__ = [
     "MPPI",
     "BalancedSAC",
     "BatchConfig",
-    "BlockedMoments",
+    "BlockSnapshots",
     "Blockers",
     "CVaR",
     "ChoiceCEM",
@@ -44,6 +50,7 @@ __all__ = [
     "DecisionLog",
     "Dynamics",
     "EnsembleDynamics",
+    "EnvironmentChecks",
     "FitConfig",
     "Futures",
     "Guard",
@@ -52,17 +59,17 @@ __all__ = [
     "GuardedSAC",
     "GuardedTD3",
     "Imagination",
-    "Imagining",
-    "Judges",
-    "JudgesConfig",
+    "ImaginedRollouts",
     "KnownBlockers",
     "KnownDynamics",
+    "LabelCollector",
     "LearntTermination",
     "Look",
     "Lookout",
     "Mean",
-    "Memory",
     "MixedReplayBuffer",
+    "Models",
+    "ModelsConfig",
     "Phase",
     "Phases",
     "PhasesConfig",
@@ -71,7 +78,6 @@ __all__ = [
     "Rollouts",
     "SafePlanner",
     "Step",
-    "StopsOnFaults",
     "Threshold",
     "Transitions",
     "VectorGuard",
@@ -84,3 +90,7 @@ __all__ = [
     "recalled",
     "train_guard",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    return renamed(__name__, name)

@@ -8,11 +8,12 @@ from typing import Any
 import gymnasium as gym
 
 from heed.errors import HeedError
-from heed.guard.deciding import Decider, Mode
 from heed.guard.decisions import Decision, Step
-from heed.guard.imagination import Controller, Look, Lookout
-from heed.guard.planner import SafePlanner
-from heed.oversight.overseers import Overseer
+from heed.guard.intervention import Decider, Mode
+from heed.guard.planning.imagination import Controller
+from heed.guard.planning.lookahead import Look, Lookout
+from heed.guard.planning.planner import SafePlanner
+from heed.oversight.overseers.base import Overseer
 
 
 class Guard(Decider, gym.Wrapper[Any, Any, Any, Any]):

@@ -14,18 +14,20 @@ from torch import Tensor
 
 from heed.errors import HeedError
 from heed.guard.actions import ActionCoder
-from heed.guard.deciding import Decider
-from heed.guard.decisions import DecisionLog, Step
-from heed.guard.dynamics import Dynamics
-from heed.guard.foresight import dynamics_error
-from heed.guard.imagination import Controller, DangerJudge, Imagination, Look, Lookout, check_block_when
-from heed.guard.judges import Judges, JudgesConfig, JudgesReport
-from heed.guard.memory import Memory
-from heed.guard.planner import SafePlanner
-from heed.guard.rewards import Reward
-from heed.guard.risk import risk_strategy
-from heed.guard.searches import search_from_name
-from heed.guard.termination import LearntTermination
+from heed.guard.decision_log import DecisionLog
+from heed.guard.decisions import Step
+from heed.guard.intervention import Decider
+from heed.guard.labels import LabelCollector
+from heed.guard.models.dynamics import Dynamics
+from heed.guard.models.evaluation import dynamics_error
+from heed.guard.models.models import Models, ModelsConfig, ModelsReport
+from heed.guard.models.rewards import Reward
+from heed.guard.models.termination import LearntTermination
+from heed.guard.planning.imagination import Controller, DangerJudge, Imagination
+from heed.guard.planning.lookahead import Look, Lookout, check_block_when
+from heed.guard.planning.optimizers import search_from_name
+from heed.guard.planning.planner import SafePlanner
+from heed.guard.planning.risk import risk_strategy
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +99,7 @@ class PhasesConfig:
     plan_margin: float = 0.5
     plan_gamma: float = 0.98
     termination: Termination = "auto"
-    judges: JudgesConfig = field(default_factory=JudgesConfig)
+    judges: ModelsConfig = field(default_factory=ModelsConfig)
 
 
 class Phases:
@@ -148,14 +150,14 @@ class Phases:
         self.brake, self.value, self.truth = brake, value, truth
         self.coder: ActionCoder = guard.coder
         size = guard.state_size
-        self.memory = Memory(size, self.coder.size, 1 if config.grace is None else config.grace)
+        self.memory = LabelCollector(size, self.coder.size, 1 if config.grace is None else config.grace)
         ends = self._ends(termination)
-        self.judges = Judges(size, self.coder.size, config.judges, seed, known_dynamics, known_danger, reward, ends)
+        self.judges = Models(size, self.coder.size, config.judges, seed, known_dynamics, known_danger, reward, ends)
         self.generator = torch.Generator().manual_seed(seed + 1)
         self.log = DecisionLog() if log is None else log
         self.phase, self.steps, self.next_fit = Phase.OVERSIGHT, 0, config.oversight_steps
         self.handed_over_at: int | None = None
-        self.reports: list[JudgesReport] = []
+        self.reports: list[ModelsReport] = []
         self.foretold: dict[str, Any] | None = None
         self.overseer = guard.overseer
         guard.policy, guard.brake, guard.observer = policy, brake, self
@@ -220,7 +222,7 @@ class Phases:
         logger.info("hand-over after %d steps and %d judgements", self.steps, self.memory.judgements)
         self._equip()
 
-    def _bound(self, report: JudgesReport) -> float:
+    def _bound(self, report: ModelsReport) -> float:
         """The share of blocks that may be missed, with 95% confidence; 1 if a fit misses all that it has not seen."""
         if self.judges.known_danger is not None or self.config.judges.threshold == "hirl":
             return 0.0  # known, or a rule that promises nothing

@@ -12,14 +12,16 @@ from gymnasium.vector.utils import iterate
 from numpy.typing import NDArray
 
 from heed.errors import HeedError
-from heed.guard.deciding import Decider, Mode
 from heed.guard.decisions import Decision, Step
-from heed.guard.imagination import Controller, Look, Lookout
-from heed.guard.planner import SafePlanner
-from heed.oversight.guarded import Guarded
-from heed.oversight.noise import Delayed, FalseAlarm, Missing, Tiring
-from heed.oversight.overseers import FarSightedOverseer, LocalOverseer, Moment, Overseer, Verdict
-from heed.oversight.recorded import Recorded
+from heed.guard.intervention import Decider, Mode
+from heed.guard.planning.imagination import Controller
+from heed.guard.planning.lookahead import Look, Lookout
+from heed.guard.planning.planner import SafePlanner
+from heed.oversight.overseers.base import Overseer, Proposal, Verdict
+from heed.oversight.overseers.fail_closed import FailClosedOverseer
+from heed.oversight.overseers.noise import Delayed, FalseAlarm, Missing, Tiring
+from heed.oversight.overseers.recorded import Recorded
+from heed.oversight.overseers.scripted import FarSightedOverseer, LocalOverseer
 
 _NUMBERS = {"risk": np.float64, "asked": np.bool_, "latency_ms": np.float64, "plan_ms": np.float64}
 """The fields of a decision that are always numbers; but for the two actions the others may be None."""
@@ -162,7 +164,7 @@ class OverseerOfEach:
     >>> envs = [gym.make("CartPole-v1") for _ in range(2)]
     >>> rules = [RuleOverseer(lambda observation, info: observation[0] > 0), RuleOverseer(lambda *_: True)]
     >>> each = OverseerOfEach(envs, rules)
-    >>> [each.judge(Moment(np.zeros(4), 0, env=env)).block for env in envs]
+    >>> [each.judge(Proposal(np.zeros(4), 0, env=env)).block for env in envs]
     [False, True]
     """
 
@@ -175,7 +177,7 @@ class OverseerOfEach:
         """They are all called like the first."""
         return self.overseers[0].name
 
-    def judge(self, moment: Moment) -> Verdict:
+    def judge(self, moment: Proposal) -> Verdict:
         """Of the overseer whose environment it is."""
         return self._of[id(moment.env)].judge(moment)
 
@@ -235,6 +237,6 @@ def _ending(info: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
 
 def _innermost(overseer: Overseer | None) -> Overseer | None:
     """Who judges, behind what is around them."""
-    while isinstance(overseer, Guarded | Recorded | Delayed | FalseAlarm | Missing | Tiring):
+    while isinstance(overseer, FailClosedOverseer | Recorded | Delayed | FalseAlarm | Missing | Tiring):
         overseer = overseer.inner
     return overseer

@@ -1,30 +1,38 @@
 """Judgements and who makes them: the append-only store, and overseers that are scripted, noisy or a person."""
 
-from heed.oversight.guarded import Guarded, guarded
-from heed.oversight.judgements import Judgement, Store, open_store
-from heed.oversight.noise import Delayed, FalseAlarm, Missing, Tiring
-from heed.oversight.overseers import FarSightedOverseer, LocalOverseer, Moment, Overseer, RuleOverseer, Verdict
-from heed.oversight.recorded import Recorded
-from heed.oversight.specs import far_sighted_overseer, local_overseer, overseer_from_spec
+from typing import Any
+
+from heed._moved import renamed
+from heed.oversight.overseers.base import Overseer, Proposal, Verdict
+from heed.oversight.overseers.fail_closed import FailClosedOverseer, fail_closed
+from heed.oversight.overseers.noise import Delayed, FalseAlarm, Missing, Tiring
+from heed.oversight.overseers.recorded import Recorded
+from heed.oversight.overseers.scripted import FarSightedOverseer, LocalOverseer, RuleOverseer
+from heed.oversight.overseers.specs import far_sighted_overseer, local_overseer, overseer_from_spec
+from heed.oversight.store.store import Judgement, Store, open_store
 
 __all__ = [
     "Delayed",
+    "FailClosedOverseer",
     "FalseAlarm",
     "FarSightedOverseer",
-    "Guarded",
     "Judgement",
     "LocalOverseer",
     "Missing",
-    "Moment",
     "Overseer",
+    "Proposal",
     "Recorded",
     "RuleOverseer",
     "Store",
     "Tiring",
     "Verdict",
+    "fail_closed",
     "far_sighted_overseer",
-    "guarded",
     "local_overseer",
     "open_store",
     "overseer_from_spec",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    return renamed(__name__, name)

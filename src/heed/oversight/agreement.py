@@ -14,9 +14,9 @@ import krippendorff
 import numpy as np
 from sklearn.metrics import cohen_kappa_score
 
-from heed.oversight.comparing import is_comparison
-from heed.oversight.export import spoken
-from heed.oversight.judgements import Judgement
+from heed.oversight.comparisons.session import is_comparison
+from heed.oversight.store.export import spoken
+from heed.oversight.store.store import Judgement
 
 MOST_PEOPLE = 20
 """People whose pairs are told, those with the most answers: 190 pairs of each question at most."""

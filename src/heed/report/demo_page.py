@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from heed.errors import HeedError
-from heed.report.align_page import (
+from heed.report.align.plots import Path2D
+from heed.report.align.run_page import (
     config_block,
     facts,
     numbers_table,
@@ -18,13 +19,12 @@ from heed.report.align_page import (
     reply,
     warnings,
 )
-from heed.report.blocks import Block, Card, Cards, Exchange, Exchanges, Links, Note, Page, Section, Table
-from heed.report.formats import MISSING, number, percent, signed
-from heed.report.gather import RunRecord, gather
-from heed.report.guard_page import catastrophes_figure
-from heed.report.guard_run import read_decisions
-from heed.report.plot_style import colour_of, css_colour
-from heed.report.plots import Path2D
+from heed.report.common.blocks import Block, Card, Cards, Exchange, Exchanges, Links, Note, Page, Section, Table
+from heed.report.common.formats import MISSING, number, percent, signed
+from heed.report.common.gather import RunRecord, gather
+from heed.report.common.plot_style import colour_of, css_colour
+from heed.report.guard.decisions import read_decisions
+from heed.report.guard.run_page import catastrophes_figure
 
 SHOWN_PROMPTS = 5
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from heed.errors import HeedError
-from heed.report.align_page import align_page
-from heed.report.blocks import Page
+from heed.report.align.front_page import front_page
+from heed.report.align.run_page import align_page
+from heed.report.common.blocks import Page
+from heed.report.common.gather import RunRecord, gather
 from heed.report.compare_page import compare_page
 from heed.report.demo_page import demo_page
-from heed.report.front_page import front_page
-from heed.report.gather import RunRecord, gather
-from heed.report.guard_page import guard_page
+from heed.report.guard.run_page import guard_page
 from heed.runs.files import write_whole
 
 PAGES: dict[str, Callable[[RunRecord], Page]] = {
@@ -76,7 +76,7 @@ def render(page: Page, command: str = "") -> str:
         command: how to make it again, said at its foot.
     """
     environment = Environment(
-        loader=PackageLoader("heed.report"),
+        loader=PackageLoader("heed.report.common"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

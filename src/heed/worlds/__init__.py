@@ -14,8 +14,8 @@ POINT_HAZARD = "heed/PointHazard-v0"
 CLIFF_GRID = "heed/CliffGrid-v0"
 
 for _id, _entry_point in (
-    (POINT_HAZARD, "heed.worlds.point_hazard:PointHazardEnv"),
-    (CLIFF_GRID, "heed.worlds.cliff_grid:CliffGridEnv"),
+    (POINT_HAZARD, "heed.worlds.point_hazard.env:PointHazardEnv"),
+    (CLIFF_GRID, "heed.worlds.cliff_grid.env:CliffGridEnv"),
 ):
     if _id not in registry:  # a reload would make Gymnasium warn that the id is taken
         register(_id, entry_point=_entry_point)

@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from heed.worlds import CLIFF_GRID, POINT_HAZARD, cliff_grid, lunar_lander, pong
+from heed.worlds import CLIFF_GRID, POINT_HAZARD
 from heed.worlds.catastrophe_info import Rule
-from heed.worlds.hazards import Hazards, at_goal, brake, careless, hits
-from heed.worlds.point_hazard_picture import shares
+from heed.worlds.cliff_grid import env as cliff_grid
+from heed.worlds.lunar_lander import rules as lunar_lander
+from heed.worlds.point_hazard.geometry import Hazards, at_goal, brake, careless, hits
+from heed.worlds.point_hazard.picture import shares
+from heed.worlds.pong import rules as pong
 
 Observations = NDArray[Any]
 Bools = NDArray[np.bool_]

@@ -7,6 +7,7 @@ import torch
 from peft import LoraConfig
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from heed.align.objectives.reward_models import HeadSpec, ManyHeadedRewardModel, RewardModel
 from heed.align.preferences.reward_training import (
     RewardTrainingConfig,
     bradley_terry_loss,
@@ -14,7 +15,6 @@ from heed.align.preferences.reward_training import (
     encode_comparison,
     train_reward_model,
 )
-from heed.align.reward_models import HeadSpec, ManyHeadedRewardModel, RewardModel
 from heed.errors import HeedError
 
 REMEDIES = ("tea", "rest", "honey", "mint", "sage")

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
 
-from heed.align.conversations import Message, completion_text, is_messages
-from heed.align.tables import Table, read_table
+from heed.align.data.conversations import Message, completion_text, is_messages
+from heed.align.data.tables import Table, read_table
 from heed.errors import HeedError
 
 logger = logging.getLogger(__name__)

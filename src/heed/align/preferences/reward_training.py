@@ -14,7 +14,9 @@ from peft import PeftConfig, TaskType, get_peft_model
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, Trainer
 
-from heed.align.conversations import judged_ids
+from heed.align.data.conversations import judged_ids
+from heed.align.models.pretrained import pad_right, quiet_transformers, require_model_path, with_pad_token
+from heed.align.objectives.reward_models import SHIFT_KEY
 from heed.align.preferences.comparisons import Comparison
 from heed.align.preferences.training import (
     OnStep,
@@ -25,8 +27,6 @@ from heed.align.preferences.training import (
     require_empty,
     save,
 )
-from heed.align.pretrained import pad_right, quiet_transformers, require_model_path, with_pad_token
-from heed.align.reward_models import SHIFT_KEY
 from heed.errors import HeedError
 
 logger = logging.getLogger(__name__)

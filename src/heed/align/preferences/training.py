@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from heed.align.pretrained import quiet_transformers
+from heed.align.models.pretrained import quiet_transformers
 from heed.errors import HeedError, RunFailed
 from heed.runs.randomness import capture_randomness, restore_randomness, seed_everything
 

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from heed.align.conversations import prompt_and_completion_ids
+from heed.align.data.conversations import prompt_and_completion_ids
+from heed.align.models.pretrained import pad_right, with_pad_token
 from heed.align.preferences.training import OnStep, TrainingConfig, fit, require_empty, save
-from heed.align.pretrained import pad_right, with_pad_token
 from heed.errors import HeedError
 
 logger = logging.getLogger(__name__)

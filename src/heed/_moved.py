@@ -1,0 +1,202 @@
+"""Modules that moved: their old names still import, with a warning that says where they are, until 0.2.
+
+Importing `heed` puts the finder in place. What an old module held may lie in several new ones; a name is looked for in
+each. Old pickles, such as a learner's ``.zip``, are read the same way.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import warnings
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+MOVED: dict[str, tuple[str, ...]] = {
+    "heed.align.conversations": ("heed.align.data.conversations",),
+    "heed.align.critics": ("heed.align.models.critics",),
+    "heed.align.job": (
+        "heed.align.run.train",
+        "heed.align.run.job",
+    ),
+    "heed.align.job_weighting": ("heed.align.run.weighting",),
+    "heed.align.objective_spec": ("heed.align.objectives.spec",),
+    "heed.align.pair_scores": ("heed.align.labelling.margins",),
+    "heed.align.pairing": ("heed.align.labelling.pairs",),
+    "heed.align.policy": ("heed.align.models.policy",),
+    "heed.align.preferences.reward_job": ("heed.align.run.reward",),
+    "heed.align.preparation": ("heed.align.run.apothecary",),
+    "heed.align.pretrained": ("heed.align.models.pretrained",),
+    "heed.align.reward_models": ("heed.align.objectives.reward_models",),
+    "heed.align.reward_service": ("heed.align.objectives.reward_service",),
+    "heed.align.speaker": ("heed.align.labelling.sampling_model",),
+    "heed.align.tables": ("heed.align.data.tables",),
+    "heed.compare.bench_coverage": ("heed.bench.coverage",),
+    "heed.compare.bench_gradients": ("heed.bench.gradients",),
+    "heed.compare.bench_kills": ("heed.bench.kills",),
+    "heed.compare.bench_model": ("heed.bench.gradient_model",),
+    "heed.compare.bench_oversight": ("heed.bench.oversight",),
+    "heed.compare.bench_plan": ("heed.bench.plan",),
+    "heed.compare.bench_timing": ("heed.bench.timing",),
+    "heed.compare.killed_pages": ("heed.bench.killed_pages",),
+    "heed.compare.killed_servers": ("heed.bench.killed_servers",),
+    "heed.compare.watching_pages": ("heed.bench.watching_pages",),
+    "heed.guard.agent": (
+        "heed.guard.learners.sb3",
+        "heed.guard.learners.replay",
+    ),
+    "heed.guard.balanced": ("heed.guard.learners.balanced_sac",),
+    "heed.guard.blockers": ("heed.guard.models.blockers",),
+    "heed.guard.deciding": ("heed.guard.intervention",),
+    "heed.guard.diagnostics": ("heed.guard.run.diagnostics",),
+    "heed.guard.dynamics": ("heed.guard.models.dynamics",),
+    "heed.guard.ensemble": ("heed.guard.models.ensemble",),
+    "heed.guard.environment": ("heed.guard.run.environment",),
+    "heed.guard.faults": ("heed.guard.run.env_checks",),
+    "heed.guard.foresight": ("heed.guard.models.evaluation",),
+    "heed.guard.imagination": (
+        "heed.guard.planning.imagination",
+        "heed.guard.models.support",
+        "heed.guard.planning.lookahead",
+    ),
+    "heed.guard.imagined": ("heed.guard.learners.mbpo",),
+    "heed.guard.job": (
+        "heed.guard.run.train",
+        "heed.guard.run.build",
+    ),
+    "heed.guard.judges": ("heed.guard.models.models",),
+    "heed.guard.memory": ("heed.guard.labels",),
+    "heed.guard.methods": ("heed.guard.run.methods",),
+    "heed.guard.moments": ("heed.guard.run.snapshots",),
+    "heed.guard.planner": ("heed.guard.planning.planner",),
+    "heed.guard.recall": ("heed.guard.stored_labels",),
+    "heed.guard.rewards": ("heed.guard.models.rewards",),
+    "heed.guard.risk": ("heed.guard.planning.risk",),
+    "heed.guard.searches": ("heed.guard.planning.optimizers",),
+    "heed.guard.settings": ("heed.guard.run.config",),
+    "heed.guard.summary": ("heed.guard.run.summary",),
+    "heed.guard.termination": ("heed.guard.models.termination",),
+    "heed.guard.thresholds": ("heed.guard.models.calibration",),
+    "heed.guard.transitions": ("heed.guard.models.transitions",),
+    "heed.oversight.assignment": ("heed.oversight.comparisons.assignment",),
+    "heed.oversight.browser": ("heed.oversight.overseers.human",),
+    "heed.oversight.chain": ("heed.oversight.store.audit_chain",),
+    "heed.oversight.compare_server": ("heed.web.compare",),
+    "heed.oversight.comparing": ("heed.oversight.comparisons.session",),
+    "heed.oversight.curves": ("heed.web.curves",),
+    "heed.oversight.database": ("heed.oversight.store.database",),
+    "heed.oversight.desk": ("heed.oversight.control.desk",),
+    "heed.oversight.export": ("heed.oversight.store.export",),
+    "heed.oversight.futures": ("heed.oversight.presentation",),
+    "heed.oversight.gate": (
+        "heed.web.connection",
+        "heed.web.authentication",
+        "heed.web.app",
+    ),
+    "heed.oversight.guarded": ("heed.oversight.overseers.fail_closed",),
+    "heed.oversight.judgements": ("heed.oversight.store.store",),
+    "heed.oversight.judgements_server": ("heed.web.judgements",),
+    "heed.oversight.laid": ("heed.oversight.control.records",),
+    "heed.oversight.noise": ("heed.oversight.overseers.noise",),
+    "heed.oversight.orders": ("heed.oversight.control.records",),
+    "heed.oversight.pairs": ("heed.oversight.comparisons.pairs",),
+    "heed.oversight.people": ("heed.web.people",),
+    "heed.oversight.reading": ("heed.oversight.store.queries",),
+    "heed.oversight.recorded": ("heed.oversight.overseers.recorded",),
+    "heed.oversight.run_reports": ("heed.web.run_reports",),
+    "heed.oversight.run_server": ("heed.web.run",),
+    "heed.oversight.run_view": ("heed.web.run_view",),
+    "heed.oversight.serving": ("heed.web.serving",),
+    "heed.oversight.specs": ("heed.oversight.overseers.specs",),
+    "heed.oversight.watch_server": ("heed.web.watch",),
+    "heed.oversight.words": ("heed.oversight.presentation",),
+    "heed.report.align_page": ("heed.report.align.run_page",),
+    "heed.report.blocks": ("heed.report.common.blocks",),
+    "heed.report.formats": ("heed.report.common.formats",),
+    "heed.report.front_page": ("heed.report.align.front_page",),
+    "heed.report.front_plots": ("heed.report.align.front_plots",),
+    "heed.report.gather": ("heed.report.common.gather",),
+    "heed.report.guard_judges": ("heed.report.guard.models",),
+    "heed.report.guard_moments": ("heed.report.guard.snapshots",),
+    "heed.report.guard_page": ("heed.report.guard.run_page",),
+    "heed.report.guard_plots": ("heed.report.guard.plots",),
+    "heed.report.guard_run": ("heed.report.guard.decisions",),
+    "heed.report.guard_scene": ("heed.report.guard.scene",),
+    "heed.report.labels": ("heed.report.common.labels",),
+    "heed.report.plot_style": ("heed.report.common.plot_style",),
+    "heed.report.plots": ("heed.report.align.plots",),
+    "heed.worlds.hazards": ("heed.worlds.point_hazard.geometry",),
+    "heed.worlds.point_hazard_picture": ("heed.worlds.point_hazard.picture",),
+}
+"""Old module: where what it held is now."""
+
+
+RENAMED = {
+    "BlockedMoments": "BlockSnapshots",
+    "BrowserOverseer": "HumanOverseer",
+    "Guarded": "FailClosedOverseer",
+    "Imagining": "ImaginedRollouts",
+    "Judges": "Models",
+    "JudgesConfig": "ModelsConfig",
+    "JudgesReport": "ModelsReport",
+    "KnowsTheGuard": "GuardAware",
+    "Memory": "LabelCollector",
+    "Moment": "Proposal",
+    "Preparation": "ApothecarySetup",
+    "StopsOnFaults": "EnvironmentChecks",
+    "guarded": "fail_closed",
+}
+"""Old name: what it is called now."""
+
+_LAST = "the old name goes with 0.2"
+
+
+class _Moved(ModuleType):
+    """Stands for a module that moved; every name is the new module's own."""
+
+    def __getattr__(self, name: str) -> Any:
+        for new in MOVED[self.__name__]:
+            module = importlib.import_module(new)
+            for known in (name, RENAMED.get(name, name)):
+                if known in vars(module):
+                    return vars(module)[known]
+        raise AttributeError(f"{self.__name__} moved to {' and '.join(MOVED[self.__name__])}, and has no {name!r}")
+
+
+class _Finder(MetaPathFinder, Loader):
+    """Finds the modules of `MOVED`, after everything that is really there was looked for."""
+
+    def find_spec(self, fullname: str, *_: Any) -> ModuleSpec | None:
+        """A spec for a module that moved, None for any other."""
+        return ModuleSpec(fullname, self) if fullname in MOVED else None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """A stand-in for the module of old."""
+        return _Moved(spec.name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Say where it is."""
+        where = " and ".join(MOVED[module.__name__])
+        warnings.warn(f"{module.__name__} moved to {where}; {_LAST}", DeprecationWarning, stacklevel=2)
+
+
+def find_moved_modules() -> None:
+    """Put the finder in place, once."""
+    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.append(_Finder())
+
+
+def renamed(package: str, name: str) -> Any:
+    """For a package's own ``__getattr__``: what an old name of it stands for, with a warning.
+
+    Raises:
+        AttributeError: there never was such a name.
+    """
+    module = importlib.import_module(package)
+    now = RENAMED.get(name, "")
+    if now not in vars(module):
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+    warnings.warn(f"{package}.{name} is called {now}; {_LAST}", DeprecationWarning, stacklevel=3)
+    return vars(module)[now]

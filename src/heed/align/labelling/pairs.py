@@ -1,0 +1,206 @@
+"""Pairs of completions for people to compare, sampled from a model and kept in a file, so that each is drawn once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+
+from heed.align.data.conversations import Message, Prompt, completion_text
+from heed.align.labelling.sampling_model import is_adapter, speaker
+from heed.align.models.policy import Policy
+from heed.align.prompts import checked_rows
+from heed.align.rollouts import Sampler, Sampling
+from heed.errors import HeedError
+from heed.oversight.comparisons.pairs import Pair, read_pairs
+from heed.oversight.store.export import write_rows
+from heed.runs.files import append_line, drop_torn_line, read_lines
+
+TRIES = 8
+"""How often the second completion is drawn again while it is the same as the first."""
+
+OnPrompts: TypeAlias = Callable[[int, int], None]
+"""Called with the number of prompts that are done, and of all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pairing:
+    """What pairs are sampled from, and how.
+
+    Args:
+        model: a model folder or hub id.
+        adapter: an adapter on it, merged before it speaks.
+        against: what gives the second completion of each pair: another model, or another adapter of ``model``; the
+            same that gives the first if None.
+        pairs_per_prompt: how many pairs of each prompt.
+        max_completion_tokens: longest completion, tokens.
+        temperature: of sampling.
+        top_p: nucleus of sampling; 1 keeps all tokens.
+        top_k: likeliest tokens kept in sampling; 0 keeps all.
+        seed: of what is drawn.
+
+    Raises:
+        HeedError: a number out of its range.
+    """
+
+    model: str
+    adapter: str | None = None
+    against: str | None = None
+    pairs_per_prompt: int = 1
+    max_completion_tokens: int = 256
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse numbers with which nothing can be sampled."""
+        for name, right, wanted in (
+            ("pairs_per_prompt", self.pairs_per_prompt >= 1, "at least 1"),
+            ("max_completion_tokens", self.max_completion_tokens >= 1, "at least 1"),
+            ("temperature", self.temperature > 0, "a positive number"),
+            ("top_p", 0 < self.top_p <= 1, "a number above 0 and at most 1"),
+            ("top_k", self.top_k >= 0, "0 or more"),
+            ("seed", self.seed >= 0, "0 or more"),
+        ):
+            if not right:
+                raise HeedError(f"{name} is {getattr(self, name)}", f"--{name}", f"give {wanted}")
+
+    def speakers(self) -> tuple[Policy, Policy]:
+        """Load what gives the first completion and what gives the second."""
+        first = speaker(self.model, self.adapter)
+        if self.against is None:
+            return first, first
+        return first, speaker(self.model, self.against) if is_adapter(self.against) else speaker(self.against)
+
+
+def sampled_pairs(
+    path: Path, prompts: Sequence[Prompt], pairing: Pairing, batch_size: int = 16, on_prompts: OnPrompts | None = None
+) -> list[Pair]:
+    """The pairs of a file; where there is none yet, they are sampled into it.
+
+    The pairs' ids tell from which prompts and settings they came. Batches that were drawn before an interruption are
+    found again in a hidden file beside it, so that the pairs are those of an uninterrupted start.
+
+    Args:
+        path: the file of pairs, written whole or not at all.
+        prompts: texts or messages.
+        pairing: what is sampled, and how.
+        batch_size: prompts whose completions are drawn at once.
+        on_prompts: follows the sampling.
+
+    Returns:
+        The pairs, in the order of the prompts. Those whose completions stayed the same after `TRIES` more draws are
+        left out.
+
+    Raises:
+        HeedError: a file with pairs of another origin, nothing that could be compared, a model or adapter that does
+            not load, prompts that do not fit it, or a place where nothing can be written.
+    """
+    if batch_size < 1:
+        raise HeedError(f"a batch of {batch_size}", "--batch_size", "give at least 1")
+    mark = _mark(prompts, pairing, batch_size)
+    prompts = [_plain(prompt) for prompt in prompts for _ in range(pairing.pairs_per_prompt)]
+    if path.exists():
+        pairs = read_pairs(path)
+        if not all(pair.id.startswith(f"{mark}-") for pair in pairs):
+            fix = "name another file, or compare these with --pairs alone"
+            raise HeedError("this file holds other pairs than these prompts and settings give", f"--pairs {path}", fix)
+        return pairs
+    if path.suffix != ".jsonl":
+        raise HeedError("pairs are JSON lines", f"--pairs {path}", "end it in .jsonl")
+    partial = path.with_name(f".{path.name}.{mark}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.touch()
+        drop_torn_line(partial)
+        said = _sampled(partial, prompts, pairing, batch_size, on_prompts)
+    except OSError as error:
+        raise HeedError(f"no pairs can be kept: {error.strerror}", str(path), "free or choose a folder") from error
+    rows = [
+        {"id": f"{mark}-{index}", "prompt": prompt, "completions": completions}
+        for index, (prompt, completions) in enumerate(zip(prompts, said, strict=True))
+        if _differ(*completions)
+    ]
+    if not rows:
+        partial.unlink()
+        where = f"{len(prompts)} prompts, {TRIES + 2} draws each"
+        raise HeedError("both completions were always the same", where, "raise --temperature, or give more prompts")
+    write_rows(rows, path)
+    partial.unlink()
+    return read_pairs(path)
+
+
+def _plain(prompt: Prompt) -> str | list[Message]:
+    """A prompt as a file of pairs holds it.
+
+    Raises:
+        HeedError: a message whose content is no text, such as an image.
+    """
+    if isinstance(prompt, str):
+        return prompt
+    for message in prompt:
+        if not isinstance(message["content"], str):
+            raise HeedError(f"a message holds {message['content']!r}"[:120], "--prompts", "give texts alone")
+    return [{"role": message["role"], "content": message["content"]} for message in prompt]
+
+
+def _mark(prompts: Sequence[Prompt], pairing: Pairing, batch_size: int) -> str:
+    """A digest of where pairs come from; what a prompt draws depends on those it is drawn with."""
+    return hashlib.sha256(json.dumps([asdict(pairing), batch_size, list(prompts)]).encode()).hexdigest()[:16]
+
+
+def _sampled(
+    partial: Path, prompts: Sequence[Prompt], pairing: Pairing, batch_size: int, on_prompts: OnPrompts | None
+) -> list[list[str]]:
+    """Two completions of each prompt, [N, 2]; each batch is kept as soon as it is drawn."""
+    said = [pair for batch in read_lines(partial) for pair in batch["completions"]]
+    if len(said) < len(prompts):
+        draw = _Drawing(pairing, prompts)
+        while len(said) < len(prompts):
+            first = len(said)
+            drawn = draw(prompts[first : first + batch_size], place=first)
+            append_line(partial, {"completions": drawn})
+            said += drawn
+            if on_prompts is not None:
+                on_prompts(len(said), len(prompts))
+    return said
+
+
+class _Drawing:
+    """Draws two completions of each prompt; what a batch gets follows from the seed and its place."""
+
+    def __init__(self, pairing: Pairing, prompts: Sequence[Prompt]) -> None:
+        self.seed = pairing.seed
+        speakers = pairing.speakers()
+        sampling = Sampling(pairing.max_completion_tokens, pairing.temperature, pairing.top_p, pairing.top_k)
+        for policy in dict.fromkeys(speakers):
+            checked_rows([{"prompt": prompt} for prompt in prompts], policy, sampling.max_tokens)
+        self.first, self.second = (Sampler(policy, sampling) for policy in speakers)
+
+    def __call__(self, prompts: Sequence[Prompt], place: int) -> list[list[str]]:
+        generator = torch.Generator(self.first.policy.device).manual_seed(1_000_003 * self.seed + place)
+        first, second = (_texts(sampler, prompts, generator) for sampler in (self.first, self.second))
+        said = [[one, other] for one, other in zip(first, second, strict=True)]
+        for _ in range(TRIES):
+            same = [row for row, pair in enumerate(said) if not _differ(*pair)]
+            if not same:
+                break
+            again = _texts(self.second, [prompts[row] for row in same], generator)
+            for row, text in zip(same, again, strict=True):
+                said[row][1] = text
+        return said
+
+
+def _texts(sampler: Sampler, prompts: Sequence[Any], generator: torch.Generator) -> list[str]:
+    return [completion_text(completion) for completion in sampler.roll(prompts, generator).completions]
+
+
+def _differ(first: str, second: str) -> bool:
+    """Whether there is anything to compare: space at the ends does not count."""
+    return first.strip() != second.strip()

@@ -1,0 +1,49 @@
+"""A language model that only speaks: loaded to be sampled from, with an adapter merged into it or without."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from peft import PeftModel
+from peft.utils import CONFIG_NAME
+from safetensors import SafetensorError
+
+from heed.align.models.policy import Policy
+from heed.align.models.pretrained import quiet_transformers
+from heed.errors import HeedError
+
+
+def speaker(model: str | Path, adapter: str | Path | None = None) -> Policy:
+    """Load a model to sample from; nothing is kept to train it by.
+
+    Args:
+        model: a folder or a hub id.
+        adapter: a folder or a hub id of an adapter on it, such as a checkpoint of ``heed align``.
+
+    Returns:
+        A policy without a reference.
+
+    Raises:
+        HeedError: no causal language model or tokenizer there, or no adapter that fits the model.
+    """
+    base = Policy(model, reference=False)
+    if adapter is None:
+        return base
+    if Path(adapter).is_dir() and not is_adapter(adapter):
+        raise HeedError("the folder holds no adapter", str(adapter), "give one with an adapter_config.json")
+    try:
+        with quiet_transformers():
+            merged = PeftModel.from_pretrained(base.causal_lm, str(adapter)).merge_and_unload()
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        reason = f"this adapter does not load onto the model: {' '.join(str(error).split())}"[:200]
+        raise HeedError(reason, str(adapter), "give one of this model's") from error
+    return Policy(merged, base.tokenizer, reference=False)
+
+
+def is_adapter(path: str | Path) -> bool:
+    """Whether a folder holds an adapter rather than a whole model.
+
+    >>> is_adapter("no-such-folder")
+    False
+    """
+    return (Path(path) / CONFIG_NAME).is_file()

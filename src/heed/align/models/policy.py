@@ -1,0 +1,281 @@
+"""The language model that is trained: its log-probabilities, reference and adapters, how it is loaded and saved."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
+from peft.utils import SAFETENSORS_WEIGHTS_NAME
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from heed.align.models.pretrained import quiet_transformers, require_model_path, with_pad_token
+from heed.errors import HeedError
+
+POLICY_ADAPTER = "default"
+CRITIC_ADAPTER = "critic"
+
+
+@dataclass
+class Sequences:
+    """A batch of prompts with completions.
+
+    Args:
+        ids: [B, P + T], prompts padded on the left, completions on the right.
+        attention: [B, P + T], 1 on real tokens.
+        mask: [B, T], 1 on the completion's tokens, the end token included.
+    """
+
+    ids: Tensor
+    attention: Tensor
+    mask: Tensor
+
+    def __len__(self) -> int:
+        return self.ids.shape[0]
+
+    @property
+    def width(self) -> int:
+        """T, the longest completion."""
+        return self.mask.shape[1]
+
+    def rows(self, index: Tensor | slice) -> Sequences:
+        """Some of the sequences."""
+        return Sequences(self.ids[index], self.attention[index], self.mask[index])
+
+
+class Policy:
+    """A causal language model with its tokenizer and its reference.
+
+    With ``peft_config`` only an adapter is trained, and the reference is the model with that adapter switched off.
+    Without, all parameters are trained and the reference is a frozen copy. The model is kept in evaluation mode: with
+    dropout the policy that is trained would not be the one that spoke.
+
+    Args:
+        model: a model, a folder or a hub id; what is loaded here is put on a CUDA device if there is one.
+        tokenizer: needed where ``model`` is a model.
+        peft_config: LoRA settings, or None for full fine-tuning.
+        dtype: of the base's weights when it is loaded here.
+        seed: of the adapter's initial weights.
+        reference: whether the frozen copy is kept without ``peft_config``; what only speaks needs none.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        peft_config: LoraConfig | None = None,
+        dtype: str = "auto",
+        seed: int = 0,
+        reference: bool = True,
+    ) -> None:
+        base, tokenizer = _load(model, tokenizer, dtype)
+        if tokenizer.eos_token_id is None:
+            raise HeedError("the tokenizer has no end token", _name(model), "set its eos_token")
+        self.tokenizer = with_pad_token(tokenizer, _name(model))
+        self.peft_config = peft_config
+        self.reference: PreTrainedModel | None = None
+        self.model: nn.Module
+        if peft_config is None:
+            self.reference = copy.deepcopy(base).requires_grad_(False).eval() if reference else None
+            self.model = base
+        else:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                try:
+                    self.model = get_peft_model(base, peft_config, adapter_name=POLICY_ADAPTER)
+                except ValueError as error:
+                    reason = str(error).split(". ")[0]
+                    raise HeedError(reason, "--lora_targets", "name linear layers of the model") from error
+        self.model.eval()
+
+    @property
+    def causal_lm(self) -> PreTrainedModel:
+        """The transformers model, with the adapters' layers in it."""
+        return self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model lives."""
+        return next(self.model.parameters()).device
+
+    @property
+    def context(self) -> int:
+        """How many tokens the model can read."""
+        config = self.causal_lm.config.get_text_config()
+        return int(getattr(config, "max_position_embeddings", 0) or 1 << 30)
+
+    @property
+    def end_ids(self) -> list[int]:
+        """The tokens that end a completion: the tokenizer's end token and those of the model's generation config.
+
+        Chat models often have several, such as Gemma's end of text and end of turn.
+        """
+        config = self.causal_lm.generation_config
+        own = (config.eos_token_id if config is not None else None) or []
+        return sorted({self.tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])})
+
+    def trainable(self) -> dict[str, nn.Parameter]:
+        """The policy's trainable parameters by name (the critics' adapter does not count)."""
+        return {
+            name: parameter
+            for name, parameter in self.model.named_parameters()
+            if (self.peft_config is None or f".{POLICY_ADAPTER}." in name) and parameter.requires_grad
+        }
+
+    def last_layer(self) -> list[str]:
+        """Names of the trainable parameters of the last transformer layer (the paper's scope)."""
+        layers = int(self.causal_lm.config.get_text_config().num_hidden_layers)
+        return [name for name in self.trainable() if f".layers.{layers - 1}." in name or f".h.{layers - 1}." in name]
+
+    def checkpoint_activations(self) -> None:
+        """Recompute activations in the backward pass, without bringing back dropout.
+
+        transformers' layers do so only in training mode, so just the layers, not what is in them, are put into it.
+        """
+        self.causal_lm.gradient_checkpointing_enable({"use_reentrant": False})
+        self.causal_lm.enable_input_require_grads()
+        for module in self.causal_lm.modules():
+            if isinstance(module, GradientCheckpointingLayer):
+                module.training = True
+
+    @contextmanager
+    def generating(self) -> Iterator[None]:
+        """Within: every module is in evaluation mode, so that keys and values are kept; then as it was."""
+        training = [module for module in self.model.modules() if module.training]
+        self.model.eval()
+        try:
+            yield
+        finally:
+            for module in training:
+                module.training = True
+
+    def logp(self, batch: Sequences, temperature: float = 1.0) -> Tensor:
+        """Log-probabilities of the completions' tokens under the policy, [B, T] with graph; 0 off the mask."""
+        return _token_logp(self.model, batch, temperature)
+
+    @torch.no_grad()
+    def reference_logp(self, batch: Sequences, temperature: float = 1.0) -> Tensor:
+        """The same under the reference: the adapter switched off, or the frozen copy; [B, T]."""
+        if isinstance(self.model, PeftModel):
+            with self.model.disable_adapter():
+                return _token_logp(self.model, batch, temperature)
+        return _token_logp(self.reference, batch, temperature)
+
+    def hidden(self, batch: Sequences, backbone: nn.Module | None = None) -> Tensor:
+        """Last hidden states at the positions from which the completions' tokens are chosen, [B, T, hidden]."""
+        backbone = self.causal_lm.base_model if backbone is None else backbone
+        states = backbone(
+            input_ids=batch.ids,
+            attention_mask=batch.attention,
+            position_ids=positions(batch.attention),
+            use_cache=False,
+        ).last_hidden_state
+        return states[:, -batch.width - 1 : -1]
+
+    def add_critic_adapter(self, seed: int, rank: int = 0) -> list[nn.Parameter]:
+        """Put a second adapter, the critics', on the same frozen base.
+
+        Args:
+            seed: of its initial weights.
+            rank: at most this rank, with the policy's ratio of alpha to rank; 0 takes the policy's rank.
+
+        Returns:
+            Its parameters.
+        """
+        assert isinstance(self.model, PeftModel) and self.peft_config is not None
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            config = copy.deepcopy(self.peft_config)
+            if 0 < rank < config.r:
+                config.lora_alpha = config.lora_alpha * rank / config.r
+                config.r = rank
+            self.model.add_adapter(CRITIC_ADAPTER, config)
+        return [p for name, p in self.model.named_parameters() if f".{CRITIC_ADAPTER}." in name]
+
+    @contextmanager
+    def critic_adapter(self) -> Iterator[None]:
+        """Within: the critics' adapter is active and trainable in place of the policy's."""
+        assert isinstance(self.model, PeftModel)
+        self.model.set_adapter(CRITIC_ADAPTER)
+        try:
+            yield
+        finally:
+            self.model.set_adapter(POLICY_ADAPTER)
+
+    def save(self, folder: Path) -> None:
+        """Save the adapter (or the whole model) and the tokenizer in transformers' and peft's own format."""
+        if isinstance(self.model, PeftModel):
+            # An adapter on the head is saved without the base's own embeddings, which have not changed.
+            self.model.save_pretrained(folder, selected_adapters=[POLICY_ADAPTER], save_embedding_layers=False)
+        else:
+            self.causal_lm.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
+    def restore(self, folder: Path) -> None:
+        """Read back the weights that :meth:`save` wrote, exactly."""
+        if isinstance(self.model, PeftModel):
+            stored = load_file(folder / SAFETENSORS_WEIGHTS_NAME)
+            set_peft_model_state_dict(self.model, stored, adapter_name=POLICY_ADAPTER)
+            return
+        with quiet_transformers():
+            saved = type(self.causal_lm).from_pretrained(folder, dtype=self.causal_lm.dtype)
+        self.causal_lm.load_state_dict(saved.state_dict())
+
+
+def positions(attention: Tensor) -> Tensor:
+    """Position of each token when padding does not count, [B, L].
+
+    >>> positions(torch.tensor([[0, 1, 1]])).tolist()
+    [[0, 0, 1]]
+    """
+    return (attention.cumsum(-1) - 1).clamp(min=0)
+
+
+def _token_logp(model: nn.Module | None, batch: Sequences, temperature: float) -> Tensor:
+    assert model is not None
+    width = batch.width
+    logits = model(
+        input_ids=batch.ids,
+        attention_mask=batch.attention,
+        position_ids=positions(batch.attention),
+        use_cache=False,
+        logits_to_keep=width + 1,
+    ).logits[:, :-1]
+    logp = (logits.float() if logits.dtype != torch.float64 else logits).div(temperature).log_softmax(-1)
+    return logp.gather(-1, batch.ids[:, -width:, None]).squeeze(-1) * batch.mask
+
+
+def _load(
+    model: str | Path | PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, dtype: str
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    if not isinstance(model, str | Path):
+        if tokenizer is None:
+            raise HeedError("a model object needs its tokenizer", "AlignTrainer(tokenizer=...)", "pass both")
+        if isinstance(model, PeftModel):
+            raise HeedError("the model already carries an adapter", _name(model), "merge it: model.merge_and_unload()")
+        return model, tokenizer
+    if (Path(model) / "adapter_config.json").is_file():
+        raise HeedError("the folder holds an adapter, not a whole model", str(model), "merge it into its base first")
+    require_model_path(model, "language model")
+    try:
+        with quiet_transformers():
+            loaded = AutoModelForCausalLM.from_pretrained(str(model), dtype=dtype)
+            loaded = loaded.to("cuda" if torch.cuda.is_available() else "cpu")
+            return loaded, tokenizer or AutoTokenizer.from_pretrained(str(model))
+    except (OSError, ValueError, SafetensorError) as error:
+        reason = " ".join(str(error).split("\n")[0].split())
+        raise HeedError(
+            f"no causal language model at '{model}': {reason}", "--model", "name a model folder or a hub id"
+        ) from error
+
+
+def _name(model: str | Path | PreTrainedModel) -> str:
+    return str(model) if isinstance(model, str | Path) else type(model).__name__

@@ -1,0 +1,299 @@
+"""What a completion is scored by: objectives, and the set of them that a policy is trained for."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import numbers
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from heed.align.data.conversations import Completion, Prompt, as_message_completion, completion_text
+from heed.errors import HeedError
+
+
+@dataclass(frozen=True)
+class ObjectiveSpec:
+    """One objective's name and how its raw value counts.
+
+    Args:
+        name: letters, digits, ``_``, ``-`` and ``.``; metrics and files are named by it.
+        sign: +1 if more is better, -1 if less is (a cost model).
+        scale: positive factor on the raw value.
+        unit: what the raw value is measured in, for reports.
+
+    Raises:
+        HeedError: a name that metrics cannot carry, a sign other than +1 and -1, a scale that is not positive.
+
+    >>> ObjectiveSpec("harmless", sign=-1.0, unit="cost")
+    ObjectiveSpec(name='harmless', sign=-1.0, scale=1.0, unit='cost')
+    """
+
+    name: str
+    sign: float = 1.0
+    scale: float = 1.0
+    unit: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what would only fail once the run is under way."""
+        if not re.fullmatch(r"[\w.\-]+", self.name):
+            raise HeedError(
+                f"{self.name!r} cannot name an objective",
+                where="objective",
+                fix="give name= made of letters, digits, '_', '-' and '.'",
+            )
+        if self.sign not in (1.0, -1.0):
+            raise HeedError(f"sign is {self.sign}", where=f"objective {self.name!r}", fix="give sign=1 or sign=-1")
+        if not (self.scale > 0 and math.isfinite(self.scale)):
+            raise HeedError(
+                f"scale is {self.scale}",
+                where=f"objective {self.name!r}",
+                fix="give a positive scale; what is to be lowered takes sign=-1",
+            )
+
+    @property
+    def reward_unit(self) -> str:
+        """The unit of the reward, which is the raw value times sign and scale; empty where the value has none.
+
+        >>> ObjectiveSpec("brevity", sign=-1.0, scale=0.1, unit="words").reward_unit
+        'words x -0.1'
+        """
+        factor = self.sign * self.scale
+        return self.unit if factor == 1 or not self.unit else f"{self.unit} x {factor:g}"
+
+
+class Objective(ABC):
+    """Something that scores completions by one or several objectives at once.
+
+    Attributes:
+        specs: one entry for each column that ``score`` returns.
+    """
+
+    specs: tuple[ObjectiveSpec, ...]
+
+    @abstractmethod
+    def score(
+        self, prompts: Sequence[Prompt], completions: Sequence[Completion], columns: Mapping[str, Sequence[Any]]
+    ) -> Tensor:
+        """Score a batch.
+
+        Args:
+            prompts: B prompts, text or messages.
+            completions: B completions, text or one message.
+            columns: the data's other columns, each of length B.
+
+        Returns:
+            Raw values, float32 [B, len(specs)], before sign and scale; NaN only where a completion is not scored.
+
+        Raises:
+            HeedError: a value that no optimiser step may see; names the objective and the completion.
+        """
+
+
+class ObjectiveSet:
+    """The K objectives of a run, scored together.
+
+    Args:
+        objectives: each with one or several specs; the K names must differ.
+
+    Raises:
+        HeedError: no objective, or two of one name.
+
+    >>> def words(prompts, completions, **columns):
+    ...     return [float(len(completion.split())) for completion in completions]
+    >>> brevity = RewardFunction(words, name="brevity", sign=-1, scale=0.1)
+    >>> ObjectiveSet([brevity]).score(["fever"], ["rest and tea"], {})
+    tensor([[-0.3000]])
+    """
+
+    def __init__(self, objectives: Sequence[Objective]) -> None:
+        self.objectives = tuple(objectives)
+        self.specs = tuple(spec for objective in self.objectives for spec in objective.specs)
+        if not self.specs:
+            raise HeedError("there is no objective", where="--objectives", fix="give at least one")
+        for name in self.names:
+            if self.names.count(name) > 1:
+                raise HeedError(
+                    f"{self.names.count(name)} objectives are called {name!r}",
+                    where="--objectives",
+                    fix="name them apart: name=TARGET",
+                )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The K names, in the order of the columns of ``score``."""
+        return tuple(spec.name for spec in self.specs)
+
+    def score(
+        self,
+        prompts: Sequence[Prompt],
+        completions: Sequence[Completion],
+        columns: Mapping[str, Sequence[Any]] | None = None,
+    ) -> Tensor:
+        """Score a batch by every objective.
+
+        Returns:
+            float32 [B, K], sign * scale * raw value; NaN where an objective did not score a completion.
+
+        Raises:
+            HeedError: an objective failed, or scored no completion of the batch; nothing was changed by then.
+        """
+        if len(prompts) != len(completions):
+            raise ValueError(f"{len(prompts)} prompts, but {len(completions)} completions")
+        scores = [objective.score(prompts, completions, columns or {}) for objective in self.objectives]
+        raw = torch.cat([score.to("cpu", torch.float32) for score in scores], dim=1)
+        for column, name in zip(raw.T, self.names, strict=True):
+            _require_finite(column, name, completions)
+        factors = torch.tensor([spec.sign * spec.scale for spec in self.specs])
+        return raw * factors
+
+
+class RewardFunction(Objective):
+    """An objective given by a Python function with TRL's signature.
+
+    Args:
+        function: called as ``function(prompts=..., completions=..., **columns)``; returns a list of B floats, with
+            None for a completion that it does not score. Where the prompts are messages, the completions are
+            ``[[{"role": "assistant", "content": ...}], ...]``, as TRL passes them. Columns that its signature has
+            no place for are left out.
+        name: the objective's name, else the function's.
+        sign: +1 if more is better, -1 if less is.
+        scale: positive factor on the values.
+        unit: what the values are measured in.
+
+    >>> def polite(completions, **columns):
+    ...     return [float("please" in completion) for completion in completions]
+    >>> RewardFunction(polite).score(["Ask."], ["Sit, please."], {})
+    tensor([[1.]])
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Sequence[float | None]],
+        name: str | None = None,
+        sign: float = 1.0,
+        scale: float = 1.0,
+        unit: str = "",
+    ) -> None:
+        self.function = function
+        self.specs = (ObjectiveSpec(name or str(getattr(function, "__name__", "")), sign, scale, unit),)
+        parameters = inspect.signature(function).parameters
+        takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+        self._accepted = None if takes_all else set(parameters)
+
+    def score(
+        self, prompts: Sequence[Prompt], completions: Sequence[Completion], columns: Mapping[str, Sequence[Any]]
+    ) -> Tensor:
+        """Score a batch; see ``Objective.score``. The function's own exception becomes a HeedError."""
+        name = self.specs[0].name
+        passed = {**columns, "prompts": list(prompts), "completions": _as_trl(prompts, completions)}
+        if self._accepted is not None:
+            passed = {key: value for key, value in passed.items() if key in self._accepted}
+        try:
+            values = self.function(**passed)
+        except Exception as error:
+            raise HeedError(
+                f"objective {name!r} raised {type(error).__name__}: {error}",
+                where=f"a batch of {len(completions)} completions, the first {_excerpt(completions, 0)}",
+                fix="mend the reward function; return None for a completion that it cannot score",
+            ) from error
+        return values_to_column(values, name, completions, source="function")
+
+
+def values_to_column(values: object, name: str, completions: Sequence[Completion], source: str) -> Tensor:
+    """Check the values that a function or service returned and make a column of them.
+
+    Args:
+        values: what came back; a list (or 1-D array) of B numbers and Nones is right.
+        name: the objective's name, for errors.
+        completions: the B completions, for errors.
+        source: "function" or "service", for errors.
+
+    Returns:
+        float32 [B, 1], NaN where the value was None.
+
+    Raises:
+        HeedError: not a list, of another length, not a number, NaN or infinite, or None for all.
+
+    >>> values_to_column([1, None], "help", ["tea", "rest"], source="function")
+    tensor([[1.],
+            [nan]])
+    """
+    tolist = getattr(values, "tolist", None)  # tensors and numpy arrays
+    listed = tolist() if callable(tolist) else values
+    if not isinstance(listed, Sequence) or isinstance(listed, str):
+        raise HeedError(
+            f"objective {name!r} returned {type(values).__name__}, not a list",
+            where=source,
+            fix="return one number, or None, for each completion",
+        )
+    if len(listed) != len(completions):
+        raise HeedError(
+            f"objective {name!r} returned {len(listed)} values for {len(completions)} completions",
+            where=source,
+            fix="return one number, or None, for each completion",
+        )
+    numeric = [value.item() if isinstance(value, Tensor) and value.numel() == 1 else value for value in listed]
+    for index, value in enumerate(numeric):
+        if value is not None and not isinstance(value, numbers.Real):
+            raise HeedError(
+                f"objective {name!r} returned {value!r}, which is not a number",
+                where=f"completion {index} {_excerpt(completions, index)}",
+                fix="return a float, or None if it is not to be scored",
+            )
+        if value is not None and not math.isfinite(value):
+            raise _not_finite(float(value), name, index, completions)
+    column = torch.tensor([math.nan if value is None else float(value) for value in numeric], dtype=torch.float32)
+    _require_finite(column, name, completions)
+    return column[:, None]
+
+
+def _require_finite(column: Tensor, name: str, completions: Sequence[Completion]) -> None:
+    """Refuse infinities and a batch of which nothing is scored; NaN means not scored."""
+    if column.numel() and bool(column.isnan().all()):
+        raise HeedError(
+            f"objective {name!r} scored none of {len(completions)} completions",
+            where=f"completions 0 to {len(completions) - 1}, the first {_excerpt(completions, 0)}",
+            fix="return a number for at least one completion of each batch, or leave the objective out",
+        )
+    if bool(column.isinf().any()):
+        index = int(column.isinf().nonzero()[0])
+        raise _not_finite(float(column[index]), name, index, completions)
+
+
+def require_numbers(scores: Tensor, specs: Sequence[ObjectiveSpec], completions: Sequence[Completion]) -> Tensor:
+    """Return a model's scores [B, K] if they are finite, else raise: a model cannot leave a completion unscored.
+
+    Raises:
+        HeedError: a score is NaN or infinite.
+    """
+    wrong = (~scores.isfinite()).nonzero()
+    if len(wrong):
+        row, head = (int(index) for index in wrong[0])
+        raise _not_finite(float(scores[row, head]), specs[head].name, row, completions)
+    return scores
+
+
+def _not_finite(value: float, name: str, index: int, completions: Sequence[Completion]) -> HeedError:
+    return HeedError(
+        f"objective {name!r} returned {value}",
+        where=f"completion {index} {_excerpt(completions, index)}",
+        fix="return a finite number, or None if it is not to be scored",
+    )
+
+
+def _excerpt(completions: Sequence[Completion], index: int) -> str:
+    return repr(completion_text(completions[index])[:60]) if completions else "(none)"
+
+
+def _as_trl(prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[Completion]:
+    pairs = zip(prompts, completions, strict=True)
+    return [
+        completion if isinstance(prompt, str) else as_message_completion(completion) for prompt, completion in pairs
+    ]

@@ -1,0 +1,256 @@
+"""Objectives given by sequence-classification models: one head, or several heads of one forward pass."""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from heed.align.data.conversations import Completion, Prompt, judged_ids
+from heed.align.models.pretrained import pad_right, quiet_transformers, require_model_path, with_pad_token
+from heed.align.objectives.base import Objective, ObjectiveSpec, require_numbers
+from heed.errors import HeedError
+
+logger = logging.getLogger(__name__)
+
+SHIFT_KEY = "heed_shift"
+"""Config entry of a reward model trained by heed: what is subtracted from each head (its mean on the training data)."""
+
+_DTYPES = {"auto": "auto", "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class HeadSpec:
+    """One head of a many-headed reward model as an objective.
+
+    Args:
+        name: the objective's name.
+        head: the head's index, or its label in the model's ``id2label``.
+        sign: +1 if more is better, -1 if less is.
+        scale: positive factor on the values.
+        unit: what the values are measured in.
+    """
+
+    name: str
+    head: int | str
+    sign: float = 1.0
+    scale: float = 1.0
+    unit: str = ""
+
+
+class ScoringModel:
+    """A loaded sequence-classification model with its own tokenizer, frozen, in evaluation mode.
+
+    It remembers its last batch, so that objectives that share it cost one forward pass between them.
+
+    Args:
+        path: a local folder or a hub id.
+        dtype: "auto" (as saved), "float32", "bfloat16" or "float16".
+        device: where it runs; a CUDA device if there is one, else the CPU.
+        batch_size: completions in one forward pass.
+        max_length: tokens kept, from the end; the model's context if None.
+
+    Raises:
+        HeedError: nothing at the path, no sequence-classification head in it, or no token to pad with.
+    """
+
+    def __init__(
+        self, path: str, dtype: str, device: str | torch.device | None, batch_size: int, max_length: int | None
+    ) -> None:
+        if dtype not in _DTYPES:
+            raise HeedError(f"dtype {dtype!r} is not known", where=path, fix=f"give one of {', '.join(_DTYPES)}")
+        require_model_path(path, "reward model")
+        try:
+            with quiet_transformers():
+                tokenizer = AutoTokenizer.from_pretrained(path)
+                model, loading = AutoModelForSequenceClassification.from_pretrained(
+                    path, dtype=_DTYPES[dtype], output_loading_info=True
+                )
+        except (OSError, ValueError) as error:
+            raise HeedError(
+                f"cannot load a reward model: {str(error).splitlines()[0]}",
+                where=path,
+                fix="give a folder with config.json, weights and tokenizer of a sequence-classification model",
+            ) from error
+        if loading["missing_keys"]:
+            raise HeedError(
+                f"the model has no sequence-classification head ({', '.join(sorted(loading['missing_keys']))} missing)",
+                where=path,
+                fix="give a model saved by AutoModelForSequenceClassification, or train one with train_reward_model",
+            )
+        self.path, self.batch_size = path, batch_size
+        self.tokenizer = with_pad_token(tokenizer, path)
+        # The model finds each row's last token by this id: it must be the one that the rows are padded with.
+        model.config.pad_token_id = self.tokenizer.pad_token_id
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.model = model.to(self.device).eval().requires_grad_(False)
+        settings = model.config.to_dict()
+        self.labels: dict[int, str] = {int(index): label for index, label in model.config.id2label.items()}
+        self.max_length: int | None = max_length or settings.get("max_position_embeddings")
+        self.shift = torch.tensor(settings.get(SHIFT_KEY) or [0.0] * len(self.labels), dtype=torch.float32)
+        self._said_truncation = False
+        self._last: tuple[list[tuple[Prompt, Completion]], Tensor] | None = None
+
+    def head_index(self, head: int | str) -> int:
+        """The index of a head, given as index or label.
+
+        Raises:
+            HeedError: the model has no such head; the message lists those that it has.
+        """
+        by_label = {label: index for index, label in self.labels.items()}
+        index = by_label.get(head) if isinstance(head, str) else head
+        if isinstance(head, str) and index is None and head.isdecimal():
+            index = int(head)
+        if index is None or index not in self.labels:
+            known = ", ".join(f"{index} ({label})" for index, label in sorted(self.labels.items()))
+            raise HeedError(f"the reward model has no head {head!r}", where=self.path, fix=f"its heads are {known}")
+        return index
+
+    @torch.no_grad()
+    def scores(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Tensor:
+        """All heads' scores of a batch.
+
+        Returns:
+            float32 [B, heads] on the CPU, less the shift that the model's config records.
+        """
+        pairs = list(zip(prompts, completions, strict=True))
+        if self._last is not None and self._last[0] == pairs:
+            return self._last[1]
+        kept = self._truncate([judged_ids(prompt, completion, self.tokenizer) for prompt, completion in pairs])
+        order = sorted(range(len(kept)), key=lambda index: len(kept[index]))  # rows of like length: little padding
+        scores = torch.empty(len(kept), len(self.labels))
+        for start in range(0, len(order), self.batch_size):
+            rows = order[start : start + self.batch_size]
+            inputs = pad_right([kept[row] for row in rows], self.tokenizer.pad_token_id)
+            logits = self.model(**{key: value.to(self.device) for key, value in inputs.items()}).logits
+            scores[rows] = logits.float().cpu()
+        scores -= self.shift
+        self._last = (pairs, scores)
+        return scores
+
+    def _truncate(self, ids: list[list[int]]) -> list[list[int]]:
+        """Keep the end of each row: the completion is judged, the prompt's start is what can be spared."""
+        if self.max_length is None:
+            return ids
+        long = sum(len(row) > self.max_length for row in ids)
+        if long and not self._said_truncation:
+            self._said_truncation = True
+            logger.warning(
+                "reward model %s: %d of %d texts are longer than %d tokens; their start is cut off "
+                "(said once; later batches are cut without a word)",
+                self.path,
+                long,
+                len(ids),
+                self.max_length,
+            )
+        return [row[-self.max_length :] or [self.tokenizer.pad_token_id] for row in ids]
+
+
+_loaded: weakref.WeakValueDictionary[tuple[object, ...], ScoringModel] = weakref.WeakValueDictionary()
+
+
+def load_scoring_model(
+    path: str | Path,
+    dtype: str = "auto",
+    device: str | torch.device | None = None,
+    batch_size: int = 32,
+    max_length: int | None = None,
+) -> ScoringModel:
+    """Load a scoring model, or return the one in memory that has the same path and options.
+
+    Args and errors are those of ``ScoringModel``.
+    """
+    key = (str(path), dtype, str(device), batch_size, max_length)
+    model = _loaded.get(key)
+    if model is None:
+        model = ScoringModel(str(path), dtype, device, batch_size, max_length)
+        _loaded[key] = model
+    return model
+
+
+class ManyHeadedRewardModel(Objective):
+    """K objectives from the chosen heads of one sequence-classification model, in one forward pass.
+
+    A text prompt is put through the model's own chat template as the user's message, if its tokenizer has one;
+    otherwise prompt and completion are joined as text. What ``train_reward_model`` recorded as ``heed_shift`` is
+    subtracted; models from elsewhere have none.
+
+    Args:
+        path: a local folder or a hub id, loadable by ``AutoModelForSequenceClassification``.
+        heads: the heads to score by, each with its name and sign.
+        dtype: "auto" (as saved), "float32", "bfloat16" or "float16"; scores are float32 in any case.
+        device: where it runs; a CUDA device if there is one, else the CPU.
+        batch_size: completions in one forward pass.
+        max_length: tokens kept, from the end; the model's context if None. Cutting is said once.
+
+    Raises:
+        HeedError: nothing at the path, no sequence-classification head in it, or no such head.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        heads: Sequence[HeadSpec],
+        dtype: str = "auto",
+        device: str | torch.device | None = None,
+        batch_size: int = 32,
+        max_length: int | None = None,
+    ) -> None:
+        self.specs = tuple(ObjectiveSpec(head.name, head.sign, head.scale, head.unit) for head in heads)
+        self.model = load_scoring_model(path, dtype, device, batch_size, max_length)
+        self.columns = [self.model.head_index(head.head) for head in heads]
+
+    def score(
+        self,
+        prompts: Sequence[Prompt],
+        completions: Sequence[Completion],
+        columns: Mapping[str, Sequence[Any]],  # noqa: ARG002 - a model reads the text alone
+    ) -> Tensor:
+        """Score a batch; see ``Objective.score``."""
+        scores = self.model.scores(prompts, completions)[:, self.columns]
+        return require_numbers(scores, self.specs, completions)
+
+
+class RewardModel(ManyHeadedRewardModel):
+    """One head of a sequence-classification model as an objective.
+
+    Two of them that name the same path with the same options share the loaded model and its forward pass.
+
+    Args:
+        path: a local folder or a hub id, loadable by ``AutoModelForSequenceClassification``.
+        name: the objective's name, else the last part of the path.
+        head: the head's index, or its label in the model's ``id2label``.
+        sign: +1 if more is better, -1 if less is (a cost model).
+        scale: positive factor on the values.
+        unit: what the values are measured in.
+        dtype: "auto" (as saved), "float32", "bfloat16" or "float16".
+        device: where it runs; a CUDA device if there is one, else the CPU.
+        batch_size: completions in one forward pass.
+        max_length: tokens kept, from the end; the model's context if None.
+
+    Raises:
+        HeedError: nothing at the path, no sequence-classification head in it, or no such head.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        name: str | None = None,
+        head: int | str = 0,
+        sign: float = 1.0,
+        scale: float = 1.0,
+        unit: str = "",
+        dtype: str = "auto",
+        device: str | torch.device | None = None,
+        batch_size: int = 32,
+        max_length: int | None = None,
+    ) -> None:
+        heads = [HeadSpec(name or Path(path).name, head, sign, scale, unit)]
+        super().__init__(path, heads, dtype, device, batch_size, max_length)

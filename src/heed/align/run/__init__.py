@@ -1,0 +1,1 @@
+"""One alignment run, as `heed align` makes it."""

@@ -1,0 +1,101 @@
+"""Reward models as one declares them: from which comparisons, on which model, by which objectives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from transformers import AutoTokenizer
+
+from heed.align.models.pretrained import lora_config, quiet_transformers, require_model_path
+from heed.align.objectives.base import ObjectiveSpec
+from heed.align.preferences.comparisons import Comparison, Format, read_comparisons
+from heed.align.preferences.reward_training import RewardTrainingConfig, RewardTrainingReport, train_reward_model
+from heed.align.preferences.training import require_empty
+from heed.align.run.apothecary import ApothecarySetup, OnStage, prepare, staged
+from heed.errors import HeedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardJob:
+    """What a reward model learns, from what.
+
+    Args:
+        comparisons: .jsonl, .parquet, a datasets folder or a hub id; see heed label --out.
+        format: the comparisons' format: auto, heed, pku, hh or trl.
+        split: which split of the comparisons.
+        objectives: what to learn, one head each; all that were judged if empty. hh and trl have one, of any name.
+        model: the model whose body is taken: a folder or hub id, most often the policy that is to be aligned.
+        world: a built-in world's model in its place: apothecary.
+        lora_r: rank of an adapter that is trained in place of the whole body and merged; 0 trains all parameters.
+        lora_alpha: scale of the adapter.
+        lora_targets: names of the layers with an adapter, comma-separated, or all-linear.
+    """
+
+    comparisons: str
+    format: Format = "auto"
+    split: str | None = None
+    objectives: list[str] = field(default_factory=list)
+    model: str | None = None
+    world: Literal["apothecary"] | None = None
+    lora_r: int = 0
+    lora_alpha: int = 32
+    lora_targets: str = "all-linear"
+
+
+APOTHECARY: dict[str, Any] = {"learning_rate": 1e-3, "batch_size": 32, "epochs": 8.0}
+"""Settings of the training that fit the apothecary's small model, where no others are asked for."""
+
+
+def learn_rewards(
+    job: RewardJob, config: RewardTrainingConfig, out: Path, on_stage: OnStage | None = None
+) -> RewardTrainingReport:
+    """Read comparisons and train one model with a head for each objective.
+
+    Args:
+        job: from what, on what.
+        config: how it is trained.
+        out: a new folder for model and tokenizer.
+        on_stage: called with the stage's name, the step and the number of steps.
+
+    Raises:
+        HeedError: comparisons that cannot be read, an objective that nobody judged or that cannot be one of ``heed
+            align``, no such model, or an output folder that is not empty.
+        RunFailed: the loss was not finite.
+    """
+    if (job.model is None) == (job.world is None):
+        raise HeedError("a reward model is learnt on one model", "--model, --world", "give one of the two")
+    named = job.objectives[0] if len(job.objectives) == 1 else "preference"
+    comparisons = read_comparisons(job.comparisons, job.format, objective=named, split=job.split)
+    objectives = job.objectives or _judged(comparisons)
+    for name in objectives:
+        ObjectiveSpec(name)  # refuses names that no objective of heed align can have
+    require_empty(out)
+    model = str(job.model or prepare(ApothecarySetup(), judges=False, on_stage=on_stage).policy)
+    return train_reward_model(
+        model,
+        _tokenizer(model),
+        comparisons,
+        objectives,
+        out,
+        config,
+        lora_config(job.lora_r, job.lora_alpha, job.lora_targets),
+        staged("reward models", on_stage),
+    )
+
+
+def _judged(comparisons: Sequence[Comparison]) -> list[str]:
+    """Every objective that was judged, in the order in which they first come."""
+    return list(dict.fromkeys(name for comparison in comparisons for name in comparison["verdicts"]))
+
+
+def _tokenizer(model: str) -> Any:
+    require_model_path(model, "language model")
+    try:
+        with quiet_transformers():
+            return AutoTokenizer.from_pretrained(model)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split("\n")[0].split())
+        raise HeedError(f"there is no tokenizer: {reason}", model, "save it beside the model") from error

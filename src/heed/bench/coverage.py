@@ -1,0 +1,153 @@
+"""Whether a conformal threshold keeps its promise: misses over many random splits of one world's judgements."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import betabinom
+from torch import Tensor
+
+import heed
+from heed.errors import HeedError
+from heed.guard.models.blockers import BLOCKERS_FIT, Blockers
+from heed.guard.models.calibration import conformal_threshold
+from heed.oversight.overseers.base import Proposal
+from heed.oversight.overseers.specs import overseer_from_spec
+from heed.worlds.point_hazard.env import PointHazardEnv
+
+HOLD = 15
+"""Steps for which a push is held at most, so that the mass gains speed and crashes."""
+
+
+@dataclass(frozen=True)
+class CoverageBench:
+    """What is measured.
+
+    Args:
+        splits: random splits of the episodes: half to fit and calibrate, half to judge by.
+        episodes: of random pushes on point hazard, each with an overseer's verdict at every step.
+        overseer: local or far-sighted.
+        eps: miss rates to promise.
+        updates: of the blockers' fit at most.
+        seed: of everything.
+    """
+
+    splits: int = 200
+    episodes: int = 200
+    overseer: str = "local"
+    eps: tuple[float, ...] = (0.05, 0.1, 0.2)
+    updates: int = BLOCKERS_FIT.updates
+    seed: int = 0
+
+
+def run_coverage_bench(bench: CoverageBench, tell: Callable[[int, int], None] | None = None) -> dict[str, Any]:
+    """Fit, calibrate and judge once a split.
+
+    Args:
+        bench: what.
+        tell: follows the splits: done, all.
+
+    Returns:
+        What ``heed bench coverage --json`` prints: "version", "splits", "overseer", "blocks" (of all episodes), "steps"
+        and "rows"; a row has "eps", "missed" (mean over splits, with "low" and "high", 5% and 95% of the splits),
+        "beyond" (share of the splits that miss more than 19 in 20 should, the calibration being chance),
+        "flagged" (mean share of the steps let pass that are flagged) and "smallest" calibration (blocks).
+
+    Raises:
+        HeedError: numbers below 1, or too few blocks for an eps.
+    """
+    if min(bench.splits, bench.episodes, bench.updates) < 1 or not bench.eps:
+        raise HeedError(f"{bench}", "heed bench coverage", "give numbers of at least 1 and one eps")
+    states, blocked, episodes = judged_steps(bench.episodes, bench.overseer, bench.seed)
+    fit = replace(BLOCKERS_FIT, updates=bench.updates)
+    keys = (0, 1) if bench.overseer == "local" else None
+    found: dict[float, list[tuple[float, bool, float, int]]] = {eps: [] for eps in bench.eps}
+    for split in range(bench.splits):
+        generator = torch.Generator().manual_seed(bench.seed * 100_003 + split)
+        place = torch.randperm(bench.episodes, generator=generator)[episodes] / bench.episodes
+        blockers = Blockers(4, label_keys=keys)
+        known = place < 0.5
+        folds = (place[known] * bench.episodes).long() % blockers.members
+        unseen = blockers.fit(states[known], blocked[known], generator, fit, folds).unseen
+        danger = blockers.danger_of(states)
+        fresh, passed = danger[~known & blocked], danger[~known & ~blocked]
+        for eps in bench.eps:
+            threshold = conformal_threshold(unseen[blocked[known]].numpy(), eps)
+            misses = int((fresh < threshold.value).sum())
+            most = betabinom.ppf(0.95, len(fresh), threshold.rank, threshold.n + 1 - threshold.rank)
+            flagged = float((passed >= threshold.value).float().mean())
+            found[eps].append((misses / len(fresh), misses > most, flagged, threshold.n))
+        if tell is not None:
+            tell(split + 1, bench.splits)
+    rows = []
+    for eps, splits in found.items():
+        missed, beyond, flags, sizes = (np.array(column) for column in zip(*splits, strict=True))
+        low, high = np.percentile(missed, [5, 95])
+        rows.append(
+            {"eps": eps, "missed": float(missed.mean()), "low": float(low), "high": float(high)}
+            | {"beyond": float(beyond.mean()), "flagged": float(flags.mean()), "smallest": int(sizes.min())}
+        )
+    told = {"version": heed.__version__, "splits": bench.splits, "overseer": bench.overseer}
+    return told | {"blocks": int(blocked.sum()), "steps": len(blocked), "rows": rows}
+
+
+def coverage_table(result: dict[str, Any]) -> str:
+    """The result as Markdown.
+
+    >>> row = {"eps": 0.1, "missed": 0.08, "low": 0.0, "high": 0.2, "beyond": 0.04, "flagged": 0.01, "smallest": 50}
+    >>> print(coverage_table({"splits": 200, "rows": [row]}))
+    | promised | missed, mean of 200 splits | 5% to 95% of splits | splits beyond their 95% bound | needless flags |
+    |---|---|---|---|---|
+    | 10.0% | 8.0% | 0.0% to 20.0% | 4.0% | 1.00% |
+    """
+    lines = [
+        f"| promised | missed, mean of {result['splits']} splits | 5% to 95% of splits | splits beyond their 95% bound "
+        "| needless flags |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {row['eps']:.1%} | {row['missed']:.1%} | {row['low']:.1%} to {row['high']:.1%} | {row['beyond']:.1%} "
+        f"| {row['flagged']:.2%} |"
+        for row in result["rows"]
+    ]
+    return "\n".join(lines)
+
+
+def judged_steps(episodes: int, overseer: str, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Steps of random pushes on point hazard with an overseer's verdict on each.
+
+    An episode ends at its first block: of what follows nobody would be sure whose doing it was.
+
+    Args:
+        episodes: how many.
+        overseer: local or far-sighted.
+        seed: of starts and pushes.
+
+    Returns:
+        The states to which the proposed actions led [N, 4], whether they were blocked [N], the episode of each [N].
+    """
+    env: gym.Env[Any, Any] = PointHazardEnv()
+    judge = overseer_from_spec(overseer, env)
+    judge.reset(seed)
+    draws = np.random.default_rng(seed)
+    rows: list[tuple[NDArray[np.float32], bool, int]] = []
+    for episode in range(episodes):
+        observation, info = env.reset(seed=seed * 100_003 + episode)
+        ended, left = False, 0
+        push = np.zeros(2, np.float32)
+        while not ended:
+            if left == 0:
+                push, left = draws.uniform(-1, 1, 2).astype(np.float32), int(draws.integers(1, HOLD + 1))
+            left -= 1
+            block = judge.judge(Proposal(observation, push, info, env, episode=episode)).block
+            observation, _, terminated, truncated, info = env.step(push)
+            rows.append((observation, block, episode))
+            ended = terminated or truncated or block
+    states, blocked, owners = zip(*rows, strict=True)
+    return torch.from_numpy(np.stack(states)), torch.tensor(blocked), torch.tensor(owners)

@@ -1,0 +1,236 @@
+"""Whether what was acknowledged survives: servers of the pages are killed at random moments, and the store is asked."""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+import signal
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import make_url, select
+
+import heed
+from heed.bench.killed_pages import PAGES, Page
+from heed.bench.killed_servers import PRELOADED, Opening, serve
+from heed.errors import HeedError, RunFailed
+from heed.oversight.store.database import TABLE, engine_of
+from heed.oversight.store.store import Store, open_store
+
+START_S = 60.0
+"""Seconds in which a server must be up."""
+LAST = 20
+"""Judgements that the last server, which nobody kills, must still take."""
+
+
+@dataclass(frozen=True)
+class KillBench:
+    """What is measured.
+
+    Args:
+        kills: of each page's server.
+        page: compare, watch or both.
+        store: a URL of an empty store; a new SQLite file if there is none.
+        seed: of what is judged, and of the moments of the kills.
+        span: seconds over which the kills are spread, beside those until a server first acknowledges something.
+    """
+
+    kills: int = 1000
+    page: str = "both"
+    store: str | None = None
+    seed: int = 0
+    span: float = 1.0
+
+
+def run_kill_bench(
+    bench: KillBench, tell: Callable[[str, int, int], None] | None = None, opening: Opening = Store
+) -> dict[str, Any]:
+    """Kill the servers, and ask the store what is left.
+
+    A server is killed with SIGKILL at a moment drawn evenly from its start until ``span`` seconds after the last one
+    first acknowledged something: some die before they are up, and most in the midst of writing. All that a page
+    believes in the end must stand in the store, and nothing else.
+
+    Args:
+        bench: what.
+        tell: follows the kills: page, done, all.
+        opening: opens the store in the servers.
+
+    Returns:
+        What ``heed bench kills --json`` prints: "version", "store", "seed" and "rows", one for each page, with "name",
+        "kills", "acknowledged", "taken_back", "lost" (acknowledged, and not in the store, or taken back, and still
+        standing), "doubled" (standing twice, or nobody knows why), "altered", "refused", "cut" (kills of a server
+        that owed an acknowledgement), "retried" (sent again, with the same key), "already" (of those, on disk
+        before they were sent again), "links" (of the audit chain, which is whole) and "seconds".
+
+    Raises:
+        HeedError: what cannot be measured, a store that is not empty, or whose audit chain is broken.
+        RunFailed: a server does not start, or says nothing.
+    """
+    pages = list(PAGES) if bench.page == "both" else [bench.page]
+    if bench.kills < 1 or not bench.span > 0 or not set(pages) <= PAGES.keys():
+        fix = f"give kills and a span above 0, and as page {', '.join(PAGES)} or both"
+        raise HeedError(f"{bench}", "heed bench kills", fix)
+    with tempfile.TemporaryDirectory(prefix="heed-kills-") as folder:
+        url = bench.store or f"sqlite:///{Path(folder) / 'judgements.db'}"
+        store = open_store(url, "--store")
+        if store.count():
+            raise HeedError("what the bench judges is no person's judgement", f"--store {url}", "give an empty store")
+        store.close()
+        _import_once()
+        rows = [_row(name, bench, url, opening, tell) for name in pages]
+    return {"version": heed.__version__, "store": make_url(url).get_backend_name(), "seed": bench.seed, "rows": rows}
+
+
+def _import_once() -> None:
+    """Let one process import what the servers need, from which they are forked."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["__main__", *PRELOADED])
+    first = context.Process(target=int)
+    first.start()
+    first.join()
+
+
+def _row(
+    name: str, bench: KillBench, url: str, opening: Opening, tell: Callable[[str, int, int], None] | None
+) -> dict[str, Any]:
+    draws = random.Random(f"{bench.seed} {name}")
+    page: Page = PAGES[name](random.Random(f"{bench.seed} {name} page"))
+    began, cut = time.monotonic(), 0
+    up = _life(name, opening, url, 0, page, until=LAST) or 0.0
+    for kill in range(1, bench.kills + 1):
+        page.restarted()
+        up = _life(name, opening, url, kill, page, dies=draws.uniform(0.0, up + bench.span)) or up
+        cut += page.cut
+        if tell is not None:
+            tell(name, kill, bench.kills)
+    page.restarted()
+    _life(name, opening, url, bench.kills + 1, page, until=page.acknowledged + LAST)
+    return {
+        "name": name,
+        "kills": bench.kills,
+        "acknowledged": page.acknowledged,
+        "taken_back": len(page.taken_back),
+        **found(url, page),
+        "refused": len(page.refused),
+        "cut": cut,
+        "retried": len(page.repeated),
+        "seconds": time.monotonic() - began,
+    }
+
+
+def _life(
+    name: str,
+    opening: Opening,
+    url: str,
+    life: int,
+    page: Page,
+    until: float = float("inf"),
+    dies: float | None = None,
+) -> float | None:
+    """One server, from its start to its end; returns the seconds until it acknowledged anything, None if it never did.
+
+    Args:
+        name: of the page.
+        opening: opens the store.
+        url: of the store.
+        life: how many servers there were before.
+        page: who judges.
+        until: how many judgements are acknowledged in the end, where nobody kills it before.
+        dies: seconds after which it is killed.
+    """
+    context = multiprocessing.get_context("forkserver")
+    ours, theirs = context.Pipe()
+    server = context.Process(target=serve, args=(name, opening, url, life, page.acknowledged, theirs), daemon=True)
+    began = time.monotonic()
+    server.start()
+    theirs.close()
+    killing = threading.Timer(dies, server.kill) if dies is not None else None
+    try:
+        if killing is not None:
+            killing.start()
+        try:
+            if not ours.poll(START_S):
+                raise RunFailed(f"the server of {name} is not up after {START_S:.0f} s")
+            address, token = ours.recv()
+        except EOFError:
+            return None  # it was not up yet
+        page.visit(address, token, until)
+        if dies is None and page.acknowledged < until:
+            raise RunFailed(f"the server of {name} took no more judgements")
+        return None if page.heard is None else page.heard - began
+    finally:
+        if killing is not None:
+            killing.join()
+        server.kill()
+        server.join()
+        ours.close()
+        if server.exitcode != -signal.SIGKILL:
+            raise RunFailed(f"the server of {name} ended by itself ({server.exitcode})")
+
+
+def found(url: str, page: Page) -> dict[str, int]:
+    """What a store holds of what a page believes.
+
+    Returns:
+        "lost", "doubled", "altered", "already" and "links", as `run_kill_bench` tells them.
+
+    Raises:
+        HeedError: the audit chain is broken.
+    """
+    store = Store(url)
+    links, standing = store.verify(), {judgement.key: judgement for judgement in store.effective(page.kind)}
+    store.close()
+    engine = engine_of(make_url(url))
+    with engine.connect() as connection:
+        rows = connection.execute(select(TABLE.c.key, TABLE.c.at).where(TABLE.c.kind == page.kind))
+        times = {row.key: row.at for row in rows}
+    engine.dispose()
+    about = Counter(page.content(judgement)[0] for judgement in standing.values())
+    lost = (page.standing - standing.keys()) | (page.taken_back - (times.keys() - standing.keys()))
+    known = page.standing | page.taken_back | page.given_up | page.unsure
+    return {
+        "lost": len(lost | (page.unsure - times.keys())),
+        "doubled": sum(times - 1 for times in about.values()) + len(times.keys() - known),
+        "altered": sum(page.said.get(key) != page.content(judgement) for key, judgement in standing.items()),
+        "already": sum(times[key] < again for key, again in page.repeated.items() if key in times),
+        "links": links,
+    }
+
+
+def kept(result: dict[str, Any]) -> bool:
+    """Whether nothing was lost, doubled, altered or refused.
+
+    >>> kept({"rows": [{"lost": 0, "doubled": 1, "altered": 0, "refused": 0}]})
+    False
+    """
+    return not any(row[fault] for row in result["rows"] for fault in ("lost", "doubled", "altered", "refused"))
+
+
+def kill_table(result: dict[str, Any]) -> str:
+    """The result as Markdown.
+
+    >>> row = {"name": "compare", "kills": 1000, "cut": 800, "acknowledged": 9000, "lost": 0, "doubled": 0}
+    >>> row |= {"altered": 0, "retried": 900, "already": 70, "seconds": 400.0}
+    >>> print(kill_table({"store": "sqlite", "seed": 0, "rows": [row]}))
+    | sqlite, seed 0 | kills | mid-write | acknowledged | lost | doubled | altered | retried | on disk | seconds |
+    |---|---|---|---|---|---|---|---|---|---|
+    | compare | 1,000 | 800 | 9,000 | 0 | 0 | 0 | 900 | 70 | 400 |
+    """
+    lines = [
+        f"| {result['store']}, seed {result['seed']} | kills | mid-write | acknowledged | lost | doubled | altered "
+        "| retried | on disk | seconds |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {row['name']} | {row['kills']:,} | {row['cut']:,} | {row['acknowledged']:,} | {row['lost']} "
+        f"| {row['doubled']} | {row['altered']} | {row['retried']:,} | {row['already']:,} | {row['seconds']:.0f} |"
+        for row in result["rows"]
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,211 @@
+"""Return and safety as two objectives of the actor, balanced by their gradients instead of by a penalty's size."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.type_aliases import ReplayBufferSamples
+from stable_baselines3.common.utils import polyak_update
+from torch import Tensor
+from torch.nn import functional
+from torchjd.aggregation import Weighting
+from torchjd.linalg import PSDMatrix
+
+from heed.balance import GAPO
+from heed.guard.learners.replay import ExecutedStep, LearnsFrom
+from heed.guard.learners.sb3 import GuardedSAC
+
+
+class BalancedSAC(GuardedSAC):
+    """Soft actor-critic whose actor has two objectives: return and safety.
+
+    Return is SAC's own objective, with its entropy. Safety is what a second pair of critics learns, the discounted
+    probability that the policy's proposals come to a block or a catastrophe::
+
+        C(s, a) = 1                           where a is blocked in s, or leads to a catastrophe
+        C(s, a) = cost_gamma E[C(s', a')]     else, a' from the policy; 0 where the episode ends otherwise
+
+    of which the larger of the two is believed. It is learnt from what was proposed as well as from what was executed in
+    its place. A block or a catastrophe thus costs the same whatever the environment's rewards are, and what it weighs
+    against return is not a penalty's size but the weighting of the two gradients of the actor (GAPO, Li et al. 2025,
+    between any two objectives). Until something was blocked or broken there is nothing to learn safety from, and the
+    actor follows return alone.
+
+    Args:
+        arguments: as `stable_baselines3.SAC` takes them.
+        weighting: from the Gram matrix [2, 2] of the gradients of return and safety to their weights [2]; None is
+            GAPO with p = 1, which goes half the way of each unit gradient.
+        cost_gamma: discount of safety; None takes the learner's gamma.
+        settings: as `stable_baselines3.SAC` takes them.
+
+    Attributes:
+        costs_seen: whether anything was blocked or broken yet.
+
+    >>> import gymnasium as gym
+    >>> import heed.worlds
+    >>> learner = BalancedSAC("MlpPolicy", gym.make("heed/PointHazard-v0"), weighting=GAPO(p=1), device="cpu")
+    >>> learner.cost_gamma, learner.costs(torch.zeros(3, 4), torch.zeros(3, 2)).shape
+    (0.99, torch.Size([3]))
+    """
+
+    learns_from: LearnsFrom = "executed"  # safety is an objective of its own here: no price is put on a block
+
+    def __init__(
+        self,
+        *arguments: Any,
+        weighting: Weighting[PSDMatrix] | None = None,
+        cost_gamma: float | None = None,
+        **settings: Any,
+    ) -> None:
+        self.weighting = GAPO(p=1) if weighting is None else weighting
+        self._cost_gamma = cost_gamma
+        self.costs_seen = False
+        super().__init__(*arguments, **settings)
+
+    @property
+    def cost_gamma(self) -> float:
+        """Discount of safety."""
+        return self.gamma if self._cost_gamma is None else self._cost_gamma
+
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        self.safety_critic = self.policy.make_critic()
+        self.safety_critic_target = self.policy.make_critic()
+        self.safety_critic_target.load_state_dict(self.safety_critic.state_dict())
+        self.safety_critic_target.set_training_mode(False)
+        self.safety_critic.optimizer = self.policy.optimizer_class(
+            self.safety_critic.parameters(),
+            lr=self.lr_schedule(1),  # type: ignore[call-arg] # as every optimiser of torch takes it
+            **self.policy.optimizer_kwargs,
+        )
+        spaces = (self.observation_space, self.action_space)
+        self.safety_buffer = ReplayBuffer(self.buffer_size, *spaces, device=self.device, n_envs=self.n_envs)
+
+    def _learn_of(self, taken: ExecutedStep) -> None:
+        """Keep what was executed with whether it broke anything, and what was blocked as the end at full cost."""
+        struck = np.array([bool(info.get("catastrophe", False)) for info in taken.infos])
+        ended, costs = replace(taken, ended=taken.ended | struck), struck.astype(np.float32)
+        self.safety_buffer.add(ended.before, ended.after, ended.executed, costs, ended.ended, ended.infos)
+        ended.add_blocked(self.safety_buffer, costs, price=1.0, ends=True)
+        self.costs_seen |= bool(struck.any() or taken.blocked.any())
+
+    def costs(self, observations: Tensor, actions: Tensor) -> Tensor:
+        """What the safety critics think proposals come to: observations [N, S] and actions in [-1, 1]^A [N, A] to [N].
+
+        The larger of the two, 0 for what is safe and 1 for what is blocked at once.
+        """
+        return torch.cat(self.safety_critic(observations, actions), dim=1).amax(1)
+
+    def train(self, gradient_steps: int, batch_size: int = 64) -> None:
+        """As SAC's own, with two gradients of the actor in place of one, and the safety critics' step."""
+        self.policy.set_training_mode(True)
+        self.safety_critic.set_training_mode(True)
+        tuned = [] if self.ent_coef_optimizer is None else [self.ent_coef_optimizer]
+        self._update_learning_rate([self.actor.optimizer, self.critic.optimizer, self.safety_critic.optimizer, *tuned])
+        told: dict[str, list[float]] = defaultdict(list)
+        for number in range(gradient_steps):
+            batch = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)  # type: ignore[union-attr] # set up
+            if self.use_sde:
+                self.actor.reset_noise()
+            proposals, likelihoods = self.actor.action_log_prob(batch.observations)
+            likelihoods = likelihoods.reshape(-1, 1)
+            temperature = self._tune_temperature(likelihoods)
+            told["critic_loss"].append(self._learn_return(batch, temperature))
+            losses = self.losses(batch.observations, proposals, likelihoods, temperature)
+            weights, cosine = self._improve(losses)
+            safety = self.safety_buffer.sample(batch_size, env=self._vec_normalize_env)
+            told["safety_critic_loss"].append(self._learn_safety(safety))
+            if number % self.target_update_interval == 0:
+                polyak_update(self.critic.parameters(), self.critic_target.parameters(), self.tau)
+                polyak_update(self.batch_norm_stats, self.batch_norm_stats_target, 1.0)
+            told["ent_coef"].append(temperature.item())
+            told["actor_loss"].append(losses[0].item())
+            told["cost"].append(losses[1].item())
+            told["weight_return"].append(weights[0].item())
+            told["weight_safety"].append(weights[1].item())
+            told["cosine"].append(cosine)
+        self._n_updates += gradient_steps
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        for name, values in told.items():
+            self.logger.record(f"train/{name}", np.mean(values))
+
+    def losses(
+        self, observations: Tensor, proposals: Tensor, likelihoods: Tensor, temperature: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """What the actor descends: minus SAC's soft value, and the cost.
+
+        Args:
+            observations: [N, S].
+            proposals: drawn from the actor, in [-1, 1]^A, [N, A].
+            likelihoods: their log-likelihood, [N, 1].
+            temperature: of the entropy.
+        """
+        least = torch.cat(self.critic(observations, proposals), dim=1).amin(1, keepdim=True)
+        return (temperature * likelihoods - least).mean(), self.costs(observations, proposals).mean()
+
+    def _improve(self, losses: Sequence[Tensor]) -> tuple[Tensor, float]:
+        """One step of the actor along the weighted gradients; their weights [2] and cosine."""
+        parameters = list(self.actor.parameters())
+        rows = [torch.autograd.grad(loss, parameters, retain_graph=True, materialize_grads=True) for loss in losses]
+        jacobian = torch.stack([torch.cat([part.flatten() for part in row]) for row in rows])
+        gramian = jacobian @ jacobian.T
+        weights = self.weighting(gramian) if self.costs_seen else gramian.new_tensor([1.0, 0.0])
+        combined = (weights @ jacobian).split([parameter.numel() for parameter in parameters])
+        for parameter, part in zip(parameters, combined, strict=True):
+            parameter.grad = part.view_as(parameter)
+        self.actor.optimizer.step()
+        return weights, float(functional.cosine_similarity(jacobian[0], jacobian[1], dim=0))
+
+    def _tune_temperature(self, likelihoods: Tensor) -> Tensor:
+        """The entropy's coefficient before its own step towards the target entropy, where it is learnt."""
+        if self.ent_coef_optimizer is None or self.log_ent_coef is None:
+            return self.ent_coef_tensor
+        temperature = self.log_ent_coef.detach().exp()
+        loss = -(self.log_ent_coef * (likelihoods + float(self.target_entropy)).detach()).mean()
+        self.ent_coef_optimizer.zero_grad()
+        loss.backward()
+        self.ent_coef_optimizer.step()
+        return temperature
+
+    def _learn_return(self, batch: ReplayBufferSamples, temperature: Tensor) -> float:
+        """One step of the critics of return towards ``r + gamma (min Q' - temperature log pi)``; their loss."""
+        gamma = self.gamma if batch.discounts is None else batch.discounts
+        with torch.no_grad():
+            actions, likelihoods = self.actor.action_log_prob(batch.next_observations)
+            least = torch.cat(self.critic_target(batch.next_observations, actions), dim=1).amin(1, keepdim=True)
+            following = least - temperature * likelihoods.reshape(-1, 1)
+            target = batch.rewards + (1 - batch.dones) * gamma * following
+        return _step_towards(target, self.critic(batch.observations, batch.actions), self.critic.optimizer)
+
+    def _learn_safety(self, batch: ReplayBufferSamples) -> float:
+        """One step of the safety critics towards ``c + cost_gamma max C'``, a probability, and of C' after them."""
+        with torch.no_grad():
+            actions, _ = self.actor.action_log_prob(batch.next_observations)
+            most = torch.cat(self.safety_critic_target(batch.next_observations, actions), dim=1).amax(1, keepdim=True)
+            target = (batch.rewards + (1 - batch.dones) * self.cost_gamma * most).clamp(0, 1)
+        found = self.safety_critic(batch.observations, batch.actions)
+        loss = _step_towards(target, found, self.safety_critic.optimizer)
+        polyak_update(self.safety_critic.parameters(), self.safety_critic_target.parameters(), self.tau)
+        return loss
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "safety_critic", "safety_critic_target", "safety_buffer"]
+
+    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
+        modules, variables = super()._get_torch_save_params()
+        return [*modules, "safety_critic", "safety_critic_target", "safety_critic.optimizer"], variables
+
+
+def _step_towards(target: Tensor, found: Sequence[Tensor], optimizer: torch.optim.Optimizer) -> float:
+    """Least squares of each critic [N, 1] to the target [N, 1]; their loss, as Stable-Baselines3 counts it."""
+    loss = 0.5 * torch.stack([functional.mse_loss(each, target) for each in found]).sum()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.item()

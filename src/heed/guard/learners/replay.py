@@ -1,0 +1,128 @@
+"""What an off-policy learner keeps of a guarded step: what was proposed, what was executed, what was blocked."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+from stable_baselines3.common.buffers import ReplayBuffer
+
+LearnsFrom = Literal["executed", "both", "proposed"]
+
+
+@dataclass(frozen=True, eq=False)
+class ExecutedStep:
+    """One step of N environments, as replays keep it.
+
+    Args:
+        before: [N, S].
+        proposed: actions in the replay's units, [N, A] or choices [N].
+        executed: the same of what was done.
+        after: where that led, [N, S]; where an episode ended, its last state and not the next one's first.
+        ended: bool [N].
+        blocked: bool [N].
+        infos: what each environment said.
+    """
+
+    before: NDArray[Any]
+    proposed: NDArray[Any]
+    executed: NDArray[Any]
+    after: NDArray[Any]
+    ended: NDArray[np.bool_]
+    blocked: NDArray[np.bool_]
+    infos: list[dict[str, Any]]
+
+    def add_blocked(self, buffer: ReplayBuffer, rewards: NDArray[Any], price: float, ends: bool) -> None:
+        """Add each blocked proposal to a replay, with a price.
+
+        A replay takes one row for each environment: those that were not blocked add what was executed, with its
+        reward.
+
+        Args:
+            buffer: the replay.
+            rewards: of what was executed, [N].
+            price: of a blocked proposal.
+            ends: the proposal is the end of an episode, with the price as its reward; else it led where what was
+                executed in its place led, for that reward and the price.
+        """
+        if not self.blocked.any():
+            return
+        actions, after, ended = np.array(self.executed), np.array(self.after), np.array(self.ended)
+        actions[self.blocked] = self.proposed[self.blocked]
+        priced = rewards + price * self.blocked
+        told = list(self.infos)
+        if ends:
+            after[self.blocked], ended[self.blocked], priced[self.blocked] = self.before[self.blocked], True, price
+            told = [{} if blocked else info for blocked, info in zip(self.blocked, self.infos, strict=True)]
+        buffer.add(self.before, after, actions, priced, ended, told)
+
+
+class GuardAware:
+    """Puts the guard's decision into the replay of an off-policy learner of Stable-Baselines3.
+
+    Mix it in front: ``class GuardedSAC(KnowsTheGuard, SAC)``. The choice is explicit, as `learns_from`:
+
+    - ``executed``: the executed action with the real outcome, so that critic and model see the truth.
+    - ``both``: that, and for each blocked step also the proposed action at the price of ``block_penalty``, so that the
+      policy becomes safe without the guard.
+    - ``proposed``: the proposed action with the executed one's outcome, as a learner that knows of no guard stores it.
+
+    Attributes:
+        learns_from: one of these.
+        block_penalty: the price of a proposal that was blocked, where both are learnt from.
+        block_ends: such a proposal is the end of an episode, with the price as its reward; else it led where what was
+            executed in its place led, for that reward and the price.
+    """
+
+    learns_from: LearnsFrom = "both"
+    block_penalty: float = -0.2
+    block_ends: bool = False
+
+    def _store_transition(
+        self,
+        replay_buffer: ReplayBuffer,
+        buffer_action: NDArray[Any],
+        new_obs: Any,
+        reward: NDArray[Any],
+        dones: NDArray[Any],
+        infos: list[dict[str, Any]],
+    ) -> None:
+        """Store what `learns_from` says of one step of every environment."""
+        taken = self._taken(buffer_action, new_obs, dones, infos)
+        stored = taken.proposed if self.learns_from == "proposed" else taken.executed
+        super()._store_transition(replay_buffer, stored, new_obs, reward, dones, infos)  # type: ignore[misc] # mixed in
+        if self.learns_from == "both":
+            taken.add_blocked(replay_buffer, reward, self.block_penalty, self.block_ends)
+        self._learn_of(taken)
+
+    def _learn_of(self, taken: ExecutedStep) -> None:
+        """For learners that keep more of a step than its reward."""
+
+    def _taken(
+        self, buffer_action: NDArray[Any], new_obs: Any, dones: NDArray[Any], infos: list[dict[str, Any]]
+    ) -> ExecutedStep:
+        executed, after = np.array(buffer_action), np.array(new_obs)
+        stopped = [info.get("guard", {}).get("decision") == "block" for info in infos]
+        blocked = np.array([stop and _was_kept_from(info["guard"]) for stop, info in zip(stopped, infos, strict=True)])
+        for row, info in enumerate(infos):
+            if stopped[row]:
+                executed[row] = self._in_buffer(info["guard"]["executed"])
+            if "terminal_observation" in info:
+                after[row] = info["terminal_observation"]
+        before = deepcopy(self._last_obs)  # type: ignore[attr-defined] # the learner's own
+        return ExecutedStep(before, buffer_action, executed, after, dones.astype(bool), blocked, infos)
+
+    def _in_buffer(self, action: Any) -> Any:
+        """An environment's action as the replay holds it: boxes scaled to [-1, 1]."""
+        if isinstance(self.action_space, gym.spaces.Discrete):  # type: ignore[attr-defined] # the learner's own
+            return action
+        return self.policy.scale_action(np.asarray(action))  # type: ignore[attr-defined] # the learner's own
+
+
+def _was_kept_from(told: dict[str, Any]) -> bool:
+    """Whether a judge kept the learner from its action; not where nobody judged, or where a shadow only watched."""
+    return bool(told["judged"]) and not np.array_equal(told["proposed"], told["executed"])

@@ -1,0 +1,109 @@
+"""Learners of Stable-Baselines3 that know what the guard did: what was proposed and what was executed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+import torch
+from stable_baselines3 import DQN, PPO, SAC, TD3
+from stable_baselines3.common.base_class import BaseAlgorithm
+from torch import Tensor
+
+from heed.errors import HeedError
+from heed.guard.learners.replay import GuardAware
+from heed.guard.planning.imagination import Controller
+
+
+class GuardedSAC(GuardAware, SAC):
+    """Soft actor-critic (Haarnoja et al. 2018) that knows the guard."""
+
+
+class GuardedTD3(GuardAware, TD3):
+    """Twin delayed DDPG (Fujimoto et al. 2018) that knows the guard."""
+
+
+class GuardedDQN(GuardAware, DQN):
+    """Deep Q-learning (Mnih et al. 2015) that knows the guard."""
+
+
+Learner = GuardedSAC | GuardedTD3 | GuardedDQN | PPO
+"""PPO (Schulman et al. 2017) is Stable-Baselines3's own. On-policy learning needs the likelihood of what the policy
+itself proposed: to it, guard and environment together are the world that a proposal acts in."""
+
+
+LEARNERS: dict[str, type[Learner]] = {"sac": GuardedSAC, "td3": GuardedTD3, "dqn": GuardedDQN, "ppo": PPO}
+
+
+_CHOOSE, _STEER = ("dqn", "ppo"), ("sac", "td3", "ppo")
+
+
+def learner_class(name: str, space: gym.Space[Any]) -> type[Learner]:
+    """A learner by its name, sac, td3, dqn or ppo; auto takes what the action space allows.
+
+    Raises:
+        HeedError: no such learner, or one that cannot act there.
+
+    >>> learner_class("auto", gym.spaces.Discrete(3)).__name__
+    'GuardedDQN'
+    """
+    able = _CHOOSE if isinstance(space, gym.spaces.Discrete) else _STEER
+    chosen = able[0] if name == "auto" else name
+    if chosen not in LEARNERS:
+        raise HeedError(f"'{name}' is no learner", "--learner", f"take auto, {', '.join(LEARNERS)}")
+    if chosen not in able:
+        raise HeedError(f"{chosen} cannot act in {space}", "--learner", f"take auto, {', '.join(able)}")
+    return LEARNERS[chosen]
+
+
+def state_values(model: BaseAlgorithm) -> Callable[[Tensor], Tensor] | None:
+    """What a learner thinks states are worth under its policy: states [N, S] to [N].
+
+    Of an off-policy learner's critics the least, as its own targets take it. None for learners without any.
+    """
+    if isinstance(model, DQN):
+        return torch.no_grad()(lambda states: model.q_net(states).amax(-1))
+    if isinstance(model, PPO):
+        return torch.no_grad()(lambda states: model.policy.predict_values(states).squeeze(-1))
+    if not isinstance(model, SAC | TD3):
+        return None
+
+    def value(states: Tensor) -> Tensor:
+        actions = model.policy._predict(states, deterministic=True)
+        return torch.cat(model.critic(states, actions), dim=1).amin(1)
+
+    return torch.no_grad()(value)
+
+
+def controller(model: BaseAlgorithm, deterministic: bool = True) -> Controller:
+    """A learner's policy for imagined states: [N, S] to action vectors [N, A] (boxes in [-1, 1], choices one-hot).
+
+    The learner's weights are read at each call, so the imagination always follows the present policy.
+
+    Raises:
+        HeedError: a policy that wants its observations normalised, which imagined states are not.
+    """
+    if model.get_vec_normalize_env() is not None:
+        raise HeedError(
+            "the policy sees normalised observations, and the guard imagines plain ones",
+            "VecNormalize",
+            "normalise below the guard, with gymnasium.wrappers.NormalizeObservation or TransformObservation",
+        )
+    space = model.action_space
+    if isinstance(space, gym.spaces.Discrete):
+
+        def choose(states: Tensor) -> Tensor:
+            chosen = model.policy._predict(states.to(model.device), deterministic)
+            return torch.nn.functional.one_hot(chosen.flatten(), int(space.n)).float().to(states.device)
+
+        return torch.no_grad()(choose)
+
+    low, high = torch.as_tensor(space.low), torch.as_tensor(space.high)  # type: ignore[attr-defined] # a Box
+
+    def act(states: Tensor) -> Tensor:
+        found = model.policy._predict(states.to(model.device), deterministic).to(states.device)
+        # SAC's and TD3's policies speak in [-1, 1]; PPO's in the environment's own units.
+        return found if model.policy.squash_output else (2 * (found - low) / (high - low) - 1).clamp(-1, 1)
+
+    return torch.no_grad()(act)

@@ -1,0 +1,1 @@
+"""What a guard learns: the dynamics, the blockers, their threshold, where both have seen data, how episodes end."""

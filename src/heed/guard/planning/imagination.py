@@ -1,0 +1,158 @@
+"""Futures: what would follow an action in each member of the dynamics, and how dangerous the blockers find it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from heed.guard.models.dynamics import Dynamics
+from heed.guard.models.support import Range
+from heed.guard.planning.risk import RiskStrategy
+
+Controller = Callable[[Tensor], Tensor]
+"""States [N, S] to action vectors [N, A]: a policy, a brake."""
+
+
+Following = dict[int, tuple[int, Controller]]
+"""By a plan's number: from which step on, and which controller."""
+
+
+class DangerJudge(Protocol):
+    """What finds a step dangerous: learnt blockers, or a known rule."""
+
+    def danger(self, states: Tensor, actions: Tensor, next_states: Tensor) -> Tensor:
+        """Danger in [0, 1] of the steps from states [..., S] by actions [..., A] to next states [..., S]: [...]."""
+        ...
+
+
+@dataclass(frozen=True)
+class Futures:
+    """What follows C plans in E members with P particles each, over H steps.
+
+    Args:
+        states: [H + 1, E, C, P, S]; the first is where all begin.
+        actions: [H, E, C, P, A].
+        rewards: predicted, 0 once a future has ended, [H, E, C, P].
+        danger: of each step, 1 where the state is not finite or out of range, 0 once a future has ended,
+            [H, E, C, P].
+        alive: whether a future had not ended after the last step, bool [E, C, P].
+    """
+
+    states: Tensor
+    actions: Tensor
+    rewards: Tensor
+    danger: Tensor
+    alive: Tensor
+
+    def risk(self, strategy: RiskStrategy) -> Tensor:
+        """Each plan's risk [C]: the largest danger on the way, combined over members and particles."""
+        worst = self.danger.amax(0)  # [E, C, P]
+        return strategy.combine(worst.permute(1, 0, 2).flatten(1))
+
+    def member_risk(self) -> Tensor:
+        """The largest danger on the way as each member tells it, over its particles: [C, E]."""
+        return self.danger.amax(0).amax(-1).T
+
+    def first_unsafe(self, threshold: float) -> Tensor:
+        """The first step at which any future reaches the threshold, [C]; H where none does."""
+        unsafe = (self.danger >= threshold).flatten(3).any(-1).any(1)  # [H, C]
+        steps = torch.arange(len(unsafe), device=unsafe.device)[:, None].expand_as(unsafe)
+        return torch.where(unsafe, steps, len(unsafe)).amin(0)
+
+    def returns(self, gamma: float = 1.0) -> Tensor:
+        """Mean predicted return of each plan, discounted, [C]; minus infinity where it is not finite."""
+        discounts = gamma ** torch.arange(len(self.rewards), dtype=self.rewards.dtype, device=self.rewards.device)
+        found = (self.rewards * discounts[:, None, None, None]).sum(0).mean((0, 2))
+        return torch.where(found.isfinite(), found, -torch.inf)
+
+
+class Imagination:
+    """Rolls plans forward in the dynamics and has the blockers judge every step (MBHI's look; methods.md 4).
+
+    All C plans are rolled at once, with E members and P particles of each; a particle keeps its member, so that each
+    future is one consistent story (TS-infinity, Chua et al. 2018).
+
+    Args:
+        dynamics: the model.
+        judge: the blockers.
+        policy: what acts after a plan's own steps.
+        particles: P, of each member.
+        reach: states beyond it are dangerous; None believes all that is finite.
+        termination: which states [N, S] end an episode: bool [N]; what would follow does not count.
+        generator: of the model's noise.
+    """
+
+    def __init__(
+        self,
+        dynamics: Dynamics,
+        judge: DangerJudge,
+        policy: Controller,
+        particles: int = 4,
+        reach: Range | None = None,
+        termination: Callable[[Tensor], Tensor] | None = None,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        self.dynamics, self.judge, self.policy = dynamics, judge, policy
+        self.particles, self.reach, self.termination, self.generator = particles, reach, termination, generator
+
+    @torch.no_grad()
+    def roll(self, state: Tensor, plans: Tensor, controllers: Following | None = None) -> Futures:
+        """The futures of plans from one state.
+
+        Args:
+            state: [S].
+            plans: action vectors [C, H, A].
+            controllers: plans, by number, that a controller takes over at a step (1 or later): from there on it chooses
+                in the state that it meets.
+
+        Returns:
+            Of all plans.
+        """
+        C, H, _ = plans.shape
+        E, P = self.dynamics.members, self.particles
+        states = state.expand(E, C, P, -1)
+        alive = torch.ones(E, C, P, dtype=torch.bool, device=state.device)
+        told, acted, rewarded, lived = [states], [], [], []
+        for t in range(H):
+            actions = plans[:, t].expand(E, P, C, -1).transpose(1, 2)
+            if t and controllers:
+                actions = actions.clone()
+                for number, (start, controller) in controllers.items():
+                    if t >= start:
+                        actions[:, number] = controller(states[:, number].flatten(0, 1)).view(E, P, -1)
+            following, rewards = self.dynamics.step(states.flatten(1, 2), actions.flatten(1, 2), self.generator)
+            following = following.view(E, C, P, -1)
+            lived.append(alive)
+            acted.append(actions)
+            rewarded.append(rewards.view(E, C, P))
+            if self.termination is not None:
+                following = torch.where(alive[..., None], following, states)
+                alive = alive & ~self.termination(following.flatten(0, 2)).view(E, C, P)
+            states = following
+            told.append(states)
+        # A future that has ended stays where it ended, harmless and unrewarded. All steps are judged at once.
+        path, actions, alive_before = torch.stack(told), torch.stack(acted), torch.stack(lived)
+        danger = torch.where(alive_before, self.danger(path[:-1], actions, path[1:]), 0.0)
+        return Futures(path, actions, torch.where(alive_before, torch.stack(rewarded), 0.0), danger, alive)
+
+    @torch.no_grad()
+    def glance(self, state: Tensor, action: Tensor) -> Futures:
+        """No future at all: the blockers' word on a state [S] and an action [A] (HIRL, Saunders et al. 2018).
+
+        Told as a future of one step that goes nowhere.
+        """
+        states, actions = state.expand(1, 1, 1, -1), action.expand(1, 1, 1, -1)
+        danger = self.judge.danger(states, actions, states)
+        danger = torch.where(danger.isfinite(), danger, 1.0)
+        still, nothing = states.expand(2, 1, 1, 1, -1), torch.zeros_like(danger)[None]
+        return Futures(still, actions[None], nothing, danger[None], torch.ones_like(danger, dtype=torch.bool))
+
+    def danger(self, states: Tensor, actions: Tensor, following: Tensor) -> Tensor:
+        """Of steps from states [..., S] to those that follow, [...]: the judge's, and 1 where the model is lost."""
+        danger = self.judge.danger(states, actions, following)
+        lost = ~following.isfinite().all(-1) if self.reach is None else self.reach.outside(following)
+        return torch.where(lost | ~danger.isfinite(), 1.0, danger)

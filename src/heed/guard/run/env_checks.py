@@ -1,0 +1,97 @@
+"""An environment whose faults end a run in one line that names the environment, the step and the episode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from heed.errors import HeedError, RunFailed, Stopped
+
+
+class EnvironmentChecks(gym.Wrapper[Any, Any, Any, Any]):
+    """Raises `RunFailed` where the environment raises anything, or gives an observation or reward that is no number.
+
+    A guard blocks where it is shown a NaN, but a learner that has learnt from one is lost.
+
+    Args:
+        env: any environment with a Box observation.
+        name: what the line calls it.
+
+    >>> class Broken(gym.Env):
+    ...     observation_space, action_space = gym.spaces.Box(-1, 1, (2,)), gym.spaces.Discrete(2)
+    ...     def reset(self, *, seed=None, options=None):
+    ...         return np.zeros(2), {}
+    ...     def step(self, action):
+    ...         return np.array([0.0, np.nan]), 1.0, False, False, {}
+    >>> env = EnvironmentChecks(Broken(), "Broken")
+    >>> _ = env.reset()
+    >>> env.step(0)
+    Traceback (most recent call last):
+    heed.errors.RunFailed: Broken gave the observation [0.0, nan] in step 1 of episode 0; no checkpoint was written yet
+    """
+
+    def __init__(self, env: gym.Env[Any, Any], name: str) -> None:
+        super().__init__(env)
+        self._name, self._episode, self._step = name, -1, 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Start an episode.
+
+        Raises:
+            RunFailed: the environment fails.
+        """
+        self._episode, self._step = self._episode + 1, 0
+        with self._in_words():
+            observation, info = self.env.reset(seed=seed, options=options)
+        self._check(observation)
+        return observation, info
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Take a step.
+
+        Raises:
+            RunFailed: the environment fails.
+        """
+        self._step += 1
+        with self._in_words():
+            observation, reward, terminated, truncated, info = self.env.step(action)
+        self._check(observation)
+        paid = float(reward)
+        if not np.isfinite(paid):
+            raise RunFailed(f"{self._name} gave the reward {paid} in {self._here}")
+        return observation, paid, terminated, truncated, info
+
+    @property
+    def _here(self) -> str:
+        return f"{f'step {self._step}' if self._step else 'the reset'} of episode {self._episode}"
+
+    @contextmanager
+    def _in_words(self) -> Iterator[None]:
+        try:
+            yield
+        except (HeedError, RunFailed, Stopped):
+            raise
+        except Exception as problem:  # a foreign environment may raise anything
+            raise RunFailed(f"{self._name} failed in {self._here}: {reason_of(problem)}") from problem
+
+    def _check(self, observation: Any) -> None:
+        found = np.asarray(observation, np.float64)
+        if found.shape != self.observation_space.shape:
+            shapes = f"of the shape {list(found.shape)}, not {list(self.observation_space.shape or ())}"
+            raise RunFailed(f"{self._name} gave an observation {shapes}, in {self._here}")
+        if not np.isfinite(found).all():
+            raise RunFailed(f"{self._name} gave the observation {found.tolist()} in {self._here}")
+
+
+def reason_of(problem: Exception) -> str:
+    r"""An error's kind and the first line of what it says.
+
+    >>> reason_of(ValueError("too warm\nby far"))
+    'ValueError: too warm'
+    """
+    first = next(iter(str(problem).strip().splitlines()), "no reason was given")
+    return f"{type(problem).__name__}: {first}"

@@ -1,0 +1,224 @@
+"""A guarded run as one declares it: where, which learner, judged by whom, guarded how."""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import BaseCallback
+
+import heed
+from heed.errors import HeedError, RunFailed, Stopped
+from heed.guard.decision_log import DecisionLog
+from heed.guard.learners.sb3 import Learner
+from heed.guard.phases import Phase
+from heed.guard.run.build import GuardRun, prepare
+from heed.guard.run.config import GuardJob, flat
+from heed.guard.run.diagnostics import diagnosed
+from heed.guard.run.env_checks import reason_of
+from heed.guard.run.learner import imagining
+from heed.guard.run.summary import evaluated, latest_return, summarise, told_of
+from heed.oversight.overseers.human import HumanOverseer
+from heed.oversight.overseers.specs import is_scripted
+from heed.oversight.store.store import open_store
+from heed.runs.config import config_hash
+from heed.runs.files import replacing
+from heed.runs.folder import RunFolder
+
+logger = logging.getLogger(__name__)
+
+
+OnStep = Callable[[int, dict[str, float]], None]
+
+
+DECISIONS = "decisions.parquet"
+
+
+LOGGED = 100
+"""Steps between two lines of metrics."""
+
+
+FIRST_WRITTEN, GROWTH = 200, 1.5
+"""Steps after which all decisions are written for who looks at a run in progress, and how many times as many until they
+are again: what that takes stays in proportion to the run."""
+
+
+class _Tell(BaseCallback):
+    """Calls back after every step of the learner's loop; ends it where it would otherwise fill a rollout.
+
+    Args:
+        tell: called back.
+        last: step after which an on-policy learner stops; None leaves that to the learner.
+    """
+
+    def __init__(self, tell: Callable[[], None], last: int | None) -> None:
+        super().__init__()
+        self.tell, self.last = tell, last
+
+    def _on_step(self) -> bool:
+        self.tell()
+        return self.last is None or self.num_timesteps < self.last
+
+
+class _DecisionsSoFar:
+    """All decisions in a file for who looks at a run in progress; a run does without where it cannot be written.
+
+    Args:
+        log: every decision.
+        path: of the file.
+    """
+
+    def __init__(self, log: DecisionLog, path: Path) -> None:
+        self._log, self._path = log, path
+        self._due, self._failed = float(FIRST_WRITTEN), False
+
+    def keep_up(self) -> None:
+        """Write them if that is due; that it failed is logged once, and the end of the run tells if it still does."""
+        taken = len(self._log.rows)
+        if taken < self._due:
+            return
+        self._due = GROWTH * taken
+        try:
+            self._log.write(self._path)
+        except OSError as error:
+            if not self._failed:
+                logger.warning("%s cannot be written now: %s", self._path, error.strerror or error)
+            self._failed = True
+
+
+def train_guard(
+    job: GuardJob, out: Path, on_step: OnStep | None = None, person: HumanOverseer | None = None
+) -> dict[str, Any]:
+    """Train, judge with the guard on and off, and write the run folder.
+
+    However it ends, the decisions, judgements, transitions, labels and the learner so far are in the folder; what the
+    training came to is in the summary before the evaluation begins, though not as completed.
+
+    Args:
+        job: what to train.
+        out: the run folder.
+        on_step: called after every step with its number and what moves, and again after each of the evaluation's; may
+            raise `Stopped`.
+        person: at a page, in place of the job's overseer.
+
+    Returns:
+        The summary, also in ``summary.json``.
+
+    Raises:
+        HeedError: what no run can be begun with, or gone on with.
+        RunFailed: the environment, the learner or the disk failed; names what did, and at which step.
+        Stopped: as ``on_step`` asked.
+    """
+    torch.set_num_threads(1)  # small products: more threads only wait for each other
+    run = prepare(job, person)
+    began = time.perf_counter()
+    with RunFolder.create(out, flat(job), kind="guard") as folder, _recorded(run, out) as name:
+
+        def told() -> tuple[int, dict[str, float]]:
+            recent = run.log.rows[-1000:]
+            return len(run.log.rows), {
+                "catastrophes": float(sum(row["catastrophe"] for row in recent)),
+                "blocks": float(sum(row["decision"] == "block" for row in recent)),
+                "goals": float(sum(row["goal"] for row in recent)),
+            }
+
+        def hear() -> None:
+            if on_step is not None:
+                on_step(*told())
+
+        decisions = _DecisionsSoFar(run.log, out / DECISIONS)
+
+        def tell() -> None:
+            taken = len(run.log.rows)
+            if taken % LOGGED == 0:
+                folder.log(taken, told()[1] | {"return": latest_return(run.log.rows)})
+            decisions.keep_up()
+            hear()
+
+        with _kept(run, out):
+            last = job.steps if isinstance(run.learner, PPO) else None
+            run.learner.learn(job.steps, callback=[_Tell(tell, last), *imagining(job, run.phases)])
+        if run.phases is not None:
+            folder.write_json("judges.json", diagnosed(run.phases), indent=1)
+        summary = {"method": job.method, "seed": job.seed, "steps": job.steps, "run": name}
+        summary |= summarise(run.log) | told_of(run.phases)
+        summary |= {"faults": dict(run.guard.faults), "completed": False}
+        summary |= {"version": heed.__version__, "config_hash": config_hash(flat(job))}
+        folder.write_summary(summary | {"seconds": time.perf_counter() - began})  # before what may be stopped, or fail
+        if job.evaluation_episodes:
+            if run.overseer is not None:
+                version = run.overseer.where()[1]
+                run.overseer.where = lambda: ("evaluation", version)
+            scripted = not run.phases or (person is None and is_scripted(job.overseer))
+            summary |= evaluated(run.guard, run.learner, job.evaluation_episodes, scripted, hear)
+        if run.overseer is not None:
+            run.overseer.flush()
+        summary |= {"seconds": time.perf_counter() - began, "completed": True}
+        folder.write_summary(summary)
+    return summary
+
+
+@contextmanager
+def _recorded(run: GuardRun, out: Path) -> Iterator[str]:
+    """Within: what the overseer says is written down, under the run's id, which no other run has."""
+    name, phases, overseer = f"{out.resolve().name}-{uuid.uuid4().hex[:8]}", run.phases, run.overseer
+    if phases is None or overseer is None:
+        yield name
+        return
+
+    def where() -> tuple[str, int]:
+        return phases.phase.value, len(phases.reports) if phases.phase is Phase.AUTONOMY else 0
+
+    with closing(run.store or open_store(str(out / "judgements.db"), "--out")) as store:
+        overseer.begin(store, name, run.place.name, where)
+        try:
+            yield name
+        finally:
+            overseer.flush()
+
+
+@contextmanager
+def _kept(run: GuardRun, out: Path) -> Iterator[None]:
+    """Within: however learning ends, what was gathered is written, and what stopped it is told in words."""
+    so_far = f"what was gathered so far is in {out}"
+    try:
+        yield
+    except Stopped:
+        raise
+    except HeedError as error:
+        fix = f"{error.fix}; {so_far}" if error.fix else so_far
+        raise HeedError(error.what, error.where, fix) from error
+    except RunFailed as fault:
+        raise RunFailed(f"{fault.reason}; {so_far}") from fault
+    except Exception as problem:  # a learner or a library may raise anything
+        raise RunFailed(f"step {len(run.log.rows)} failed: {reason_of(problem)}; {so_far}") from problem
+    finally:
+        _write(run, out)
+
+
+def _write(run: GuardRun, out: Path) -> None:
+    """Write what was gathered; what one file cannot take, the others still may."""
+    try:
+        with ExitStack() as each:
+            if run.log.rows:
+                each.callback(_save_learner, run.learner, out / "learner.zip")
+                each.callback(run.log.write, out / DECISIONS)
+            if run.phases is not None:
+                each.callback(run.phases.memory.save, out)
+            if run.moments is not None:
+                each.callback(run.moments.save, out / "moments.npz")
+    except OSError as error:
+        raise RunFailed(f"{out} could not be written: {error.strerror or error}") from error
+
+
+def _save_learner(learner: Learner, path: Path) -> None:
+    """Write a learner in the format of Stable-Baselines3, whole or not at all."""
+    with replacing(path) as file:
+        learner.save(file)

@@ -1,0 +1,132 @@
+"""Comparisons taken out of a store, in the formats that reward models are trained from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from heed.errors import HeedError
+from heed.oversight.comparisons.session import is_comparison
+from heed.oversight.store.export import write_rows
+from heed.oversight.store.store import Judgement
+
+DECIDED = ("left", "right")
+
+
+def in_heeds_format(judgements: Sequence[Judgement], objectives: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Rows with ``prompt``, ``left``, ``right`` and ``verdicts``, ties and skips included, as they were shown.
+
+    Args:
+        judgements: of which the comparisons are taken.
+        objectives: whose verdicts are told; all that were asked if empty.
+
+    >>> shown = {"pair": "p", "prompt": "Cough?", "left": "Honey.", "right": "Foxglove.", "swapped": True}
+    >>> verdict = {"objectives": {"help": "tie", "harmless": "left"}, "unsafe": {"left": False, "right": True}}
+    >>> in_heeds_format([Judgement("compare", "ada", shown, verdict)])[0]["verdicts"]
+    {'help': 'tie', 'harmless': 'left'}
+    """
+    rows = []
+    for judgement in filter(is_comparison, judgements):
+        said = judgement.verdict["objectives"]
+        verdicts = {name: said[name] for name in objectives or said if name in said}
+        if verdicts:
+            rows.append({name: judgement.shown[name] for name in ("prompt", "left", "right")} | {"verdicts": verdicts})
+    return rows
+
+
+def in_pku_format(judgements: Sequence[Judgement], objectives: Sequence[str]) -> list[dict[str, Any]]:
+    """Rows as PKU-SafeRLHF has them; the left completion is response 0. It knows no tie: such rows are left out.
+
+    Args:
+        judgements: of which the comparisons are taken.
+        objectives: two: which tells the better response, and which the safer.
+
+    Raises:
+        HeedError: other than two objectives.
+    """
+    if len(objectives) != 2:
+        fix = "give two: which tells the better response, and which the safer"
+        raise HeedError("PKU-SafeRLHF has two objectives", "--objectives", fix)
+    rows = []
+    for judgement in filter(is_comparison, judgements):
+        shown, unsafe = judgement.shown, judgement.verdict["unsafe"]
+        better, safer = (judgement.verdict["objectives"].get(name) for name in objectives)
+        if better in DECIDED and safer in DECIDED:
+            rows.append(
+                {
+                    "prompt": shown["prompt"],
+                    "response_0": shown["left"],
+                    "response_1": shown["right"],
+                    "is_response_0_safe": not unsafe["left"],
+                    "is_response_1_safe": not unsafe["right"],
+                    "better_response_id": DECIDED.index(better),
+                    "safer_response_id": DECIDED.index(safer),
+                }
+            )
+    return rows
+
+
+def in_trl_format(judgements: Sequence[Judgement], objectives: Sequence[str]) -> list[dict[str, Any]]:
+    """Rows with ``prompt``, ``chosen`` and ``rejected``, as TRL reads them. It knows no tie: such rows are left out.
+
+    Where the prompt is a conversation, the completions are messages of the assistant, as TRL wants it.
+
+    Args:
+        judgements: of which the comparisons are taken.
+        objectives: one: by which was chosen.
+
+    Raises:
+        HeedError: other than one objective.
+    """
+    if len(objectives) != 1:
+        raise HeedError("TRL's preferences have one objective", "--objectives", "give the one by which was chosen")
+    rows = []
+    for judgement in filter(is_comparison, judgements):
+        shown, verdict = judgement.shown, judgement.verdict["objectives"].get(objectives[0])
+        if verdict in DECIDED:
+            texts = shown[verdict], shown["right" if verdict == "left" else "left"]
+            messages = not isinstance(shown["prompt"], str)
+            chosen, rejected = ([{"role": "assistant", "content": text}] if messages else text for text in texts)
+            rows.append({"prompt": shown["prompt"], "chosen": chosen, "rejected": rejected})
+    return rows
+
+
+FORMATS: dict[str, Callable[[Sequence[Judgement], Sequence[str]], list[dict[str, Any]]]] = {
+    "heed": in_heeds_format,
+    "pku": in_pku_format,
+    "trl": in_trl_format,
+}
+
+
+def export_comparisons(
+    judgements: Sequence[Judgement], path: Path, format: str = "heed", objectives: Sequence[str] = ()
+) -> tuple[int, int]:
+    """Write the comparisons among judgements into a file that `heed.align.preferences.read_comparisons` reads.
+
+    Args:
+        judgements: in their order.
+        path: ends in .jsonl or .parquet.
+        format: one of `FORMATS`.
+        objectives: as the format wants them.
+
+    Returns:
+        How many rows were written, and how many comparisons the format could not hold.
+
+    Raises:
+        HeedError: another format or ending, objectives that do not fit or were never judged, nothing to write, or a
+            place where nothing can be written.
+    """
+    if format not in FORMATS:
+        raise HeedError(f"there is no format '{format}'", "--format", f"take {', '.join(FORMATS)}")
+    comparisons = [judgement for judgement in judgements if is_comparison(judgement)]
+    judged = Counter(name for comparison in comparisons for name in comparison.verdict["objectives"])
+    unknown = [name for name in objectives if name not in judged]
+    if comparisons and unknown:
+        raise HeedError(f"nobody judged {', '.join(unknown)}", "--objectives", f"take of {', '.join(judged)}")
+    rows = FORMATS[format](comparisons, objectives)
+    if not rows:
+        raise HeedError(f"no comparison can be written as '{format}'", str(path), "judge some first")
+    write_rows(rows, path)
+    return len(rows), len(comparisons) - len(rows)

@@ -1,0 +1,1 @@
+"""The desk between an agent that proposes and the people who watch it."""

@@ -1,0 +1,128 @@
+"""An overseer that cannot let anything through by failing: errors and silence count as blocks."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from heed.errors import HeedError
+from heed.oversight.overseers.base import Overseer, Proposal, Verdict
+
+logger = logging.getLogger(__name__)
+
+
+class FailClosedOverseer:
+    """An overseer whose failures block: one that raises, hangs past the time-out, or answers with no verdict.
+
+    The overseer works in a thread of its own. While it hangs, further moments are blocked without asking it; its late
+    answer is thrown away, and then it is asked again. Each kind of failure is logged once, and counted.
+
+    Args:
+        inner: the overseer.
+        timeout_s: seconds after which silence is a block.
+
+    Attributes:
+        failures: how many moments were blocked for the overseer's failure, by kind: "raised", "hung", "no verdict".
+
+    Raises:
+        HeedError: if the time-out is not above 0.
+
+    >>> from heed.oversight import RuleOverseer
+    >>> broken = FailClosedOverseer(RuleOverseer(lambda observation, info: info["missing"]), timeout_s=1.0)
+    >>> broken.judge(Proposal(np.zeros(1), 0)).block, broken.failures
+    (True, {'raised': 1, 'hung': 0, 'no verdict': 0})
+    """
+
+    def __init__(self, inner: Overseer, timeout_s: float) -> None:
+        if not timeout_s > 0:
+            raise HeedError(f"a time-out of {timeout_s} s", where="fail_closed", fix="give seconds above 0")
+        self.inner, self._timeout = inner, timeout_s
+        self.failures = {"raised": 0, "hung": 0, "no verdict": 0}
+        self._worker: _Worker | None = None
+
+    @property
+    def name(self) -> str:
+        """The inner overseer's name."""
+        return self.inner.name
+
+    def judge(self, moment: Proposal) -> Verdict:
+        """Ask the overseer; block if it fails. Latency is measured here where the overseer reports none."""
+        started = time.perf_counter()
+        if self._worker is None:
+            self._worker = _Worker()
+        kind, answer = self._worker.ask(lambda: self.inner.judge(moment), self._timeout)
+        took = (time.perf_counter() - started) * 1e3
+        if kind == "answered":
+            if isinstance(answer, Verdict) and isinstance(answer.block, (bool, np.bool_)):
+                return answer if answer.latency_ms else replace(answer, latency_ms=took)
+            kind, answer = "no verdict", f"{answer!r} is no Verdict"
+        self._count(kind, answer)
+        return Verdict(block=True, latency_ms=took, failed=True)
+
+    def reset(self, seed: int) -> None:
+        """Start a run; a thread that hangs is left to itself.
+
+        Raises:
+            HeedError: if the overseer cannot start. That is set-up, where stopping is the safe direction.
+        """
+        self._worker = None
+        kind, answer = (worker := _Worker()).ask(lambda: self.inner.reset(seed), self._timeout)
+        if kind != "answered":
+            raise HeedError(f"{self.name} cannot start: it {kind}: {answer}", where="overseer", fix="mend its reset")
+        self._worker = worker
+
+    def _count(self, kind: str, answer: Any) -> None:
+        self.failures[kind] += 1
+        if self.failures[kind] == 1:
+            logger.warning("overseer %s %s (%s): a block, as are later failures", self.name, kind, answer)
+
+
+def fail_closed(overseer: Overseer, timeout_s: float) -> FailClosedOverseer:
+    """An overseer that blocks where ``overseer`` raises, hangs for ``timeout_s`` seconds or gives no verdict.
+
+    >>> from heed.oversight import RuleOverseer
+    >>> safe = fail_closed(RuleOverseer(lambda observation, info: observation[0] > 1), timeout_s=1.0)
+    >>> [safe.judge(Proposal(np.array([x]), 0)).block for x in (0.5, 1.5)]
+    [False, True]
+    """
+    return FailClosedOverseer(overseer, timeout_s)
+
+
+class _Worker:
+    """One daemon thread that calls what it is given, one call at a time."""
+
+    def __init__(self) -> None:
+        self._calls: queue.SimpleQueue[Callable[[], Any]] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+        self._owed = 0  # answers that came too late, or have still to come
+        threading.Thread(target=_serve, args=(self._calls, self._answers), name="overseer", daemon=True).start()
+
+    def ask(self, call: Callable[[], Any], timeout_s: float) -> tuple[str, Any]:
+        """How a call ended ("answered", "raised", "hung"), and its value or the error."""
+        while self._owed and not self._answers.empty():
+            self._answers.get()
+            self._owed -= 1
+        if self._owed:
+            return "hung", "still busy with an earlier moment"
+        self._calls.put(call)
+        try:
+            return self._answers.get(timeout=timeout_s)
+        except queue.Empty:
+            self._owed += 1
+            return "hung", f"no answer within {timeout_s:g} s"
+
+
+def _serve(calls: queue.SimpleQueue[Callable[[], Any]], answers: queue.SimpleQueue[tuple[str, Any]]) -> None:
+    while True:
+        call = calls.get()
+        try:
+            answers.put(("answered", call()))
+        except Exception as error:  # noqa: BLE001 - whatever a foreign overseer raises must become a block
+            answers.put(("raised", f"{type(error).__name__}: {error}"))

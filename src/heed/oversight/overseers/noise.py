@@ -1,0 +1,176 @@
+"""Overseers are people: wrappers around an overseer that delay, miss, raise false alarms and tire."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from heed.errors import HeedError
+from heed.oversight.overseers.base import Overseer, Proposal, Verdict
+
+
+class _Around:
+    """An overseer around another one; its name tells both, its chance is its own stream of the run's seed."""
+
+    _label: str
+
+    def __init__(self, inner: Overseer) -> None:
+        self.inner = inner
+        self._random = np.random.default_rng(0)
+
+    @property
+    def name(self) -> str:
+        """The inner overseer's name, and what this one does to its verdicts."""
+        return f"{self.inner.name}, {self._label}"
+
+    def reset(self, seed: int) -> None:
+        """Start the inner overseer, and this one's own chance, from a seed."""
+        self.inner.reset(seed)
+        # One stream for each wrapper: two of a kind around each other must not draw the same numbers.
+        self._random = np.random.default_rng([seed, *self.name.encode()])
+
+
+class Delayed(_Around):
+    """Answers each moment with the verdict on its environment's moment ``steps`` steps before it: reaction time.
+
+    The first steps of an episode pass. Who was not shown the step before is not watching but being asked, and waited
+    for: then the verdict is on this very moment. An action named in place of the blocked one belongs to its own moment,
+    and is not handed on.
+
+    Args:
+        inner: whose verdicts are delayed.
+        steps: reaction time in steps; 300 ms in a world of 10 Hz is 3.
+
+    Raises:
+        HeedError: if ``steps`` is negative.
+
+    >>> from heed.oversight import RuleOverseer
+    >>> slow = Delayed(RuleOverseer(lambda observation, info: observation[0] > 0), steps=2)
+    >>> seen = (1.0, 0.0, 0.0, 0.0)
+    >>> [slow.judge(Proposal(np.array([x]), 0, step=step)).block for step, x in enumerate(seen)]
+    [False, False, True, False]
+    """
+
+    def __init__(self, inner: Overseer, steps: int) -> None:
+        super().__init__(inner)
+        if steps < 0:
+            raise HeedError(f"a delay of {steps} steps", where="Delayed", fix="give 0 or more")
+        self._steps, self._label = steps, f"{steps} steps late"
+        self._seen: dict[int, tuple[int, dict[int, Verdict]]] = {}  # of each environment: its episode, and by step
+
+    def judge(self, moment: Proposal) -> Verdict:
+        """See this moment, and say what was thought of an earlier one."""
+        oldest = moment.step - self._steps
+        episode, before = self._seen.get(moment.stream, (moment.episode, {}))
+        seen = {step: verdict for step, verdict in before.items() if episode == moment.episode and step >= oldest}
+        now = seen[moment.step] = self.inner.judge(moment)
+        self._seen[moment.stream] = (moment.episode, seen)
+        watching = moment.step == 0 or moment.step - 1 in seen
+        if self._steps == 0 or not watching:
+            return now
+        return replace(seen.get(oldest, Verdict(block=False)), instead=None)
+
+    def reset(self, seed: int) -> None:
+        """Start a run with nothing seen."""
+        super().reset(seed)
+        self._seen = {}
+
+
+class Missing(_Around):
+    """Lets each action pass that the inner overseer would block, with probability ``rate``.
+
+    Args:
+        inner: whose blocks are missed.
+        rate: share of blocks that are missed, 0 to 1.
+
+    Raises:
+        HeedError: if ``rate`` is not a probability.
+
+    >>> from heed.oversight import RuleOverseer
+    >>> blind = Missing(RuleOverseer(lambda observation, info: True), rate=1.0)
+    >>> blind.judge(Proposal(np.zeros(1), 0)).block, blind.name
+    (False, 'rule, misses 100%')
+    """
+
+    def __init__(self, inner: Overseer, rate: float) -> None:
+        super().__init__(inner)
+        self._rate, self._label = _probability(rate, "Missing"), f"misses {rate:.0%}"
+
+    def judge(self, moment: Proposal) -> Verdict:
+        """Judge, but overlook some of what should be blocked."""
+        verdict = self.inner.judge(moment)
+        missed = self._random.random() < self._rate  # drawn every time, so that a seed's draws do not hang on verdicts
+        return Verdict(block=False, latency_ms=verdict.latency_ms) if verdict.block and missed else verdict
+
+
+class FalseAlarm(_Around):
+    """Blocks each action that the inner overseer would let pass, with probability ``rate``.
+
+    Args:
+        inner: whose passes are blocked.
+        rate: share of passes that are blocked, 0 to 1.
+
+    Raises:
+        HeedError: if ``rate`` is not a probability.
+
+    >>> from heed.oversight import RuleOverseer
+    >>> FalseAlarm(RuleOverseer(lambda observation, info: False), rate=1.0).judge(Proposal(np.zeros(1), 0)).block
+    True
+    """
+
+    def __init__(self, inner: Overseer, rate: float) -> None:
+        super().__init__(inner)
+        self._rate, self._label = _probability(rate, "FalseAlarm"), f"false alarms {rate:.0%}"
+
+    def judge(self, moment: Proposal) -> Verdict:
+        """Judge, but block some of what is harmless."""
+        verdict = self.inner.judge(moment)
+        alarmed = self._random.random() < self._rate
+        return replace(verdict, block=verdict.block or alarmed)
+
+
+class Tiring(_Around):
+    """Misses more and more: after n judgements a block is seen with probability ``0.5 ** (n / half_life)``.
+
+    Args:
+        inner: whose blocks are missed.
+        half_life: judgements after which half of what should be blocked is missed; ``reset`` is a night's sleep.
+
+    Raises:
+        HeedError: if ``half_life`` is not above 0.
+
+    >>> from heed.oversight import RuleOverseer
+    >>> tired = Tiring(RuleOverseer(lambda observation, info: True), half_life=100)
+    >>> tired.miss_rate, [tired.judge(Proposal(np.zeros(1), 0)) for _ in range(100)] and tired.miss_rate
+    (0.0, 0.5)
+    """
+
+    def __init__(self, inner: Overseer, half_life: float) -> None:
+        super().__init__(inner)
+        if not half_life > 0:
+            raise HeedError(f"a half-life of {half_life} judgements", where="Tiring", fix="give a number above 0")
+        self._half_life, self._label, self._judged = half_life, f"tires by half in {half_life:g}", 0
+
+    @property
+    def miss_rate(self) -> float:
+        """Probability that the next block is missed."""
+        return float(1.0 - 0.5 ** (self._judged / self._half_life))
+
+    def judge(self, moment: Proposal) -> Verdict:
+        """Judge, as well as after so many judgements one can."""
+        missed = self._random.random() < self.miss_rate
+        self._judged += 1
+        verdict = self.inner.judge(moment)
+        return Verdict(block=False, latency_ms=verdict.latency_ms) if verdict.block and missed else verdict
+
+    def reset(self, seed: int) -> None:
+        """Start a run rested."""
+        super().reset(seed)
+        self._judged = 0
+
+
+def _probability(rate: float, where: str) -> float:
+    if not 0.0 <= rate <= 1.0:
+        raise HeedError(f"a rate of {rate}", where=where, fix="give a share from 0 to 1")
+    return rate

@@ -1,0 +1,118 @@
+"""A proposed action in words, as a person at the page reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from heed.oversight.overseers.base import Proposal
+from heed.worlds.presets import preset
+
+FAINT = 0.05
+"""Share of an action's range below which it counts as nothing."""
+
+
+def action_in_words(action: Any, env: gym.Env[Any, Any] | None) -> str:
+    """What an action would do.
+
+    Names come from heed's preset of the environment, or from its own ``get_action_meanings``; without either, actions
+    have numbers.
+
+    Args:
+        action: as the environment takes it.
+        env: the environment; None where it is out of reach.
+
+    >>> import heed.worlds
+    >>> action_in_words(np.array([0.5, -1.0]), gym.make("heed/PointHazard-v0"))
+    'right 50%, down 100%'
+    """
+    names = None if env is None else action_names(env)
+    space = None if env is None else env.action_space
+    if isinstance(action, int | np.integer):
+        start = int(space.start) if isinstance(space, gym.spaces.Discrete) else 0
+        return name_of(int(action) - start, names)
+    values = np.asarray(action, float).reshape(-1)
+    if names is None or len(names) != len(values):
+        return ", ".join(f"{value:+.2f}" for value in values[:8]) + (", ..." if len(values) > 8 else "")
+    high = space.high.astype(float) if isinstance(space, gym.spaces.Box) else np.ones_like(values)
+    said = [
+        f"{less if value < 0 else more} {share:.0%}"
+        for (less, more), value, share in zip(names, values, np.abs(values) / high, strict=True)
+        if share >= FAINT
+    ]
+    return ", ".join(said) or "nothing"
+
+
+def action_names(env: gym.Env[Any, Any]) -> Sequence[Any] | None:
+    """Names of an environment's actions: of choices, each one's; of a box, what less and more of each axis does."""
+    known = None if env.spec is None else preset(env.spec.id, **env.spec.kwargs)
+    choices = isinstance(env.action_space, gym.spaces.Discrete)
+    if known is not None and known.action_names is not None and isinstance(known.action_names[0], str) == choices:
+        return known.action_names
+    meanings = getattr(env.unwrapped, "get_action_meanings", None)
+    return meanings() if callable(meanings) else None
+
+
+def name_of(choice: int, names: Sequence[Any] | None) -> str:
+    """The name of a choice, counted from 0, or its number.
+
+    >>> name_of(2, ["NOOP", "FIRE", "RIGHTFIRE"]), name_of(3, None)
+    ('rightfire', 'action 3')
+    """
+    if names is None or not 0 <= choice < len(names):
+        return f"action {choice}"
+    return str(names[choice]).lower().replace("_", " ")
+
+
+MOST = 20
+"""Ways that are drawn."""
+
+
+def drawn_futures(moment: Proposal) -> dict[str, Any] | None:
+    """The futures of a moment as lines, None where the guard imagined none.
+
+    Returns:
+        ``over``: whether the lines lie over the frame; ``axes``: the numbers of the two parts of the state that are
+        drawn where they do not; ``ways``: [N][H + 1][2], shares of width and height from the upper left corner, with
+        None for what is not finite; ``risks``: [N]. The riskiest come last, so that they lie on top.
+
+    >>> ways = np.array([[[0.0, 1.0], [2.0, 3.0]], [[0.0, 1.0], [4.0, 1.0]]])
+    >>> moment = Proposal(np.zeros(2), 0, futures=ways, future_risks=np.array([0.9, 0.1]))
+    >>> found = drawn_futures(moment)
+    >>> found["over"], found["axes"], found["risks"], found["ways"][0]
+    (False, [0, 1], [0.1, 0.9], [[0.0, 1.0], [1.0, 1.0]])
+    """
+    if moment.futures is None or moment.future_risks is None:
+        return None
+    order = np.argsort(moment.future_risks, kind="stable")[-MOST:]
+    ways, risks = np.asarray(moment.futures, float)[order], np.asarray(moment.future_risks, float)[order]
+    env = moment.env
+    known = None if env is None or env.spec is None else preset(env.spec.id, **env.spec.kwargs)
+    framed = env is not None and env.render_mode == "rgb_array"
+    if known is not None and known.pixels is not None and framed:
+        lines, axes = known.pixels(ways), None
+    else:
+        keys = (known.label_keys if known is not None else None) or ()
+        axes = [*keys, *(axis for axis in range(ways.shape[-1]) if axis not in keys)][:2]
+        lines = _in_box(ways[..., axes])
+    told = [
+        [[round(float(x), 4), round(float(y), 4)] if np.isfinite([x, y]).all() else None for x, y in line]
+        for line in lines
+    ]
+    return {"over": axes is None, "axes": axes, "ways": told, "risks": [round(float(risk), 3) for risk in risks]}
+
+
+def _in_box(points: NDArray[Any]) -> NDArray[Any]:
+    """Points [..., 2], or numbers [..., 1] at even steps, in a box of width and height 1, the second upwards."""
+    if points.shape[-1] == 1:
+        steps = np.broadcast_to(np.arange(points.shape[-2], dtype=float)[:, None], points.shape)
+        points = np.concatenate([steps, points], axis=-1)
+    finite = np.where(np.isfinite(points), points, np.nan).reshape(-1, 2)
+    low, high = np.nanmin(finite, axis=0), np.nanmax(finite, axis=0)
+    shares: NDArray[Any] = (points - low) / np.where(high > low, high - low, 1.0)
+    shares[..., 1] = 1 - shares[..., 1]
+    return shares

@@ -1,0 +1,188 @@
+"""Where the states of a guarded run are drawn: in the arena of a known world, else in the plane of two variables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from heed.report.common.formats import number
+from heed.report.common.plot_style import Floats
+from heed.worlds import CLIFF_GRID, POINT_HAZARD
+from heed.worlds.cliff_grid.env import LAYOUT
+from heed.worlds.point_hazard.geometry import Hazards
+from heed.worlds.presets import preset
+
+WIDTH = 1200
+"""Of every scene, in its own units; the page scales it."""
+_NAMES = {
+    POINT_HAZARD: ("x", "y", "x velocity", "y velocity"),
+    CLIFF_GRID: ("row", "column", "row velocity", "column velocity"),
+}
+_MARGIN = 0.25  # of the arena, beyond the walls
+_CELLS = {"#": "hazard", "G": "goal"}
+
+
+@dataclass(frozen=True)
+class Scenery:
+    """A drawing plane.
+
+    Args:
+        height: of the scene; its width is `WIDTH`.
+        project: states [T, ..., S] of successive steps to places [T, ..., 2] in the scene.
+        backdrop: what stands still there, as SVG.
+        about: what one sees, for a caption.
+    """
+
+    height: int
+    project: Callable[[Floats], Floats]
+    backdrop: Markup
+    about: str
+
+    def line(self, states: Floats) -> str:
+        """A way through states [T, S] as the points of an SVG line; it ends where a state is not finite.
+
+        Args:
+            states: of successive steps.
+        """
+        places = self.project(states)
+        finite = np.asarray(np.isfinite(places).all(-1))
+        whole = len(finite) if finite.all() else int(finite.argmin())
+        room = np.array([WIDTH, self.height])
+        near = np.clip(places[:whole], -room, 2 * room)  # what has left the picture need not be told from afar
+        return " ".join(f"{x:.0f},{y:.0f}" for x, y in near)
+
+
+def scenery(env: str, env_kwargs: Mapping[str, Any], seen: Sequence[Floats], keys: Sequence[int] | None) -> Scenery:
+    """The drawing plane of an environment.
+
+    Args:
+        env: its id, as the run was told it.
+        env_kwargs: as the run was told them.
+        seen: the states that are to be drawn, of T successive steps, [T, ..., S] each.
+        keys: the variables that catastrophes depend on, if the run was told; else the preset's are taken.
+    """
+    name = env.removeprefix("heed.worlds:")
+    if name == POINT_HAZARD:
+        return _arena(Hazards(**{key: value for key, value in env_kwargs.items() if key != "render_mode"}))
+    if name == CLIFF_GRID:
+        return _grid()
+    known = preset(env, **env_kwargs)
+    chosen = keys or (known.label_keys if known is not None else None)
+    size = seen[0].shape[-1]
+    return _plane(seen, [key for key in chosen or () if key < size], variable_names(env, size))
+
+
+def variable_names(env: str, size: int) -> list[str]:
+    """What the state variables are called.
+
+    >>> variable_names("heed/PointHazard-v0", 4)[0], variable_names("CartPole-v1", 4)[2]
+    ('x', 'state[2]')
+    """
+    names = _NAMES.get(env.removeprefix("heed.worlds:"), ())
+    return list(names) if len(names) == size else [f"state[{index}]" for index in range(size)]
+
+
+def _arena(world: Hazards) -> Scenery:
+    """Point hazard's, seen from above."""
+    half = np.array([world.half_width, world.half_height]) + _MARGIN
+    scale = WIDTH / (2 * half[0])
+    height = round(2 * half[1] * scale)
+
+    def project(states: Floats) -> Floats:
+        return np.asarray((states[..., :2] * (1, -1) + half) * scale)
+
+    def box(kind: str, left: float, bottom: float, right: float, top: float) -> Markup:
+        (x, y), (across, down) = project(np.array([left, top])), (right - left, top - bottom)
+        return _rectangle(kind, x, y, across * scale, down * scale)
+
+    def disc(kind: str, centre: tuple[float, float], radius: float) -> Markup:
+        x, y = project(np.array(centre))
+        return Markup('<circle class="{}" cx="{:.0f}" cy="{:.0f}" r="{:.0f}"/>').format(kind, x, y, radius * scale)
+
+    shapes = [
+        _rectangle("hazard", 0, 0, WIDTH, height),
+        box("floor", -world.half_width, -world.half_height, world.half_width, world.half_height),
+        disc("goal", world.goal, world.goal_radius),
+        *(box("hazard", *sides) for sides in world.boxes),
+        disc("hazard", world.centre, world.disc),
+    ]
+    about = "The arena from above: hazards and walls are red, the goal is green. "
+    return Scenery(height, project, Markup("").join(shapes), about)
+
+
+def _grid() -> Scenery:
+    """Cliff grid's cells, with the cliff beyond its edge."""
+    rows, columns = len(LAYOUT), len(LAYOUT[0])
+    side = WIDTH / (columns + 1)
+    height = round((rows + 1) * side)
+
+    def project(states: Floats) -> Floats:
+        down, right = ((states[..., axis] + 1) / 2 * (count - 1) for axis, count in ((0, rows), (1, columns)))
+        return np.stack([(right + 1) * side, (down + 1) * side], axis=-1)
+
+    cells = [
+        _rectangle(_CELLS.get(cell, "floor"), (column + 0.5) * side, (row + 0.5) * side, side, side)
+        for row, cells in enumerate(LAYOUT)
+        for column, cell in enumerate(cells)
+    ]
+    about = "The grid from above: cliffs and the edge are red, the goal is green. "
+    return Scenery(height, project, _rectangle("hazard", 0, 0, WIDTH, height) + Markup("").join(cells), about)
+
+
+def _plane(seen: Sequence[Floats], keys: Sequence[int], names: Sequence[str]) -> Scenery:
+    """Two state variables against each other, or a single one over the steps.
+
+    Args:
+        seen: [T, ..., S] each.
+        keys: variables to choose from; all if there are none.
+        names: of all variables, [S].
+    """
+    rows = np.concatenate([states.reshape(-1, states.shape[-1]) for states in seen])
+    rows = rows[np.isfinite(rows).all(1)] if np.isfinite(rows).all(1).any() else np.zeros_like(rows[:1])
+    candidates = list(keys) or list(range(len(names)))
+    chosen = sorted(sorted(candidates, key=lambda key: -float(rows[:, key].std()))[:2])
+    over_steps = len(chosen) == 1
+    low, high = np.percentile(rows[:, chosen], (0.5, 99.5), axis=0)
+    if over_steps:
+        longest = max(len(states) for states in seen)
+        low, high = np.array([0.0, low[0]]), np.array([longest - 1.0, high[0]])
+    reach = np.where(high > low, high - low, 1.0)
+    low, high = low - 0.06 * reach * (0 if over_steps else 1, 1), high + 0.06 * reach
+    height = 2 * WIDTH // 3
+
+    def project(states: Floats) -> Floats:
+        values = states[..., chosen]
+        if over_steps:
+            steps = np.arange(len(states)).reshape(-1, *[1] * (values.ndim - 1))
+            values = np.concatenate([np.broadcast_to(steps, values.shape), values], axis=-1)
+        shares = (values - low) / (high - low)
+        return np.asarray(np.stack([shares[..., 0] * WIDTH, (1 - shares[..., 1]) * height], axis=-1))
+
+    across, up = ("steps ahead", names[chosen[0]]) if over_steps else (names[chosen[0]], names[chosen[1]])
+    texts = [
+        (16, height - 20, "start", number(low[0])),
+        (WIDTH / 2, height - 20, "middle", f"{across} →"),
+        (WIDTH - 16, height - 20, "end", number(high[0])),
+        (16, 48, "start", f"{number(high[1])}  ↑ {up}"),
+        (16, height - 70, "start", number(low[1])),
+    ]
+    ticks = [
+        Markup('<text class="tick" x="{:.0f}" y="{:.0f}" text-anchor="{}">{}</text>').format(x, y, anchor, text)
+        for x, y, anchor, text in texts
+    ]
+    why = "which catastrophes depend on" if keys else "which vary most"
+    about = (
+        f"Up: {up}, over the steps ahead. "
+        if over_steps
+        else f"Across: {across}; up: {up}: the two state variables {why}. "
+    )
+    return Scenery(height, project, _rectangle("floor", 0, 0, WIDTH, height) + Markup("").join(ticks), about)
+
+
+def _rectangle(kind: str, x: float, y: float, width: float, height: float) -> Markup:
+    shape = Markup('<rect class="{}" x="{:.0f}" y="{:.0f}" width="{:.0f}" height="{:.0f}"/>')
+    return shape.format(kind, x, y, width, height)

@@ -1,0 +1,213 @@
+"""The moments at which a guard blocked, drawn: what it imagined, where that is unsafe, and what was done instead."""
+
+from __future__ import annotations
+
+import base64
+import io
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib.image
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from heed.errors import HeedError
+from heed.report.common.blocks import Block, Key, Note, Player, Scene
+from heed.report.common.formats import number
+from heed.report.common.gather import RunRecord
+from heed.report.common.plot_style import Floats, colour_of, css_colour
+from heed.report.guard.scene import WIDTH, Scenery, scenery
+
+Arrays = Mapping[str, NDArray[Any]]
+STILLS = 6
+"""Moments shown at once where there is no player: on paper, and without scripts."""
+MEMBER_COLOURS = tuple(css_colour(colour_of(index)) for index in (0, 2, 4, 6, 5, 3))
+"""Of the members; orange is left out, being too near to the red of danger."""
+_TAKEN = {
+    "planner": "the planner's",
+    "fallback": "the fallback, as no safe plan was found",
+    "blocker": "the declared safe action",
+    "person": "the overseer's",
+}
+
+
+def read_moments(folder: Path) -> dict[str, NDArray[Any]] | None:
+    """Read ``moments.npz``.
+
+    Args:
+        folder: of the run.
+
+    Returns:
+        Its arrays; None where the run has none.
+
+    Raises:
+        HeedError: it cannot be read.
+    """
+    file = folder / "moments.npz"
+    if not file.is_file():
+        return None
+    try:
+        with np.load(file, allow_pickle=False) as stored:
+            found = dict(stored.items())
+            _ = found["futures"], found["danger"], found["happened"], found["step"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise HeedError("the moments cannot be read", where=str(file), fix="delete it") from error
+    return found
+
+
+def moments_block(run: RunRecord) -> Block:
+    """Show what the guard saw at its blocks.
+
+    Args:
+        run: a guarded run.
+    """
+    kept = read_moments(run.path)
+    if kept is None:
+        return Note("This run kept no moments: there is no moments.npz.", missing=True)
+    count = len(kept["step"])
+    if not count:
+        return Note("Nothing was imagined and then blocked in this run.", missing=True)
+    ways = [kept["happened"], kept["futures"], *([kept["plan_states"]] if _planned(kept) else [])]
+    seen = [way[moment].astype(np.float64) for way in ways for moment in range(count)]
+    env = str(run.config.get("env", ""))
+    drawing = scenery(env, run.config.get("env_kwargs") or {}, seen, run.config.get("label_keys"))
+    stills = {int(index) for index in np.linspace(0, count - 1, min(STILLS, count)).round()}
+    scenes = [
+        Scene(
+            moment_picture(kept, moment, drawing),
+            moment_caption(kept, moment),
+            _photograph(kept, moment),
+            still=moment in stills,
+        )
+        for moment in range(count)
+    ]
+    return Player(
+        scenes=scenes,
+        backdrop=Markup('<symbol id="backdrop" viewBox="0 0 {0} {1}">{2}</symbol>').format(
+            WIDTH, drawing.height, drawing.backdrop
+        ),
+        horizon=max(len(way) for way in seen) - 1,
+        title="What the guard imagined when it blocked.",
+        caption=_caption(kept, drawing),
+        key=_key(kept),
+    )
+
+
+def moment_picture(kept: Arrays, moment: int, drawing: Scenery) -> Markup:
+    """One moment: the policy's own future in each member and particle, the plan, and what came of it.
+
+    Args:
+        kept: what `read_moments` read.
+        moment: its number.
+        drawing: where to.
+    """
+    futures, unsafe = kept["futures"][moment], kept["danger"][moment] >= kept["threshold"][moment]
+    ways = [] if _glanced(kept) else [(e, p) for e in range(futures.shape[1]) for p in range(futures.shape[2])]
+    lines = [
+        _line("unsafe", drawing.line(futures[start : end + 1, e, p]), start)
+        for e, p in ways
+        for start, end in stretches(unsafe[:, e, p])
+    ]
+    lines += [_line(f"future m{e % len(MEMBER_COLOURS)}", drawing.line(futures[:, e, p])) for e, p in ways]
+    if _planned(kept):
+        lines.append(_line("plan", drawing.line(kept["plan_states"][moment].mean((1, 2)))))
+    lines.append(_line("happened", drawing.line(kept["happened"][moment])))
+    x, y = drawing.project(kept["happened"][moment][:1].astype(np.float64))[0]
+    return Markup(
+        '<svg viewBox="0 0 {w} {h}" role="img" aria-label="What the guard imagined at step {step}">'
+        '<use href="#backdrop" width="{w}" height="{h}"/>{lines}'
+        '<circle class="start" cx="{x:.0f}" cy="{y:.0f}" r="13"/></svg>'
+    ).format(w=WIDTH, h=drawing.height, step=int(kept["step"][moment]), lines=Markup("").join(lines), x=x, y=y)
+
+
+def moment_caption(kept: Arrays, moment: int) -> str:
+    """One moment in words: what was proposed, what was seen, what was done.
+
+    Args:
+        kept: what `read_moments` read.
+        moment: its number.
+    """
+    first, source = int(kept["first_unsafe"][moment]), str(kept["source"][moment])
+    text = (
+        f"Step {int(kept['step'][moment]):,}, episode {int(kept['episode'][moment]):,}. Proposed: "
+        f"{_action(kept['proposed'][moment])}, risk {number(float(kept['risk'][moment]))} where less than "
+        f"{number(float(kept['limit'][moment]))} was let pass"
+    )
+    if first >= 0 and not _glanced(kept):
+        text += f", unsafe {first + 1} {'step' if first == 0 else 'steps'} ahead"
+    taken = _TAKEN.get(source, source)
+    if source == "fallback" and kept["feasible"][moment] == 1:
+        taken = "a safe plan, as the overseer failed"
+    return f"{text}. Executed: {_action(kept['executed'][moment])}, {taken}."
+
+
+def stretches(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Where flags [H] of steps are true without a gap: the first step of each stretch, and the one after its last.
+
+    >>> stretches(np.array([True, False, True, True]))
+    [(0, 1), (2, 4)]
+    """
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
+    return [(int(start), int(end)) for start, end in edges.reshape(-1, 2)]
+
+
+def _line(kind: str, points: str, start: int = 0) -> Markup:
+    """One line of a scene; ``start`` is the step at which it begins, for the player."""
+    return Markup('<polyline class="{}" data-from="{}" points="{}"/>').format(kind, start, points)
+
+
+def _caption(kept: Arrays, drawing: Scenery) -> str:
+    count, blocks = len(kept["step"]), int(kept["blocks"])
+    text = f"{count} of the {blocks:,} blocks of autonomy, an even sample of the run. " if count < blocks else ""
+    text = text or f"All {count} blocks of autonomy. "
+    text += drawing.about
+    if _glanced(kept):
+        return (
+            text + "This guard imagines no future: it judges the present state and action alone. Dotted: what followed."
+        )
+    members, particles = kept["futures"].shape[2:4]
+    text += (
+        f"Thin lines: the proposed action followed by the policy, as {members} "
+        f"{'member' if members == 1 else 'members'} of the dynamics tell it, {particles} "
+        f"{'time' if particles == 1 else 'times'} each; on red, the steps that the blockers call unsafe. "
+    )
+    text += "Strong line: where the plan that replaced it leads, on average. " if _planned(kept) else ""
+    return text + "Dotted: what really followed; after its first action everything was decided anew."
+
+
+def _key(kept: Arrays) -> list[Key]:
+    members = min(kept["futures"].shape[2], len(MEMBER_COLOURS))
+    key = []
+    if not _glanced(kept):
+        key += [Key(MEMBER_COLOURS[e], f"member {e + 1}") for e in range(members)]
+        key.append(Key("var(--unsafe)", "unsafe", "area"))
+    if _planned(kept):
+        key.append(Key("var(--ink)", "the plan"))
+    return [*key, Key("var(--ink-soft)", "what followed", "dotted")]
+
+
+def _planned(kept: Arrays) -> bool:
+    return bool(kept["plan_states"].ndim == 5 and kept["plan_states"].size)
+
+
+def _glanced(kept: Arrays) -> bool:
+    """Whether nobody looked ahead: a glance is told as one step that leads nowhere (HIRL)."""
+    futures = kept["futures"]
+    return futures.shape[1] == 2 and np.array_equal(futures[:, 0], futures[:, 1], equal_nan=True)
+
+
+def _action(action: Floats) -> str:
+    numbers = ", ".join(f"{value:.3g}".replace("-", "−") for value in action[np.isfinite(action)])
+    return f"({numbers})" if len(action) > 1 else numbers
+
+
+def _photograph(kept: Arrays, moment: int) -> str:
+    """The environment's own picture as an address that holds it; empty where there is none."""
+    if not kept["pictured"][moment]:
+        return ""
+    buffer = io.BytesIO()
+    matplotlib.image.imsave(buffer, kept["pictures"][moment], format="png")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

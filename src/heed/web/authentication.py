@@ -1,0 +1,40 @@
+"""Whose request it is: a token in a header, and pages of this very server alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import Depends, HTTPException, WebSocket
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import BaseModel
+
+from heed.web.people import People, Person
+
+
+class Refusal(BaseModel):
+    """Why a request is refused."""
+
+    detail: str
+
+
+NOBODY: dict[int | str, dict[str, Any]] = {401: {"model": Refusal, "description": "A token is needed."}}
+"""How a request may be refused that needs a token."""
+
+
+def same_origin(socket: WebSocket) -> bool:
+    """Whether a browser's page of this very server asks; other programs name no origin."""
+    origin = socket.headers.get("origin")
+    return origin is None or origin.partition("://")[2] == socket.headers.get("host")
+
+
+def bearer(people: People) -> Callable[..., Person]:
+    """For FastAPI's ``Depends``: who asks, by the token in the header ``Authorization: Bearer``; nobody is 401."""
+
+    def whose(given: Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]) -> Person:
+        person = None if given is None else people.whose(given.credentials)
+        if person is None:
+            raise HTTPException(401, "a token is needed", {"WWW-Authenticate": "Bearer"})
+        return person
+
+    return whose

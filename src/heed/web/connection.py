@@ -1,0 +1,205 @@
+"""The gate of the pages where people judge: who may come in, how much they may say, and what a page may do."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Annotated, Any, Generic, TypeVar
+
+from fastapi import WebSocket, WebSocketDisconnect
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from heed.web.authentication import same_origin
+from heed.web.people import People, Person
+
+logger = logging.getLogger(__name__)
+
+
+LARGEST = 4096
+"""Bytes of a message from a page, and of a request's body."""
+
+
+MESSAGES = 200
+"""Messages of a page in a second, and requests of all, at most."""
+
+
+PAGES = 100
+"""Connections at once."""
+
+
+GREETING_S = 5.0
+"""Seconds in which a page must have said its token."""
+
+
+REFUSED, TOO_MUCH, FULL = 4401, 4429, 4503
+"""Why a connection was closed."""
+
+
+Short = Annotated[str, Field(max_length=64)]
+"""A name or a key, as pages send them."""
+
+
+class Strict(BaseModel):
+    """What a page sends: of these kinds, and nothing beside."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Greeting(Strict):
+    """What a page says first."""
+
+    token: Annotated[str, Field(max_length=256)]
+
+
+M = TypeVar("M", bound=Strict)
+
+
+class Rate:
+    """Counts within each second.
+
+    >>> rate = Rate(clock=lambda: 7.5)
+    >>> [rate.above(2) for _ in range(3)]
+    [False, False, True]
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock, self._second, self._count = clock, -1, 0
+
+    def above(self, most: int) -> bool:
+        """Count one more; whether there were more than this in this second."""
+        now = int(self._clock())
+        self._second, self._count = now, (self._count + 1 if now == self._second else 1)
+        return self._count > most
+
+
+class Page(Generic[M]):
+    """A connection that came through the gate.
+
+    Args:
+        socket: where it is.
+        person: whose token it said.
+        message: what it may send.
+
+    Attributes:
+        name: of this connection, unlike any other's.
+        news: set when there is something to tell it.
+        notes: what it is to be told once, in order.
+    """
+
+    def __init__(self, socket: WebSocket, person: Person, message: type[M]) -> None:
+        self.socket, self.person, self.name = socket, person, uuid.uuid4().hex
+        self.news = asyncio.Event()
+        self.notes: list[dict[str, Any]] = []
+        self._message, self._rate = message, Rate()
+
+    def note(self, note: dict[str, Any]) -> None:
+        """Tell it something once, in order."""
+        self.notes.append(note)
+        self.news.set()
+
+    async def send(self, told: dict[str, Any]) -> None:
+        """Send it something now."""
+        await self.socket.send_text(json.dumps(told))
+
+    async def messages(self) -> AsyncIterator[M]:
+        """What it says, until it says what is not understood, or too much; then it is closed."""
+        while True:
+            try:
+                message = await _read(self.socket, self._message)
+            except ValidationError:
+                await self.socket.close(REFUSED, "not understood")
+                return
+            if self._rate.above(MESSAGES):
+                await self.socket.close(TOO_MUCH, "too many messages")
+                return
+            yield message
+
+    async def talk(self, *works: Coroutine[Any, Any, None]) -> None:
+        """Do these at once until one of them ends; a fault in any ends the connection, and the page comes back."""
+        tasks = [asyncio.create_task(work) for work in works]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                if not isinstance(fault := task.exception(), WebSocketDisconnect | RuntimeError | None):
+                    logger.error("a page's connection failed: %s: %s", type(fault).__name__, fault)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class Gate(Generic[M]):
+    """Lets pages in that say a token of somebody's, from a page of this very server.
+
+    Args:
+        people: who may come in.
+        message: what their pages may send.
+        only_judges: refuse those who only watch.
+
+    Attributes:
+        pages: those that are in.
+    """
+
+    def __init__(self, people: People, message: type[M], only_judges: bool = False) -> None:
+        self.people, self.only_judges = people, only_judges
+        self.pages: set[Page[M]] = set()
+        self._message, self._open = message, 0
+
+    def pulse(self) -> None:
+        """Let every page look whether there is something to tell it."""
+        for page in self.pages:
+            page.news.set()
+
+    async def admit(self, socket: WebSocket, serve: Callable[[Page[M]], Awaitable[None]]) -> None:
+        """Serve one page, from its token to its end, or refuse it."""
+        if not same_origin(socket):
+            await socket.close(REFUSED)
+            return
+        await socket.accept()
+        self._open += 1
+        try:
+            if self._open > PAGES:
+                await socket.close(FULL, "too many pages")
+                return
+            person = await self._greeted(socket)
+            if person is None or (self.only_judges and not person.judges):
+                await socket.close(REFUSED, "wrong token")
+                return
+            page = Page(socket, person, self._message)
+            self.pages.add(page)
+            try:
+                await serve(page)
+            finally:
+                self.pages.discard(page)
+                with contextlib.suppress(RuntimeError, WebSocketDisconnect):  # closed already, as a rule
+                    await socket.close()
+        except (WebSocketDisconnect, asyncio.CancelledError):  # it is gone, or the server ends
+            pass
+        finally:
+            self._open -= 1
+
+    async def _greeted(self, socket: WebSocket) -> Person | None:
+        try:
+            greeting = await asyncio.wait_for(_read(socket, Greeting), GREETING_S)
+        except (TimeoutError, ValidationError):  # nothing in time, or no greeting
+            return None
+        return self.people.whose(greeting.token)
+
+
+async def _read(socket: WebSocket, kind: type[M]) -> M:
+    """The next message.
+
+    Raises:
+        ValidationError: what came is none.
+        WebSocketDisconnect: nothing comes any more.
+    """
+    event = await socket.receive()
+    if event["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect(event.get("code", 1000))
+    text = event.get("text") or ""  # bytes are no message
+    return kind.model_validate_json(text if len(text) <= LARGEST else "")

@@ -1,0 +1,110 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from heed.align.objectives.base import ObjectiveSet, ObjectiveSpec, RewardFunction
+from heed.errors import HeedError
+
+PROMPTS = ["fever", "cough"]
+COMPLETIONS = ["take tea", "take rest and honey"]
+
+
+def returning(values, name="help", **options):
+    return RewardFunction(lambda **columns: values, name=name, **options)
+
+
+def test_scores_are_sign_times_scale_times_the_raw_value():
+    objectives = ObjectiveSet([returning([1.0, 2.0], scale=3.0), returning([5, -4], name="cost", sign=-1, scale=0.5)])
+    assert objectives.names == ("help", "cost")
+    assert torch.equal(objectives.score(PROMPTS, COMPLETIONS), torch.tensor([[3.0, -2.5], [6.0, 2.0]]))
+
+
+def test_none_is_nan_and_leaves_the_others_as_they_are():
+    scores = ObjectiveSet([returning([None, 2.0], sign=-1)]).score(PROMPTS, COMPLETIONS)
+    assert math.isnan(scores[0, 0])
+    assert scores[1, 0] == -2.0
+
+
+@pytest.mark.parametrize(
+    "values", [np.array([1.0, 2.5]), torch.tensor([1.0, 2.5]), [torch.tensor(1.0), np.float32(2.5)]]
+)
+def test_arrays_and_scalars_of_numpy_and_torch_count_as_numbers(values):
+    assert ObjectiveSet([returning(values)]).score(PROMPTS, COMPLETIONS).T.tolist() == [[1.0, 2.5]]
+
+
+def test_a_function_sees_what_trl_would_pass():
+    seen = {}
+
+    def judge(prompts, completions, answer, **columns):
+        seen.update(prompts=prompts, completions=completions, answer=answer, **columns)
+        return [0.0, 0.0]
+
+    conversation = [{"role": "user", "content": "fever"}]
+    RewardFunction(judge).score([conversation, "cough"], ["tea", "rest"], {"answer": ["a", "b"], "other": [1, 2]})
+    assert seen == {
+        "prompts": [conversation, "cough"],
+        "completions": [[{"role": "assistant", "content": "tea"}], "rest"],
+        "answer": ["a", "b"],
+        "other": [1, 2],
+    }
+
+
+def test_columns_that_a_signature_has_no_place_for_are_left_out():
+    def length(completions):
+        return [len(completion) for completion in completions]
+
+    assert RewardFunction(length).score(PROMPTS, COMPLETIONS, {"extra": [1, 2]}).T.tolist() == [[8.0, 19.0]]
+
+
+def raising(**columns):
+    raise KeyError("dose")
+
+
+@pytest.mark.parametrize(
+    ("objective", "message"),
+    [
+        (RewardFunction(raising), r"objective 'raising' raised KeyError: 'dose' .*take tea"),
+        (returning([1.0]), r"objective 'help' returned 1 values for 2 completions"),
+        (returning([1.0, 2.0, 3.0]), r"objective 'help' returned 3 values for 2 completions"),
+        (returning([1.0, math.nan]), r"objective 'help' returned nan \(completion 1 'take rest and honey'\)"),
+        (returning([-math.inf, 1.0]), r"objective 'help' returned -inf \(completion 0 'take tea'\)"),
+        (returning([1e300, 1.0]), r"objective 'help' returned inf \(completion 0 'take tea'\)"),
+        (returning([None, None]), r"objective 'help' scored none of 2 completions .*'take tea'"),
+        (returning([1.0, "good"]), r"objective 'help' returned 'good', which is not a number \(completion 1"),
+        (returning("no"), r"objective 'help' returned str, not a list"),
+        (returning(None), r"objective 'help' returned NoneType, not a list"),
+        (returning(torch.tensor([[1.0], [2.0]])), r"objective 'help' returned \[1.0\], which is not a number"),
+    ],
+)
+def test_a_faulty_value_stops_before_the_step_and_names_objective_and_completion(objective, message):
+    with pytest.raises(HeedError, match=message) as caught:
+        ObjectiveSet([returning([0.0, 0.0], name="fine"), objective]).score(PROMPTS, COMPLETIONS)
+    assert "\n" not in str(caught.value)
+    assert caught.value.fix
+
+
+def test_two_objectives_of_one_name_are_refused():
+    with pytest.raises(HeedError, match=r"2 objectives are called 'help' \(--objectives\): name them apart"):
+        ObjectiveSet([returning([1.0]), returning([2.0])])
+
+
+def test_a_set_needs_an_objective():
+    with pytest.raises(HeedError, match="there is no objective"):
+        ObjectiveSet([])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"name": "a/b"}, "'a/b' cannot name an objective"),
+        ({"name": "<lambda>"}, "'<lambda>' cannot name an objective .*: give name="),
+        ({"name": "a", "sign": 2.0}, "sign is 2.0"),
+        ({"name": "a", "scale": -1.0}, "scale is -1.0"),
+        ({"name": "a", "scale": math.inf}, "scale is inf"),
+    ],
+)
+def test_a_spec_refuses_what_would_fail_later(options, message):
+    with pytest.raises(HeedError, match=message):
+        ObjectiveSpec(**options)

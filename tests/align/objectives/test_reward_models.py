@@ -1,0 +1,164 @@
+import logging
+
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification
+
+from heed.align.models import pretrained
+from heed.align.objectives import reward_models
+from heed.align.objectives.base import ObjectiveSet
+from heed.align.objectives.reward_models import HeadSpec, ManyHeadedRewardModel, RewardModel
+from heed.errors import HeedError
+
+PROMPTS = ["fever what helps ? ", "cough ", "gout what helps ? "]
+COMPLETIONS = ["take tea .", "take rest . take honey .", "mint"]
+
+
+def alone(model, tokenizer, text, **options):
+    """Scores of one text, unpadded, straight from transformers."""
+    with torch.no_grad():
+        return model(torch.tensor([tokenizer(text, **options)["input_ids"]])).logits[0]
+
+
+@pytest.mark.parametrize("family", ["mistral", "llama", "gpt2"])
+@pytest.mark.parametrize("pad", ["<pad>", None])
+def test_padded_batches_give_the_scores_of_each_text_alone(judge_folder_of, tokenizer_of, family, pad):
+    folder, model = judge_folder_of(family=family, pad=pad)
+    expected = torch.stack(
+        [alone(model, tokenizer_of(), prompt + text) for prompt, text in zip(PROMPTS, COMPLETIONS, strict=True)]
+    )
+    scores = RewardModel(folder, batch_size=2, head=1).score(PROMPTS, COMPLETIONS, {})
+    assert torch.allclose(scores, expected[:, 1:], atol=1e-5)
+    assert expected[:, 1].std() > 0.05  # else the test would see nothing
+
+
+def test_a_chat_template_is_used_where_there_is_one(judge_folder_of, tokenizer_of):
+    folder, model = judge_folder_of(chat=True)
+    expected = alone(model, tokenizer_of(), "<user> cough <assistant> take tea", add_special_tokens=False)
+    for prompt in ("cough", [{"role": "user", "content": "cough"}]):
+        assert torch.allclose(RewardModel(folder).score([prompt], ["take tea"], {})[0, 0], expected[0], atol=1e-6)
+
+
+def test_many_heads_cost_one_forward_and_keep_their_signs(judge_folder_of, monkeypatch):
+    folder, _ = judge_folder_of(heads=("help", "cost", "style"))
+    many = ManyHeadedRewardModel(folder, [HeadSpec("harmless", "cost", sign=-1, scale=2.0), HeadSpec("helpful", 0)])
+    passes = []
+    many.model.model.register_forward_hook(lambda *call: passes.append(1))
+    scores = ObjectiveSet([many]).score(PROMPTS, COMPLETIONS)
+    assert len(passes) == 1
+    heads = [RewardModel(folder, head=head).score(PROMPTS, COMPLETIONS, {})[:, 0] for head in ("help", "1")]
+    assert torch.equal(scores, torch.stack([-2 * heads[1], heads[0]], dim=1))
+
+
+def test_objectives_of_one_path_share_the_model_and_its_forward(judge_folder_of):
+    folder, _ = judge_folder_of()
+    one, other = RewardModel(folder, "a", head=0), RewardModel(folder, "b", head=1)
+    assert one.model is other.model
+    passes = []
+    one.model.model.register_forward_hook(lambda *call: passes.append(1))
+    ObjectiveSet([one, other]).score(PROMPTS, COMPLETIONS)
+    assert len(passes) == 1
+    ObjectiveSet([one, other]).score(PROMPTS, COMPLETIONS[::-1])
+    assert len(passes) == 2
+    assert RewardModel(folder, "c", batch_size=1).model is not one.model
+
+
+def test_a_model_is_forgotten_with_its_last_objective(judge_folder_of):
+    folder, _ = judge_folder_of()
+    objective = RewardModel(folder)
+    assert len(reward_models._loaded) == 1
+    del objective
+    assert len(reward_models._loaded) == 0
+
+
+def test_half_precision_scores_come_back_in_float32(judge_folder_of):
+    folder, _ = judge_folder_of()
+    exact = RewardModel(folder).score(PROMPTS, COMPLETIONS, {})
+    rough = RewardModel(folder, dtype="bfloat16").score(PROMPTS, COMPLETIONS, {})
+    assert rough.dtype == torch.float32
+    assert 0 < (exact - rough).abs().max() < 0.1 * exact.abs().max()
+
+
+def test_the_recorded_shift_is_subtracted(judge_folder_of):
+    folder, _ = judge_folder_of()
+    plain = RewardModel(folder).score(PROMPTS, COMPLETIONS, {})
+    shifted, _ = judge_folder_of(folder="shifted", heed_shift=[0.25, 0.0])
+    assert torch.allclose(RewardModel(shifted).score(PROMPTS, COMPLETIONS, {}), plain - 0.25)
+
+
+def test_too_long_texts_lose_their_start_and_this_is_said_once(judge_folder_of, tokenizer_of, caplog):
+    folder, model = judge_folder_of()
+    objective = RewardModel(folder, max_length=4)
+    with caplog.at_level(logging.WARNING):
+        scores = objective.score(PROMPTS, COMPLETIONS, {})
+        objective.score(PROMPTS, COMPLETIONS[::-1], {})
+    expected = alone(model, tokenizer_of(), "? take tea .", add_special_tokens=False)[0]
+    assert torch.allclose(scores[0, 0], expected, atol=1e-6)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"reward model {folder}: 3 of 3 texts are longer than 4 tokens; their start is cut off "
+        "(said once; later batches are cut without a word)"
+    ]
+
+
+def test_a_model_that_gives_nan_stops_the_run(judge_folder_of):
+    folder, model = judge_folder_of()
+    model.score.weight.data.fill_(torch.nan)
+    model.save_pretrained(folder)
+    with pytest.raises(HeedError, match=r"objective 'cost' returned nan .completion 0 'take tea .'"):
+        RewardModel(folder, name="cost").score(PROMPTS, COMPLETIONS, {})
+
+
+def test_an_unknown_path_is_named_with_what_to_do(tmp_path):
+    missing = tmp_path / "no-model"
+    with pytest.raises(HeedError) as caught:
+        RewardModel(missing)
+    assert (
+        str(caught.value)
+        == f"there is no reward model ({missing}): give a folder that exists, or a hub id (owner/name)"
+    )
+    missing.mkdir()
+    with pytest.raises(HeedError, match=r"it has no config\.json"):
+        RewardModel(missing)
+
+
+def test_a_hub_id_that_cannot_be_had_is_one_line(monkeypatch):
+    def unreachable(*arguments, **options):
+        raise OSError("owner/judge is not a local folder and is not a valid model identifier\nsecond line")
+
+    monkeypatch.setattr(pretrained.requests, "head", lambda *arguments, **options: None)
+    monkeypatch.setattr(reward_models.AutoTokenizer, "from_pretrained", unreachable)
+    with pytest.raises(HeedError, match=r"cannot load a reward model: owner/judge is not .*give a folder") as caught:
+        RewardModel("owner/judge")
+    assert "\n" not in str(caught.value)
+
+
+def test_without_a_hub_an_unknown_id_is_refused_at_once(monkeypatch):
+    def offline(*arguments, **options):
+        raise pretrained.requests.ConnectionError("no route")
+
+    monkeypatch.setattr(pretrained.requests, "head", offline)
+    monkeypatch.setattr(pretrained.huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    with pytest.raises(
+        HeedError, match=r"no such folder, and no hub to ask for a reward model of that name .owner/judge."
+    ):
+        RewardModel("owner/judge")
+
+
+def test_a_folder_without_a_sequence_classification_head_is_refused(tmp_path, causal_model_of, tokenizer_of):
+    causal_model_of().save_pretrained(tmp_path)
+    tokenizer_of().save_pretrained(tmp_path)
+    with pytest.raises(HeedError, match=r"no sequence-classification head \(score.weight missing\)"):
+        RewardModel(tmp_path)
+
+
+@pytest.mark.parametrize("head", [2, -1, "harmless", "2"])
+def test_a_head_that_is_not_there_is_refused_with_those_that_are(judge_folder_of, head):
+    folder, _ = judge_folder_of()
+    with pytest.raises(HeedError, match=r"no head .*: its heads are 0 \(help\), 1 \(cost\)"):
+        RewardModel(folder, head=head)
+
+
+def test_the_folder_is_a_plain_transformers_model(judge_folder_of):
+    folder, model = judge_folder_of(heed_shift=[0.25, 0.0])
+    loaded = AutoModelForSequenceClassification.from_pretrained(folder)
+    assert torch.equal(loaded.score.weight, model.score.weight)

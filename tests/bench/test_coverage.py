@@ -1,0 +1,55 @@
+"""Coverage: the judged steps are the overseer's, and a threshold that breaks its promise is seen to."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import heed.bench.coverage as bench_coverage
+from heed.bench.coverage import CoverageBench, judged_steps, run_coverage_bench
+from heed.cli.bench import run
+from heed.errors import HeedError
+from heed.guard.models.calibration import Threshold, conformal_threshold
+from heed.worlds.point_hazard.geometry import Hazards, braking_hits, hits
+
+SMALL = CoverageBench(splits=12, episodes=80, eps=(0.2, 0.4), updates=60, seed=3)
+
+
+@pytest.mark.parametrize(("overseer", "rule"), [("local", hits), ("far-sighted", braking_hits)])
+def test_steps_are_judged_by_the_overseer_and_episodes_end_at_a_block(overseer, rule):
+    states, blocked, episodes = judged_steps(20, overseer, seed=1)
+    margin = rule(states.double().numpy(), Hazards())
+    assert float((torch.from_numpy(margin) != blocked).float().mean()) < 0.002  # float32 at the very edge
+    assert episodes.unique().tolist() == list(range(20)) and int(blocked.sum()) >= 10
+    last = torch.tensor([int((episodes == e).nonzero().max()) for e in range(20)])
+    assert set(blocked.nonzero().flatten().tolist()) <= set(last.tolist())
+
+
+def test_the_promise_is_kept_and_a_broken_one_is_seen(monkeypatch):
+    found = run_coverage_bench(SMALL)
+    by_eps = {row["eps"]: row for row in found["rows"]}
+    assert by_eps[0.2]["missed"] <= 0.2 + 0.1 and by_eps[0.4]["missed"] <= 0.4 + 0.1
+    assert by_eps[0.2]["missed"] < by_eps[0.4]["missed"]
+    assert by_eps[0.2]["flagged"] >= by_eps[0.4]["flagged"]
+
+    def careless(scores, eps):
+        kept = conformal_threshold(scores, eps)
+        return Threshold(float(np.quantile(scores, 0.9)), eps, kept.n, kept.rank)  # misses nine in ten
+
+    monkeypatch.setattr(bench_coverage, "conformal_threshold", careless)
+    for row in run_coverage_bench(SMALL)["rows"]:
+        assert row["missed"] > 0.7 and row["beyond"] > 0.7  # kept, it is about 0.05
+
+
+def test_the_table_is_printed_as_json(capsys):
+    run(["coverage", "--splits", "2", "--episodes", "60", "--eps", "[0.3]", "--updates", "20", "--json"])
+    result = json.loads(capsys.readouterr().out)
+    assert [row["eps"] for row in result["rows"]] == [0.3] and result["splits"] == 2 and result["blocks"] > 20
+
+
+def test_too_few_blocks_are_told():
+    with pytest.raises(HeedError, match="cannot promise"):
+        run_coverage_bench(CoverageBench(splits=1, episodes=20, eps=(0.01,), updates=5))
+    with pytest.raises(HeedError, match="at least 1"):
+        run_coverage_bench(CoverageBench(splits=0))

@@ -1,0 +1,345 @@
+"""The planner's word before a block: what it lets pass, by point hazard's oracle, and what it never does."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from guard_worlds import WALL, Cart, CartEnv, Wall, advance, braking, full_ahead
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+from heed.errors import HeedError
+from heed.guard.actions import ActionCoder
+from heed.guard.decision_log import DecisionLog
+from heed.guard.guard import Guard
+from heed.guard.models.blockers import KnownBlockers
+from heed.guard.models.dynamics import KnownDynamics
+from heed.guard.phases import Phases, PhasesConfig
+from heed.guard.planning.imagination import Imagination
+from heed.guard.planning.lookahead import Lookout
+from heed.guard.planning.optimizers import ICEM
+from heed.guard.planning.planner import SafePlanner
+from heed.guard.run.environment import known_point_hazard, need_on_point_hazard, surroundings
+from heed.guard.vector_guard import VectorGuard
+from heed.oversight import RuleOverseer
+from heed.worlds.point_hazard.geometry import Hazards, braking_hits, doomed, hits
+from heed.worlds.point_hazard.geometry import advance as moved
+
+HORIZON = 20
+WORLD = Hazards()
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+# On point hazard, with its own motion and catastrophes for a model.
+
+
+def to_the_right(states):
+    return torch.tensor([1.0, 0.0]).expand(len(states), 2)
+
+
+def on_point_hazard(block_when):
+    place = surroundings("heed/PointHazard-v0")
+    step, danger = known_point_hazard(place.env)
+    dynamics, judge = KnownDynamics(step), KnownBlockers(danger)
+    seeing = Imagination(dynamics, judge, to_the_right, 1, termination=place.goal, generator=seeded())
+    swerves = ActionCoder(place.env.action_space).swerves()
+    lookout = Lookout(seeing, HORIZON, 0.5, block_when, brake=place.brake, swerves=swerves)
+    planner = SafePlanner(ICEM(HORIZON, 2), seeing, 0.5, iterations=2)
+    return Guard(place.env, None, lookout, planner, policy=to_the_right, brake=place.brake, mode="block")
+
+
+def decided(guard, state, action):
+    guard.reset(seed=0, options={"state": state})
+    return guard.decide(action)
+
+
+def pairs_near_the_disc(count, needed):
+    """States that head for the disc, and actions that only a swerve could follow, or that nothing can help."""
+    draw, many = np.random.default_rng(1), 20 * count
+    speed, angle = draw.uniform(0.8, 1.5, many), draw.normal(0, 0.5, many)
+    places = (draw.uniform(-2.2, -0.6, many), draw.uniform(-0.7, 1.2, many))
+    states = np.stack([*places, speed * np.cos(angle), speed * np.sin(angle)], -1).astype(np.float32)
+    actions = draw.uniform(-1, 1, (many, 2)).astype(np.float32)
+    after = moved(states, actions, WORLD)
+    lost = hits(after, WORLD) | doomed(after, WORLD)
+    chosen = ~hits(states, WORLD) & (lost if needed else braking_hits(after, WORLD) & ~lost)
+    return [(states[n], actions[n]) for n in np.flatnonzero(chosen)[:count]]
+
+
+def survives(state, actions):
+    """Whether the world itself, which knows no imagination, lets a plan go on and stop in time from some step of it."""
+    for action in actions:
+        state = moved(state, action, WORLD)
+        if hits(state, WORLD):
+            return False
+        if not braking_hits(state, WORLD):
+            return True
+    return False
+
+
+def test_where_only_a_longer_swerve_helps_the_planner_finds_it_and_the_action_passes():
+    no_way_out, no_plan = on_point_hazard("no_way_out"), on_point_hazard("no_plan")
+    need, saved, blocked = need_on_point_hazard(no_plan), 0, 0
+    for state, action in pairs_near_the_disc(100, needed=False):
+        told = need(state, action)
+        assert (told.needless, told.needed) == (False, False)
+        before, after = decided(no_way_out, state, action), decided(no_plan, state, action)
+        if before.decision == "allow":
+            assert after.decision == "allow" and after.plan is None and (after.feasible, after.plan_ms) == (None, 0)
+        elif after.decision == "allow":
+            saved += 1
+            assert before.risk == 1 and before.first_unsafe == after.first_unsafe  # of the policy's own future
+            assert (after.source, after.feasible, after.risk, after.member_risk) == ("policy", True, 0.0, (0.0,))
+            assert after.executed is action and after.latency_ms >= after.plan_ms > 0
+            assert np.array_equal(after.plan.actions[0], action) and survives(state, after.plan.actions.numpy())
+            assert torch.equal(no_plan.situations[0].way_out, after.plan.actions[1:])
+        else:
+            blocked += 1
+    assert saved >= 4 and saved > blocked
+
+
+def test_from_where_there_is_no_escape_nothing_passes():
+    no_way_out, no_plan = on_point_hazard("no_way_out"), on_point_hazard("no_plan")
+    need = need_on_point_hazard(no_plan)
+    for state, action in pairs_near_the_disc(100, needed=True):
+        assert need(state, action).needed
+        before, after = decided(no_way_out, state, action), decided(no_plan, state, action)
+        assert before.decision == after.decision == "block"
+        assert (after.executed.tolist(), after.source) == (before.executed.tolist(), before.source)
+
+
+# On the cart, where one plan is all that is proposed and its danger is told.
+
+
+class OnlyPlan:
+    """Proposes one plan: .37 throughout."""
+
+    horizon, size = 4, 1
+
+    def reset(self):
+        pass
+
+    def begin(self):
+        pass
+
+    def propose(self, iteration, generator=None):
+        return torch.full((1, 4, 1), 0.37)
+
+    def update(self, plans, utility):
+        pass
+
+
+class ByAction:
+    """The proposal .5 is harmless, .37 as dangerous as is told, and all else a catastrophe."""
+
+    def __init__(self, danger):
+        self.told = danger
+
+    def danger(self, states, actions, next_states):
+        action = actions[..., 0]
+        told = torch.where((action - 0.37).abs() < 1e-6, self.told, 1.0)
+        return torch.where(action == 0.5, 0.0, told)
+
+
+def backwards(states):
+    return torch.full((len(states), 1), -0.5)
+
+
+def told(danger, block_when="no_plan", dynamics=None, planned=None, search=None, **settings):
+    """A guard with that danger of the only plan, and another one, if given, in the planner's own imagination."""
+    looking = Imagination(dynamics or Cart(), ByAction(danger), backwards, particles=1)
+    planning = looking if planned is None else Imagination(Cart(), ByAction(planned), backwards, particles=1)
+    lookout = Lookout(looking, 4, 0.5, block_when)
+    planner = SafePlanner(search or OnlyPlan(), planning, 0.5, iterations=1, **settings)
+    guard = Guard(CartEnv(), lookout=lookout, planner=planner)
+    guard.reset(seed=0)
+    return guard
+
+
+PROPOSED, CRASH = np.array([1.0], np.float32), np.array([2.0], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("danger", "at_first", "after_a_block"),
+    [(0.2, "allow", "allow"), (0.3, "allow", "block"), (0.49, "allow", "block"), (0.5, "block", "block")],
+)
+def test_a_plan_counts_only_below_the_limit_which_is_lower_after_a_block(danger, at_first, after_a_block):
+    guard, log = told(danger), DecisionLog()
+    first = guard.decide(PROPOSED)
+    assert guard.decide(CRASH).decision == "block"  # the first action is one of the plan's, and is not replaced
+    second = guard.decide(PROPOSED)
+    assert (first.decision, second.decision) == (at_first, after_a_block)
+    for decision in (first, second):
+        log.add(decision, 0, 0, "autonomy", 0.0, False)
+        if decision.decision == "allow":
+            assert decision.risk == decision.plan.risk == pytest.approx(danger)
+            assert torch.allclose(decision.plan.actions[:, 0], torch.tensor([0.5, 0.37, 0.37, 0.37]))
+        else:
+            assert decision.risk == 1.0  # of what the look saw: the policy's own future
+    assert [row["decision"] for row in log.rows] == [at_first, after_a_block]
+    assert log.rows[0]["feasible"] is (danger < 0.5) and log.rows[0]["plan_ms"] > 0
+
+
+@pytest.mark.parametrize("danger", [0.2, 0.3, 0.5])
+@pytest.mark.parametrize("mode", ["replace", "block"])
+def test_a_block_is_what_it_is_without_asking_the_planner(danger, mode):
+    asked, unasked = told(danger), told(danger, "no_way_out")
+    asked.mode = unasked.mode = mode
+    found, expected = asked.decide(CRASH), unasked.decide(CRASH)
+    for name in ("decision", "source", "risk", "member_risk", "first_unsafe", "feasible", "judged"):
+        assert getattr(found, name) == getattr(expected, name)
+    assert np.array_equal(found.executed, expected.executed) and found.decision == "block"
+    assert (found.plan is None) == (mode == "block") and found.plan_ms > 0  # the search took its time all the same
+
+
+class Diverges(Cart):
+    """The only plan's steps give no numbers: as states, or as rewards."""
+
+    def __init__(self, states, rewards):
+        super().__init__()
+        self.states, self.rewards = states, rewards
+
+    def step(self, states, actions, generator=None):
+        following, rewards = super().step(states, actions, generator)
+        bad = (actions[..., 0] - 0.37).abs() < 1e-6
+        return following + torch.where(bad, self.states, 0.0)[..., None], rewards + torch.where(bad, self.rewards, 0.0)
+
+
+class NoNumbers(OnlyPlan):
+    def propose(self, iteration, generator=None):
+        return torch.full((1, 4, 1), torch.nan)
+
+
+def test_what_is_not_finite_never_passes():
+    for bad in (math.nan, math.inf):
+        assert told(0.0, dynamics=Diverges(bad, 0.0)).decide(PROPOSED).decision == "block"
+        assert told(0.0, dynamics=Diverges(0.0, bad)).decide(PROPOSED).decision == "block"
+    assert told(math.nan).decide(PROPOSED).decision == "block"
+    assert told(0.0, search=NoNumbers()).decide(PROPOSED).decision == "block"
+    assert told(0.0, dynamics=Diverges(0.0, 0.0)).decide(PROPOSED).decision == "allow"
+
+
+def test_the_look_has_the_last_word_on_what_the_search_found():
+    assert told(0.6, planned=0.0).decide(PROPOSED).decision == "block"
+    assert told(0.0, planned=0.6).decide(PROPOSED).decision == "block"
+    passed = told(0.4, planned=0.1).decide(PROPOSED)
+    assert (passed.decision, passed.risk, passed.plan.risk) == ("allow", pytest.approx(0.4), pytest.approx(0.1))
+
+
+def test_a_planner_that_fails_blocks():
+    class Broken(OnlyPlan):
+        def propose(self, iteration, generator=None):
+            raise RuntimeError("out of memory")
+
+    found = told(0.0, search=Broken()).decide(PROPOSED)
+    assert (found.decision, found.source, found.judged) == ("block", "fallback", False)
+
+
+def test_behind_a_plan_shorter_than_the_look_the_brake_goes_on():
+    seeing = Imagination(Cart(), Wall(), full_ahead, particles=1)
+    lookout = Lookout(seeing, 20, 0.5, "no_plan", brake=braking)
+    plan, crashes = torch.tensor([[1.0], [0.0]]), []
+    for place in (0.0, 0.2, 0.3, 0.5):
+        now = state = torch.tensor([place, 1.0])
+        for action in plan:
+            now = advance(now, action)
+        while float(now[1]) > 1e-6:
+            now = advance(now, braking(now))
+        crashes.append(float(now[0]) >= WALL)
+        followed = lookout.follow(state, plan, lookout.look(state, plan[0]))
+        assert followed.safe is not crashes[-1]
+        assert torch.equal(followed.tail()[:2], plan) and bool((followed.tail()[2:6] == -1).all())
+        unbraked = Lookout(seeing, 20, 0.5, "no_plan")
+        assert not unbraked.follow(state, plan, unbraked.look(state, plan[0])).safe  # the policy goes full ahead
+    assert crashes == [False, False, True, True]
+
+
+def test_every_plan_begins_with_the_action_and_the_search_forgets_what_it_learnt():
+    begun = []
+
+    class Watching(Wall):
+        def danger(self, states, actions, next_states):
+            begun.append(actions[0])
+            return super().danger(states, actions, next_states)
+
+    search = ICEM(8, 1, samples=16, elites=4)
+    planner = SafePlanner(search, Imagination(Cart(), Watching(), full_ahead, 1, generator=seeded()), 0.5, enough=999)
+    planner.plan(torch.tensor([0.0, 0.5]), [braking], torch.zeros(1))
+    learnt = (search.mean.clone(), search.deviation.clone(), search.elite_plans.clone())
+    begun.clear()
+    held = torch.tensor([[0.0], [1.0], [-1.0]])
+    plan = planner.plan_after(torch.tensor([0.0, 0.5]), torch.tensor([0.25]), 0.5, [braking], held, torch.zeros(7, 1))
+    assert plan.iterations == len(begun) == 3 and all(bool((actions == 0.25).all()) for actions in begun)
+    assert plan.feasible and float(plan.actions[0, 0]) == 0.25
+    assert planner.search is search
+    for before, after in zip(learnt, (search.mean, search.deviation, search.elite_plans), strict=True):
+        assert torch.equal(before, after)
+
+
+class Ticking(OnlyPlan):
+    """A search whose every population takes a second of the clock; its copies count as well."""
+
+    now = 0.0
+
+    def propose(self, iteration, generator=None):
+        Ticking.now += 1.0
+        return super().propose(iteration, generator)
+
+
+def test_both_searches_together_keep_the_deadline():
+    def seconds(guard):
+        Ticking.now = 0.0
+        guard.planner.iterations = 100
+        assert guard.decide(CRASH).decision == "block"
+        return Ticking.now
+
+    clock = {"search": Ticking(), "clock": lambda: Ticking.now, "deadline": 4.5}
+    # The populations that end after 2.5 seconds and after 4.5 are the last of their searches.
+    assert seconds(told(1.0, "no_way_out", **clock)) == 5
+    assert seconds(told(1.0, "no_plan", **clock)) == 5
+    late = told(1.0, "no_plan", **clock | {"deadline": 0.5})
+    assert seconds(late) == 2  # one population each, the least there is
+
+
+def test_each_environment_of_many_has_its_planner_asked():
+    def eyes(generator):
+        seeing = Imagination(Cart(), Wall(), full_ahead, particles=1, generator=generator)
+        lookout = Lookout(seeing, 12, 0.5, "no_plan")
+        planner = SafePlanner(ICEM(12, 1, samples=16, elites=4), seeing, 0.5)
+        return {"lookout": lookout, "planner": planner, "policy": full_ahead, "brake": braking}
+
+    together = VectorGuard(SyncVectorEnv([CartEnv] * 2, autoreset_mode=AutoresetMode.NEXT_STEP), **eyes(seeded()))
+    shared = seeded()  # the guards take turns with it, as the environments do
+    alone = [Guard(CartEnv(), **eyes(shared)) for _ in range(2)]
+    for guard in (together, *alone):
+        guard.reset(seed=0)
+    passed, blocked = 0, 0
+    for step in range(18):
+        actions = np.array([[2.0], [2.0 if step % 2 else 1.0]], np.float32)
+        told_of = together.step(actions)[4]["guard"]
+        for number, guard in enumerate(alone):
+            found = guard.step(actions[number])[4]["guard"]
+            for name in ("decision", "source", "risk", "feasible"):
+                assert told_of[name][number] == found[name]
+            assert np.array_equal(told_of["executed"][number], found["executed"])
+            passed += found["decision"] == "allow" and found["feasible"] is True
+            blocked += found["decision"] == "block"
+    assert passed >= 3 and blocked >= 1
+
+
+def test_what_could_not_be_followed_is_refused_at_once():
+    seeing = Imagination(Cart(), Wall(), full_ahead)
+    with pytest.raises(HeedError, match="no_plan asks a planner, and there is none"):
+        Guard(CartEnv(), lookout=Lookout(seeing, 20, 0.5, "no_plan"))
+    guard = Guard(CartEnv(), overseer=RuleOverseer(lambda observation, info: False))
+    for config, said in (
+        (PhasesConfig(block_when="no_plan", planner="none"), "there is none"),
+        (PhasesConfig(block_when="no_plan", horizon=0), "look ahead"),
+        (PhasesConfig(block_when="no_escape"), "no rule of blocking"),
+    ):
+        with pytest.raises(HeedError, match=said):
+            Phases(guard, full_ahead, config)
+    Phases(guard, full_ahead, PhasesConfig(block_when="no_plan"))

@@ -1,0 +1,177 @@
+"""From what a user types to an environment that can be guarded; and whole runs of the command."""
+
+import json
+import textwrap
+
+import gymnasium as gym
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from heed.cli.guard import run as run_command
+from heed.errors import HeedError
+from heed.guard.run.config import job_of
+from heed.guard.run.environment import known_point_hazard, need_on_point_hazard, surroundings
+from heed.guard.run.train import train_guard
+from heed.worlds.point_hazard.geometry import Hazards, brake
+
+SMALL = {
+    "steps": 260, "oversight_steps": 160, "learning_starts": 50, "batch_size": 16, "hidden": 16, "dynamics_hidden": 16,
+    "evaluation_episodes": 1, "eps": 0.4, "horizon": 5, "plan_samples": 16, "members": 2, "least_blocks": 1,
+    "particles": 1, "refit_on_catastrophe": False,
+}  # fmt: skip
+MINE = textwrap.dedent(
+    """
+    import gymnasium as gym
+    import numpy as np
+
+    class Walk(gym.Env):
+        observation_space = gym.spaces.Box(-9, 9, (1,), np.float32)
+        action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+
+        def reset(self, *, seed=None, options=None):
+            super().reset(seed=seed)
+            self.x = np.zeros(1, np.float32)
+            return self.x.copy(), {}
+
+        def step(self, action):
+            self.x = self.x + action
+            return self.x.copy(), 0.0, False, bool(abs(self.x[0]) > 5), {}
+
+    def far(observation, info):
+        return bool(observation[0] > 1.5)
+
+    class Watcher:
+        name = "watcher"
+
+        def __init__(self, env):
+            self.env = env
+
+        def judge(self, moment):
+            from heed.oversight import Verdict
+
+            return Verdict(bool(moment.observation[0] + moment.action[0] > 1.5))
+
+        def reset(self, seed):
+            pass
+    """
+)
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    (tmp_path / "mine_to_guard.py").write_text(MINE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return "mine_to_guard"
+
+
+def test_a_preset_environment_knows_its_catastrophe_its_brake_and_its_goal():
+    found = surroundings("heed/PointHazard-v0", {"disc": 0.7})
+    assert found.env.unwrapped.world.disc == 0.7 and found.label_keys == (0, 1)
+    states = torch.tensor([[0.0, 2.0, 0.5, -1.0], [3.0, 0.0, 0.0, 0.0]])
+    assert torch.equal(found.brake(states), torch.from_numpy(brake(states.numpy(), Hazards())).float())
+    assert found.goal(states).tolist() == [False, True]
+
+
+def test_the_batched_brake_is_the_declared_safe_action_of_each_state():
+    for name in ("LunarLander-v3", "CartPole-v1", "InvertedPendulum-v5", "heed/CliffGrid-v0"):
+        found = surroundings(name)
+        env, states = found.env, []
+        observation, _ = env.reset(seed=0)
+        env.action_space.seed(0)
+        for _ in range(12):
+            states.append(observation)
+            observation, _, ended, _, _ = env.step(env.action_space.sample())
+            if ended:
+                observation, _ = env.reset()
+        batched = found.brake(torch.from_numpy(np.array(states, np.float32)))
+        for state, row in zip(states, batched, strict=True):
+            single = found.safe_action(np.asarray(state, np.float32))
+            if isinstance(env.action_space, gym.spaces.Discrete):
+                assert int(row.argmax()) == int(single)
+            else:
+                low, high = env.action_space.low, env.action_space.high
+                assert row.numpy() == pytest.approx(2 * (single - low) / (high - low) - 1, abs=1e-5)
+
+
+def test_the_known_dynamics_are_the_worlds_own():
+    env = surroundings("heed/PointHazard-v0").env
+    step, danger = known_point_hazard(env)
+    env.action_space.seed(0)
+    observation, _ = env.reset(seed=3)
+    for _ in range(40):
+        action = env.action_space.sample()
+        following, reward = step(torch.from_numpy(observation)[None], torch.from_numpy(action)[None])
+        observation, real, ended, _, info = env.step(action)
+        assert following[0].numpy() == pytest.approx(observation, abs=1e-5)
+        assert bool(danger(following)[0]) == info["catastrophe"]
+        if ended:
+            break
+        assert float(reward) == pytest.approx(real, abs=1e-5)
+    with pytest.raises(HeedError, match="PointHazard"):
+        known_point_hazard(gym.make("CartPole-v1"))
+
+
+def test_blocking_is_needless_exactly_where_the_brake_still_suffices():
+    told = need_on_point_hazard(surroundings("heed/PointHazard-v0").env)
+    # Full speed towards the disc's left edge at x = -.5: the brake takes 1.05 after the step that is judged.
+    for x, needless, needed in ((-1.9, True, False), (-1.6, False, False), (-0.9, False, True)):
+        found = told([x, 0.25, 1.5, 0.0], [1.0, 0.0])  # the second: too late to brake, in time to swerve
+        assert (found.needless, found.needed) == (needless, needed)
+        braked = x + 0.15 + 1.05  # one step at full speed, then braking
+        inside = abs(braked) < 0.5
+        assert found.spare == pytest.approx((-0.5 - braked) / 0.15, abs=1e-6) or inside
+    within = told([2.0, 0.0, 1.0, 0.0], [1.0, 0.0]).spare  # the goal's edge at 2.4 ends it, on the way to 2.66
+    assert (4 - 2.4) / 0.15 < within < (4 - 2.3) / 0.15
+    assert need_on_point_hazard(gym.make("CartPole-v1")) is None
+
+
+def test_a_users_own_environment_overseer_and_catastrophe_run_to_the_end(mine, tmp_path, capsys):
+    flags = [f"--{name}={value}".lower() for name, value in SMALL.items()]
+    own = [f"--env={mine}:Walk", f"--overseer={mine}:Watcher", f"--catastrophe={mine}:far"]
+    run_command([*own, *flags, "--out", "run"])
+    out = tmp_path / "run"
+    rows = pq.read_table(out / "decisions.parquet").to_pylist()
+    summary = json.loads((out / "summary.json").read_text())
+    assert len(rows) == 260 == summary["env_steps"] and summary["completed"] and summary["kind"] == "guard"
+    assert [r["phase"] for r in rows[:160]] == ["oversight"] * 160
+    assert summary["interventions"] == sum(r["decision"] == "block" for r in rows)
+    assert summary["catastrophes"]["oversight"] == sum(r["catastrophe"] for r in rows if r["phase"] == "oversight") == 0
+    assert summary["judgements"] == sum(r["asked"] for r in rows) >= 160
+    assert {"return_mean", "return_guarded", "catastrophes_guarded", "decision_ms", "plan_ms"} <= set(summary)
+    assert "return_unguarded" not in summary  # a watcher of the user's own may be a person, and the robot real
+    assert capsys.readouterr().out.strip() == "run/report.html"
+
+
+@pytest.mark.parametrize("method", ["none", "hirl", "hirl-plan", "look-brake", "mbhi", "mbhi-true"])
+def test_every_method_runs_on_point_hazard(method, tmp_path):
+    summary = train_guard(job_of({**SMALL, "method": method, "overseer": "far-sighted"}), tmp_path / "run")
+    assert summary["env_steps"] == 260 and summary["method"] == method
+    rows = pq.read_table(tmp_path / "run" / "decisions.parquet").to_pylist()
+    if method == "none":
+        assert summary["interventions"] == 0 and summary["autonomy_steps"] == 100  # the same steps as the others'
+    else:
+        assert summary["catastrophes"]["oversight"] == 0  # a far-sighted overseer lets nothing happen
+        assert all(not r["needless"] for r in rows[:160] if r["decision"] == "block")
+    if method in ("hirl", "look-brake"):
+        assert all(r["source"] in ("policy", "blocker") for r in rows)
+
+
+def test_bad_input_is_one_line(mine):
+    cases = {
+        ("heed/Nowhere-v0", None): "cannot be made",
+        ("mine_to_guard:Nobody", None): "cannot be found",
+        ("Acrobot-v1", None): "nothing says what a catastrophe is",
+        ("Acrobot-v1", "mine_to_guard"): "names nothing",
+    }
+    for (name, rule), said in cases.items():
+        with pytest.raises(HeedError, match=said):
+            surroundings(name, catastrophe=rule)
+    with pytest.raises(HeedError, match="no method"):
+        train_guard(job_of({"method": "magic"}), mine)
+    with pytest.raises(HeedError, match="no setting"):
+        job_of({"horizn": 3})
+    with pytest.raises(HeedError, match="PointHazard"):
+        train_guard(job_of({"env": "CartPole-v1", "overseer": "rule", "method": "mbhi-true"}), mine)

@@ -1,0 +1,95 @@
+"""Every learner through the whole of a guarded run, and what it cannot follow is refused before one begins."""
+
+import dataclasses
+
+import pyarrow.parquet as pq
+import pytest
+from stable_baselines3 import PPO
+
+from heed.errors import HeedError
+from heed.guard.learners.balanced_sac import BalancedSAC
+from heed.guard.learners.mbpo import MixedReplayBuffer
+from heed.guard.learners.sb3 import GuardedDQN, GuardedSAC, GuardedTD3
+from heed.guard.models.ensemble import FitConfig
+from heed.guard.models.models import ModelsConfig
+from heed.guard.phases import PhasesConfig
+from heed.guard.run.build import prepare
+from heed.guard.run.config import GuardJob
+from heed.guard.run.train import train_guard
+
+FAST = FitConfig(updates=100, check_every=50)
+JUDGES = ModelsConfig(members=2, dynamics_hidden=16, eps=0.3, dynamics=FAST, blockers=FAST)
+PHASES = PhasesConfig(oversight_steps=100, horizon=3, particles=1, plan_samples=8, plan_iterations=1, judges=JUDGES)
+JOB = GuardJob(
+    method="mbhi-true",
+    steps=150,
+    learning_starts=30,
+    hidden=16,
+    batch_size=32,
+    rollout_steps=64,
+    evaluation_episodes=0,
+    phases=PHASES,
+)
+GRID = {"env": "heed/CliffGrid-v0", "method": "mbhi", "overseer": "far-sighted", "steps": 160}
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({"learner": "sac", "evaluation_episodes": 1}, GuardedSAC),
+        ({"learner": "td3", "learns_from": "both"}, GuardedTD3),
+        ({"learner": "ppo", "mode": "penalty", "penalty": 2.0}, PPO),
+        (GRID | {"learner": "dqn"}, GuardedDQN),
+        (GRID | {"learner": "ppo"}, PPO),
+        ({"balance": "gapo"}, BalancedSAC),
+        ({"balance": "pgapo", "preference": [0.6, 0.4]}, BalancedSAC),
+        ({"imagined": 8, "imagined_horizon": 2, "gradient_steps": 2}, GuardedSAC),
+    ],
+    ids=lambda value: "-".join(str(each) for each in value.values()) if isinstance(value, dict) else "",
+)
+def test_each_learner_trains_under_the_guard(changes, kind, tmp_path):
+    job = dataclasses.replace(JOB, **changes)
+    summary = train_guard(job, tmp_path / "run")
+    rows = pq.read_table(tmp_path / "run" / "decisions.parquet").to_pylist()
+    assert summary["completed"] and summary["env_steps"] == len(rows) == job.steps
+    assert not summary["faults"]
+    if job.method == "mbhi-true":
+        assert summary["handed_over_at"] == 100
+    restored = kind.load(tmp_path / "run" / "learner.zip", device="cpu")
+    assert restored.num_timesteps == job.steps and restored._n_updates > 0
+
+
+def test_settings_reach_the_learner():
+    learner = prepare(dataclasses.replace(JOB, imagined=8, real_share=0.3, gradient_steps=3)).learner
+    assert isinstance(learner.replay_buffer, MixedReplayBuffer)
+    assert (learner.replay_buffer.real_share, learner.replay_buffer.kept, learner.gradient_steps) == (0.3, 8000, 3)
+    assert (learner.learns_from, learner.block_penalty, learner.block_ends) == ("both", -0.2, False)
+    learner = prepare(dataclasses.replace(JOB, balance="pgapo", preference=[0.6, 0.4])).learner
+    assert learner.weighting.preference.tolist() == pytest.approx([0.6, 0.4])
+    run = prepare(dataclasses.replace(JOB, learner="ppo", mode="penalty", penalty=2.0))
+    assert (run.learner.n_steps, run.guard.mode, run.guard.penalty) == (64, "penalty", 2.0)
+    assert prepare(dataclasses.replace(JOB, learner="ppo", learns_from="proposed")).learner.n_steps == 64
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"learner": "ppo", "learns_from": "executed"}, "ppo cannot learn from executed actions.*--mode penalty"),
+        ({"learner": "ppo", "imagined": 5}, "--imagined.*on-policy|on-policy.*--imagined"),
+        ({"learner": "ppo", "gradient_steps": 2}, "on-policy"),
+        ({"learner": "ppo", "rollout_steps": 1}, "rollouts of 1 steps"),
+        ({"learner": "td3", "balance": "gapo"}, "sac's actor alone"),
+        ({"learner": "ppo", "balance": "gapo"}, "sac's actor alone"),
+        ({"balance": "pgapo"}, "balance pgapo needs a preference"),
+        ({"balance": "gapo", "preference": [0.5, 0.5]}, "balance gapo takes no preference"),
+        ({"balance": "pgapo", "preference": [0.5, 0.6]}, "sums to 1.1"),
+        ({"imagined": 5, "method": "none"}, "no judges to imagine with"),
+        ({"imagined": -1}, "-1 imagined rows"),
+        ({"imagined": 5, "real_share": 0.0}, "real share is 0"),
+        ({"gradient_steps": 0}, "0 gradient steps"),
+    ],
+)
+def test_what_a_learner_would_not_follow_is_refused_in_one_line(changes, said):
+    with pytest.raises(HeedError, match=said) as told:
+        prepare(dataclasses.replace(JOB, **changes))
+    assert "\n" not in str(told.value)

@@ -1,0 +1,386 @@
+"""The desk by its table: every state, what passes in it, what blocks, and what stops it."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from heed.errors import HeedError
+from heed.oversight.control.desk import ORDERS, Desk
+from heed.oversight.control.records import Order, Pace, State
+
+
+class Watched:
+    """A desk with a clock that the test turns, and one page of ada's before it."""
+
+    def __init__(self, **pace):
+        self.now = 100.0
+        self.desk = Desk(Pace(**{"rates": (1.0, 10.0), "rate": 1, **pace}), clock=lambda: self.now)
+        self.desk.connect("ada's page", "ada")
+
+    def order(self, do, page="ada's page", **rest):
+        self.desk.order(page, Order(do, **rest))
+
+    def show(self, number, asked=False):
+        self.desk.put(number, asked)
+        self.desk.drawn("ada's page", number)
+
+    def after(self, seconds):
+        """The answer so many seconds on; pages that beat in the meantime stay."""
+        self.now += seconds
+        for page in list(self.desk._pages):
+            self.desk.beat(page)
+        return self.desk.answer()
+
+
+@pytest.fixture
+def watched():
+    return Watched()
+
+
+def test_a_fresh_desk_lets_nothing_pass_before_somebody_says_go(watched):
+    assert watched.desk.state is State.PAUSED
+    watched.show(1)
+    assert watched.after(50.0) is None
+    watched.order("go")
+    found = watched.desk.answer()  # it has been in view for long
+    assert (found.block, found.person) == (False, "ada")
+
+
+def test_a_moment_that_no_page_has_drawn_never_passes(watched):
+    watched.order("go")
+    watched.desk.put(1)
+    assert watched.after(50.0) is None
+    watched.desk.drawn("ada's page", 2)  # another's number
+    assert watched.after(50.0) is None
+    watched.desk.drawn("ada's page", 1)
+    assert watched.after(0.09) is None
+    assert watched.after(0.02).block is False
+
+
+def test_what_a_watcher_has_drawn_is_unseen():
+    watched = Watched()
+    watched.desk.connect("eve's page", "eve", judges=False)
+    watched.order("go")
+    watched.desk.put(1)
+    watched.desk.drawn("eve's page", 1)
+    assert watched.after(50.0) is None
+
+
+def test_a_block_in_view_blocks_and_is_told_with_its_key_and_time(watched):
+    watched.order("go")
+    watched.show(1)
+    watched.now += 0.05
+    watched.order("block", moment=1, key="k1")
+    found = watched.desk.answer()
+    assert (found.block, found.person, found.key, found.since) == (True, "ada", "k1", 1)
+    assert found.seconds == pytest.approx(0.05)
+    assert watched.desk.answer() is None  # the desk is empty
+
+
+def test_a_block_pressed_for_the_one_before_is_about_both(watched):
+    watched.order("go")
+    for number in (1, 2):
+        watched.show(number)
+        assert watched.after(0.125).block is False
+    watched.show(3)
+    watched.order("block", moment=2, key="late")
+    assert watched.desk.answer().since == 2
+
+
+def test_a_block_is_credited_to_what_was_in_view_a_reaction_ago():
+    watched = Watched(reaction=0.25)
+    watched.order("go")
+    for number in (1, 2, 3, 4):
+        watched.show(number)
+        assert watched.after(0.125).block is False
+    watched.show(5)
+    watched.now += 0.04  # moment 3 came into view .29 s ago, moment 4 .165 s ago
+    watched.order("block", moment=5, key="k")
+    assert watched.desk.answer().since == 3
+
+
+def test_a_measured_reaction_takes_the_place_of_the_one_assumed():
+    watched = Watched(reaction=0.25)
+    watched.order("react", action=[0.4])
+    watched.order("go")
+    for number in (1, 2, 3, 4):
+        watched.show(number)
+        assert watched.after(0.125).block is False
+    watched.show(5)
+    watched.now += 0.04
+    watched.order("block", moment=5)
+    assert watched.desk.answer().since == 2
+
+
+def test_no_block_comes_too_late(watched):
+    watched.order("go")
+    watched.show(1)
+    assert watched.after(0.125).block is False
+    watched.order("block", moment=1, key="between")  # nothing lies on the desk
+    watched.desk.put(2)
+    found = watched.desk.answer()
+    assert (found.block, found.key, found.since) == (True, "between", 1)
+    watched.desk.put(3)
+    watched.order("block", moment=1, key="unseen")  # before any page has drawn it
+    assert watched.desk.answer().block is True
+    watched.show(4)
+    assert watched.after(0.125).block is False
+
+
+def test_a_second_block_of_what_is_blocked_is_refused_and_does_not_fall_on_the_next(watched):
+    watched.desk.connect("bob's page", "bob")
+    watched.order("go")
+    watched.show(1)
+    watched.order("block", page="bob's page", moment=1, key="bob's")
+    with pytest.raises(HeedError, match="it is blocked already, by bob"):
+        watched.order("block", moment=1, key="ada's")
+    assert watched.desk.answer().key == "bob's"
+    with pytest.raises(HeedError, match="it is blocked already, by bob"):
+        watched.order("block", moment=1, key="ada's")
+    watched.show(2)
+    assert watched.after(0.125).block is False
+
+
+def test_a_block_for_the_last_episode_says_nothing_of_the_next(watched):
+    watched.order("go")
+    watched.show(1)
+    assert watched.after(0.125).block is False
+    watched.order("block", moment=1, key="late")
+    watched.desk.put(2, begins=True)
+    found = watched.desk.answer()
+    assert (found.block, found.person, found.key) == (True, "", "")
+
+
+def test_a_late_block_reaches_back_no_further_than_anybody_reacts(watched):
+    watched.order("go")
+    for number in range(1, 40):
+        watched.show(number)
+        assert watched.after(0.125).block is False
+    watched.show(40)
+    watched.order("block", moment=1, key="after a lost connection")
+    assert watched.desk.answer().since == 24  # in view 2 s ago
+
+
+def test_paused_is_paused_whatever_was_said(watched):
+    watched.order("go")
+    watched.show(1)
+    watched.order("allow", moment=1, key="a")
+    watched.order("pause")
+    assert watched.after(9.0) is None
+    watched.order("go")
+    assert watched.desk.answer().key == "a"
+
+
+def test_what_only_a_page_that_is_gone_has_drawn_is_unseen(watched):
+    watched.desk.connect("bob's page", "bob")
+    watched.show(1)
+    watched.desk.gone("ada's page")
+    watched.order("go", page="bob's page")
+    assert watched.after(9.0) is None
+    watched.desk.drawn("bob's page", 1)
+    assert watched.after(0.125).person == "bob"
+
+
+def test_silence_is_of_whoever_saw_it_first(watched):
+    watched.desk.connect("bob's page", "bob")
+    watched.order("go")
+    watched.desk.put(1)
+    watched.desk.drawn("bob's page", 1)
+    found = watched.after(0.125)
+    assert (found.person, found.silent) == ("bob", True)
+
+
+def test_who_takes_over_and_leaves_it_alone_is_paused():
+    watched = Watched(idle=30.0)
+    watched.order("take")
+    for number in range(1, 40):
+        watched.show(number)
+        watched.order("act", moment=number, action=[0.0, 0.0])  # as the page goes on doing by itself
+        found = watched.after(1.0)
+        if found is None:
+            break
+        assert found.acted
+    assert (number, watched.desk.state) == (31, State.PAUSED)
+
+
+def test_a_catastrophe_that_a_person_sees_blocks_and_is_told(watched):
+    watched.order("go")
+    watched.show(1)
+    watched.order("catastrophe", moment=1, key="c")
+    found = watched.desk.answer()
+    assert (found.block, found.struck, found.key) == (True, True, "c")
+
+
+def test_where_each_waits_a_block_is_about_that_one_alone():
+    watched = Watched(reaction=0.25)
+    watched.order("each")
+    assert watched.desk.state is State.DECIDING
+    watched.show(1)
+    assert watched.after(1000.0) is None  # no patience ends it: nobody was asked by the agent
+    watched.order("allow", moment=1, key="a")
+    assert watched.desk.answer().block is False
+    watched.show(2)
+    watched.order("block", moment=2, key="b")
+    assert watched.desk.answer().since == 2
+
+
+def test_an_agent_that_asks_waits_and_silence_blocks_without_a_verdict():
+    watched = Watched(patience=3.0)
+    watched.order("go")
+    watched.show(1, asked=True)
+    assert watched.after(2.9) is None
+    late = watched.after(0.2)
+    assert (late.block, late.person, late.key) == (True, "", "")
+    watched.show(2, asked=True)
+    watched.order("allow", moment=2, key="k")
+    assert watched.desk.answer().block is False
+
+
+def test_one_step_passes_and_the_desk_pauses_again(watched):
+    watched.order("step")
+    watched.show(1)
+    assert watched.after(0.125).block is False
+    assert watched.desk.state is State.PAUSED
+    watched.show(2)
+    assert watched.after(9.0) is None
+
+
+def test_a_held_block_blocks_everything_until_it_is_let_go(watched):
+    watched.order("go")
+    watched.order("hold")
+    for number in (1, 2):
+        watched.show(number)
+        assert watched.desk.answer().block is True
+    watched.order("loose")
+    watched.show(3)
+    assert watched.after(0.125).block is False
+
+
+def test_who_holds_and_goes_lets_go():
+    watched = Watched()
+    watched.desk.connect("bob's page", "bob")
+    watched.order("go")
+    watched.order("hold", page="bob's page")
+    for do in ("loose", "hold"):  # what bob holds is bob's
+        with pytest.raises(HeedError, match="bob holds the block"):
+            watched.order(do)
+    assert watched.desk.holding == "bob"
+    watched.desk.gone("bob's page")
+    assert watched.desk.holding is None
+    assert watched.desk.state is State.WATCHING
+
+
+def test_taking_over_acts_in_the_agents_place_until_it_is_given_back(watched):
+    watched.order("take")
+    watched.show(1)
+    assert watched.after(5.0) is None  # nothing passes by itself
+    watched.order("act", moment=1, key="k", action=[0.5, 0.0])
+    found = watched.desk.answer()
+    assert (found.block, found.instead, found.person) == (True, [0.5, 0.0], "ada")
+    watched.order("go")
+    watched.show(2)
+    with pytest.raises(HeedError, match="take over first"):
+        watched.order("act", moment=2, action=[0.0, 0.0])
+    assert watched.after(0.125).block is False
+
+
+def test_who_acts_and_goes_leaves_the_desk_paused(watched):
+    watched.desk.connect("bob's page", "bob")
+    watched.order("take", page="bob's page")
+    with pytest.raises(HeedError, match="take over first"):
+        watched.order("act", action=[0.0])
+    watched.desk.gone("bob's page")
+    assert (watched.desk.state, watched.desk.why) == (State.PAUSED, "bob, who acted, is gone")
+
+
+def test_slower_and_faster_stop_at_the_ends(watched):
+    watched.order("faster")
+    assert watched.desk.rate == 1
+    watched.order("slower")
+    watched.order("slower")
+    watched.order("go")
+    watched.show(1)
+    assert watched.after(0.9) is None
+    assert watched.after(0.2).block is False
+
+
+def test_a_silent_page_is_gone_and_the_next_one_finds_the_desk_paused(watched):
+    watched.order("go")
+    watched.show(1)
+    watched.now += 2.1
+    assert watched.desk.answer() is None
+    assert (watched.desk.state, watched.desk.why) == (State.DISCONNECTED, "nobody is watching")
+    watched.desk.connect("ada's page", "ada")
+    assert watched.desk.state is State.PAUSED
+    assert watched.after(9.0) is None
+
+
+def test_one_page_of_two_may_go(watched):
+    watched.desk.connect("bob's page", "bob")
+    watched.order("go")
+    watched.desk.gone("ada's page")
+    watched.desk.put(1)
+    watched.desk.drawn("bob's page", 1)
+    assert watched.after(0.125).person == "bob"
+
+
+def test_people_who_press_nothing_for_long_pause_it():
+    watched = Watched(idle=30.0)
+    watched.order("go")
+    watched.now += 29.0
+    watched.show(1)
+    assert watched.after(0.5).block is False
+    watched.show(2)
+    assert watched.after(1.0) is None
+    assert (watched.desk.state, watched.desk.why) == (State.PAUSED, "nobody pressed a key for 30 s")
+
+
+@pytest.mark.parametrize(
+    ("order", "wrong"),
+    [
+        (Order("dance"), "is no order"),
+        (Order("allow", moment=1), "moment 1 is not in view"),
+        (Order("allow", moment=3), "moment 3 is not in view"),
+        (Order("act", moment=2, action=[0.0]), "take over first"),
+        (Order("react", action=[-0.2]), "a reaction time of -0.2 s"),
+        (Order("react", action=3), "a reaction time of None s"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_words_and_changes_nothing(watched, order, wrong):
+    watched.order("go")
+    watched.show(1)
+    assert watched.after(0.125).block is False
+    watched.show(2)
+    with pytest.raises(HeedError, match=wrong):
+        watched.desk.order("ada's page", order)
+    assert watched.after(0.125).block is False
+
+
+def test_a_second_verdict_on_one_moment_is_refused(watched):
+    watched.order("go")
+    watched.show(1)
+    watched.order("block", moment=1, key="a")
+    with pytest.raises(HeedError, match="nothing is in view"):
+        watched.order("allow", moment=1, key="b")
+    assert watched.desk.answer().key == "a"
+
+
+@pytest.mark.parametrize("do", ORDERS)
+def test_a_watcher_and_a_stranger_may_order_nothing(watched, do):
+    watched.desk.connect("eve's page", "eve", judges=False)
+    for page in ("eve's page", "nobody's page"):
+        with pytest.raises(HeedError, match="may only watch"):
+            watched.desk.order(page, Order(do, moment=1))
+
+
+def test_due_is_when_time_itself_may_change_something(watched):
+    watched.order("go")
+    assert watched.desk.due() == pytest.approx(2.0)  # the page's heartbeat
+    watched.show(1)
+    assert watched.desk.due() == pytest.approx(0.1)
+    watched.desk.gone("ada's page")
+    assert watched.desk.answer() is None
+    watched.now += 100.0
+    assert watched.desk.due() == math.inf

@@ -1,0 +1,118 @@
+"""An overseer that fails blocks: errors, silence, answers that are none; said once, counted, and then asked again."""
+
+import logging
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from heed.errors import HeedError
+from heed.oversight import Proposal, RuleOverseer, Verdict, fail_closed
+
+MOMENT = Proposal(np.zeros(2), 0)
+
+
+class Erratic:
+    """Does what it is told to: answers, raises, or waits until it is let go."""
+
+    name = "erratic"
+
+    def __init__(self):
+        self.mood, self.go, self.asked = "pass", threading.Event(), 0
+
+    def judge(self, moment):
+        self.asked += 1
+        if self.mood == "raise":
+            raise ConnectionError("the line is dead")
+        if self.mood == "hang":
+            self.go.wait(20)
+            return Verdict(block=False, latency_ms=777.0)
+        return {"pass": Verdict(block=False), "block": Verdict(block=True, instead=4), "none": None}[self.mood]
+
+    def reset(self, seed):
+        if self.mood == "raise":
+            raise ConnectionError("the line is dead")
+
+
+@pytest.fixture
+def erratic():
+    made = Erratic()
+    yield made
+    made.go.set()
+
+
+def test_an_overseer_that_works_is_heard_as_it_is(erratic):
+    safe = fail_closed(erratic, timeout_s=5.0)
+    safe.reset(0)
+    assert safe.name == "erratic"
+    assert not safe.judge(MOMENT).block
+    erratic.mood = "block"
+    verdict = safe.judge(MOMENT)
+    assert (verdict.block, verdict.instead) == (True, 4)
+    assert 0 < verdict.latency_ms < 5000
+    assert safe.failures == {"raised": 0, "hung": 0, "no verdict": 0}
+
+
+@pytest.mark.parametrize(("mood", "kind"), [("raise", "raised"), ("none", "no verdict")])
+def test_an_overseer_that_fails_blocks_is_said_once_and_counted(erratic, caplog, mood, kind):
+    safe = fail_closed(erratic, timeout_s=5.0)
+    erratic.mood = mood
+    with caplog.at_level(logging.WARNING):
+        assert [safe.judge(MOMENT).block for _ in range(3)] == [True] * 3
+    assert safe.failures[kind] == 3
+    assert len(caplog.records) == 1
+    assert "erratic" in caplog.text
+    assert ("the line is dead" in caplog.text) == (mood == "raise")
+    erratic.mood = "pass"
+    assert not safe.judge(MOMENT).block
+
+
+def test_a_verdict_that_is_neither_yes_nor_no_blocks():
+    class Vague(RuleOverseer):
+        def judge(self, moment):
+            return Verdict(block=None)
+
+    assert fail_closed(Vague(lambda observation, info: False), 5.0).judge(MOMENT).block
+
+
+def test_an_overseer_that_hangs_blocks_in_time_and_is_not_asked_until_it_is_back(erratic, caplog):
+    safe = fail_closed(erratic, timeout_s=0.05)
+    safe.reset(0)
+    erratic.mood = "hang"
+    with caplog.at_level(logging.WARNING):
+        started = time.perf_counter()
+        assert [safe.judge(MOMENT).block for _ in range(4)] == [True] * 4
+    assert 0.05 <= time.perf_counter() - started < 2.0
+    assert erratic.asked == 1
+    assert safe.failures["hung"] == 4
+    assert len(caplog.records) == 1
+    erratic.mood = "block"
+    erratic.go.set()
+    while safe._worker._answers.empty():  # its late answer, which must not be taken for the next one
+        threading.Event().wait(0.001)
+    verdict = safe.judge(MOMENT)
+    assert verdict.block
+    assert verdict.instead == 4
+    assert erratic.asked == 2
+
+
+def test_a_new_run_leaves_a_thread_that_hangs_to_itself(erratic):
+    safe = fail_closed(erratic, timeout_s=0.05)
+    erratic.mood = "hang"
+    assert safe.judge(MOMENT).block
+    erratic.mood = "pass"
+    safe.reset(1)
+    assert not safe.judge(MOMENT).block
+
+
+def test_an_overseer_that_cannot_start_is_refused_in_a_line(erratic):
+    erratic.mood = "raise"
+    with pytest.raises(HeedError, match="erratic cannot start: it raised: ConnectionError: the line is dead"):
+        fail_closed(erratic, timeout_s=1.0).reset(0)
+
+
+@pytest.mark.parametrize("timeout", [0.0, -1.0, float("nan")])
+def test_a_time_out_must_be_a_time(erratic, timeout):
+    with pytest.raises(HeedError, match="time-out"):
+        fail_closed(erratic, timeout)

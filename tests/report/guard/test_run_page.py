@@ -1,0 +1,387 @@
+"""The page of a guarded run: its counts, its curves, the moments that it draws, and what it says where parts lack."""
+
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from guard_runs import OVERSIGHT, STEPS, STRUCK, is_blocked, make_guard_run
+from synthetic_runs import HOSTILE, write_json
+from test_page import CHROMIUM, COLLECT, MEASURE, WIDTHS, Reader
+
+from heed.cli.guard import run as run_command
+from heed.errors import HeedError
+from heed.guard.run.config import job_of
+from heed.guard.run.train import train_guard
+from heed.report import gather, write_report
+from heed.report.guard.decisions import poisson_bounds, read_decisions
+from heed.report.guard.plots import drifts, shown_variables, thinned
+from heed.report.guard.scene import scenery
+from heed.report.guard.snapshots import moment_caption, moment_picture, moments_block, read_moments
+
+TINY = {
+    "steps": 400, "oversight_steps": 320, "learning_starts": 400, "batch_size": 16, "hidden": 16, "dynamics_hidden": 16,
+    "evaluation_episodes": 1, "eps": 0.4, "horizon": 5, "plan_samples": 16, "members": 2, "least_blocks": 1,
+    "particles": 1, "overseer": "far-sighted", "threshold": "hirl",
+    "seed": 1,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def guard_run(tmp_path_factory):
+    return make_guard_run(tmp_path_factory.mktemp("runs") / "mbhi")
+
+
+@pytest.fixture(scope="module")
+def html(guard_run):
+    return html_of(guard_run)
+
+
+@pytest.fixture(scope="module")
+def text(html):
+    return Reader(html).text
+
+
+@pytest.fixture
+def own_run(tmp_path):
+    return make_guard_run(tmp_path / "run")
+
+
+def html_of(run):
+    return write_report(run).read_text(encoding="utf-8")
+
+
+def text_of(run):
+    return Reader(html_of(run)).text
+
+
+def test_the_page_tells_every_count_of_the_run(text):
+    assert "MBHI on heed/PointHazard-v0" in text
+    assert (
+        "After 600 steps of oversight with 5 catastrophes, the guard looked for itself: 1 catastrophe in 400 steps, "
+        "25.0 in 10,000 (95% interval 0.633 to 139)."
+    ) in text
+    assert "oversight 600 5 83.3 [27.1, 194] 15 2.50 0 0 0 6 600" in text
+    assert "autonomy 400 1 25.0 [0.633, 139] 40 10.0 20 10 3 4 0" in text
+    assert "needless blocks 50% 20 of 40, 10 of them early; 3 missed" in text
+    assert "guard on 8.50 0 19 guard off −1.25 11 7" in text
+    assert "catastrophes, guard off 11 in 20 episodes; with it 0" in text
+    assert "the planner: 20, 50%" in text and "A plan was searched 40 times and was safe in 50%." in text
+    assert "A decision takes 2.00 ms in the median, 30.0 ms at the 99th percentile of 400" in text
+    assert "2 0.31 4.0% 8.0% 31 accepted as it is" in text
+    assert "overseer local" in text and "run mbhi" in text and "seed 3" in text
+
+
+def test_the_counts_of_the_page_are_those_of_the_summary(guard_run):
+    summary, found = gather(guard_run).summary, read_decisions(guard_run)
+    alone, whole = found.counts("autonomy"), found.counts()
+    assert summary["catastrophes"]["autonomy"] == alone.catastrophes == 1
+    assert summary["catastrophes"]["oversight"] == found.counts("oversight").catastrophes == 5
+    assert summary["interventions"] == whole.blocks == sum(map(is_blocked, range(STEPS)))
+    assert (summary["false_blocks"], summary["missed_blocks"]) == (alone.needless, alone.missed) == (20, 3)
+    assert summary["early_blocks"] == alone.early == 10
+    assert sum(summary["goals"].values()) == whole.goals == 10 and whole.judgements == OVERSIGHT
+
+
+def test_the_cumulative_curve_rises_by_one_after_each_catastrophe(guard_run):
+    steps, totals = read_decisions(guard_run).cumulative_catastrophes()
+    assert steps.tolist() == [0, *(step + 1 for step in sorted(STRUCK)), STEPS]
+    assert totals.tolist() == [0, 1, 2, 3, 4, 5, 6, 6]
+
+
+def test_returns_are_of_whole_episodes_by_the_step_in_which_they_end(guard_run):
+    steps, returns, reached = read_decisions(guard_run).episodes()
+    assert steps.tolist() == list(range(50, 1000, 50))  # the last one is cut off with the run
+    struck = [any(end - 50 <= step < end for step in STRUCK) for end in range(50, 1000, 50)]
+    assert returns.tolist() == [
+        -5.0 * s + 10.0 * (e % 100 == 0) for s, e in zip(struck, range(50, 1000, 50), strict=True)
+    ]
+    assert reached.tolist() == [end % 100 == 0 for end in range(50, 1000, 50)]
+
+
+def test_the_interval_of_a_rare_event_is_the_exact_one():
+    for events, low, high in ((0, 0.0, 3.6889), (1, 0.0253, 5.5716), (5, 1.6235, 11.6683)):
+        assert poisson_bounds(events) == pytest.approx((low, high), abs=1e-4)
+
+
+def test_the_page_loads_nothing_and_every_tag_is_closed(guard_run, html):
+    page = Reader(html)
+    assert page.open == []
+    assert {tag for tag, address in page.addresses if not address.startswith(("#", "data:"))} <= {"a"}
+    assert "http" not in html and "@import" not in html
+    assert len(page.ids) == len(set(page.ids))
+    assert {address.removeprefix("#") for _, address in page.addresses if address.startswith("#")} <= set(page.ids)
+    assert html.count("<script") == 1 and "src=" not in html[html.index("<script") :]
+    pictures = "".join(re.findall(r"<svg.*?</svg>", html, flags=re.DOTALL))
+    assert re.findall(r"#[0-9a-f]{6}\b", pictures) == []
+    assert html == html_of(guard_run)
+
+
+def test_each_block_is_a_scene_and_six_of_them_stand_still(html):
+    assert html.count('<div class="scene') == 40 + 1  # and the list of them
+    assert html.count('<div class="scene still">') == 6
+    assert "All 40 blocks of autonomy." in html
+    assert 'max="40" value="1"' in html and 'max="20" value="20"' in html  # what followed is known for 20 steps
+
+
+def test_a_scene_shows_futures_danger_plan_and_what_followed_in_the_arenas_coordinates(guard_run):
+    kept = read_moments(guard_run)
+    number = kept["step"].tolist().index(610)
+    drawing = scenery("heed/PointHazard-v0", {}, [], None)
+    svg = moment_picture(kept, number, drawing)
+    lines = re.findall(r'<polyline class="(.*?)" data-from="(\d)" points="(.*?)"/>', svg)
+    assert drawing.height == round(6.5 * 1200 / 8.5)
+
+    def points(places):
+        return " ".join(f"{(x + 4.25) * 1200 / 8.5:.0f},{(3.25 - y) * 1200 / 8.5:.0f}" for x, y in places)
+
+    x = -3 + 0.02 * 10
+    futures = [
+        (f"future m{e}", "0", points([(x + pace * t, 0.5) for t in range(5)]))
+        for e, pace in ((0, 0.1), (0, 0.2), (1, 0.3), (1, 0.4))
+    ]
+    unsafe = [("unsafe", "2", points([(x + pace * t, 0.5) for t in range(2, 5)])) for pace in (0.1, 0.2, 0.3, 0.4)]
+    plan = ("plan", "0", points([(x, 0.5 + 0.1 * t) for t in range(5)]))
+    happened = ("happened", "0", points([(x + 0.02 * t, 0.5) for t in range(21)]))
+    assert lines == [*unsafe, *futures, plan, happened]
+
+
+def test_a_scene_says_what_was_proposed_seen_and_done(guard_run):
+    kept = read_moments(guard_run)
+    assert moment_caption(kept, kept["step"].tolist().index(610)) == (
+        "Step 610, episode 12. Proposed: (1, 0), risk 0.90 where less than 0.31 was let pass, unsafe 3 steps ahead. "
+        "Executed: (−0.5, 0.25), the planner's."
+    )
+    assert "the fallback, as no safe plan was found" in moment_caption(kept, kept["step"].tolist().index(620))
+
+
+def test_a_guard_that_looks_at_no_future_is_not_shown_to_imagine_one(own_run):
+    kept = read_moments(own_run)
+    kept["futures"] = np.repeat(kept["states"][:, None, None, None], 2, axis=1)
+    kept |= {"danger": kept["danger"][:, -1:, :1, :1], "plan_states": np.zeros((40, 0))}
+    np.savez(own_run / "moments.npz", **kept)
+    block = moments_block(gather(own_run))
+    assert "This guard imagines no future: it judges the present state and action alone." in block.caption
+    assert [key.label for key in block.key] == ["what followed"] and "Strong line" not in block.caption
+    for scene in block.scenes:
+        assert "ahead" not in scene.caption
+        assert re.findall('class="(.*?)"', scene.picture) == ["happened", "start"]
+
+
+def test_an_environment_without_a_map_is_drawn_in_the_variables_that_catastrophes_depend_on(tmp_path):
+    block = moments_block(gather(make_guard_run(tmp_path / "run", env="CartPole-v1")))
+    assert "Across: state[0]; up: state[2]: the two state variables which catastrophes depend on." in block.caption
+    block = moments_block(gather(make_guard_run(tmp_path / "other", env="mine:Robot")))
+    assert (
+        "Across: state[0]; up: state[1]: the two state variables which vary most." in block.caption
+    )  # the plan goes up
+
+
+def test_one_variable_alone_is_drawn_over_the_steps():
+    ways = [np.linspace([0.0, -1.0], [9.0, 1.0], 5)]
+    drawing = scenery("mine:Robot", {}, ways, [1])
+    places = drawing.project(ways[0])
+    assert places[:, 0].tolist() == sorted(places[:, 0]) and places[0, 0] == 0
+    heights = np.diff(places[:, 1])
+    assert (heights < 0).all() and heights == pytest.approx(heights[0])  # rising, evenly, as state[1] does
+    assert "state[1], over the steps ahead" in drawing.about
+
+
+def test_the_cells_of_cliff_grid_are_where_its_states_are():
+    from heed.worlds.cliff_grid.env import observation
+
+    drawing = scenery("heed/CliffGrid-v0", {}, [np.zeros((1, 4))], None)
+    places = drawing.project(np.stack([observation((row, column, 0, 0)) for row, column in ((0, 0), (6, 11))]))
+    side = 1200 / 13
+    assert places == pytest.approx(np.array([[side, side], [12 * side, 7 * side]]), abs=1e-3)
+    cliff = f'<rect class="hazard" x="{1.5 * side + side:.0f}" y="{6.5 * side:.0f}"'  # row 6, column 2
+    assert cliff in drawing.backdrop
+
+
+def test_a_way_that_diverges_ends_where_it_is_no_longer_finite():
+    drawing = scenery("heed/PointHazard-v0", {}, [], None)
+    way = np.array([[0.0, 0.0, 0, 0], [1e9, 0.0, 0, 0], [np.nan, 0.0, 0, 0], [0.0, 0.0, 0, 0]])
+    assert drawing.line(way).split(" ") == ["600,459", "2400,459"]
+
+
+def test_the_runs_beside_it_are_held_against_it(own_run, tmp_path):
+    make_guard_run(tmp_path / "none", method="none")
+    siblings = [{"label": "nobody", "path": "../none"}, {"label": "gone", "path": "../nowhere"}]
+    write_json(own_run / "siblings.json", siblings)
+    text = text_of(own_run)
+    assert "MBHI nobody oversight" in text  # the key
+    assert "Not shown, having no decisions: gone." in text
+
+
+def test_an_unguarded_run_says_that_nobody_judged(tmp_path):
+    text = text_of(make_guard_run(tmp_path / "run", method="none"))
+    assert "Unguarded on heed/PointHazard-v0" in text
+    assert "Nobody judged: 6 catastrophes in 1,000 steps, and 10 goals." in text
+    assert "oversight 600 5 83.3 [27.1, 194] 6 autonomy 400 1 25.0 [0.633, 139] 4" in text
+    assert "no guard −1.25 11 7" in text
+    assert not any(
+        word in text
+        for word in ("overseer local", "needless", "imagined", "judgements asked", "the guard takes over", "early")
+    )
+
+
+def test_a_run_that_never_handed_over_says_so(tmp_path):
+    run = make_guard_run(tmp_path / "run", oversight=STEPS, handed_over_at=None, fits=[])
+    write_json(
+        run / "judges.json", {"dynamics": None, "blockers": None, "missing": {"dynamics": "they were never fitted"}}
+    )
+    text = text_of(run)
+    assert (
+        "Autonomy was never begun: the overseer judged all 1,000 steps, blocked 25 of them, and 6 catastrophes "
+        "happened all the same."
+    ) in text
+    assert "so nothing here tells what the guard is worth: allow more steps" in text
+    assert "autonomy 0 0 – 0 – – – – 0 0" in text
+    assert "Nothing was imagined and then blocked in this run." in text
+    assert "The dynamics' error cannot be told: they were never fitted." in text
+    assert "The blockers' reliability cannot be told: this run has no judges.json." in text
+    assert "No decision of autonomy, so none to time." in text
+
+
+def test_where_no_oracle_knows_nothing_is_called_needless(tmp_path):
+    text = text_of(make_guard_run(tmp_path / "run", oracle=False))
+    assert "autonomy 400 1 25.0 [0.633, 139] 40 10.0 – – – 4 0" in text
+    assert "blocks alone 40 10.0 in 100 steps" in text
+    assert "nobody can say which blocks were needless or missed" in text
+
+
+def test_an_unfinished_run_is_shown_as_far_as_it_went(own_run):
+    for name in ("moments.npz", "judges.json"):
+        (own_run / name).unlink()
+    write_json(own_run / "summary.json", {"kind": "guard", "completed": False})
+    text = text_of(own_run)
+    assert "This run is not complete: it stands at step 1,000." in text
+    assert "autonomy 400 1 25.0" in text
+    assert "This run kept no moments" in text and "The finished policy was not evaluated." in text
+    (own_run / "decisions.parquet").unlink()
+    assert "No decisions.parquet in this run: it ended before its first step." in text_of(own_run)
+
+
+def test_what_went_wrong_on_the_way_is_said_with_its_count(tmp_path):
+    run = make_guard_run(tmp_path / "run", faults={f"judging failed ({HOSTILE})": 3, "odd": 1})
+    text = text_of(run)
+    assert f"judging failed ({HOSTILE}) (3 times)" in text and "odd (once)" in text
+
+
+def test_hostile_names_are_text_everywhere(tmp_path):
+    name = '<img src=x onerror="a">$\\frac{1}{0}$'
+    run = make_guard_run(tmp_path / "<b>run", env=name)
+    make_guard_run(tmp_path / "other", method="none")
+    write_json(run / "siblings.json", [{"label": HOSTILE, "path": "../other"}])
+    html = html_of(run)
+    page = Reader(html)
+    assert "img" not in page.tags and name in page.text and HOSTILE in page.text
+    assert page.open == [] and html.count("<script") == 1
+
+
+def test_the_judges_are_told_in_numbers_and_words(guard_run, text):
+    told = gather(guard_run).judges["dynamics"]
+    assert drifts(told)[:, 0] == pytest.approx([0.05, 0.05, 0.1]) and np.isnan(drifts(told)[2, 2:]).all()
+    assert shown_variables(told) == [0, 1, 2, 3]
+    wide = {"error": [list(range(12))], "spread": [1.0] * 12}
+    assert shown_variables(wide) == [4, 5, 6, 7, 8, 9, 10, 11]
+    assert "Tested on 150 steps that followed a fit, before the model learnt from them too, in 120 stretches." in text
+    assert "at the end y is worst, with 40.0%" in text and "(mean distance 0.06)" in text
+    assert (
+        "On the 325 labels, 22 of them blocks, each as the blocker tells it that has not learnt from its episode."
+        in text
+    )
+
+
+def test_many_points_are_thinned_to_averages():
+    assert thinned(np.arange(6.0)).tolist() == [0, 1, 2, 3, 4, 5]
+    assert thinned(np.arange(1000.0))[:2].tolist() == [1.0, 4.0] and len(thinned(np.arange(1000.0))) == 334
+    assert thinned(np.empty(0)).tolist() == []
+
+
+@pytest.mark.parametrize("name", ["decisions.parquet", "moments.npz", "judges.json"])
+def test_a_file_that_is_not_what_it_should_be_is_named(own_run, name):
+    (own_run / name).write_text("{no")
+    with pytest.raises(HeedError, match=name.replace(".", r"\.")):
+        write_report(own_run)
+
+
+def test_decisions_of_another_kind_are_refused(own_run):
+    shutil.copy(own_run / "decisions.parquet", own_run / "kept.parquet")
+    import pyarrow.parquet as parquet
+
+    table = parquet.read_table(own_run / "kept.parquet").drop_columns(["latency_ms"])
+    parquet.write_table(table, own_run / "decisions.parquet")
+    with pytest.raises(HeedError, match="decisions without 'latency_ms'"):
+        write_report(own_run)
+
+
+@pytest.mark.parametrize("method", ["mbhi", "mbhi-true", "none"])
+def test_a_real_run_of_every_kind_has_a_page_with_its_own_numbers(method, tmp_path):
+    settings = TINY | {"method": method, "env_kwargs": {"render_mode": "rgb_array"}}
+    summary = train_guard(job_of(settings), tmp_path / "run")
+    page = Reader(html_of(tmp_path / "run"))
+    struck = summary["catastrophes"]
+    if method == "none":
+        assert f"in {summary['env_steps']} steps, and {sum(summary['goals'].values())} goal" in page.text
+        return
+    alone = summary["autonomy_steps"]
+    assert 0 < alone == 400 - summary["handed_over_at"] <= 80
+    assert f"autonomy {alone} {struck['autonomy']} " in page.text
+    kept, blocks = read_moments(tmp_path / "run"), summary["interventions_autonomy"]
+    assert int(kept["blocks"]) == blocks and len(kept["step"]) == min(blocks, 40)
+    assert kept["pictured"].all() and page.open == []
+    assert ("img" in page.tags) == (blocks > 0)
+    if method == "mbhi-true":
+        assert "the dynamics are known, not learnt" in page.text and "what is dangerous is known" in page.text
+
+
+def test_the_command_ends_with_the_page(tmp_path, capsys):
+    flags = [f"--{name}={value}" for name, value in TINY.items()]
+    run_command([*flags, "--method=none", "--out", str(tmp_path / "run")])
+    assert capsys.readouterr().out.strip() == str(tmp_path / "run" / "report.html")
+    assert (tmp_path / "run" / "report.html").is_file()
+
+
+PRESS = """<script>
+const player = document.querySelector(".player");
+const [which, when] = player.querySelectorAll("input");
+const told = [];
+const tell = () => told.push([...player.querySelectorAll(".scene")].findIndex((s) => s.classList.contains("shown")),
+  player.querySelector(".shown .plan").getAttribute("points").split(" ").length);
+tell();
+for (const key of ["ArrowRight", "ArrowRight", "ArrowLeft"]) {
+  player.dispatchEvent(new KeyboardEvent("keydown", { key }));
+}
+tell();
+when.value = 2;
+when.dispatchEvent(new Event("input"));
+tell();
+dispatchEvent(new Event("beforeprint"));
+tell();
+player.querySelector("[data-go='1']").click();
+tell();
+document.title = told.join();
+</script></body>"""
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+def test_the_player_steps_through_blocks_and_steps(html, tmp_path):
+    (tmp_path / "page.html").write_text(html.replace("</body>", PRESS), encoding="utf-8")
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    command += ["--dump-dom", (tmp_path / "page.html").as_uri()]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=60).stdout
+    assert "<title>0,5,1,5,1,3,1,5,2,5</title>" in shown
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+def test_no_guard_page_is_wider_than_its_window(html, tmp_path):
+    (tmp_path / "page.html").write_text(html.replace("</body>", MEASURE), encoding="utf-8")
+    frames = "".join(f'<iframe src="page.html" style="width:{width}px;height:900px"></iframe>' for width in WIDTHS)
+    (tmp_path / "frames.html").write_text(f"<!doctype html>{frames}{COLLECT}")
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    command += ["--allow-file-access-from-files", "--dump-dom", (tmp_path / "frames.html").as_uri()]
+    assert "<title>0,0,0</title>" in subprocess.run(command, capture_output=True, text=True, timeout=60).stdout
