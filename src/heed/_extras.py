@@ -43,6 +43,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "heed.worlds.catastrophe_info": ("oversight",),
     "heed.worlds.cliff_grid": ("oversight",),
     "heed.worlds.point_hazard": ("oversight",),
+    "heed.worlds.presets": ("oversight",),
     "heed.oversight": ("oversight",),
     "heed.oversight.agreement": ("web",),
     "heed.align": ("align",),

@@ -4,9 +4,6 @@
 `heed guard` makes.
 """
 
-from typing import Any
-
-from heed._moved import renamed
 from heed.guard.decision_log import DecisionLog
 from heed.guard.decisions import Decision, Step
 from heed.guard.guard import Guard
@@ -90,7 +87,3 @@ __all__ = [
     "recalled",
     "train_guard",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    return renamed(__name__, name)

@@ -1,8 +1,5 @@
 """Judgements and who makes them: the append-only store, and overseers that are scripted, noisy or a person."""
 
-from typing import Any
-
-from heed._moved import renamed
 from heed.oversight.overseers.base import Overseer, Proposal, Verdict
 from heed.oversight.overseers.fail_closed import FailClosedOverseer, fail_closed
 from heed.oversight.overseers.noise import Delayed, FalseAlarm, Missing, Tiring
@@ -32,7 +29,3 @@ __all__ = [
     "open_store",
     "overseer_from_spec",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    return renamed(__name__, name)
