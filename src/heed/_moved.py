@@ -1,7 +1,7 @@
 """Modules that moved and names that changed: the old ones still import, with a warning that says what is now.
 
-They go with 0.2. Importing `heed` puts the finder in place. What an old module held may lie in several new ones; a name is looked for in
-each. Old pickles, such as a learner's ``.zip``, are read the same way.
+They go with 0.2. Importing `heed` puts the finder in place. What an old module held may lie in several new ones; a name
+is looked for in each. Old pickles, such as a learner's ``.zip``, are read the same way.
 """
 
 from __future__ import annotations
