@@ -20,7 +20,7 @@ BASE = ""
 EXTRAS: dict[str, tuple[str, ...]] = {
     BASE: ("torch", "torchjd", "numpy"),
     "runs": (
-        *("jsonargparse", "rich", "pyyaml", "safetensors", "tensorboard"),
+        *("pyyaml", "safetensors", "tensorboard", "jsonargparse", "rich"),
         *("pyarrow", "scipy", "matplotlib", "jinja2", "markupsafe"),
     ),
     "oversight": ("gymnasium", "sqlalchemy", "pillow"),
@@ -60,7 +60,16 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "heed.compare.front": ("align",),
     "heed.compare.guards": ("guard",),
     "heed.compare.methods": ("align",),
-    "heed.bench": ("align", "guard", "web"),
+    "heed.bench.coverage": ("guard",),
+    "heed.bench.gradient_model": ("align",),
+    "heed.bench.gradients": ("align",),
+    "heed.bench.killed_pages": ("web",),
+    "heed.bench.killed_servers": ("web",),
+    "heed.bench.kills": ("web",),
+    "heed.bench.oversight": ("guard", "web"),
+    "heed.bench.plan": ("guard",),
+    "heed.bench.timing": (BASE,),
+    "heed.bench.watching_pages": ("web",),
     "heed.cli.align": ("align",),
     "heed.cli.bench": ("runs",),
     "heed.cli.command": ("runs",),
@@ -125,8 +134,7 @@ def require(module: str) -> None:
     """
     missing = {extra: packages for extra in NEEDS.get(module, ()) if (packages := missing_from(extra))}
     if missing:
-        who = module.replace("heed.cli.", "heed ")
-        raise MissingPackageError(who, next(iter(missing.values()))[0], list(missing))
+        raise MissingPackageError(module, next(iter(missing.values()))[0], list(missing))
 
 
 class _Finder(MetaPathFinder):
