@@ -76,7 +76,7 @@ class LabelCollector:
         self.grace = grace
         self.judgements = 0
         self._rows: list[Row] = []
-        self._recalled: dict[tuple[bytes, bytes, bool], int] = {}  # where the rows lie that this run has not repeated
+        self._stored: dict[tuple[bytes, bytes, bool], int] = {}  # where the rows lie that this run has not repeated
         self._keyed: dict[str, tuple[int, list[int]]] = {}  # where a judgement lies, and what else it is about
         self._streams: dict[int, _Stream] = {}
         self._episodes = 0
@@ -122,7 +122,7 @@ class LabelCollector:
         episodes = torch.tensor([row[4] for row in self._rows], dtype=torch.int64)
         return Labels(states, actions, next_states, blocked, episodes, catastrophes)
 
-    def recall(self, labels: Labels) -> None:
+    def add_stored(self, labels: Labels) -> None:
         """Take in labels of earlier runs; they are no judgements of this one.
 
         Runs with one seed say the same of the same state and action. That is taken once, and where this run says it
@@ -132,7 +132,7 @@ class LabelCollector:
         vectors = (column.numpy() for column in (labels.states, labels.actions, labels.next_states))
         others = (column.tolist() for column in (labels.blocked, labels.episodes, labels.catastrophes))
         for row in zip(*vectors, *others, strict=True):
-            if self._recalled.setdefault(_said(row), len(self._rows)) == len(self._rows):
+            if self._stored.setdefault(_said(row), len(self._rows)) == len(self._rows):
                 self._rows.append(row)
 
     @property
@@ -148,7 +148,7 @@ class LabelCollector:
             self._episodes += 1
         return stream
 
-    def take_back(self, key: str) -> bool:
+    def retract(self, key: str) -> bool:
         """Forget what a person's judgement said, by its key; whether there was one to forget.
 
         What it was credited for is let pass again, as it was before. The label keeps its place without a state, so that
@@ -180,7 +180,7 @@ class LabelCollector:
     def _label(self, step: Step, action: Vector, next_state: Vector, blocked: bool) -> int:
         episode = self._streams[step.stream].episode
         row = (step.state, action, next_state, blocked, episode, step.catastrophe)
-        place = self._recalled.pop(_said(row), len(self._rows))
+        place = self._stored.pop(_said(row), len(self._rows))
         self._rows[place : place + 1] = [row]
         return place
 

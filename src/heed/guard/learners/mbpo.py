@@ -167,12 +167,12 @@ class ImaginedRollouts(BaseCallback):
 
     def rows(self) -> ReplayBufferSamples:
         """One round of rollouts under the present policy and the judges in force."""
-        judges, policy = self.phases.judges, controller(self.model, deterministic=False)
-        where = (judges.reach, judges.termination, self.generator)
+        models, policy = self.phases.models, controller(self.model, deterministic=False)
+        where = (models.reach, models.termination, self.generator)
         rollouts = Rollouts(
-            Imagination(judges.dynamics, judges, policy, 1, *where), judges.threshold, self.penalty, self.horizon
+            Imagination(models.dynamics, models, policy, 1, *where), models.threshold, self.penalty, self.horizon
         )
-        states = self.phases.memory.transitions.tensors().states
+        states = self.phases.labels.transitions.tensors().states
         states = states[states.isfinite().all(1)]
         count = -(-self.per_step * self.every // self.horizon)
         return rollouts.rows(states[torch.randint(len(states), (count,), generator=self.generator)])

@@ -7,6 +7,7 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,7 +29,7 @@ from heed.guard.models.dynamics import Dynamics, EnsembleDynamics, FitReport
 from heed.guard.models.ensemble import BatchConfig, FitConfig
 from heed.guard.models.rewards import Reward, WithReward
 from heed.guard.models.support import Range
-from heed.guard.models.termination import LearntTermination
+from heed.guard.models.termination import LearntTermination, TerminationChoice, choose_termination
 from heed.guard.planning.imagination import DangerJudge
 
 logger = logging.getLogger(__name__)
@@ -51,6 +52,8 @@ class ModelsConfig:
         cap: share of the known steps let pass that blockers may flag; most members have learnt from each of them,
             so that of fresh ones it may be more (see `accept_refit`).
         range_margin: how far beyond the states seen is still believed, in widths of what was seen.
+        termination: which states end an imagined future harmlessly: given (the environment is known to), learnt (from
+            the ends that happened) or none; auto takes what is given, and learns where nothing is.
         dynamics: the dynamics' fit.
         blockers: the blockers' fit.
     """
@@ -63,6 +66,7 @@ class ModelsConfig:
     eps: float = 0.1
     cap: float = 0.03
     range_margin: float = 0.02
+    termination: TerminationChoice = "auto"
     dynamics: FitConfig = field(default_factory=FitConfig)
     blockers: BatchConfig = BLOCKERS_FIT
 
@@ -135,6 +139,34 @@ class Models:
         self.unseen = torch.zeros(0)
         self.threshold = 0.5
         self.reach: Range | None = None
+
+    @classmethod
+    def from_config(
+        cls,
+        config: ModelsConfig,
+        state_size: int,
+        action_size: int,
+        seed: int = 0,
+        termination: Callable[[Tensor], Tensor] | None = None,
+        **known: Any,
+    ) -> Models:
+        """Models that end imagined futures as the configuration chooses.
+
+        Args:
+            config: how all is fitted.
+            state_size: S.
+            action_size: A.
+            seed: see the class.
+            termination: batched, which states end an episode harmlessly, where that is known.
+            known: further arguments of the class: ``known_dynamics``, ``known_danger``, ``reward``.
+
+        Raises:
+            HeedError: an unknown choice, or one that needs what is not given.
+        """
+        chosen = choose_termination(
+            config.termination, termination, state_size, config.members, config.range_margin, seed
+        )
+        return cls(state_size, action_size, config, seed, termination=chosen, **known)
 
     @property
     def dynamics(self) -> Dynamics:

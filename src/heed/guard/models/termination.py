@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -17,6 +19,8 @@ from heed.guard.models.transitions import Transitions
 
 logger = logging.getLogger(__name__)
 
+TerminationChoice = Literal["auto", "given", "learnt", "none"]
+"""Who says which states end an imagined future harmlessly."""
 LEAST_ENDS = 5
 """Harmless ends without which nothing is learnt, and known unseen without which no fit is believed."""
 
@@ -137,3 +141,38 @@ class LearntTermination:
         ends' share; NaN is not likely.
         """
         return logits >= math.log(self.bar / (1 - self.bar)) + math.log(float(self.blockers.positive_weight))
+
+
+def choose_termination(
+    choice: str,
+    given: Callable[[Tensor], Tensor] | None,
+    state_size: int,
+    members: int = 5,
+    margin: float = 0.02,
+    seed: int = 0,
+) -> Callable[[Tensor], Tensor] | None:
+    """What ends an imagined future harmlessly: states [..., S] to bool [...]; None where nothing does.
+
+    Args:
+        choice: one of `TerminationChoice`.
+        given: what is known of the environment; None where nothing is.
+        state_size: S.
+        members: of a learnt one.
+        margin: of a learnt one.
+        seed: of a learnt one.
+
+    Raises:
+        HeedError: an unknown choice, or given where nothing is.
+    """
+    if choice not in get_args(TerminationChoice):
+        choices = ", ".join(get_args(TerminationChoice))
+        raise HeedError(f"'{choice}' ends no future", "--termination", f"take {choices}")
+    if choice == "given" and given is None:
+        raise HeedError(
+            "nothing is known of which states end an episode harmlessly", "--termination", "take learnt or none"
+        )
+    if choice == "none":
+        return None
+    if given is not None and choice != "learnt":
+        return given
+    return LearntTermination(state_size, members, margin=margin, seed=seed)

@@ -24,10 +24,10 @@ def diagnosed(phases: Phases) -> dict[str, Any]:
         ``dynamics`` (see `dynamics_error`), ``blockers`` (see `blockers_reliability`), each None where it cannot be
         told, and ``missing`` with the reasons.
     """
-    last = phases.foresight()
+    last = phases.present_dynamics_error()
     found: dict[str, dict[str, Any] | str] = {
-        "dynamics": phases.foretold if isinstance(last, str) and phases.foretold is not None else last,
-        "blockers": blockers_reliability(phases.judges, phases.memory) if phases.reports else "they were never fitted",
+        "dynamics": phases.dynamics_error if isinstance(last, str) and phases.dynamics_error is not None else last,
+        "blockers": blockers_reliability(phases.models, phases.labels) if phases.reports else "they were never fitted",
     }
     told: dict[str, Any] = {name: None if isinstance(what, str) else to_json(what) for name, what in found.items()}
     return told | {"missing": {name: why for name, why in found.items() if isinstance(why, str)}}

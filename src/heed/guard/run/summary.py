@@ -11,7 +11,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 from heed.guard.decision_log import DecisionLog
 from heed.guard.guard import Guard
-from heed.guard.intervention import Mode
+from heed.guard.intervention import Intervention, Off
 from heed.guard.phases import Phases
 
 LONGEST = 1000
@@ -86,7 +86,7 @@ def worst_stretch(events: Sequence[bool], length: int = 500) -> int:
     return int((total[width:] - total[: len(total) - width]).max()) if width else 0
 
 
-def told_of(phases: Phases | None) -> dict[str, Any]:
+def report_of_phases(phases: Phases | None) -> dict[str, Any]:
     """Judgements, hand-over and fits."""
     if phases is None:
         return {"judgements": 0, "handed_over_at": None, "fits": []}
@@ -95,7 +95,7 @@ def told_of(phases: Phases | None) -> dict[str, Any]:
         | ({} if report.decision is None else {"flagged": report.decision.flagged, "reason": report.decision.reason})
         for report in phases.reports
     ]
-    return {"judgements": phases.memory.judgements, "handed_over_at": phases.handed_over_at, "fits": fits}
+    return {"judgements": phases.labels.judgements, "handed_over_at": phases.handed_over_at, "fits": fits}
 
 
 def evaluated(
@@ -114,20 +114,24 @@ def evaluated(
         unguarded: whether the guard may be off; where a person oversees, what is at stake may be real.
         on_step: called after every step; may raise `Stopped`.
     """
-    found: dict[str, Any] = {"evaluation_episodes": episodes}
-    guarded: Mode = "replace" if guard.mode == "penalty" else guard.mode  # returns are the environment's own
-    modes: tuple[tuple[str, Mode], ...] = (("guarded", guarded), ("unguarded", "off"))
-    for name, mode in modes if unguarded else modes[:1]:
-        found |= {f"{what}_{name}": value for what, value in _episodes(guard, learner, mode, episodes, on_step).items()}
-    return found
+    results: dict[str, Any] = {"evaluation_episodes": episodes}
+    interventions = {"guarded": guard.intervention} | ({"unguarded": Off()} if unguarded else {})
+    for name, intervention in interventions.items():
+        measured = _episodes(guard, learner, intervention, episodes, on_step)
+        results |= {f"{what}_{name}": value for what, value in measured.items()}
+    return results
 
 
 def _episodes(
-    guard: Guard, learner: BaseAlgorithm, mode: Mode, episodes: int, on_step: Callable[[], None] | None
+    guard: Guard,
+    learner: BaseAlgorithm,
+    intervention: Intervention,
+    episodes: int,
+    on_step: Callable[[], None] | None,
 ) -> dict[str, float]:
-    """Episodes of the deterministic policy; nothing is learnt or logged from them."""
-    before = (guard.mode, guard.observer)
-    guard.mode, guard.observer = mode, None
+    """Episodes of the deterministic policy; nothing is learnt or logged, and rewards are the environment's own."""
+    before = (guard.intervention, guard.observers, guard.penalty)
+    guard.intervention, guard.observers, guard.penalty = intervention, [], 0.0
     found = {"return": 0.0, "catastrophes": 0, "goals": 0}
     try:
         for episode in range(episodes):
@@ -146,7 +150,7 @@ def _episodes(
                     break
             found["goals"] += reached
     finally:
-        guard.mode, guard.observer = before
+        guard.intervention, guard.observers, guard.penalty = before
     return found
 
 

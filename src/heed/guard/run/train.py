@@ -19,12 +19,12 @@ from heed.errors import HeedError, RunFailed, Stopped
 from heed.guard.decision_log import DecisionLog
 from heed.guard.learners.sb3 import Learner
 from heed.guard.phases import Phase
-from heed.guard.run.build import GuardRun, prepare
+from heed.guard.run.build import GuardRun, build
 from heed.guard.run.config import GuardJob, flat
 from heed.guard.run.diagnostics import diagnosed
 from heed.guard.run.env_checks import reason_of
 from heed.guard.run.learner import imagining
-from heed.guard.run.summary import evaluated, latest_return, summarise, told_of
+from heed.guard.run.summary import evaluated, latest_return, report_of_phases, summarise
 from heed.oversight.overseers.human import HumanOverseer
 from heed.oversight.overseers.specs import is_scripted
 from heed.oversight.store.store import open_store
@@ -117,7 +117,7 @@ def train_guard(
         Stopped: as ``on_step`` asked.
     """
     torch.set_num_threads(1)  # small products: more threads only wait for each other
-    run = prepare(job, person)
+    run = build(job, person)
     began = time.perf_counter()
     with RunFolder.create(out, flat(job), kind="guard") as folder, _recorded(run, out) as name:
 
@@ -148,7 +148,7 @@ def train_guard(
         if run.phases is not None:
             folder.write_json("judges.json", diagnosed(run.phases), indent=1)
         summary = {"method": job.method, "seed": job.seed, "steps": job.steps, "run": name}
-        summary |= summarise(run.log) | told_of(run.phases)
+        summary |= summarise(run.log) | report_of_phases(run.phases)
         summary |= {"faults": dict(run.guard.faults), "completed": False}
         summary |= {"version": heed.__version__, "config_hash": config_hash(flat(job))}
         folder.write_summary(summary | {"seconds": time.perf_counter() - began})  # before what may be stopped, or fail
@@ -211,9 +211,9 @@ def _write(run: GuardRun, out: Path) -> None:
                 each.callback(_save_learner, run.learner, out / "learner.zip")
                 each.callback(run.log.write, out / DECISIONS)
             if run.phases is not None:
-                each.callback(run.phases.memory.save, out)
-            if run.moments is not None:
-                each.callback(run.moments.save, out / "moments.npz")
+                each.callback(run.phases.labels.save, out)
+            if run.snapshots is not None:
+                each.callback(run.snapshots.save, out / "moments.npz")
     except OSError as error:
         raise RunFailed(f"{out} could not be written: {error.strerror or error}") from error
 
