@@ -24,6 +24,7 @@ from heed.guard.models.support import Range
 from heed.guard.models.termination import LearntTermination
 from heed.guard.models.transitions import Transitions
 from heed.guard.phases import Phase, Phases, PhasesConfig
+from heed.guard.planning.config import PlanningConfig
 from heed.guard.planning.imagination import Futures, Imagination
 from heed.guard.planning.lookahead import Look, Lookout
 from heed.guard.planning.optimizers import CEM, ICEM, MPPI, ChoiceCEM
@@ -74,6 +75,7 @@ __all__ = [
     "Phases",
     "PhasesConfig",
     "Plan",
+    "PlanningConfig",
     "Range",
     "Rollouts",
     "SafePlanner",
