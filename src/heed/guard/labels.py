@@ -9,36 +9,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from heed.guard.decisions import Step
+from heed.guard.models.labels import Labels
 from heed.guard.models.transitions import Transitions
 from heed.runs.files import replacing
 
 Vector = NDArray[np.float32]
 Row = tuple[Vector, Vector, Vector, bool, int, bool]
 """A label: state, action, next state, whether it says block, episode, whether it is a catastrophe."""
-
-
-@dataclass(frozen=True)
-class Labels:
-    """Judgements as rows.
-
-    Args:
-        states: [N, S].
-        actions: the judged action vectors [N, A].
-        next_states: [N, S]; NaN where the action was blocked, so that nobody knows.
-        blocked: bool [N].
-        episodes: the episode of each, [N].
-        catastrophes: which labels are catastrophes that happened, bool [N].
-    """
-
-    states: Tensor
-    actions: Tensor
-    next_states: Tensor
-    blocked: Tensor
-    episodes: Tensor
-    catastrophes: Tensor
 
 
 LONGEST_CREDIT = 200

@@ -13,7 +13,7 @@ import torch
 
 from heed.errors import HeedError
 from heed.guard.actions import ActionCoder, check_observations
-from heed.guard.labels import Labels
+from heed.guard.models.labels import Labels
 from heed.oversight.store.store import Judgement, Store, open_store
 
 logger = logging.getLogger(__name__)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,14 @@ BLOCKER_INPUTS = ("next_state", "state", "state_action")
 BLOCKERS_FIT = BatchConfig(updates=2000, learning_rate=1e-2, weight_decay=1e-4)
 """How blockers are fitted unless told otherwise: they are small, and labels are few. All updates are made: the rows
 that a member does not learn from are for calibration alone, so that nothing may be chosen by them."""
+
+
+class DangerJudge(Protocol):
+    """What finds a step dangerous: learnt blockers, or a known rule."""
+
+    def danger(self, states: Tensor, actions: Tensor, next_states: Tensor) -> Tensor:
+        """Danger in [0, 1] of the steps from states [..., S] by actions [..., A] to next states [..., S]: [...]."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from heed.errors import HeedError
-from heed.guard.labels import LabelCollector, Labels
-from heed.guard.models.blockers import BLOCKERS_FIT, Blockers
+from heed.guard.models.blockers import BLOCKERS_FIT, Blockers, DangerJudge
 from heed.guard.models.calibration import (
     Judged,
     RefitDecision,
@@ -27,10 +26,10 @@ from heed.guard.models.calibration import (
 )
 from heed.guard.models.dynamics import Dynamics, EnsembleDynamics, FitReport
 from heed.guard.models.ensemble import BatchConfig, FitConfig
+from heed.guard.models.labels import Experience, Labels
 from heed.guard.models.rewards import Reward, WithReward
 from heed.guard.models.support import Range
 from heed.guard.models.termination import LearntTermination, TerminationChoice, choose_termination
-from heed.guard.planning.imagination import DangerJudge
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +92,7 @@ class ModelsReport:
 
 
 class Models:
-    """Dynamics and blockers that are fitted again as the memory grows.
+    """Dynamics and blockers that are fitted again as experience grows.
 
     Every episode is kept from one of the blockers, and the threshold is calibrated on what each says of the blocks
     that it has not seen. What the members say together is surer than what one says alone, and nothing proves that
@@ -186,7 +185,7 @@ class Models:
             return torch.zeros(states.shape[:-1])
         return blockers.disagreement(blockers.inputs_of(states, actions, next_states))
 
-    def fit(self, memory: LabelCollector, dynamics: bool = True) -> ModelsReport:
+    def fit(self, experience: Experience, dynamics: bool = True) -> ModelsReport:
         """Fit what is not known to all that is remembered; ``dynamics=False`` leaves the dynamics as they are.
 
         Blockers that would flag less of the known blocks, or nearly everything, are not believed (`accept_refit`).
@@ -196,28 +195,28 @@ class Models:
             HeedError: no blocks, or too few for the promise.
         """
         fitted = copy.copy(self)
-        report = fitted._fit(memory, dynamics)
+        report = fitted._fit(experience, dynamics)
         vars(self).update(vars(fitted))
         return report
 
-    def _fit(self, memory: LabelCollector, dynamics: bool) -> ModelsReport:
+    def _fit(self, experience: Experience, dynamics: bool) -> ModelsReport:
         """Fit a copy of the judges in force: whatever is part of them is replaced here, never changed."""
-        labels = memory.labels()
+        labels = experience.labels()
         if self.known_danger is None:
             self._check_enough(int(labels.blocked.sum()))
         report = None
         if self.known_dynamics is None and dynamics:
             self.learnt = copy.deepcopy(self.learnt)
-            report = self.learnt.fit(memory.transitions, self.config.dynamics, self.generator)
-            seen = memory.transitions.tensors()
+            report = self.learnt.fit(experience.transitions, self.config.dynamics, self.generator)
+            seen = experience.transitions.tensors()
             states = torch.cat([seen.states, seen.next_states])
             self.reach = Range.around(states[states.isfinite().all(1)], self.config.range_margin)
         if isinstance(self.termination, LearntTermination):  # after a catastrophe too: no end may hide it
             self.termination = copy.deepcopy(self.termination)
-            self.termination.fit(memory.transitions, self.generator, self.config.blockers)
+            self.termination.fit(experience.transitions, self.generator, self.config.blockers)
         self.fits += 1
         if self.known_danger is not None:
-            return ModelsReport(report, None, Threshold(self.threshold), None, memory.blocks, len(labels.blocked))
+            return ModelsReport(report, None, Threshold(self.threshold), None, experience.blocks, len(labels.blocked))
         inputs, blocked, struck = self.inputs_of(labels), labels.blocked, labels.catastrophes
         fresh = self._fresh()
         unseen = fresh.fit(
@@ -241,7 +240,7 @@ class Models:
         self.threshold, self.fitted = decision.threshold, True
         in_force = promised(decision.threshold, self.unseen[self.unseen.isfinite() & blocked].numpy())
         logger.info("fit %d: %s; %s", self.fits, in_force, decision.reason)
-        return ModelsReport(report, calibrated, in_force, decision, memory.blocks, len(blocked))
+        return ModelsReport(report, calibrated, in_force, decision, experience.blocks, len(blocked))
 
     def inputs_of(self, labels: Labels) -> Tensor:
         """The blockers' inputs [N, D]; the next state of a blocked action is what the dynamics expects."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from heed.guard.models.blockers import DangerJudge
 from heed.guard.models.dynamics import Dynamics
 from heed.guard.models.support import Range
 from heed.guard.planning.risk import RiskStrategy
@@ -19,14 +19,6 @@ Controller = Callable[[Tensor], Tensor]
 
 Following = dict[int, tuple[int, Controller]]
 """By a plan's number: from which step on, and which controller."""
-
-
-class DangerJudge(Protocol):
-    """What finds a step dangerous: learnt blockers, or a known rule."""
-
-    def danger(self, states: Tensor, actions: Tensor, next_states: Tensor) -> Tensor:
-        """Danger in [0, 1] of the steps from states [..., S] by actions [..., A] to next states [..., S]: [...]."""
-        ...
 
 
 @dataclass(frozen=True)
