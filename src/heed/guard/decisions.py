@@ -87,14 +87,19 @@ class Decision:
         return 0 if self.verdict is None or self.verdict.failed else self.verdict.credit
 
     @property
-    def struck(self) -> bool:
+    def catastrophe_reported(self) -> bool:
         """Whether a person reported the state before this step as a catastrophe."""
         return self.verdict is not None and not self.verdict.failed and self.verdict.struck
 
     def info(self) -> dict[str, Any]:
         """The decision as plain fields by name, those of the verdict among them."""
-        told = {name: value for name, value in vars(self).items() if name not in _UNTOLD}
-        return told | {"asked": self.asked, "key": self.key, "credit": self.credit, "struck": self.struck}
+        fields = {name: value for name, value in vars(self).items() if name not in _UNTOLD}
+        return fields | {
+            "asked": self.asked,
+            "key": self.key,
+            "credit": self.credit,
+            "struck": self.catastrophe_reported,
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,4 +141,4 @@ class Step:
     @property
     def catastrophe_reported(self) -> bool:
         """Whether the environment says that the step was a catastrophe, or a person that its first state is one."""
-        return self.catastrophe or self.decision.struck
+        return self.catastrophe or self.decision.catastrophe_reported

@@ -163,8 +163,8 @@ class Lookahead(Intervention):
             again = self.lookout.follow(situation.tensor, plan.actions, look)
             if again.safe:
                 spent = 1e3 * (clock() - began)
-                found = {"feasible": True, "plan_ms": spent, "plan": plan, "way_out": plan.actions[1:]}
-                return Decision.seen(again, proposed, proposed, "allow", "policy", **found), 0.0
+                result = {"feasible": True, "plan_ms": spent, "plan": plan, "way_out": plan.actions[1:]}
+                return Decision.seen(again, proposed, proposed, "allow", "policy", **result), 0.0
         return None, clock() - began
 
 

@@ -29,7 +29,7 @@ class _Stream:
     """One environment's part of what happens: its present episode, and the steps of it that have not yet survived."""
 
     guard_episode: int  # as the guard counts
-    episode: int  # as this memory counts
+    episode: int  # as the collector counts
     steps: int = 0
     let_pass: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=LONGEST_CREDIT))
     pending: deque[tuple[int, Step]] = field(default_factory=deque)
@@ -74,9 +74,9 @@ class LabelCollector:
             stream.pending.clear()
         elif asked and blocked and step.proposed is not None:
             place = self._label(step, step.proposed, np.full_like(step.next_state, np.nan), blocked=True)
-            credited = self._credit(stream, max(step.decision.credit, int(step.decision.struck)))
-            if step.decision.struck and credited:
-                self._set(credited[-1], blocked=True, struck=True)
+            credited = self._credit(stream, max(step.decision.credit, int(step.decision.catastrophe_reported)))
+            if step.decision.catastrophe_reported and credited:
+                self._set(credited[-1], blocked=True, catastrophe=True)
             if step.decision.key:
                 self._keyed[step.decision.key] = (place, credited)
         elif asked and not blocked:
@@ -137,9 +137,9 @@ class LabelCollector:
         if taken is None:
             return False
         place, credited = taken
-        state, action, _, _, episode, struck = self._rows[place]
+        state, action, _, _, episode, catastrophe = self._rows[place]
         nothing = np.full_like(state, np.nan)
-        self._rows[place] = (nothing, action, nothing, False, episode, struck)
+        self._rows[place] = (nothing, action, nothing, False, episode, catastrophe)
         for earlier in credited:
             self._set(earlier, blocked=False)
         return True
@@ -152,9 +152,9 @@ class LabelCollector:
             self._set(place, blocked=True)
         return meant
 
-    def _set(self, place: int, blocked: bool, struck: bool = False) -> None:
+    def _set(self, place: int, blocked: bool, catastrophe: bool = False) -> None:
         state, action, following, _, episode, _ = self._rows[place]
-        self._rows[place] = (state, action, following, blocked, episode, struck)
+        self._rows[place] = (state, action, following, blocked, episode, catastrophe)
 
     def _label(self, step: Step, action: Vector, next_state: Vector, blocked: bool) -> int:
         episode = self._streams[step.stream].episode

@@ -35,7 +35,7 @@ class PhasesConfig:
     """When who judges.
 
     Args:
-        oversight_steps: steps under the overseer's eyes before the first fit.
+        oversight_steps: steps that the overseer judges before the first fit.
         refit_every: steps of autonomy between refits.
         refit_on_catastrophe: refit also at once after a catastrophe in autonomy.
         most_judgements: the overseer's budget; 0 is no bound.

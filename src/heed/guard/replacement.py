@@ -80,10 +80,10 @@ class Replacement:
         began = time.perf_counter()
         plan = self.planning.plan(situation, spent)
         took = 1e3 * (spent + time.perf_counter() - began)
-        found = {"feasible": plan.feasible, "plan_ms": took, "plan": plan, "way_out": plan.actions[1:]}
+        result = {"feasible": plan.feasible, "plan_ms": took, "plan": plan, "way_out": plan.actions[1:]}
         first = plan.actions[0]
         if plan.feasible:
-            return Decision.seen(look, proposed, situation.actions.decode(first), "block", "planner", **found)
+            return Decision.seen(look, proposed, situation.actions.decode(first), "block", "planner", **result)
         declared = situation.safe_action is not None or not bool(first.isfinite().all())
         executed = situation.fallback() if declared else situation.actions.decode(first)
-        return Decision.seen(look, proposed, executed, "block", "fallback", **found)
+        return Decision.seen(look, proposed, executed, "block", "fallback", **result)

@@ -1,4 +1,4 @@
-"""Labels from judgements that a store keeps: what persons and scripts said in earlier runs, and have not taken back."""
+"""Labels from judgements that a store keeps: those of earlier runs, by persons and scripts, that were not retracted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 def recalled(store: Store, env: gym.Env[Any, Any], name: str, run: str | None = None) -> Labels:
     """The labels that a store's judgements of an environment make, oldest first.
 
-    What was taken back teaches nothing, nor does what was judged in an evaluation. Where an action led is not in the
+    What was retracted teaches nothing, nor does what was judged in an evaluation. Where an action led is not in the
     store: all next states are NaN, for the dynamics to expect, and no label is a catastrophe.
 
     Args:

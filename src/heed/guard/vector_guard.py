@@ -30,7 +30,7 @@ class VectorGuard(Guarding, VectorWrapper):
     """`Guard` for vector environments: each environment's actions are judged as its own guard would judge them.
 
     Who judges is shared, so that N environments teach one overseer's blockers; the ways out, the plans' warm starts and
-    the overseer's moments are each environment's own.
+    what the overseer sees are each environment's own.
 
     ``info["guard"]`` holds an array [N] for each field of `Decision` ([N, A] for actions in a box), as Gymnasium's
     vector infos do, and ``info["_guard"]`` says which environments acted: bool [N]. Where an episode has ended, an
@@ -170,7 +170,7 @@ class VectorGuard(Guarding, VectorWrapper):
 
 
 class OverseerOfEach:
-    """As many overseers as environments: each judges the moments of the environment that it looks into.
+    """As many overseers as environments: each judges the proposals of the environment that it looks into.
 
     Args:
         envs: the environments.
@@ -193,9 +193,9 @@ class OverseerOfEach:
         """They are all called like the first."""
         return self.overseers[0].name
 
-    def judge(self, moment: Proposal) -> Verdict:
+    def judge(self, proposal: Proposal) -> Verdict:
         """Of the overseer whose environment it is."""
-        return self._of[id(moment.env)].judge(moment)
+        return self._of[id(proposal.env)].judge(proposal)
 
     def reset(self, seed: int) -> None:
         """Start each with a seed of its own."""
@@ -224,20 +224,20 @@ def infos_of_all(decisions: Sequence[Decision | None]) -> dict[str, Any]:
     ([False, True], [0, 1], [None, 'planner'])
     """
     acted = np.array([decided is not None for decided in decisions])
-    told = [None if decided is None else decided.info() for decided in decisions]
-    some = next((info for info in told if info is not None), None)
+    reported = [None if decided is None else decided.info() for decided in decisions]
+    some = next((info for info in reported if info is not None), None)
     if some is None:
         return {"_guard": acted}
     fields: dict[str, NDArray[Any]] = {}
     for name, value in some.items():
         if name in ("proposed", "executed"):
-            kind = np.result_type(*(np.asarray(info[name]) for info in told if info is not None))
-            fields[name] = np.zeros((len(told), *np.shape(value)), kind)
+            kind = np.result_type(*(np.asarray(info[name]) for info in reported if info is not None))
+            fields[name] = np.zeros((len(reported), *np.shape(value)), kind)
         elif name in _NUMBERS:
-            fields[name] = np.zeros(len(told), _NUMBERS[name])
+            fields[name] = np.zeros(len(reported), _NUMBERS[name])
         else:
-            fields[name] = np.full(len(told), None, object)
-        for number, info in enumerate(told):
+            fields[name] = np.full(len(reported), None, object)
+        for number, info in enumerate(reported):
             if info is not None:
                 fields[name][number] = info[name]
         fields[f"_{name}"] = acted
@@ -252,7 +252,7 @@ def _ending(info: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
 
 
 def _innermost(overseer: Overseer | None) -> Overseer | None:
-    """Who judges, behind what is around them."""
+    """The overseer within the wrappers around it."""
     while isinstance(overseer, FailClosedOverseer | Recorded | Delayed | FalseAlarm | Missing | Tiring):
         overseer = overseer.inner
     return overseer

@@ -1,4 +1,4 @@
-"""The learnt judges of a guard, fitted together: dynamics, blockers, the threshold and the range of what is known."""
+"""The learnt models of a guard, fitted together: dynamics, blockers, their threshold, and the range of known states."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ STRETCH = 100
 
 @dataclass(frozen=True)
 class ModelsConfig:
-    """How the judges are fitted.
+    """How the models are fitted.
 
     Args:
         members: E of the dynamics and M of the blockers.
@@ -50,7 +50,7 @@ class ModelsConfig:
         eps: miss rate that the conformal threshold promises.
         cap: share of the known steps let pass that blockers may flag; most members have learnt from each of them,
             so that of fresh ones it may be more (see `accept_refit`).
-        range_margin: how far beyond the states seen is still believed, in widths of what was seen.
+        range_margin: how far beyond the states seen the models are trusted, in widths of what was seen.
         termination: which states end an imagined future harmlessly: given (the environment is known to), learnt (from
             the ends that happened) or none; auto takes what is given, and learns where nothing is.
         dynamics: the dynamics' fit.
@@ -72,13 +72,13 @@ class ModelsConfig:
 
 @dataclass(frozen=True)
 class ModelsReport:
-    """How a fit of the judges went.
+    """How a fit of the models went.
 
     Args:
         dynamics: the dynamics' fit; None where they are known or were left as they are.
         calibrated: the threshold as held-out blocks calibrated it, with its promise; None where danger is known.
         in_force: the threshold in force from now on, with what the held-out blocks promise of it.
-        decision: whether the blockers' refit was believed, and why.
+        decision: whether the blockers' refit was accepted, and why.
         blocks: labels that say block.
         labels: all.
     """
@@ -98,7 +98,7 @@ class Models:
     that it has not seen. What the members say together is surer than what one says alone, and nothing proves that
     the promise carries over: `heed bench coverage` counts.
 
-    Whether a refit is believed is judged on all that is known, each label of which all members but one have learnt
+    Whether a refit is accepted is judged on all that is known, each label of which all members but one have learnt
     from: that compares fits and meets their collapse, and is no measure of what they flag or miss of fresh steps
     (`accept_refit`).
 
@@ -174,7 +174,7 @@ class Models:
         return model if self.reward is None else WithReward(model, self.reward)
 
     def danger(self, states: Tensor, actions: Tensor, next_states: Tensor) -> Tensor:
-        """Danger in [0, 1] of steps, as the judges in force see it, [...]."""
+        """Danger in [0, 1] of steps, by the models in force, [...]."""
         judge: DangerJudge = self.blockers if self.known_danger is None else self.known_danger
         return judge.danger(states, actions, next_states)
 
@@ -188,7 +188,7 @@ class Models:
     def fit(self, experience: Experience, dynamics: bool = True) -> ModelsReport:
         """Fit what is not known to all that is remembered; ``dynamics=False`` leaves the dynamics as they are.
 
-        Blockers that would flag less of the known blocks, or nearly everything, are not believed (`accept_refit`).
+        Blockers that would flag less of the known blocks, or nearly everything, are not accepted (`accept_refit`).
         Where anything cannot be fitted, all that is in force stays as it was.
 
         Raises:
@@ -200,7 +200,7 @@ class Models:
         return report
 
     def _fit(self, experience: Experience, dynamics: bool) -> ModelsReport:
-        """Fit a copy of the judges in force: whatever is part of them is replaced here, never changed."""
+        """Fit a copy of the models in force: whatever is part of them is replaced here, never changed."""
         labels = experience.labels()
         if self.known_danger is None:
             self._check_enough(int(labels.blocked.sum()))
@@ -217,7 +217,7 @@ class Models:
         self.fits += 1
         if self.known_danger is not None:
             return ModelsReport(report, None, Threshold(self.threshold), None, experience.blocks, len(labels.blocked))
-        inputs, blocked, struck = self.inputs_of(labels), labels.blocked, labels.catastrophes
+        inputs, blocked, catastrophes = self.inputs_of(labels), labels.blocked, labels.catastrophes
         fresh = self._fresh()
         unseen = fresh.fit(
             inputs, blocked, self.generator, self.config.blockers, folds_of(labels, self.config.members)
@@ -228,7 +228,7 @@ class Models:
             decision = RefitDecision(True, calibrated.value, 0.0, 0.0, "HIRL believes every fit")
         else:
             calibrated = conformal_threshold(unseen[usable & blocked].numpy(), self.config.eps)
-            parts = (inputs[usable], blocked[usable], struck[usable])
+            parts = (inputs[usable], blocked[usable], catastrophes[usable])
             new = _judged(fresh, *parts, calibrated.value)
             old = _judged(self.blockers, *parts, self.threshold) if self.fitted else None
             decision = accept_refit(old, new, cap=self.config.cap)
@@ -293,6 +293,6 @@ def folds_of(labels: Labels, members: int) -> Tensor:
     return torch.searchsorted(with_blocks, stretches) % members
 
 
-def _judged(blockers: Blockers, inputs: Tensor, blocked: Tensor, struck: Tensor, threshold: float) -> Judged:
+def _judged(blockers: Blockers, inputs: Tensor, blocked: Tensor, catastrophes: Tensor, threshold: float) -> Judged:
     danger = blockers.danger_of(inputs)
-    return Judged(danger[blocked].numpy(), danger[~blocked].numpy(), threshold, danger[struck].numpy())
+    return Judged(danger[blocked].numpy(), danger[~blocked].numpy(), threshold, danger[catastrophes].numpy())

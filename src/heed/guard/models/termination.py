@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 TerminationChoice = Literal["auto", "given", "learnt", "none"]
 """Who says which states end an imagined future harmlessly."""
 LEAST_ENDS = 5
-"""Harmless ends without which nothing is learnt, and known unseen without which no fit is believed."""
+"""Harmless ends without which nothing is learnt, and known unseen without which no fit is accepted."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,13 @@ class TerminationReport:
     """
 
     ends: int
-    told: int
+    recognised: int
     mistaken: int
 
     @property
     def precision(self) -> float:
         """Share of ends among the steps that would count as one; 0 where none would."""
-        return self.told / max(1, self.told + self.mistaken)
+        return self.recognised / max(1, self.recognised + self.mistaken)
 
 
 class LearntTermination:
@@ -51,7 +51,7 @@ class LearntTermination:
     An ensemble of classifiers of next states, as the blockers are (`Blockers`), fitted from fresh weights each time.
     What follows an end does not count, so that a wrong end would hide the danger behind it. A state is therefore an end
     only where every member says so with a probability of ``bar`` or more, in the frequencies of what happened, and
-    within the range of the harmless ends seen. A fit is believed only if at least the share ``bar`` of what would count
+    within the range of the harmless ends seen. A fit is accepted only if at least the share ``bar`` of what would count
     as an end was one, as told by members that had not learnt from it. Otherwise, and with fewer than `LEAST_ENDS`
     harmless ends, nothing is an end, and futures go on.
 
@@ -125,13 +125,15 @@ class LearntTermination:
         fit = self.blockers.fit(states, ended, generator, replace(config, weight_decay=0.0))
         slack = self.margin * (states.amax(0) - states.amin(0))
         reach = Range(states[ended].amin(0) - slack, states[ended].amax(0) + slack)
-        told = self._likely(fit.unseen.logit()) & ~reach.outside(states)
-        report = TerminationReport(ends, int((told & ended).sum()), int((told & ~ended).sum()))
-        believed = report.told >= LEAST_ENDS and report.precision >= self.bar
-        if believed:
+        recognised = self._likely(fit.unseen.logit()) & ~reach.outside(states)
+        report = TerminationReport(ends, int((recognised & ended).sum()), int((recognised & ~ended).sum()))
+        accepted = report.recognised >= LEAST_ENDS and report.precision >= self.bar
+        if accepted:
             self.reach = reach
-        found = f"{report.told} of {ends} harmless ends known unseen, {report.mistaken} other steps taken for one"
-        logger.info("%s: %s", "imagined futures may end" if believed else "no imagined future ends", found)
+        result = (
+            f"{report.recognised} of {ends} harmless ends known unseen, {report.mistaken} other steps taken for one"
+        )
+        logger.info("%s: %s", "imagined futures may end" if accepted else "no imagined future ends", result)
         return report
 
     def _likely(self, logits: Tensor) -> Tensor:

@@ -58,12 +58,12 @@ class Futures:
     def returns(self, gamma: float = 1.0) -> Tensor:
         """Mean predicted return of each plan, discounted, [C]; minus infinity where it is not finite."""
         discounts = gamma ** torch.arange(len(self.rewards), dtype=self.rewards.dtype, device=self.rewards.device)
-        found = (self.rewards * discounts[:, None, None, None]).sum(0).mean((0, 2))
-        return torch.where(found.isfinite(), found, -torch.inf)
+        result = (self.rewards * discounts[:, None, None, None]).sum(0).mean((0, 2))
+        return torch.where(result.isfinite(), result, -torch.inf)
 
 
 class Imagination:
-    """Rolls plans forward in the dynamics and has the blockers judge every step (MBHI's look; methods.md 4).
+    """Rolls plans forward in the dynamics and has the blockers judge every step (docs/methods.md, section 6).
 
     All C plans are rolled at once, with E members and P particles of each; a particle keeps its member, so that each
     future is one consistent story (TS-infinity, Chua et al. 2018).

@@ -19,7 +19,7 @@ from heed.guard.run.methods import method_from_name
 
 @dataclass
 class GuardJob:
-    """What is trained where, under whose eyes.
+    """What is trained, where, overseen by whom.
 
     Args:
         env: a Gymnasium id, or module:Class.

@@ -19,7 +19,7 @@ LONGEST = 1000
 
 
 def summarise(log: DecisionLog) -> dict[str, Any]:
-    """Counts from a run's decisions (design.md, "A run folder").
+    """Counts from a run's decisions.
 
     Needless and missed blocks are told of autonomy alone, and only where an oracle knows. A block is early if the brake
     would have had more than a step at full speed to spare: whoever keeps any margin at all blocks before it is
@@ -132,7 +132,7 @@ def _episodes(
     """Episodes of the deterministic policy; nothing is learnt or logged, and rewards are the environment's own."""
     before = (guard.intervention, guard.observers, guard.penalty)
     guard.intervention, guard.observers, guard.penalty = intervention, [], 0.0
-    found = {"return": 0.0, "catastrophes": 0, "goals": 0}
+    result = {"return": 0.0, "catastrophes": 0, "goals": 0}
     try:
         for episode in range(episodes):
             observation, _ = guard.reset(seed=1_000_000 + episode)
@@ -141,17 +141,17 @@ def _episodes(
                 action, _ = learner.predict(observation, deterministic=True)
                 chosen = int(action) if isinstance(guard.action_space, gym.spaces.Discrete) else action
                 observation, reward, terminated, truncated, info = guard.step(chosen)
-                found["return"] += float(reward) / episodes
-                found["catastrophes"] += bool(info.get("catastrophe", False))
+                result["return"] += float(reward) / episodes
+                result["catastrophes"] += bool(info.get("catastrophe", False))
                 reached |= bool(info.get("goal", False))
                 if on_step is not None:
                     on_step()
                 if terminated or truncated:
                     break
-            found["goals"] += reached
+            result["goals"] += reached
     finally:
         guard.intervention, guard.observers, guard.penalty = before
-    return found
+    return result
 
 
 def _percentiles(values: list[float]) -> dict[str, float | None]:
