@@ -79,9 +79,10 @@ class Lookout:
         horizon: H, steps; 0 asks the blockers about the present state and action alone, which is HIRL.
         threshold: danger from which a step is unsafe.
         block_when: ``policy_fails`` judges the policy's own future (our reading of the paper); ``no_way_out``
-            blocks only where brake and every swerve fail too, so that a policy which can still be saved is left alone (ours). A swerve
-            is held for a third of the horizon and then braked, where there is a brake. ``no_plan`` is the same here;
-            before a block the guard asks its planner for a way on from the action (`SafePlanner.plan_after`).
+            blocks only where brake and every swerve fail too, so that a policy which can still be saved is left alone
+            (ours). A swerve is held for a third of the horizon and then braked, where there is a brake. ``no_plan`` is
+            the same here; before a block the guard asks its planner for a way on from the action
+            (`SafePlanner.plan_after`).
         risk: how the futures' risks are combined.
         brake: what slows the agent down, or None.
         swerves: constant actions to try as ways out, [n, A].
