@@ -56,9 +56,9 @@ def compare(browser, folder, seed, settings):
     asked = SAME | settings | {"seed": seed}
     within = train_guard(job_of(asked | {"overseer": "local"}), folder / "within")
     place = surroundings(asked["env"], {}, None)
-    alike = fitting("local", job_of(asked).phases, place.label_keys)  # as for the overseer within the process
     job = job_of(asked | {"env_kwargs": {"render_mode": "rgb_array"}, "overseer": "browser"})
-    job.phases = alike
+    alike = fitting("local", job.phases, job.models, place.label_keys)  # as for the overseer within the process
+    job.phases, job.models = alike
     shown, person = through_the_page(browser, job, folder / "page")
     labels = [np.load(folder / name / "labels.npz") for name in ("within", "page")]
     return within, shown, person, labels

@@ -6,6 +6,7 @@ import pytest
 
 from heed.cli import main
 from heed.errors import HeedError
+from heed.guard.models.models import ModelsConfig
 from heed.guard.phases import PhasesConfig
 from heed.guard.run.build import fitting
 from heed.oversight import Proposal, overseer_from_spec
@@ -119,6 +120,7 @@ def test_what_cannot_be_is_one_line_that_names_the_option(spec, said, capsys, tm
 @pytest.mark.parametrize("base", ["local", "far-sighted", "rule"])
 def test_what_fits_an_overseer_fits_it_with_its_noise_too(base):
     noisy = f"{base},delay=300ms,miss=0.05"
-    assert fitting(noisy, PhasesConfig(), (0, 1)) == fitting(base, PhasesConfig(), (0, 1))
+    chosen = (PhasesConfig(), ModelsConfig(), (0, 1))
+    assert fitting(noisy, *chosen) == fitting(base, *chosen)
     assert base_of(noisy) == base and is_scripted(noisy)
     assert not is_scripted("mine:ada,miss=0.1")
