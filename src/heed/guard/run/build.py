@@ -18,7 +18,7 @@ from heed.guard.models.dynamics import KnownDynamics
 from heed.guard.phases import Phase, Phases, PhasesConfig
 from heed.guard.run.config import GuardJob
 from heed.guard.run.env_checks import EnvironmentChecks
-from heed.guard.run.environment import Surroundings, known_point_hazard, need_on_point_hazard, surroundings
+from heed.guard.run.environment import Surroundings, need_of_blocking, surroundings, true_world
 from heed.guard.run.learner import learner_of
 from heed.guard.run.methods import method_from_name
 from heed.guard.run.snapshots import BlockSnapshots
@@ -85,7 +85,7 @@ def prepare(job: GuardJob, person: HumanOverseer | None = None) -> GuardRun:
     env = EnvironmentChecks(place.env, place.name)
     guard = Guard(env, overseer, safe_action=place.safe_action, mode=job.mode, penalty=job.penalty)
     learner = learner_of(job, guard)
-    log, need = DecisionLog(), need_on_point_hazard(place.env)
+    log, need = DecisionLog(), need_of_blocking(place.env)
 
     def truth(step: Step) -> dict[str, Any]:
         found: dict[str, Any] = {"goal": bool(step.info.get("goal", False))}
@@ -103,7 +103,7 @@ def prepare(job: GuardJob, person: HumanOverseer | None = None) -> GuardRun:
 
         guard.observer = note
         return GuardRun(job, place, guard, learner, None, log, None, None, None)
-    known = known_point_hazard(place.env) if method.true_dynamics or method.true_danger else None
+    known = true_world(place.env) if method.true_dynamics or method.true_danger else None
     judged_by = job.overseer if person is None else BROWSER
     config = method.configure(fitting(judged_by, job.phases, place.label_keys))
     phases = Phases(
