@@ -128,6 +128,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     "heed.report.plot_style": ("heed.report.common.plot_style",),
     "heed.report.plots": ("heed.report.align.plots",),
     "heed.worlds.hazards": ("heed.worlds.point_hazard.geometry",),
+    "heed.worlds.presets": ("heed.worlds.registry", "heed.worlds.oracle"),
     "heed.worlds.point_hazard_picture": ("heed.worlds.point_hazard.picture",),
 }
 """Old module: where what it held is now."""
@@ -145,8 +146,10 @@ RENAMED = {
     "Memory": "LabelCollector",
     "Moment": "Proposal",
     "Preparation": "ApothecarySetup",
+    "Preset": "Oracle",
     "StopsOnFaults": "EnvironmentChecks",
     "guarded": "fail_closed",
+    "preset": "registered_oracle",
 }
 """Old name: what it is called now."""
 

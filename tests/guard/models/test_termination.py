@@ -21,7 +21,7 @@ from heed.guard.planning.config import PlanningConfig, lookout_of
 from heed.guard.planning.imagination import Imagination
 from heed.guard.planning.risk import Worst
 from heed.oversight.overseers.scripted import LocalOverseer
-from heed.worlds.cliff_grid import env as cliff_grid
+from heed.worlds.cliff_grid import grid as cliff_grid
 
 FIT = FitConfig(updates=1000, learning_rate=1e-2, weight_decay=1e-4)
 EDGE = 1.0
@@ -152,9 +152,10 @@ def test_what_was_learnt_is_forgotten_where_there_is_nothing_to_learn_from(of_wa
 
 
 def test_cliff_grid_s_goal_is_learnt_from_half_of_all_its_steps_and_no_cliff_with_it():
-    ways = [end for ends in cliff_grid._transitions().values() for end in ends]
+    ways = [end for ends in cliff_grid.transitions().values() for end in ends]
     rows = torch.tensor(np.stack([cliff_grid.observation(end) for end in ways]))
-    goal, over = torch.from_numpy(cliff_grid.at_goal(rows)), torch.from_numpy(cliff_grid.ends(rows))
+    goal = torch.from_numpy(cliff_grid.at_goal(rows))
+    over = goal | torch.from_numpy(cliff_grid.over_cliff(rows))
     half = torch.rand(len(rows), generator=seeded()) < 0.5
     ends = LearntTermination(4)
     ends.fit(transitions_of(rows[half], over[half], (over & ~goal)[half]), seeded())

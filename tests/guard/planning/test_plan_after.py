@@ -21,7 +21,7 @@ from heed.guard.planning.imagination import Imagination
 from heed.guard.planning.lookahead import Lookout
 from heed.guard.planning.optimizers import ICEM
 from heed.guard.planning.planner import SafePlanner
-from heed.guard.run.environment import known_point_hazard, need_on_point_hazard, surroundings
+from heed.guard.run.environment import need_of_blocking, surroundings, true_world
 from heed.guard.vector_guard import VectorGuard
 from heed.oversight import RuleOverseer
 from heed.worlds.point_hazard.geometry import Hazards, braking_hits, doomed, hits
@@ -44,7 +44,7 @@ def to_the_right(states):
 
 def on_point_hazard(block_when):
     place = surroundings("heed/PointHazard-v0")
-    step, danger = known_point_hazard(place.env)
+    step, danger = true_world(place.env)
     models = (KnownDynamics(step), KnownBlockers(danger))
     imagination = Imagination(*models, to_the_right, 1, termination=place.goal, generator=seeded())
     swerves = ActionCoder(place.env.action_space).swerves()
@@ -84,7 +84,7 @@ def survives(state, actions):
 
 def test_where_only_a_longer_swerve_helps_the_planner_finds_it_and_the_action_passes():
     no_way_out, no_plan = on_point_hazard("no_way_out"), on_point_hazard("no_plan")
-    need, saved, blocked = need_on_point_hazard(no_plan), 0, 0
+    need, saved, blocked = need_of_blocking(no_plan), 0, 0
     for state, action in pairs_near_the_disc(100, needed=False):
         truth = need(state, action)
         assert (truth.needless, truth.needed) == (False, False)
@@ -105,7 +105,7 @@ def test_where_only_a_longer_swerve_helps_the_planner_finds_it_and_the_action_pa
 
 def test_from_where_there_is_no_escape_nothing_passes():
     no_way_out, no_plan = on_point_hazard("no_way_out"), on_point_hazard("no_plan")
-    need = need_on_point_hazard(no_plan)
+    need = need_of_blocking(no_plan)
     for state, action in pairs_near_the_disc(100, needed=True):
         assert need(state, action).needed
         before, after = decided(no_way_out, state, action), decided(no_plan, state, action)

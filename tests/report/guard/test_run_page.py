@@ -189,7 +189,7 @@ def test_one_variable_alone_is_drawn_over_the_steps():
 
 
 def test_the_cells_of_cliff_grid_are_where_its_states_are():
-    from heed.worlds.cliff_grid.env import observation
+    from heed.worlds.cliff_grid.grid import observation
 
     drawing = scenery("heed/CliffGrid-v0", {}, [np.zeros((1, 4))], None)
     places = drawing.project(np.stack([observation((row, column, 0, 0)) for row, column in ((0, 0), (6, 11))]))

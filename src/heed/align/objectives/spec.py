@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from heed.align.objectives.base import Objective, RewardFunction
 from heed.align.objectives.reward_models import HeadSpec, ManyHeadedRewardModel, RewardModel
 from heed.align.objectives.reward_service import RewardService
 from heed.errors import HeedError
+from heed.runs.importing import is_named, named
 
 _COMMON: dict[str, Callable[[str], Any]] = {"sign": float, "scale": float, "unit": str}
 _MODEL: dict[str, Callable[[str], Any]] = {"batch_size": int, "max_length": int, "dtype": str, "device": str}
@@ -47,8 +46,8 @@ def parse_objective(text: str, option: str = "--objectives") -> Objective:
         )
     if target.startswith(("http://", "https://")):
         return RewardService(target, name=name, **_convert(options, _COMMON | _SERVICE, target, option))
-    if not Path(target).is_dir() and re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", target):
-        return RewardFunction(_import(target, option), name=name, **_convert(options, _COMMON, target, option))
+    if not Path(target).is_dir() and is_named(target):
+        return RewardFunction(_function(target, option), name=name, **_convert(options, _COMMON, target, option))
     if "heads" not in options:
         return RewardModel(target, name=name, **_convert(options, _COMMON | _MODEL | {"head": str}, target, option))
     if name is not None:
@@ -86,22 +85,9 @@ def _convert(
     return converted
 
 
-def _import(target: str, option: str) -> Callable[..., Any]:
-    module_name, _, path = target.partition(":")
+def _function(target: str, option: str) -> Callable[..., Any]:
     where = f"{option} {target}"
-    here = str(Path.cwd())
-    if here not in sys.path:  # a console script does not look in the current folder; its user does
-        sys.path.append(here)
-    try:
-        found: Any = importlib.import_module(module_name)
-    except ImportError as error:
-        raise HeedError(
-            f"cannot import {module_name!r}: {error}", where, fix="run where the module lies, or install it"
-        ) from error
-    for part in path.split("."):
-        if part not in dir(found):
-            raise HeedError(f"module {module_name!r} has no {path!r}", where, fix="give module:function")
-        found = getattr(found, part)
+    found = named(target, where)
     if not callable(found):
         raise HeedError(f"{target!r} is not a function", where, fix="give a function (prompts, completions, **columns)")
     return found

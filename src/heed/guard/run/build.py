@@ -22,7 +22,7 @@ from heed.guard.phases import Phases, PhasesConfig
 from heed.guard.planning.config import Controllers
 from heed.guard.run.config import GuardJob
 from heed.guard.run.env_checks import EnvironmentChecks
-from heed.guard.run.environment import Surroundings, known_point_hazard, need_on_point_hazard, surroundings
+from heed.guard.run.environment import Surroundings, need_of_blocking, surroundings, true_world
 from heed.guard.run.feedback import Retractions, Spectator
 from heed.guard.run.learner import learner_of
 from heed.guard.run.methods import Method, method_from_name
@@ -123,7 +123,7 @@ def _phases(
     """Who judges when, over models of what the method does not know."""
     known: dict[str, Any] = {}
     if method.true_dynamics or method.true_danger:
-        dynamics, danger = known_point_hazard(place.env)
+        dynamics, danger = true_world(place.env)
         known |= {"known_dynamics": KnownDynamics(dynamics, members=1)} if method.true_dynamics else {}
         known |= {"known_danger": KnownBlockers(danger)} if method.true_danger else {}
     judged_by = job.overseer if person is None else BROWSER
@@ -140,7 +140,7 @@ def _phases(
 
 def _truth(place: Surroundings) -> Callable[[Step], dict[str, Any]]:
     """What an oracle knows of each step, for the log."""
-    need = need_on_point_hazard(place.env)
+    need = need_of_blocking(place.env)
 
     def truth(step: Step) -> dict[str, Any]:
         known: dict[str, Any] = {"goal": bool(step.info.get("goal", False))}
