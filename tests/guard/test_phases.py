@@ -110,7 +110,7 @@ def test_a_catastrophe_that_only_a_person_sees_is_one_of_the_run():
         name = "ada"
 
         def judge(self, moment):
-            return Verdict(moment.step == 3, struck=moment.step == 3)
+            return Verdict(moment.step == 3, catastrophe=moment.step == 3)
 
         def reset(self, seed):
             """Nothing to forget."""

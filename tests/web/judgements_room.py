@@ -9,8 +9,7 @@ import urllib.request
 from urllib.parse import urlencode
 
 from heed.oversight.store.store import Judgement, Store
-from heed.web.app import app_of
-from heed.web.connection import LARGEST
+from heed.web.app import create_app
 from heed.web.judgements import add_judgements
 from heed.web.people import People
 from heed.web.serving import serving
@@ -52,10 +51,10 @@ class JudgementsRoom:
         async def told(judgement):
             self.told.append(judgement)
 
-        self.app = app_of()
+        self.app = create_app()
         self.opened = lambda: self.store
         add_judgements(self.app, lambda: self.opened(), self.people, told)
-        self.address = opened.enter_context(serving(self.app, largest=LARGEST))
+        self.address = opened.enter_context(serving(self.app))
 
     def request(self, path, by="ada", body=None, **query):
         """Status, headers and content of an answer."""

@@ -12,10 +12,10 @@ from socket_page import PATIENCE, SocketPage
 
 from heed.errors import RunFailed
 from heed.oversight.comparisons.pairs import Pair
-from heed.oversight.comparisons.session import Comparing
+from heed.oversight.comparisons.session import ComparisonSession
 from heed.oversight.store.store import Store
 from heed.web.compare import CompareServer
-from heed.web.connection import LARGEST, REFUSED
+from heed.web.connection import REFUSED
 from heed.web.people import People
 from heed.web.serving import serving
 
@@ -46,8 +46,10 @@ class Room:
         self.opened, self.store = opened, Store(f"sqlite:///{folder / 'judgements.db'}")
         opened.callback(self.store.close)
         self.people = People.named(["ada", "bob"], watchers=["eve"])
-        self.server = CompareServer(Comparing(PAIRS, ["help", "harmless"]), self.store, self.people, "pairs.jsonl")
-        self.address = opened.enter_context(serving(self.server.app, largest=LARGEST))
+        self.server = CompareServer(
+            ComparisonSession(PAIRS, ["help", "harmless"]), self.store, self.people, "pairs.jsonl"
+        )
+        self.address = opened.enter_context(serving(self.server.app))
 
     def page(self, name, **options):
         return Page(self.opened, self.address, self.people.token_of(name), **options)

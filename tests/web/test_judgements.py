@@ -79,9 +79,9 @@ def test_a_page_reads_its_rows_and_no_more(room, monkeypatch):
         ({"kind": "compare"}, [8, 7]),
         ({"person": "bob"}, [8, 6, 5, 4]),
         ({"run": "walk-1"}, [3, 2, 1]),
-        ({"person": "bob", "kind": "block", "standing": "standing"}, [6, 4]),
-        ({"standing": "taken_back"}, [5]),
-        ({"standing": "standing", "run": "walk-2"}, [6, 4]),
+        ({"person": "bob", "kind": "block", "status": "active"}, [6, 4]),
+        ({"status": "retracted"}, [5]),
+        ({"status": "active", "run": "walk-2"}, [6, 4]),
         ({"person": "nobody' OR 1=1 --"}, []),
     ],
 )
@@ -94,22 +94,22 @@ def test_a_list_tells_in_words_what_was_shown_and_said(room):
     room.store.add(block("kim", 7, blocks=False, silent=True))
     room.store.add(comparison("kim", prompt=[{"role": "user", "content": "x" * 500}], says="tie"))
     long, silent, *_, first = room.rows()
-    assert (first["shown"], first["said"]) == ("episode 0, step 0: action 1", "block")
-    assert silent["said"] == "let pass, silent"
-    assert long["said"] == "help: tie, left unsafe"
+    assert (first["shown"], first["summary"]) == ("episode 0, step 0: action 1", "block")
+    assert silent["summary"] == "let pass, silent"
+    assert long["summary"] == "help: tie, left unsafe"
     assert len(long["shown"]) == judgements_server.LONGEST_LINE and long["shown"].endswith("x\u2026")
 
 
 def test_one_judgement_whole(room):
     status, told = room.ask("/7")
     given = room.store.effective("compare")[0]
-    assert (status, told["shown"]["left"], told["said"]) == (200, HOSTILE, "help: left, left unsafe")
+    assert (status, told["shown"]["left"], told["summary"]) == (200, HOSTILE, "help: left, left unsafe")
     assert (told["key"], told["at"], told["latency_ms"]) == (
         given.key,
         given.at.isoformat().replace("+00:00", "Z"),
         900.5,
     )
-    assert (told["unbroken"], told["taken_back"], len(told["digest"])) == (True, None, 64)
+    assert (told["unbroken"], told["retraction"], len(told["digest"])) == (True, None, 64)
     assert (told["shown"], told["verdict"]) == (given.shown, given.verdict)
 
 
@@ -127,13 +127,13 @@ def test_hostile_text_comes_as_json_under_a_policy_that_runs_nothing(room):
 def test_taking_back_is_a_further_row_with_a_reason(room):
     status, told = room.ask("/7/retract", "bob", {"why": HOSTILE})
     assert status == 200
-    back = told["taken_back"]
+    back = told["retraction"]
     assert (back["id"], back["person"], back["why"]) == (9, "bob", HOSTILE)
     assert 7 not in [given.id for given in room.store.effective()] and room.store.verify() == 9
     assert [given.id for given in room.told] == [7]
-    assert room.ask("/7/retract", "ada", {"why": "again"})[1]["taken_back"] == back  # the first reason stays
+    assert room.ask("/7/retract", "ada", {"why": "again"})[1]["retraction"] == back  # the first reason stays
     assert room.store.verify() == 9
-    assert [row["stands"] for row in room.rows(most=2)] == [True, False]
+    assert [row["active"] for row in room.rows(most=2)] == [True, False]
 
 
 def test_whoever_only_watches_takes_nothing_back(room):
@@ -172,7 +172,7 @@ def test_what_cannot_be_taken_back_is_told_in_words(room, path, body, status):
         {"before": 0},
         {"before": 2**63},
         {"kind": "retract"},
-        {"standing": "perhaps"},
+        {"status": "perhaps"},
         {"person": "x" * 201},
         {"run": "\0"},
         {"persno": "ada"},

@@ -1,4 +1,4 @@
-"""What is taken back at the page of judgements is heard beside it: pairs are free again, labels are forgotten."""
+"""What is retracted at the page of judgements takes effect beside it: pairs are free again, labels are forgotten."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ import uuid
 
 import numpy as np
 import pytest
+from recorder import Recorder
 from socket_page import SocketPage
 
 from heed.errors import HeedError
 from heed.oversight.comparisons.pairs import Pair
-from heed.oversight.comparisons.session import Comparing
-from heed.oversight.control.records import Answer
-from heed.oversight.overseers.base import Proposal
+from heed.oversight.comparisons.session import ComparisonSession
+from heed.oversight.overseers.base import Proposal, Verdict
 from heed.oversight.overseers.human import HumanOverseer
 from heed.oversight.store.store import Judgement, Store
 from heed.web.compare import CompareServer
-from heed.web.connection import LARGEST
 from heed.web.judgements import OpenedLater, add_judgements
 from heed.web.people import People
 from heed.web.serving import serving
@@ -47,15 +46,15 @@ def retract(address, token, number):
         return json.loads(answer.read())
 
 
-def test_a_comparison_that_is_taken_back_is_asked_again(tmp_path):
+def test_a_comparison_that_is_retracted_is_asked_again(tmp_path):
     people = People.named(["ada", "bob"])
     with (
         contextlib.closing(Store(f"sqlite:///{tmp_path / 'judgements.db'}")) as store,
         contextlib.ExitStack() as opened,
     ):
-        server = CompareServer(Comparing(PAIRS, ["help"]), store, people, "pairs.jsonl")
+        server = CompareServer(ComparisonSession(PAIRS, ["help"]), store, people, "pairs.jsonl")
         add_judgements(server.app, lambda: store, people, server.retracted)
-        address = opened.enter_context(serving(server.app, largest=LARGEST))
+        address = opened.enter_context(serving(server.app))
         ada = Page(opened, address, people.token_of("ada"))
         ada.until("pair", lambda pair: pair["pair"] == "p0")
         key = ada.compares("p0")
@@ -64,23 +63,24 @@ def test_a_comparison_that_is_taken_back_is_asked_again(tmp_path):
         assert ada.until("progress", lambda now: now["given"] == 0) == {"mine": 0, "given": 0, "wanted": 2}
         retract(address, people.token_of("bob"), 1)  # a second time changes nothing
         ada.compares("p0", key)
-        assert "was taken back" in ada.until("refused")["why"]
+        assert "was retracted" in ada.until("refused")["why"]
         ada.compares("p1")
         assert ada.until("pair", lambda pair: pair["pair"] == "p0")["before"] is None
         assert not server.finished.is_set()
 
 
 @pytest.mark.parametrize(("row", "forgotten"), [(41, ["k1"]), (7, [])])
-def test_a_verdict_that_is_taken_back_is_forgotten_by_the_run(row, forgotten):
+def test_a_verdict_that_is_retracted_is_forgotten_by_the_run(row, forgotten):
     overseer = HumanOverseer()
     server = WatchServer(overseer, People.named(["ada"]), "a walk")
     overseer.connect("page", "ada", True)
-    overseer.desk.answer = lambda: Answer(True, person="ada", key="k1")
-    overseer.judge(Proposal(np.zeros(2), np.zeros(1))).written(41)
-    taken_back = Judgement("block", "ada", {}, {"block": True}, id=row)
+    Recorder(overseer)
+    overseer.desk.collect = lambda: Verdict(True, person="ada", key="k1")
+    overseer.written(overseer.judge(Proposal(np.zeros(2), np.zeros(1))), 41)
+    retracted = Judgement("block", "ada", {}, {"block": True}, id=row)
     with contextlib.suppress(StopIteration):  # it waits for nothing
-        server.retracted(taken_back).send(None)
-    assert overseer.taken_back() == forgotten
+        server.retracted(retracted).send(None)
+    assert overseer.retractions() == forgotten
     with pytest.raises(HeedError, match="nothing of yours") if forgotten else contextlib.nullcontext():
         overseer.undo("ada")
 

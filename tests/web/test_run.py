@@ -17,8 +17,7 @@ import pytest
 
 from heed.errors import HeedError
 from heed.web import curves as curves_module
-from heed.web.app import app_of
-from heed.web.connection import LARGEST
+from heed.web.app import create_app
 from heed.web.curves import Curves, thin
 from heed.web.people import People
 from heed.web.run import add_run
@@ -34,9 +33,9 @@ class Room:
 
     def __init__(self, opened, folder, report=lambda folder: f"<p>{folder.name}</p>"):
         self.folder, self.people = folder, People.named(["ada"], watchers=["eve"])
-        app = app_of()
+        app = create_app()
         add_run(app, folder, self.people, report)
-        self.address = opened.enter_context(serving(app, largest=LARGEST))
+        self.address = opened.enter_context(serving(app))
 
     def answer(self, path, token="eve", data=None, **parameters):
         headers = {} if token is None else {"Authorization": f"Bearer {self.people.token_of(token)}"}
@@ -206,7 +205,7 @@ def test_how_far_a_run_is_and_how_long_it_takes(tmp_path):
             log(folder, line)
             os.utime(folder / "metrics.jsonl", (seconds, seconds))
         now[0] = seconds
-        return view.told()
+        return view.status()
 
     for name in ("config.yaml", "summary.json"):
         os.utime(folder / name, (1000.0, 1000.0))

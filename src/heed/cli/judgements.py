@@ -18,10 +18,9 @@ from heed.errors import HeedError
 from heed.oversight.agreement import Agreements, agreements
 from heed.oversight.comparisons.formats import export_comparisons
 from heed.oversight.store.export import by_person, export
-from heed.oversight.store.queries import Wanted, passing
+from heed.oversight.store.queries import Filter, passing
 from heed.oversight.store.store import KINDS, Judgement, Store, open_store
-from heed.web.app import app_of
-from heed.web.connection import LARGEST
+from heed.web.app import create_app
 from heed.web.judgements import add_judgements
 from heed.web.people import People
 from heed.web.serving import serving
@@ -70,7 +69,7 @@ def run(arguments: Sequence[str]) -> None:
             print(f"row {store.retract(parsed.retract, parsed.person, parsed.why)} takes {parsed.retract} back")
             return
         if parsed.agreement:
-            _agreement(agreements(passing(store, Wanted(parsed.kind, parsed.person, parsed.of, "standing"))))
+            _agreement(agreements(passing(store, Filter(parsed.kind, parsed.person, parsed.of, "active"))))
             return
         found = store.effective(parsed.kind, parsed.person, parsed.of)
         if parsed.export is not None:
@@ -81,11 +80,11 @@ def run(arguments: Sequence[str]) -> None:
 
 def _serve(store: Store, parsed: Any) -> None:
     """Until Ctrl-C."""
-    people, app = People.named(words(parsed.people)), app_of()
+    people, app = People.named(words(parsed.people)), create_app()
     if not people.all:
         raise HeedError("nobody could look", "--people", "name at least one")
     add_judgements(app, lambda: store, people)
-    with serving(app, parsed.host, parsed.port, LARGEST) as address:
+    with serving(app, parsed.host, parsed.port) as address:
         for person in people.all:
             say(f"{person.name} looks at {address}/judgements#token={people.token_of(person.name)}")
         wait_until_stopped()

@@ -16,7 +16,6 @@ from heed.oversight.control.desk import Desk
 from heed.oversight.overseers.human import HumanOverseer
 from heed.oversight.overseers.specs import BROWSER
 from heed.report import report_of
-from heed.web.connection import LARGEST
 from heed.web.judgements import OpenedLater, add_judgements
 from heed.web.people import People
 from heed.web.run import add_run
@@ -62,7 +61,7 @@ def run(arguments: Sequence[str]) -> None:
         add_run(server.app, out, people, report_of)
         add_judgements(server.app, judged, people, server.retracted)
 
-        with serving(server.app, parsed["host"], parsed["port"], LARGEST) as address:
+        with serving(server.app, parsed["host"], parsed["port"]) as address:
             for person in people.all:
                 does = "judges" if person.judges else "watches"
                 say(f"{person.name} {does} at {address}/#token={people.token_of(person.name)}")

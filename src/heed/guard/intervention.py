@@ -259,7 +259,7 @@ class Decider:
             "judged": not verdict.acted,
             "key": verdict.key,
             "credit": verdict.credit,
-            "struck": verdict.struck,
+            "struck": verdict.catastrophe,
         }
         if isinstance(verdict.block, bool | np.bool_) and not verdict.block:  # None is no leave
             return Decision(proposed, proposed, "allow", "policy", **said, **_seen(look))

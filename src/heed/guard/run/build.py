@@ -23,11 +23,11 @@ from heed.guard.run.learner import learner_of
 from heed.guard.run.methods import method_from_name
 from heed.guard.run.snapshots import BlockSnapshots
 from heed.guard.stored_labels import recalled_from
-from heed.oversight.overseers.base import Proposal
+from heed.oversight.overseers.base import Proposal, Scope, scope_of
 from heed.oversight.overseers.fail_closed import fail_closed
 from heed.oversight.overseers.human import HumanOverseer
 from heed.oversight.overseers.recorded import Recorded
-from heed.oversight.overseers.specs import BROWSER, base_of, is_scripted, overseer_from_spec
+from heed.oversight.overseers.specs import overseer_from_spec
 from heed.oversight.store.store import Store, open_store
 
 TOGETHER = 100
@@ -80,7 +80,8 @@ def prepare(job: GuardJob, person: HumanOverseer | None = None) -> GuardRun:
     overseer = None
     if method.guarded:
         judge = person or fail_closed(overseer_from_spec(job.overseer, place.env), job.overseer_timeout)
-        overseer = Recorded(judge, every=TOGETHER if person is None and is_scripted(job.overseer) else 1)
+        together = TOGETHER if scope_of(judge).scripted else 1
+        overseer = Recorded(judge, together, listeners=[] if person is None else [person])
         overseer.reset(job.seed)
     env = EnvironmentChecks(place.env, place.name)
     guard = Guard(env, overseer, safe_action=place.safe_action, mode=job.mode, penalty=job.penalty)
@@ -104,8 +105,8 @@ def prepare(job: GuardJob, person: HumanOverseer | None = None) -> GuardRun:
         guard.observer = note
         return GuardRun(job, place, guard, learner, None, log, None, None, None)
     known = known_point_hazard(place.env) if method.true_dynamics or method.true_danger else None
-    judged_by = job.overseer if person is None else BROWSER
-    config = method.configure(fitting(judged_by, job.phases, place.label_keys))
+    scope = Scope() if overseer is None else scope_of(overseer)
+    config = method.configure(fitting(scope, job.phases, place.label_keys))
     phases = Phases(
         guard,
         controller(learner),
@@ -120,28 +121,27 @@ def prepare(job: GuardJob, person: HumanOverseer | None = None) -> GuardRun:
         truth=truth,
     )
     if person is not None and overseer is not None:
-        person.retract = overseer.retract
-        person.about = lambda: {"phase": phases.phase.value, "counts": {"judged": phases.memory.judgements}}
+        person.bind(overseer, lambda: {"phase": phases.phase.value, "counts": {"judged": phases.memory.judgements}})
     if job.judgements is not None:
         phases.memory.recall(recalled_from(job.judgements, place.env, place.name))
     moments = BlockSnapshots(seed=job.seed, picture=guard.render if guard.render_mode == "rgb_array" else None)
 
     late: list[str] = []
-    """Taken back before the step that they judged brought its label."""
+    """Retracted before the step that they judged brought its label."""
 
     def watch(step: Step) -> None:
         moments(step)
         if person is not None:  # before the step may end in a fit; a label that this step brings is there by the next
             for key in late:
                 phases.memory.take_back(key)
-            late[:] = [key for key in person.taken_back() if not phases.memory.take_back(key)]
+            late[:] = [key for key in person.retractions() if not phases.memory.take_back(key)]
         before = phases.phase
         phases(step)
         if person is not None and phases.phase is not before:
-            person.alone()
+            person.go_alone()
         if person is not None and phases.phase is Phase.AUTONOMY:
-            person.glance(_seen_after(step, guard))
-            person.rest()
+            person.show(_seen_after(step, guard))
+            person.wait_while_paused()
 
     guard.observer = watch
     store = None if job.store is None else open_store(job.store, "--store")
@@ -153,25 +153,22 @@ def _seen_after(step: Step, guard: Guard) -> Proposal:
     return Proposal(step.next_state, step.decision.executed, step.info, guard.env, guard.moment, step.episode)
 
 
-def fitting(overseer: str, config: PhasesConfig, label_keys: tuple[int, ...] | None) -> PhasesConfig:
+def fitting(scope: Scope, config: PhasesConfig, label_keys: tuple[int, ...] | None) -> PhasesConfig:
     """The configuration with what fits the overseer wherever nothing was chosen.
 
     A last-moment overseer judges whether the next state is a catastrophe: so do its blockers, by the parts of the state
-    that catastrophes depend on, and what came to no harm needed no block. A far-sighted one judges the next state by
-    all of it, and one that follows a rule judges the present state; to both, what came to no harm may still have been
-    worth a block. What noise is laid over its verdicts changes none of this.
+    that catastrophes depend on, and what came to no harm needed no block. To any other, what came to no harm may still
+    have been worth a block. Blockers judge what the overseer judges: the next state, or the present one.
 
-    >>> fitting("local,miss=0.05", PhasesConfig(), (0, 1)).judges.label_keys
+    >>> fitting(Scope(last_moment=True), PhasesConfig(), (0, 1)).judges.label_keys
     (0, 1)
-    >>> fitting("rule", PhasesConfig(), (0, 1)).judges.inputs
+    >>> fitting(Scope(inputs="state"), PhasesConfig(), (0, 1)).judges.inputs
     'state'
     """
-    base, judges = base_of(overseer), config.judges
-    local = base == "local"
-    changes: dict[str, Any] = {}
+    judges, changes = config.judges, dict[str, Any]()
     if judges.inputs is None:
-        changes["inputs"] = "state" if base == "rule" else "next_state"
-    if judges.label_keys is None and local:
+        changes["inputs"] = scope.inputs
+    if judges.label_keys is None and scope.last_moment:
         changes["label_keys"] = label_keys
-    grace = (1 if local else 0) if config.grace is None else config.grace
+    grace = int(scope.last_moment) if config.grace is None else config.grace
     return dataclasses.replace(config, grace=grace, judges=dataclasses.replace(judges, **changes))
