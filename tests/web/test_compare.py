@@ -8,6 +8,7 @@ import urllib.request
 import uuid
 
 import pytest
+from judgements_room import retract
 from socket_page import PATIENCE, SocketPage
 
 from heed.errors import RunFailed
@@ -16,6 +17,7 @@ from heed.oversight.comparisons.session import ComparisonSession
 from heed.oversight.store.store import Store
 from heed.web.compare import CompareServer
 from heed.web.connection import REFUSED
+from heed.web.judgements import add_judgements
 from heed.web.people import People
 from heed.web.serving import serving
 
@@ -225,3 +227,19 @@ def test_what_is_not_understood_ends_the_connection_and_writes_nothing(room, mes
     ada.socket.send(message)
     assert ada.code() == REFUSED
     assert room.store.count() == 0
+
+
+def test_a_comparison_that_is_retracted_at_the_page_of_judgements_is_asked_again(room):
+    add_judgements(room.server.app, lambda: room.store, room.people, room.server.retracted)
+    ada = room.page("ada")
+    ada.until("pair", lambda pair: pair["pair"] == "p0")
+    key = ada.compares("p0")
+    ada.until("progress", lambda now: now["given"] == 1)
+    retract(room.address, room.people.token_of("bob"), 1)
+    assert ada.until("progress", lambda now: now["given"] == 0) == {"mine": 0, "given": 0, "wanted": 3}
+    retract(room.address, room.people.token_of("bob"), 1)  # a second time changes nothing
+    ada.compares("p0", key)
+    assert "was retracted" in ada.until("refused")["why"]
+    ada.compares("p1")
+    assert ada.until("pair", lambda pair: pair["pair"] == "p0")["before"] is None
+    assert not room.server.finished.is_set()

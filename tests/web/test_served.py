@@ -10,6 +10,7 @@ import urllib.request
 import gymnasium as gym
 import numpy as np
 import pytest
+from judgements_room import retract
 from socket_person import SocketPerson
 
 import heed.web
@@ -89,11 +90,7 @@ def test_a_store_of_ones_own_stays_open_and_a_retraction_reaches_what_is_learnt(
         SocketPerson(person.addresses["ada"], blocks=pushes_right)
         steps(person.overseer, 2)
         page, _, token = person.addresses["ada"].partition("/#token=")
-        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-        with urllib.request.urlopen(
-            urllib.request.Request(f"{page}/api/judgements/1/retract", b'{"why": "mistaken"}', headers)
-        ) as answer:
-            assert json.loads(answer.read())["retraction"]["person"] == "ada"
+        assert retract(page, token, 1)["retraction"]["person"] == "ada"
         assert person.human.retractions() == ["key-1"]
     assert [judgement.id for judgement in store.effective()] == [2]
     store.close()

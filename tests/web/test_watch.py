@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import pytest
+from judgements_room import retract
 from recorder import Recorder
 from socket_page import PATIENCE, SocketPage
 
@@ -17,7 +18,9 @@ from heed.oversight.control.desk import Desk
 from heed.oversight.control.records import Pace
 from heed.oversight.overseers.base import Proposal
 from heed.oversight.overseers.human import HumanOverseer
+from heed.oversight.store.store import Judgement, Store
 from heed.web.connection import REFUSED
+from heed.web.judgements import add_judgements
 from heed.web.limits import Limits
 from heed.web.people import People
 from heed.web.serving import serving
@@ -289,3 +292,28 @@ def test_what_comes_as_the_episode_ends_is_refused_in_words(watched):
     assert ada.until("refused")["why"].startswith("it came as the episode ended")
     work.join(PATIENCE)
     assert (verdicts[0].block, verdicts[0].person) == (True, "")
+
+
+@pytest.mark.parametrize(("row", "forgotten"), [(41, ["k1"]), (7, [])])
+def test_a_verdict_that_is_retracted_at_the_page_of_judgements_is_forgotten_by_the_run(watched, row, forgotten):
+    overseer, people, _, agent, opened = watched
+    recorder = Recorder(overseer)
+    store = opened.enter_context(contextlib.closing(Store("sqlite://")))
+    store.add_all([Judgement("block", "ada", {}, {"block": True}) for _ in range(41)])
+    server = WatchServer(overseer, people, "a walk")
+    add_judgements(server.app, lambda: store, people, server.retracted)
+    pages = opened.enter_context(serving(server.app))
+    ada = page_of(watched, "ada")
+    ada.order("each")
+    agent.propose(0.75)
+    ada.sees(1)
+    ada.order("block", proposal=1, key="k1")
+    overseer.written(agent.verdict(), 41)
+    ada.until("written")
+    retract(pages, people.token_of("bob"), row)
+    assert overseer.retractions() == forgotten
+    ada.order("undo")
+    if forgotten:
+        assert ada.until("refused")["why"].startswith("there is nothing of yours")
+    else:
+        assert ada.until("undone") == {"id": 41} and recorder.rows == [(41, "ada")]

@@ -32,10 +32,13 @@ def run(arguments: Sequence[str]) -> None:
     )
     command.add("--times", type=int, default=1, help="how many different people judge each pair")
     command.add("--seed", type=int, default=0, help="of the sampling, the pairs' order and the sides")
-    command.add("--host", type=str, default="127.0.0.1", help="where the page is served; others reach it only if told")
+    command.add("--host", type=str, default="127.0.0.1", help="where the page is served; others reach it if it says so")
     command.add("--port", type=int, default=8000, help="the page's port; 0 takes a free one")
     command.add(
-        "--out", type=str, default=None, help="what stands in the end, as FILE.jsonl or FILE.parquet to train on"
+        "--out",
+        type=str,
+        default=None,
+        help="the comparisons in the end, as FILE.jsonl or FILE.parquet to train on",
     )
     add_options(command)
     parsed = command.parse(arguments)

@@ -28,7 +28,7 @@ def run(arguments: Sequence[str]) -> None:
     command.add("--times", type=int, default=1, help="how many different people judge each action")
     command.add("--watchers", type=str, default="", help="who may watch: names with commas between them")
     command.add(
-        "--host", type=str, default="127.0.0.1", help="where the page is served; others can reach it only if you say so"
+        "--host", type=str, default="127.0.0.1", help="where the page is served; others can reach it if it says so"
     )
     command.add("--port", type=int, default=8000, help="the page's port; 0 takes a free one")
     command.add("--out", type=str, default=None, help="the run folder (default: below runs/)")

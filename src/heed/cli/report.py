@@ -22,7 +22,7 @@ def run(arguments: Sequence[str]) -> None:
     command.add("run", help="a run folder")
     command.add("--serve", action="store_true", help="show metrics and report in the browser instead, until Ctrl-C")
     command.add("--people", type=str, default="viewer", help="with --serve: who may look, names with commas between")
-    command.add("--host", type=str, default="127.0.0.1", help="where the page is served; others reach it only if set")
+    command.add("--host", type=str, default="127.0.0.1", help="where the page is served; others reach it if it says so")
     command.add("--port", type=int, default=8000, help="the page's port; 0 takes a free one")
     parsed = command.parse(arguments)
     if parsed.serve:

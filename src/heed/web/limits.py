@@ -14,8 +14,8 @@ class Limits:
         messages: of a page in a second, and requests of all.
         connections: at once.
         greeting_s: seconds in which a page must have sent its token.
-        rendering_s: seconds after which a page that has not said that it rendered a frame is sent the next one all the
-            same.
+        rendering_s: seconds after which a page that has not confirmed that it rendered a frame is sent the next one all
+            the same.
     """
 
     message_bytes: int = 4096

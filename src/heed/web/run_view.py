@@ -19,7 +19,7 @@ from heed.runs.folder import CONFIG, METRICS, SUMMARY
 from heed.web.curves import Curves, as_number
 
 QUIET_S = 120.0
-"""Seconds without news after which a run that has not ended is said to be quiet."""
+"""Seconds without news after which a run that has not ended counts as quiet."""
 SHORTEST_S = 1.0
 """Seconds from which on there is a rate."""
 LARGEST_FILE = 1 << 20

@@ -34,7 +34,7 @@ class GivenVerdicts:
     """Remembers what people gave, and tells whose label a retraction takes away.
 
     Several people may judge one proposal, and one label is learnt from all of them. It goes only when nobody is left
-    who said so.
+    who supports it.
 
     >>> given, ada, bob = GivenVerdicts(), Verdict(True, person="ada", key="a"), Verdict(True, person="bob", key="b")
     >>> given.add(Verdict(True, person="ada", key="a", others=(bob,)))

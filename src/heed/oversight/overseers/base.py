@@ -24,7 +24,7 @@ class Proposal:
     Args:
         observation: what the agent sees, [S].
         action: what it proposes, [A] or an int.
-        info: what the environment said beside the observation.
+        info: the environment's own, with the observation.
         env: the environment, for oracles that look into it; None where there is none to look into.
         step: steps taken in this episode.
         episode: its number, which no other of any environment has.
@@ -63,7 +63,7 @@ class Verdict:
         catastrophe: the state that was shown is a catastrophe that the environment does not report.
         silent: the action passed in view, and nobody pressed a key.
         acted: somebody acted in the agent's place, without judging its action: nothing is learnt of it.
-        others: what other people said of the same action, where several judge each: written down, and not learnt from,
+        others: other people's verdicts on the same action, where several judge each: written down, and not learnt from,
             as one block is a block.
     """
 
@@ -81,7 +81,7 @@ class Verdict:
 
     @property
     def all(self) -> tuple[Verdict, ...]:
-        """What each person said: this verdict first, then the others."""
+        """Each person's verdict: this one first, then the others."""
         return (self, *self.others)
 
 

@@ -207,7 +207,7 @@ class HumanOverseer:
         return row
 
     def written(self, verdict: Verdict, row: int) -> None:
-        """A verdict is on disk: its page is told."""
+        """A verdict is on disk: its page is to know."""
         with self._wakes:
             self._given.written(verdict, row)
         self._notify()
@@ -215,7 +215,7 @@ class HumanOverseer:
     def retracted(self, row: int) -> None:
         """A judgement was retracted, here or at another page: what is learnt from follows at the next step.
 
-        What nobody said in this run, or what passed in silence, changes nothing.
+        What nobody judged in this run, or what passed in silence, changes nothing.
         """
         with self._wakes:
             for label in self._given.retracted(row):
