@@ -81,7 +81,10 @@ MOVED: dict[str, tuple[str, ...]] = {
     "heed.guard.thresholds": ("heed.guard.models.calibration",),
     "heed.guard.transitions": ("heed.guard.models.transitions",),
     "heed.oversight.assignment": ("heed.oversight.comparisons.assignment",),
-    "heed.oversight.browser": ("heed.oversight.overseers.human",),
+    "heed.oversight.browser": (
+        "heed.oversight.overseers.human",
+        "heed.oversight.control.view",
+    ),
     "heed.oversight.chain": ("heed.oversight.store.audit_chain",),
     "heed.oversight.compare_server": ("heed.web.compare",),
     "heed.oversight.comparing": ("heed.oversight.comparisons.session",),
@@ -135,8 +138,11 @@ MOVED: dict[str, tuple[str, ...]] = {
 
 
 RENAMED = {
+    "Answer": "Verdict",
     "BlockedMoments": "BlockSnapshots",
     "BrowserOverseer": "HumanOverseer",
+    "Comparing": "ComparisonSession",
+    "Gate": "Connections",
     "Guarded": "FailClosedOverseer",
     "Imagining": "ImaginedRollouts",
     "Judges": "Models",
@@ -148,6 +154,9 @@ RENAMED = {
     "Preparation": "ApothecarySetup",
     "Preset": "Oracle",
     "StopsOnFaults": "EnvironmentChecks",
+    "TakenBack": "Retraction",
+    "Wanted": "Filter",
+    "app_of": "create_app",
     "guarded": "fail_closed",
     "preset": "registered_oracle",
 }

@@ -16,8 +16,8 @@ def decision(verdict):
     [
         (None, False, "", 0, False),
         (Verdict(True), True, "", 0, False),
-        (Verdict(True, key="k", credit=3, struck=True), True, "k", 3, True),
-        (Verdict(True, key="k", credit=3, struck=True, failed=True), False, "", 0, False),  # nobody judged
+        (Verdict(True, key="k", credit=3, catastrophe=True), True, "k", 3, True),
+        (Verdict(True, key="k", credit=3, catastrophe=True, failed=True), False, "", 0, False),  # nobody judged
         (Verdict(True, key="k", credit=3, acted=True), False, "k", 3, False),  # somebody acted, and judged nothing
     ],
 )
@@ -38,6 +38,6 @@ def test_the_info_holds_plain_fields_alone():
 @pytest.mark.parametrize(("by_environment", "by_person"), [(False, False), (True, False), (False, True), (True, True)])
 def test_a_catastrophe_is_reported_by_the_environment_or_by_a_person(by_environment, by_person):
     zero = np.zeros(1, np.float32)
-    decided = decision(Verdict(by_person, struck=by_person))
+    decided = decision(Verdict(by_person, catastrophe=by_person))
     step = Step(zero, zero, zero, decided, zero, 0.0, False, False, by_environment, {})
     assert step.catastrophe_reported is (by_environment or by_person)

@@ -91,7 +91,7 @@ def test_an_unknown_mode_is_refused():
 def test_a_catastrophe_that_only_a_person_sees_is_one_of_the_run():
     class Ada(Person):
         def judge(self, proposal):
-            self.verdict = {"struck": proposal.step == 3}
+            self.verdict = {"catastrophe": proposal.step == 3}
             return super().judge(proposal)
 
     run = drive(run_of(overseer=Ada(lambda proposal: proposal.step == 3)), 6)

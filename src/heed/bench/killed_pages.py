@@ -24,7 +24,7 @@ PATIENCE_S = 60.0
 BEAT_S = 0.5
 """Seconds without a word after which a page says that it is alive."""
 PACE_S = 0.006
-"""Seconds between two messages at least: a page may send `heed.web.connection.MESSAGES` a second."""
+"""Seconds between two messages at least: a page may send `heed.web.limits.Limits.messages` a second."""
 UNDONE = 0.1
 """Share of the judgements that are taken back."""
 DROPPED = 0.05
@@ -260,9 +260,9 @@ class WatchPage(Page):
             self._say({"order": {"do": "each"}})
         if "written" in message:
             self._last = message["written"]["key"]
-        if "moment" in message:
-            self._moment = message["moment"]
-            self._say({"drawn": self._moment["number"]})
+        if "proposal" in message:
+            self._moment = message["proposal"]
+            self._say({"rendered": self._moment["number"]})
 
     def _go_on(self) -> None:
         if self.waiting:
@@ -275,7 +275,7 @@ class WatchPage(Page):
         if self._moment is not None and self._moment["number"] > self._judged:
             key, number, block = self._new_key(), self._moment["number"], self.draws.random() < 0.5
             self._judged = number
-            order = {"do": "block" if block else "allow", "moment": number, "key": key}
+            order = {"do": "block" if block else "allow", "proposal": number, "key": key}
             self._judge(key, tuple(self._moment["observation"]), block, {"order": order})
 
 

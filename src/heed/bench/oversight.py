@@ -23,7 +23,6 @@ from heed.oversight.control.desk import Desk
 from heed.oversight.control.records import Pace
 from heed.oversight.overseers.base import Proposal, Verdict
 from heed.oversight.overseers.human import HumanOverseer
-from heed.web.connection import LARGEST
 from heed.web.people import People
 from heed.web.serving import serving
 from heed.web.watch import WatchServer
@@ -57,16 +56,16 @@ class _Timed(HumanOverseer):
     def __init__(self, stopping: Callable[[], bool]) -> None:
         super().__init__(Desk(Pace(rates=(RATE,), rate=0, heartbeat=60.0)), stopping=stopping)
         self.proposed: list[float] = []
-        self.drawn_after: list[tuple[float, float]] = []  # when, and seconds since the proposal
+        self.rendered_after: list[tuple[float, float]] = []  # when, and seconds since the proposal
 
-    def judge(self, moment: Proposal) -> Verdict:
+    def judge(self, proposal: Proposal, /) -> Verdict:
         self.proposed.append(time.perf_counter())
-        return super().judge(moment)
+        return super().judge(proposal)
 
-    def drawn(self, page: str, number: int) -> None:
+    def rendered(self, page: str, number: int) -> None:
         now = time.perf_counter()
-        self.drawn_after.append((now, now - self.proposed[number - 1]))
-        super().drawn(page, number)
+        self.rendered_after.append((now, now - self.proposed[number - 1]))
+        super().rendered(page, number)
 
 
 def run_oversight_bench(bench: OversightBench) -> dict[str, Any]:
@@ -136,7 +135,7 @@ def _watched(bench: OversightBench, pages: int) -> tuple[list[float], list[float
 
     with (
         tempfile.TemporaryDirectory(prefix="heed-oversight-") as folder,
-        serving(WatchServer(overseer, people, bench.env).app, largest=LARGEST) as address,
+        serving(WatchServer(overseer, people, bench.env).app) as address,
     ):
         speak = in_chromium if bench.chromium else over_sockets
         asked_of_pages = (there, address, tokens, bench.seconds, bench.presses, bench.seed, bench.chromium)
@@ -152,9 +151,9 @@ def _watched(bench: OversightBench, pages: int) -> tuple[list[float], list[float
         process.join(10.0)
     if heard.failed:
         raise RunFailed(f"the pages failed: {heard.failed}")
-    counted_from = overseer.drawn_after[0][0] + WARM_UP_S
+    counted_from = overseer.rendered_after[0][0] + WARM_UP_S
     ends = counted_from - WARM_UP_S + bench.seconds
-    frames = [1e3 * after for when, after in overseer.drawn_after if counted_from <= when <= ends]
+    frames = [1e3 * after for when, after in overseer.rendered_after if counted_from <= when <= ends]
     return heard.keys_ms, frames, bench.seconds - WARM_UP_S
 
 

@@ -111,7 +111,7 @@ class _SocketPage:
         """Block what is in view; seconds until it is known to be on disk, None if it came as the episode ended."""
         key, began = str(uuid.uuid4()), time.perf_counter()
         known = self._written[key] = asyncio.get_running_loop().create_future()
-        await self.order("block", moment=self._moment, key=key)
+        await self.order("block", proposal=self._moment, key=key)
         written = await asyncio.wait_for(known, PATIENCE_S)
         return time.perf_counter() - began if written else None
 
@@ -127,9 +127,9 @@ class _SocketPage:
             return
         said = json.loads(message)
         self.ready.set()
-        if "moment" in said:
-            self._moment = said["moment"]["number"]
-            if not said["moment"]["framed"]:
+        if "proposal" in said:
+            self._moment = said["proposal"]["number"]
+            if not said["proposal"]["framed"]:
                 await self._drawn()
         for kind in ("written", "refused"):
             if kind in said and (known := self._written.pop(said[kind]["key"], None)) is not None:
@@ -137,7 +137,7 @@ class _SocketPage:
 
     async def _drawn(self) -> None:
         self._shown.set()
-        await self._say({"drawn": self._moment})
+        await self._say({"rendered": self._moment})
 
     async def _beat(self) -> None:
         while True:
@@ -171,7 +171,7 @@ def _pressed(
         pages = [browser.new_page() for _ in tokens]
         for page, token in zip(pages, tokens, strict=True):
             page.goto(f"{address}/#token={token}")
-            page.wait_for_selector("body[data-moment]", timeout=1e3 * PATIENCE_S)
+            page.wait_for_selector("body[data-proposal]", timeout=1e3 * PATIENCE_S)
         first = pages[0]
         first.evaluate(_TAKES_TIMES)
         first.keyboard.press(" ")

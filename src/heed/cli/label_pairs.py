@@ -33,7 +33,7 @@ def add_options(command: Command) -> None:
     group.add_argument("--world", type=Literal["apothecary"], default=None, help="the built-in model and prompts")
     group.add_argument("--model", type=str, default=None, help="what is sampled: a model folder or hub id")
     group.add_class_arguments(Pairing, as_group=False, skip={"model", "seed"})
-    group.add_argument("--batch_size", type=int, default=16, help="prompts whose completions are drawn at once")
+    group.add_argument("--batch_size", type=int, default=16, help="prompts whose completions are sampled at once")
     group = command.parser.add_argument_group("Which pair is next")
     group.add_argument("--next", type=str, default="random", help="random, uncertain or conflicting")
     group.add_argument(

@@ -89,7 +89,7 @@ class Decision:
     @property
     def catastrophe_reported(self) -> bool:
         """Whether a person reported the state before this step as a catastrophe."""
-        return self.verdict is not None and not self.verdict.failed and self.verdict.struck
+        return self.verdict is not None and not self.verdict.failed and self.verdict.catastrophe
 
     def info(self) -> dict[str, Any]:
         """The decision as plain fields by name, those of the verdict among them."""

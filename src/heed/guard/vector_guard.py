@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -16,11 +17,7 @@ from heed.guard.decisions import Decision
 from heed.guard.guard import Guarding, Observer
 from heed.guard.intervention import Intervention
 from heed.guard.situations import situations_of
-from heed.oversight.overseers.base import Overseer, Proposal, Verdict
-from heed.oversight.overseers.fail_closed import FailClosedOverseer
-from heed.oversight.overseers.noise import Delayed, FalseAlarm, Missing, Tiring
-from heed.oversight.overseers.recorded import Recorded
-from heed.oversight.overseers.scripted import FarSightedOverseer, LocalOverseer
+from heed.oversight.overseers.base import Overseer, Proposal, Scope, Verdict, scope_of
 
 _NUMBERS = {"risk": np.float64, "asked": np.bool_, "latency_ms": np.float64, "plan_ms": np.float64}
 """The fields of a decision that are always numbers; but for the two actions the others may be None."""
@@ -88,9 +85,9 @@ class VectorGuard(Guarding, VectorWrapper):
                     "take gymnasium.vector.SyncVectorEnv, or an overseer that judges by observation and action",
                 )
             overseer = OverseerOfEach(inside, [overseer_of(each) for each in inside])
-        elif len(inside) != 1 and isinstance(_innermost(overseer), LocalOverseer | FarSightedOverseer):
+        elif len(inside) != 1 and overseer is not None and scope_of(overseer).needs_env:
             raise HeedError(
-                f"an oracle ({overseer.name if overseer else ''}) looks into one environment, and here are {len(envs)}",
+                f"an oracle ({overseer.name}) looks into one environment, and here are {len(envs)}",
                 "VectorGuard, overseer",
                 "give overseer_of, which makes one for each",
             )
@@ -193,7 +190,12 @@ class OverseerOfEach:
         """They are all called like the first."""
         return self.overseers[0].name
 
-    def judge(self, proposal: Proposal) -> Verdict:
+    @property
+    def scope(self) -> Scope:
+        """Of each; together they need no environment in common."""
+        return replace(scope_of(self.overseers[0]), needs_env=False)
+
+    def judge(self, proposal: Proposal, /) -> Verdict:
         """Of the overseer whose environment it is."""
         return self._of[id(proposal.env)].judge(proposal)
 
@@ -249,10 +251,3 @@ def _ending(info: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     if "final_obs" not in info:
         raise HeedError("an episode ended without final_obs", "VectorGuard", "the environment must tell where it ended")
     return info.pop("final_obs"), info.pop("final_info", {})
-
-
-def _innermost(overseer: Overseer | None) -> Overseer | None:
-    """The overseer within the wrappers around it."""
-    while isinstance(overseer, FailClosedOverseer | Recorded | Delayed | FalseAlarm | Missing | Tiring):
-        overseer = overseer.inner
-    return overseer

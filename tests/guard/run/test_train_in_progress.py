@@ -100,7 +100,7 @@ class Person(HumanOverseer):
     def judge(self, proposal):
         return Verdict(False, person="ada", key=next(self.keys))
 
-    def taken_back(self):
+    def retractions(self):
         return next(self.retracted)
 
 

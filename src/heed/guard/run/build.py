@@ -28,10 +28,11 @@ from heed.guard.run.learner import learner_of
 from heed.guard.run.methods import Method, method_from_name
 from heed.guard.run.snapshots import BlockSnapshots
 from heed.guard.stored_labels import recalled_from
+from heed.oversight.overseers.base import Scope, scope_of
 from heed.oversight.overseers.fail_closed import fail_closed
 from heed.oversight.overseers.human import HumanOverseer
 from heed.oversight.overseers.recorded import Recorded
-from heed.oversight.overseers.specs import BROWSER, base_of, is_scripted, overseer_from_spec
+from heed.oversight.overseers.specs import overseer_from_spec
 from heed.oversight.store.store import Store, open_store
 
 TOGETHER = 100
@@ -92,13 +93,12 @@ def build(job: GuardJob, person: HumanOverseer | None = None) -> GuardRun:
     overseer = _overseer(job, place, person)
     guard = Guard(env, overseer, safe_action=place.safe_action, penalty=job.penalty if job.mode == "penalty" else 0.0)
     learner = learner_of(job, guard)
-    phases = _phases(job, method, place, guard, learner, person)
+    phases = _phases(job, method, place, guard, learner, scope_of(overseer))
     snapshots = BlockSnapshots(seed=job.seed, picture=guard.render if guard.render_mode == "rgb_array" else None)
     log = DecisionLog(lambda _: phases.phase.value, truth)
     guard.observers = [snapshots, log, phases]
     if person is not None:
-        person.retract = overseer.retract
-        person.about = lambda: {"phase": phases.phase.value, "counts": {"judged": phases.labels.judgements}}
+        person.bind(overseer, lambda: {"phase": phases.phase.value, "counts": {"judged": phases.labels.judgements}})
         guard.observers = [snapshots, Retractions(person, phases.labels), log, phases, Spectator(person, phases, guard)]
     store = None if job.store is None else open_store(job.store, "--store")
     return GuardRun(job, place, guard, learner, phases, log, snapshots, overseer, store)
@@ -107,7 +107,8 @@ def build(job: GuardJob, person: HumanOverseer | None = None) -> GuardRun:
 def _overseer(job: GuardJob, place: Surroundings, person: HumanOverseer | None) -> Recorded:
     """Who is asked, started; their verdicts are written down once a store is there."""
     judge = person or fail_closed(overseer_from_spec(job.overseer, place.env), job.overseer_timeout)
-    overseer = Recorded(judge, every=TOGETHER if person is None and is_scripted(job.overseer) else 1)
+    together = TOGETHER if scope_of(judge).scripted else 1
+    overseer = Recorded(judge, together, listeners=[] if person is None else [person])
     overseer.reset(job.seed)
     return overseer
 
@@ -118,7 +119,7 @@ def _phases(
     place: Surroundings,
     guard: Guard,
     learner: Learner,
-    person: HumanOverseer | None,
+    scope: Scope,
 ) -> Phases:
     """Who judges when, over models of what the method does not know."""
     known: dict[str, Any] = {}
@@ -126,8 +127,7 @@ def _phases(
         dynamics, danger = true_world(place.env)
         known |= {"known_dynamics": KnownDynamics(dynamics, members=1)} if method.true_dynamics else {}
         known |= {"known_danger": KnownBlockers(danger)} if method.true_danger else {}
-    judged_by = job.overseer if person is None else BROWSER
-    phases, models = fitting(judged_by, job.phases, job.models, place.label_keys)
+    phases, models = fitting(scope, job.phases, job.models, place.label_keys)
     planning, models = method.configure(job.planning, models)
     sizes = (guard.situation.state_size, guard.situation.actions.size)
     learnt = Models.from_config(models, *sizes, job.seed, termination=place.goal, **known)
@@ -157,26 +157,23 @@ def _unguarded_phase(steps: int, oversight_steps: int) -> str:
 
 
 def fitting(
-    overseer: str, phases: PhasesConfig, models: ModelsConfig, label_keys: tuple[int, ...] | None
+    scope: Scope, phases: PhasesConfig, models: ModelsConfig, label_keys: tuple[int, ...] | None
 ) -> tuple[PhasesConfig, ModelsConfig]:
-    """The configuration with what fits the overseer wherever nothing was chosen.
+    """The configurations with what fits the overseer wherever nothing was chosen.
 
     A last-moment overseer judges whether the next state is a catastrophe: so do its blockers, by the parts of the state
-    that catastrophes depend on, and what came to no harm needed no block. A far-sighted one judges the next state by
-    all of it, and one that follows a rule judges the present state; to both, what came to no harm may still have been
-    worth a block. What noise is laid over its verdicts changes none of this.
+    that catastrophes depend on, and what came to no harm needed no block. To any other, what came to no harm may still
+    have been worth a block. Blockers judge what the overseer judges: the next state, or the present one.
 
-    >>> fitting("local,miss=0.05", PhasesConfig(), ModelsConfig(), (0, 1))[1].label_keys
+    >>> fitting(Scope(last_moment=True), PhasesConfig(), ModelsConfig(), (0, 1))[1].label_keys
     (0, 1)
-    >>> fitting("rule", PhasesConfig(), ModelsConfig(), (0, 1))[1].inputs
+    >>> fitting(Scope(inputs="state"), PhasesConfig(), ModelsConfig(), (0, 1))[1].inputs
     'state'
     """
-    base = base_of(overseer)
-    local = base == "local"
     changes: dict[str, Any] = {}
     if models.inputs is None:
-        changes["inputs"] = "state" if base == "rule" else "next_state"
-    if models.label_keys is None and local:
+        changes["inputs"] = scope.inputs
+    if models.label_keys is None and scope.last_moment:
         changes["label_keys"] = label_keys
-    grace = (1 if local else 0) if phases.grace is None else phases.grace
+    grace = int(scope.last_moment) if phases.grace is None else phases.grace
     return dataclasses.replace(phases, grace=grace), dataclasses.replace(models, **changes)

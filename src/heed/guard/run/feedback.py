@@ -26,7 +26,7 @@ class Retractions:
         """Unlearn what was retracted since the last step; a label that this step brings is there by the next."""
         for key in self._early:
             self._labels.retract(key)
-        self._early = [key for key in self._person.taken_back() if not self._labels.retract(key)]
+        self._early = [key for key in self._person.retractions() if not self._labels.retract(key)]
 
 
 class Spectator:
@@ -46,9 +46,9 @@ class Spectator:
         """Show where the step led; wait as long as the agent is paused."""
         if self._phases.phase is not self._phase:
             self._phase = self._phases.phase
-            self._person.alone()
+            self._person.go_alone()
         if self._phase is Phase.AUTONOMY:
             executed = step.decision.executed
             proposal = Proposal(step.next_state, executed, step.info, self._guard.env, step.timestep, step.episode)
-            self._person.glance(proposal)
-            self._person.rest()
+            self._person.show(proposal)
+            self._person.wait_while_paused()

@@ -6,7 +6,7 @@ import logging
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,8 @@ from heed.guard.run.env_checks import reason_of
 from heed.guard.run.learner import imagining
 from heed.guard.run.progress import OnStep, Progress
 from heed.guard.run.summary import evaluated, report_of_phases, summarise
+from heed.oversight.overseers.base import scope_of
 from heed.oversight.overseers.human import HumanOverseer
-from heed.oversight.overseers.specs import is_scripted
 from heed.oversight.store.store import open_store
 from heed.runs.config import config_hash
 from heed.runs.files import replacing
@@ -76,11 +76,9 @@ def train_guard(
         summary |= {"version": heed.__version__, "config_hash": config_hash(flat(job))}
         folder.write_summary(summary | {"seconds": time.perf_counter() - began})  # before what may be stopped, or fail
         if job.evaluation_episodes:
-            if run.overseer is not None:
-                version = run.overseer.where()[1]
-                run.overseer.where = lambda: ("evaluation", version)
-            scripted = not run.phases or (person is None and is_scripted(job.overseer))
-            summary |= evaluated(run.guard, run.learner, job.evaluation_episodes, scripted, progress.report)
+            scripted = run.overseer is None or scope_of(run.overseer).scripted
+            with nullcontext() if run.overseer is None else run.overseer.during("evaluation"):
+                summary |= evaluated(run.guard, run.learner, job.evaluation_episodes, scripted, progress.report)
         if run.overseer is not None:
             run.overseer.flush()
         summary |= {"seconds": time.perf_counter() - began, "completed": True}

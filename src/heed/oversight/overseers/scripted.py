@@ -7,7 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from heed.oversight.overseers.base import Action, Proposal, State, Verdict
+from heed.oversight.overseers.base import Action, Proposal, Scope, State, Verdict
 
 
 class LocalOverseer:
@@ -26,6 +26,7 @@ class LocalOverseer:
     """
 
     name = "local"
+    scope = Scope(last_moment=True, needs_env=True, scripted=True)
 
     def __init__(self, next_state: Callable[[Action], State], catastrophe: Callable[[State], Any]) -> None:
         self._next_state, self._catastrophe = next_state, catastrophe
@@ -53,6 +54,7 @@ class FarSightedOverseer:
     """
 
     name = "far-sighted"
+    scope = Scope(needs_env=True, scripted=True)
 
     def __init__(self, next_state: Callable[[Action], State], doomed: Callable[[State], Any]) -> None:
         self._next_state, self._doomed = next_state, doomed
@@ -78,6 +80,7 @@ class RuleOverseer:
     """
 
     name = "rule"
+    scope = Scope(inputs="state", scripted=True)
 
     def __init__(self, danger: Callable[[NDArray[Any], Mapping[str, Any]], Any]) -> None:
         self._danger = danger

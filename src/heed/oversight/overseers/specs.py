@@ -129,24 +129,6 @@ def overseer_from_spec(spec: str, env: Env) -> Overseer:
     return overseer
 
 
-def base_of(spec: str) -> str:
-    """The overseer that a text names, without what is done to its verdicts.
-
-    >>> base_of("local,miss=0.05")
-    'local'
-    """
-    return spec.partition(",")[0]
-
-
-def is_scripted(spec: str) -> bool:
-    """Whether a text names one of heed's own overseers, which can be asked again; others may be persons.
-
-    >>> is_scripted("rule,delay=2"), is_scripted("mine:ada")
-    (True, False)
-    """
-    return base_of(spec) in _BUILT_IN
-
-
 def _number(text: str) -> float:
     try:
         return float(text)
