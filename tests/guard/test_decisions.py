@@ -12,7 +12,7 @@ def decision(verdict):
 
 
 @pytest.mark.parametrize(
-    ("verdict", "asked", "key", "credit", "struck"),
+    ("verdict", "asked", "key", "credit", "catastrophe"),
     [
         (None, False, "", 0, False),
         (Verdict(True), True, "", 0, False),
@@ -21,11 +21,13 @@ def decision(verdict):
         (Verdict(True, key="k", credit=3, acted=True), False, "k", 3, False),  # somebody acted, and judged nothing
     ],
 )
-def test_a_decision_reports_its_verdict(verdict, asked, key, credit, struck):
-    fields = {"asked": asked, "key": key, "credit": credit, "struck": struck}
-    assert {name: getattr(decision(verdict), name) for name in fields} == fields
-    info = decision(verdict).info()
-    assert {name: info[name] for name in fields} == fields
+def test_a_decision_reports_its_verdict(verdict, asked, key, credit, catastrophe):
+    decided = decision(verdict)
+    expected = {"asked": asked, "key": key, "credit": credit}
+    assert {name: getattr(decided, name) for name in expected} == expected
+    assert decided.catastrophe_reported is catastrophe
+    info = decided.info()
+    assert {name: info[name] for name in expected} == expected and info["struck"] is catastrophe
 
 
 def test_the_info_holds_plain_fields_alone():

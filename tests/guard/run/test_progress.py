@@ -82,7 +82,7 @@ def test_a_full_disk_on_the_way_is_logged_once_and_ends_nothing(tmp_path, monkey
         assert train_guard(job, out)["completed"]
         assert pq.read_table(out / "decisions.parquet").num_rows == 400
     assert asked == [200, 300, 400]
-    (warning,) = [record.getMessage() for record in caplog.records if record.name == "heed.guard.run.train"]
+    (warning,) = [record.getMessage() for record in caplog.records if record.name == "heed.guard.run.progress"]
     assert warning == f"{out / 'decisions.parquet'} cannot be written now: No space left on device"
 
 
