@@ -122,7 +122,11 @@ MOVED: dict[str, tuple[str, ...]] = {
     "heed.report.guard_moments": ("heed.report.guard.snapshots",),
     "heed.report.guard_page": ("heed.report.guard.run_page",),
     "heed.report.guard_plots": ("heed.report.guard.plots",),
-    "heed.report.guard_run": ("heed.report.guard.decisions",),
+    "heed.report.guard_run": (
+        "heed.guard.run.counts",
+        "heed.report.guard.plots",
+        "heed.runs.statistics",
+    ),
     "heed.report.guard_scene": ("heed.report.guard.scene",),
     "heed.report.labels": ("heed.report.common.labels",),
     "heed.report.plot_style": ("heed.report.common.plot_style",),

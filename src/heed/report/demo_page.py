@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from heed.errors import HeedError
+from heed.guard.run.counts import read_decisions
 from heed.report.align.plots import Path2D
 from heed.report.align.run_page import (
     config_block,
@@ -23,7 +24,6 @@ from heed.report.common.blocks import Block, Card, Cards, Exchange, Exchanges, L
 from heed.report.common.formats import MISSING, number, percent, signed
 from heed.report.common.gather import RunRecord, gather
 from heed.report.common.plot_style import colour_of, css_colour
-from heed.report.guard.decisions import read_decisions
 from heed.report.guard.run_page import catastrophes_figure
 
 SHOWN_PROMPTS = 5

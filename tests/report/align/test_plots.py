@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from synthetic_runs import VERTICES, make_align_run
 
 from heed.report import gather
-from heed.report.align.front_page import exact_optima, method_points, rank_correlation
+from heed.report.align.front_page import exact_optima, follows, method_points
 from heed.report.align.front_plots import MethodPoints, crowd
 from heed.report.align.plots import Path2D, plot_conflict, plot_objectives, plot_plane, plot_policy, upper_right_hull
 from heed.report.common.gather import Exact
@@ -160,9 +160,9 @@ def test_optima_are_those_that_the_front_tells():
 
 def test_the_rank_correlation_is_one_where_the_value_follows_and_none_where_nothing_varies():
     weights = np.array([[0.1, 0.9], [0.5, 0.5], [0.9, 0.1]])
-    follows = MethodPoints("m", weights, np.array([[1.0, 0.0], [2.0, 0.0], [9.0, 0.0]]), np.zeros(3))
-    assert rank_correlation(follows, 0) == pytest.approx(1.0)
-    assert rank_correlation(follows, 1) is None
+    points = MethodPoints("m", weights, np.array([[1.0, 0.0], [2.0, 0.0], [9.0, 0.0]]), np.zeros(3))
+    assert follows(points, 0) == pytest.approx(1.0)
+    assert follows(points, 1) is None
 
 
 def test_a_policy_without_values_is_not_a_point():

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from heed.report.align.front_plots import MARKS, MethodPoints, distinct, plot_achieved, plot_front
 from heed.report.align.run_page import config_block, facts, warnings
@@ -15,6 +14,7 @@ from heed.report.common.blocks import Block, Figure, Key, Note, Page, Section, T
 from heed.report.common.formats import interval, joined, method_title, number
 from heed.report.common.gather import Exact, RunRecord
 from heed.report.common.plot_style import FILL, INK, Floats, colour_of, css_colour, draw
+from heed.runs.statistics import rank_correlation
 
 
 def front_page(run: RunRecord) -> Page:
@@ -158,9 +158,7 @@ def achieved_blocks(
         "The more one asks for an objective, the more of it one should get. Marks are single policies, lines join the "
         "means over seeds. A method that slides to the ends of the front shows two levels with a jump between them."
     )
-    rows = [
-        [method.method, *(number(rank_correlation(method, index)) for index in range(len(names)))] for method in methods
-    ]
+    rows = [[method.method, *(number(follows(method, index)) for index in range(len(names)))] for method in methods]
     table = Table(
         ["method", *names],
         rows,
@@ -177,17 +175,14 @@ def achieved_blocks(
     ]
 
 
-def rank_correlation(method: MethodPoints, objective: int) -> float | None:
-    """Compute Spearman's correlation of an objective's value with the preference for it; None if undefined.
+def follows(method: MethodPoints, objective: int) -> float | None:
+    """Rank correlation of an objective's value with the preference for it; None where either is constant.
 
     Args:
         method: its policies.
-        objective: which one.
+        objective: index of the objective.
     """
-    preference, value = method.preferences[:, objective], method.values[:, objective]
-    if len(np.unique(preference)) < 2 or len(np.unique(value)) < 2:
-        return None
-    return float(spearmanr(preference, value).statistic)
+    return rank_correlation(method.preferences[:, objective], method.values[:, objective])
 
 
 def policies_table(front: dict[str, Any], names: list[str]) -> Block:

@@ -94,7 +94,7 @@ class RunRecord:
     front: dict[str, Any] = field(default_factory=dict)
     compare: dict[str, Any] = field(default_factory=dict)
     demo: dict[str, Any] = field(default_factory=dict)
-    judges: dict[str, Any] = field(default_factory=dict)
+    diagnostics: dict[str, Any] = field(default_factory=dict)
 
     def series(self, metric: str) -> tuple[Floats, Floats]:
         """Read one metric over the steps.
@@ -213,7 +213,7 @@ def gather(path: Path | str) -> RunRecord:
         front=_mapping(folder / "front.json"),
         compare=_mapping(folder / "compare.json"),
         demo=_mapping(folder / "demo.json"),
-        judges=_mapping(folder / "judges.json"),
+        diagnostics=_mapping(folder / "judges.json"),
     )
     record.kind = _kind(record)
     return record
