@@ -17,6 +17,7 @@ from typing import Any
 MOVED: dict[str, tuple[str, ...]] = {
     "heed.align.conversations": ("heed.align.data.conversations",),
     "heed.align.critics": ("heed.align.models.critics",),
+    "heed.align.estimators": ("heed.align.advantages",),
     "heed.align.job": (
         "heed.align.run.train",
         "heed.align.run.job",
@@ -140,6 +141,7 @@ MOVED: dict[str, tuple[str, ...]] = {
 RENAMED = {
     "BlockedMoments": "BlockSnapshots",
     "BrowserOverseer": "HumanOverseer",
+    "Estimator": "AdvantageEstimator",
     "Guarded": "FailClosedOverseer",
     "Imagining": "ImaginedRollouts",
     "Judges": "Models",
@@ -148,9 +150,25 @@ RENAMED = {
     "KnowsTheGuard": "GuardAware",
     "Memory": "LabelCollector",
     "Moment": "Proposal",
+    "OnStage": "SetupProgress",
+    "Pairing": "PairSampling",
     "Preparation": "ApothecarySetup",
+    "Prepared": "PreparedApothecary",
+    "Scored": "ScoredRollout",
     "StopsOnFaults": "EnvironmentChecks",
+    "any_of_us": "any_process",
     "guarded": "fail_closed",
+    "judges_blocks": "models_blocks",
+    "moment_caption": "snapshot_caption",
+    "moment_picture": "snapshot_picture",
+    "moments_block": "snapshots_block",
+    "poisson_interval": "rate_cell",
+    "read_moments": "read_snapshots",
+    "sampled_pairs": "sample_pairs",
+    "share_interval": "share_cell",
+    "speaker": "load_sampling_model",
+    "staged": "stage_progress",
+    "with_scores": "with_margins",
 }
 """Old name: what it is called now."""
 

@@ -10,7 +10,7 @@ import torch
 from tiny_policies import PROMPTS, TOKENIZER, tiny_model
 from tiny_trainers import FUNCTIONS, HEAD_TOO, length, tiny_trainer, vowels
 
-from heed.align.objectives.base import RewardFunction
+from heed.align.objectives.reward_functions import RewardFunction
 from heed.align.trainer import AlignTrainer
 from heed.balance import GAPO, Linear
 from heed.errors import HeedError, RunFailed
@@ -221,7 +221,7 @@ def test_the_first_minibatch_of_an_off_policy_round_has_the_gradient_of_the_on_p
 
 def test_every_epoch_passes_over_all_prompts_in_minibatches_that_keep_their_completions_together():
     trainer = tiny_trainer(epochs=3, minibatches=2, surrogate="ppo")
-    rows = [part.tolist() for part in trainer._minibatches()]
+    rows = [part.tolist() for part in trainer.minibatches()]
     assert len(rows) == 6
     for epoch in range(3):
         assert sorted(rows[2 * epoch] + rows[2 * epoch + 1]) == list(range(8))
@@ -366,14 +366,14 @@ def test_a_gradient_that_is_not_finite_stops_the_run_before_the_step(where, tmp_
     trainer.train(lambda step, _: setattr(trainer.config, "steps", 1))  # one good round
     before = [p.detach().clone() for p in trainer.policy.trainable().values()]
     trainer.config.steps = 3
-    accumulate = trainer.accumulate
+    advantages = trainer.estimator.advantages
 
     def spoilt(*arguments):
-        clipped = accumulate(*arguments)
-        trainer.jacobian._rows[0 if where == "a gradient" else 2, 5] = math.nan
-        return clipped
+        rows = advantages(*arguments)
+        rows[0 if where == "a gradient" else 2, 5] = math.nan
+        return rows
 
-    trainer.accumulate = spoilt
+    trainer.estimator.advantages = spoilt
     with pytest.raises(RunFailed, match="not finite") as failed:
         trainer.train()
     assert failed.value.checkpoint.name == "step-1"

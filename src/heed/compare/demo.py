@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import heed
-from heed.align.run.apothecary import ApothecarySetup, OnStage, prepare
+from heed.align.run.apothecary import ApothecarySetup, SetupProgress, prepare
 from heed.align.run.job import defaults
 from heed.align.run.train import train
 from heed.compare.demo_guard import GUARD_STEPS, run_guard_half
@@ -25,7 +25,7 @@ def run_demo(
     out: Path,
     steps: int | None = None,
     seed: int | None = None,
-    on_stage: OnStage | None = None,
+    on_stage: SetupProgress | None = None,
     on_round: OnRound | None = None,
     resumed: bool = False,
     guard_steps: int | None = None,

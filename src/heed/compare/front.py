@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import heed
 from heed.align.objectives.base import ObjectiveSet
 from heed.align.objectives.spec import parse_objective
-from heed.align.run.apothecary import OnStage
+from heed.align.run.apothecary import SetupProgress
 from heed.align.run.job import check_source, defaults, split_settings
 from heed.align.run.weighting import build_weighting, of_method, refuse_unused, require_both_extremes
 from heed.align.schedules import entropy_weight, learning_rate
@@ -92,7 +92,7 @@ def run_front(
     out: Path,
     on_progress: OnProgress | None = None,
     resumed: bool = False,
-    on_stage: OnStage | None = None,
+    on_stage: SetupProgress | None = None,
 ) -> dict[str, Any]:
     """Train every point and judge the fronts.
 

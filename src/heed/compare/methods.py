@@ -11,7 +11,7 @@ from typing import Any, get_type_hints
 import numpy as np
 
 from heed.align.config import AlignConfig
-from heed.align.run.apothecary import OnStage
+from heed.align.run.apothecary import SetupProgress
 from heed.align.run.job import AlignJob, check_source, defaults, split_settings
 from heed.align.run.weighting import build_weighting
 from heed.compare.pool import OnProgress, Task, folder_of_runs, prepare_world, run_all
@@ -105,7 +105,7 @@ def compare_methods(
     out: Path,
     on_progress: OnProgress | None = None,
     resumed: bool = False,
-    on_stage: OnStage | None = None,
+    on_stage: SetupProgress | None = None,
 ) -> dict[str, Any]:
     """Run the table.
 
