@@ -129,7 +129,7 @@ MOVED: dict[str, tuple[str, ...]] = {
         "heed.runs.statistics",
     ),
     "heed.report.guard_scene": ("heed.report.guard.scene",),
-    "heed.report.labels": ("heed.report.common.labels",),
+    "heed.report.labels": ("heed.report.common.plot_labels",),
     "heed.report.plot_style": ("heed.report.common.plot_style",),
     "heed.report.plots": ("heed.report.align.plots",),
     "heed.worlds.hazards": ("heed.worlds.point_hazard.geometry",),

@@ -2,13 +2,12 @@
 
 import re
 import shutil
-import subprocess
 
 import numpy as np
 import pytest
 from guard_runs import OVERSIGHT, STEPS, is_blocked, make_guard_run
+from reading import CHROMIUM, Reader, dumped, excess_widths
 from synthetic_runs import HOSTILE, write_json
-from test_page import CHROMIUM, COLLECT, MEASURE, WIDTHS, Reader
 
 from heed.cli.guard import run as run_command
 from heed.errors import HeedError
@@ -284,18 +283,11 @@ document.title = told.join();
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 def test_the_player_steps_through_blocks_and_steps(html, tmp_path):
     (tmp_path / "page.html").write_text(html.replace("</body>", PRESS), encoding="utf-8")
-    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    command += ["--dump-dom", (tmp_path / "page.html").as_uri()]
-    shown = subprocess.run(command, capture_output=True, text=True, timeout=60).stdout
+    shown = dumped(tmp_path / "page.html")
     assert "<title>0,5,1,5,1,3,1,5,2,5</title>" in shown
 
 
 @pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 def test_no_guard_page_is_wider_than_its_window(html, tmp_path):
-    (tmp_path / "page.html").write_text(html.replace("</body>", MEASURE), encoding="utf-8")
-    frames = "".join(f'<iframe src="page.html" style="width:{width}px;height:900px"></iframe>' for width in WIDTHS)
-    (tmp_path / "frames.html").write_text(f"<!doctype html>{frames}{COLLECT}")
-    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    command += ["--allow-file-access-from-files", "--dump-dom", (tmp_path / "frames.html").as_uri()]
-    assert "<title>0,0,0</title>" in subprocess.run(command, capture_output=True, text=True, timeout=60).stdout
+    assert excess_widths(html, tmp_path) == "0,0,0"

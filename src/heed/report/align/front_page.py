@@ -77,14 +77,14 @@ def exact_optima(front: dict[str, Any]) -> Floats:
     """Read the exact front's Tchebycheff point of each preference, [P, K].
 
     Args:
-        front: tells them as ``optima`` where the run's world knows its front; else there are none.
+        front: the file; it has ``optima`` where the run's world knows its front.
     """
-    told = [item["values"] for item in front.get("optima", [])]
-    return np.array(told, dtype=np.float64).reshape(-1, len(front.get("names", [])) or 1)
+    optima = [item["values"] for item in front.get("optima", [])]
+    return np.array(optima, dtype=np.float64).reshape(-1, len(front.get("names", [])) or 1)
 
 
 def deck(methods: Sequence[MethodPoints], count: int) -> str:
-    """Say how many policies there are, of which methods, along how many preferences."""
+    """Describe the family: how many policies, of which methods, along how many preferences."""
     if not methods:
         return "No policy of this front has been trained yet."
     policies = sum(len(method.values) for method in methods)
@@ -122,22 +122,22 @@ def front_figure(
 
 def hypervolume_blocks(run: RunRecord) -> list[Block]:
     """Tabulate the hypervolume of each method's front, as staircase and as hull."""
-    told = run.front.get("hypervolume") or {}
-    reference = told.get("reference") or run.summary.get("reference_point")
+    volumes = run.front.get("hypervolume") or {}
+    reference = volumes.get("reference") or run.summary.get("reference_point")
     where = f" Reference point: ({', '.join(number(value) for value in reference)})." if reference else ""
-    if told.get("rows"):
+    if volumes.get("rows"):
         rows = [
-            [_label(row["label"]), interval(row.get("staircase")), interval(row.get("hull"))] for row in told["rows"]
+            [_label(row["label"]), interval(row.get("staircase")), interval(row.get("hull"))] for row in volumes["rows"]
         ]
         caption = (
             "Mean over seeds with its interval. The staircase counts what single policies dominate; the hull also "
             f"counts mixtures of them, which are policies too.{where}"
         )
         return [Table(["front", "staircase", "hull"], rows, caption)]
-    volumes = run.summary.get("hypervolume") or {}
-    if not volumes:
+    by_method = run.summary.get("hypervolume") or {}
+    if not by_method:
         return [Note("No hypervolume was computed for this run.", missing=True)]
-    rows = [[_label(method), number(volume)] for method, volume in volumes.items()]
+    rows = [[_label(method), number(volume)] for method, volume in by_method.items()]
     if run.summary.get("exact_hypervolume") is not None:
         rows.append(["exact front", number(run.summary["exact_hypervolume"])])
     return [Table(["front", "hypervolume"], rows, f"What the policies of each method dominate.{where}")]

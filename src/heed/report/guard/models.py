@@ -18,7 +18,7 @@ def models_blocks(run: RunRecord) -> list[Block]:
     """Show the thresholds, the dynamics' error and the blockers' reliability.
 
     Args:
-        run: a guarded run; what it lacks is said in its place.
+        run: a guarded run; a note stands for each part that it lacks.
     """
     return [*fits_blocks(run), dynamics_block(run), reliability_block(run)]
 

@@ -44,7 +44,7 @@ def guard_page(run: RunRecord) -> Page:
         run: what `gather` read.
 
     Returns:
-        The page; each part that the run lacks is said in its place.
+        The page; a note stands for each part that the run lacks.
     """
     env = str(run.config.get("env") or "an environment")
     title = method_title(run.method) if run.method else run.path.resolve().name
