@@ -15,7 +15,7 @@ from heed.guard.run.summary import summarise
 from heed.oversight.overseers.base import Verdict
 
 STEPS, OVERSIGHT, LENGTH = 1000, 600, 50
-STRUCK = {49, 149, 249, 349, 449, 749}
+CATASTROPHES = {49, 149, 249, 349, 449, 749}
 """Five catastrophes in oversight, one in autonomy."""
 JUDGES = {
     "dynamics": {
@@ -86,16 +86,27 @@ def make_guard_run(
             look=look_at(state) if ahead else None,
             plan=plan_from(state) if blocked and ahead else None,
         )
-        struck, goal = number in STRUCK, number % 100 == 99
+        catastrophe, goal = number in CATASTROPHES, number % 100 == 99
         truth = {"needless": blocked and not overseen and number % 20 == 0, "needed": number in (605, 615, 625)}
         truth["spare"] = -1.0 if not truth["needless"] else 0.5 if number % 40 else 3.0
         log.add(
-            decision, number // LENGTH, -5.0 * struck + 10.0 * goal, struck, goal=goal, **(truth if oracle else {}),
+            decision, number // LENGTH, -5.0 * catastrophe + 10.0 * goal, catastrophe,
+            goal=goal, **(truth if oracle else {}),
         )  # fmt: skip
         ended = number % LENGTH == LENGTH - 1
         snapshots(
             Step(
-                state, proposed, executed, decision, following, 0.0, ended, False, struck, {}, episode=number // LENGTH
+                state,
+                proposed,
+                executed,
+                decision,
+                following,
+                0.0,
+                ended,
+                False,
+                catastrophe,
+                {},
+                episode=number // LENGTH,
             )
         )
     log.write(folder / "decisions.parquet")

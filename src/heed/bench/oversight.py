@@ -1,4 +1,4 @@
-"""How fast the watch page is while an agent trains: from a key to a judgement on disk, from an action to the screen."""
+"""Latency of the watch page while an agent trains: of a key until it is on disk, of a proposal until it is shown."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class OversightBench:
         presses: of the block key in a second.
         chromium: the program, for a page in a real browser that blocks; "" has all pages spoken for over their sockets
             by a program, which decodes the frames.
-        seed: of the agent and of the moments of the keys.
+        seed: of the agent and of the times of the keys.
     """
 
     env: str = "heed/PointHazard-v0"
@@ -75,8 +75,8 @@ def run_oversight_bench(bench: OversightBench) -> dict[str, Any]:
 
     Returns:
         What ``heed bench oversight --json`` prints: "device", "version" and "rows"; a row has "name" ("key to stored":
-        from the key until the page is told that the judgement is on disk; "frame to screen": from the proposal until
-        the server hears that a page has drawn it, or decoded it where no browser does), "pages", "n", "ms" (the
+        from the key until the page is notified that the judgement is on disk; "frame to screen": from the proposal
+        until the server hears that a page has drawn it, or decoded it where no browser does), "pages", "n", "ms" (the
         median), "p99", "most" and "per_second" (keys, or frames on each page).
 
     Raises:

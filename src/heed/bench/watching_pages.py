@@ -1,4 +1,4 @@
-"""Pages that watch an agent, spoken for by a program: over their sockets, or by keys in a real browser."""
+"""The simulated pages of `heed bench oversight`: over their sockets, or in a real browser whose keys are pressed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from heed.errors import RunFailed
 
 RATE = 50.0
-"""Moments in a second that the desk lets pass at most."""
+"""Proposals in a second that the desk lets pass at most."""
 PATIENCE_S = 20.0
 """Seconds in which a page must be let in and shown something."""
 WARM_UP_S = 3.0
@@ -38,10 +38,10 @@ _TAKES_TIMES = """() => {
 
 @dataclass
 class Heard:
-    """What the pages came to.
+    """The result of the pages.
 
     Args:
-        keys_ms: from each key to the word that its judgement is on disk.
+        keys_ms: from each key to the notice that its judgement is on disk.
         failed: why they failed; "" if they did not.
     """
 
@@ -50,15 +50,15 @@ class Heard:
 
 
 def over_sockets(
-    told: Connection, address: str, tokens: Sequence[str], seconds: float, presses: float, seed: int, _program: str
+    results: Connection, address: str, tokens: Sequence[str], seconds: float, presses: float, seed: int, _program: str
 ) -> None:
-    """Speak for a page of each token, as the page's script would; the first one blocks now and then."""
+    """Simulate a page of each token over its socket, as the page's script acts; the first one blocks now and then."""
     heard = Heard()
     try:
         heard.keys_ms = asyncio.run(_all(address.replace("http", "ws", 1) + "/watch", tokens, seconds, presses, seed))
-    except Exception as problem:  # noqa: BLE001 - whatever it is, the other process must be told
+    except Exception as problem:  # noqa: BLE001 - whatever it is, the other process must hear of it
         heard.failed = f"{type(problem).__name__}: {problem}"
-    told.send(heard)
+    results.send(heard)
 
 
 async def _all(url: str, tokens: Sequence[str], seconds: float, presses: float, seed: int) -> list[float]:
@@ -150,15 +150,15 @@ class _SocketPage:
 
 
 def in_chromium(
-    told: Connection, address: str, tokens: Sequence[str], seconds: float, presses: float, seed: int, program: str
+    results: Connection, address: str, tokens: Sequence[str], seconds: float, presses: float, seed: int, program: str
 ) -> None:
     """Open a page of each token in a real browser, and press the first one's keys now and then."""
     heard = Heard()
     try:
         heard.keys_ms = _pressed(address, tokens, seconds, presses, seed, program)
-    except Exception as problem:  # noqa: BLE001 - whatever it is, the other process must be told
+    except Exception as problem:  # noqa: BLE001 - whatever it is, the other process must hear of it
         heard.failed = f"{type(problem).__name__}: {problem}"
-    told.send(heard)
+    results.send(heard)
 
 
 def _pressed(

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from heed.align.run.apothecary import OnStage
+from heed.align.run.apothecary import SetupProgress
 from heed.cli.console import Bar, quiet_libraries, say, stopping_at_rounds
 from heed.cli.settings import AlignCommand, out_folder
 from heed.compare.front import FrontJob, resumed_front, run_front
@@ -52,7 +52,7 @@ def run(arguments: Sequence[str]) -> None:
 
 
 @contextmanager
-def following(name: str, out: Path) -> Iterator[tuple[OnProgress, OnStage]]:
+def following(name: str, out: Path) -> Iterator[tuple[OnProgress, SetupProgress]]:
     """Within: callbacks that show rounds over all runs, and a preparation; Ctrl-C ends them with a checkpoint each.
 
     Args:

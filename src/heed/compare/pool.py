@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import torch
 
-from heed.align.run.apothecary import ApothecarySetup, OnStage, prepare
+from heed.align.run.apothecary import ApothecarySetup, SetupProgress, prepare
 from heed.align.run.job import split_settings
 from heed.align.run.train import resume, start, train
 from heed.align.trainer import AlignTrainer
@@ -123,7 +123,7 @@ def run_all(tasks: Sequence[Task], workers: int, on_progress: OnProgress | None 
     return [summary_of(task) for task in tasks]
 
 
-def prepare_world(settings: Mapping[str, Any], run: RunFolder, on_stage: OnStage | None = None) -> None:
+def prepare_world(settings: Mapping[str, Any], run: RunFolder, on_stage: SetupProgress | None = None) -> None:
     """Make a world's policy and judges once, before every process of the pool would make them for itself.
 
     Args:

@@ -1,89 +1,31 @@
-"""What a guarded run came to: counts by phase from its decisions, and episodes with the guard on and off."""
+"""What a guarded run came to: what its models were fitted to, and episodes with the guard on and off.
+
+The counts by phase are `heed.guard.run.counts`' own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from heed.guard.decision_log import DecisionLog
 from heed.guard.guard import Guard
 from heed.guard.intervention import Intervention, Off
 from heed.guard.phases import Phases
+from heed.guard.run.counts import decisions_of, latest_return
+
+__all__ = ["evaluated", "latest_return", "report_of_phases", "summarise"]
 
 LONGEST = 1000
 """Steps after which an episode of the evaluation is cut, for environments that never end one."""
 
 
 def summarise(log: DecisionLog) -> dict[str, Any]:
-    """Counts from a run's decisions.
-
-    Needless and missed blocks are told of autonomy alone, and only where an oracle knows. A block is early if the brake
-    would have had more than a step at full speed to spare: whoever keeps any margin at all blocks before it is
-    needed, so that the share of needless blocks alone cannot tell a guard that is a step early from one that is far
-    too careful. An unguarded run has no phases; its first steps count as oversight all the same, so that the same steps
-    are compared.
-    """
-    rows = log.rows
-    overseen = [row for row in rows if row["phase"] == "oversight"]
-    alone = [row for row in rows if row["phase"] == "autonomy"]
-    blocks = [row for row in alone if row["decision"] == "block"]
-    planned = [row for row in blocks if row["feasible"] is not None]
-    told = [row for row in alone if row.get("needless") is not None]
-    returns: dict[int, float] = {}
-    for row in rows:
-        returns[row["episode"]] = returns.get(row["episode"], 0.0) + row["reward"]
-    late = list(returns)[:-1][-20:]  # the last episode was cut off with the run
-    reached = {row["episode"] for row in rows if row["goal"]}
-    return {
-        "kind": "guard",
-        "env_steps": len(rows),
-        "autonomy_steps": len(alone),
-        "catastrophes": {
-            "oversight": sum(row["catastrophe"] for row in overseen),
-            "autonomy": sum(row["catastrophe"] for row in alone),
-            "worst_500": worst_stretch([row["catastrophe"] for row in alone]),
-        },
-        "interventions": sum(row["decision"] == "block" for row in rows),
-        "interventions_autonomy": len(blocks),
-        "false_blocks": sum(row["needless"] for row in told if row["decision"] == "block") if told else None,
-        "early_blocks": sum(row["spare"] > 1 for row in told if row["decision"] == "block") if told else None,
-        "missed_blocks": sum(row["needed"] for row in told if row["decision"] == "allow") if told else None,
-        "goals": {"oversight": sum(r["goal"] for r in overseen), "autonomy": sum(r["goal"] for r in alone)},
-        "episodes": len(returns),
-        "return_mean": float(np.mean([returns[episode] for episode in late])) if late else None,
-        "goals_late": float(np.mean([episode in reached for episode in late])) if late else 0.0,
-        "decision_ms": _percentiles([row["latency_ms"] for row in alone]),
-        "plan_ms": _percentiles([row["plan_ms"] for row in planned]),
-        "plans_feasible_share": float(np.mean([row["feasible"] for row in planned])) if planned else None,
-    }
-
-
-def latest_return(rows: Sequence[Mapping[str, Any]], episodes: int = 20, reach: int = 5000) -> float:
-    """The mean return of the latest whole episodes among the latest steps; NaN where there is none.
-
-    >>> latest_return([{"episode": e, "reward": r} for e, r in ((0, 1.0), (0, 2.0), (1, 5.0), (2, 9.0))])
-    4.0
-    """
-    returns: dict[int, float] = {}
-    for row in rows[-reach:]:
-        returns[row["episode"]] = returns.get(row["episode"], 0.0) + row["reward"]
-    whole = list(returns.values())[int(len(rows) > reach) : -1]  # the first may have begun before, the last goes on
-    return float(np.mean(whole[-episodes:])) if whole else float("nan")
-
-
-def worst_stretch(events: Sequence[bool], length: int = 500) -> int:
-    """The most events in so many steps on end: what a burst after a bad refit looks like.
-
-    >>> worst_stretch([True, False, False, True, True], length=3)
-    2
-    """
-    total = np.concatenate([[0], np.cumsum(np.asarray(events, int))])
-    width = min(length, len(events))
-    return int((total[width:] - total[: len(total) - width]).max()) if width else 0
+    """Counts from a run's decisions, as `Decisions.summary` has them."""
+    return decisions_of(log.rows).summary()
 
 
 def report_of_phases(phases: Phases | None) -> dict[str, Any]:
@@ -152,9 +94,3 @@ def _episodes(
     finally:
         guard.intervention, guard.observers, guard.penalty = before
     return result
-
-
-def _percentiles(values: list[float]) -> dict[str, float | None]:
-    if not values:
-        return {"p50": None, "p99": None}
-    return {"p50": float(np.percentile(values, 50)), "p99": float(np.percentile(values, 99))}
