@@ -6,10 +6,12 @@ is looked for in each. Old pickles, such as a learner's ``.zip``, are read the s
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import sys
 import warnings
+from collections.abc import Callable
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from importlib.util import find_spec
@@ -19,6 +21,7 @@ from typing import Any
 MOVED: dict[str, tuple[str, ...]] = {
     "heed.align.conversations": ("heed.align.data.conversations",),
     "heed.align.critics": ("heed.align.models.critics",),
+    "heed.align.estimators": ("heed.align.advantages",),
     "heed.align.job": (
         "heed.align.run.train",
         "heed.align.run.job",
@@ -83,7 +86,10 @@ MOVED: dict[str, tuple[str, ...]] = {
     "heed.guard.thresholds": ("heed.guard.models.calibration",),
     "heed.guard.transitions": ("heed.guard.models.transitions",),
     "heed.oversight.assignment": ("heed.oversight.comparisons.assignment",),
-    "heed.oversight.browser": ("heed.oversight.overseers.human",),
+    "heed.oversight.browser": (
+        "heed.oversight.overseers.human",
+        "heed.oversight.control.view",
+    ),
     "heed.oversight.chain": ("heed.oversight.store.audit_chain",),
     "heed.oversight.compare_server": ("heed.web.compare",),
     "heed.oversight.comparing": ("heed.oversight.comparisons.session",),
@@ -124,20 +130,29 @@ MOVED: dict[str, tuple[str, ...]] = {
     "heed.report.guard_moments": ("heed.report.guard.snapshots",),
     "heed.report.guard_page": ("heed.report.guard.run_page",),
     "heed.report.guard_plots": ("heed.report.guard.plots",),
-    "heed.report.guard_run": ("heed.report.guard.decisions",),
+    "heed.report.guard_run": (
+        "heed.guard.run.counts",
+        "heed.report.guard.plots",
+        "heed.runs.statistics",
+    ),
     "heed.report.guard_scene": ("heed.report.guard.scene",),
-    "heed.report.labels": ("heed.report.common.labels",),
+    "heed.report.labels": ("heed.report.common.plot_labels",),
     "heed.report.plot_style": ("heed.report.common.plot_style",),
     "heed.report.plots": ("heed.report.align.plots",),
     "heed.worlds.hazards": ("heed.worlds.point_hazard.geometry",),
+    "heed.worlds.presets": ("heed.worlds.registry", "heed.worlds.oracle"),
     "heed.worlds.point_hazard_picture": ("heed.worlds.point_hazard.picture",),
 }
 """Old module: where what it held is now."""
 
 RENAMED = {
+    "Answer": "Verdict",
     "BlockedMoment": "BlockSnapshot",
     "BlockedMoments": "BlockSnapshots",
     "BrowserOverseer": "HumanOverseer",
+    "Comparing": "ComparisonSession",
+    "Estimator": "AdvantageEstimator",
+    "Gate": "Connections",
     "Guarded": "FailClosedOverseer",
     "Imagining": "ImaginedRollouts",
     "Judges": "Models",
@@ -147,18 +162,46 @@ RENAMED = {
     "Laid": "DeskRecord",
     "Memory": "LabelCollector",
     "Moment": "Proposal",
+    "OnStage": "SetupProgress",
+    "Pairing": "PairSampling",
     "Passed": "ViewTimes",
     "Preparation": "ApothecarySetup",
+    "Prepared": "PreparedApothecary",
+    "Preset": "Oracle",
+    "Scored": "ScoredRollout",
     "StopsOnFaults": "EnvironmentChecks",
     "Taken": "ExecutedStep",
+    "TakenBack": "Retraction",
+    "Wanted": "Filter",
+    "any_of_us": "any_process",
+    "app_of": "create_app",
+    "found": "differences",
     "guarded": "fail_closed",
+    "judges_blocks": "models_blocks",
+    "moment_caption": "snapshot_caption",
+    "moment_picture": "snapshot_picture",
+    "moments_block": "snapshots_block",
+    "poisson_interval": "rate_cell",
+    "preset": "registered_oracle",
+    "read_moments": "read_snapshots",
+    "sampled_pairs": "sample_pairs",
+    "share_interval": "share_cell",
+    "speaker": "load_sampling_model",
+    "staged": "stage_progress",
+    "with_scores": "with_margins",
 }
 """Old name: what it is called now."""
 
 LEFT: dict[str, tuple[str, ...]] = {
+    "heed.align.distributed": (),
     "heed.align.objectives": ("heed.align.objectives.base",),
     "heed.compare.pool": ("heed.compare.tasks", "heed.compare.align_runs"),
-    "heed.guard": (),
+    "heed.guard": (
+        "heed.guard.models",
+        "heed.guard.planning",
+        "heed.guard.learners",
+        "heed.guard.run.snapshots",
+    ),
     "heed.guard.decisions": ("heed.guard.decision_log",),
     "heed.guard.learners": ("heed.guard.run.learner",),
     "heed.oversight": (),
@@ -184,12 +227,15 @@ def _found(modules: tuple[str, ...], name: str) -> tuple[str, Any] | None:
     return None
 
 
-def _renamed(module: str, name: str) -> Any:
-    """The ``__getattr__`` of a module that is still there.
+def _renamed(module: str, own: Callable[[str], Any] | None, name: str) -> Any:
+    """The ``__getattr__`` of a module that is still there, after its own if it has one.
 
     Raises:
         AttributeError: it never had such a name.
     """
+    if own is not None:
+        with contextlib.suppress(AttributeError):
+            return own(name)
     found = _found((module, *LEFT[module]), name)
     if found is None:
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
@@ -234,7 +280,8 @@ class _WithOldNames(SourceFileLoader):
     def exec_module(self, module: ModuleType) -> None:
         """Run it, then add what it is asked for last."""
         super().exec_module(module)
-        vars(module)["__getattr__"] = functools.partial(_renamed, module.__name__)
+        names = vars(module)
+        names["__getattr__"] = functools.partial(_renamed, module.__name__, names.get("__getattr__"))
 
 
 class _Finder(MetaPathFinder):

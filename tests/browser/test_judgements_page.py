@@ -7,10 +7,10 @@ import json
 from pathlib import Path
 
 import pytest
+from judgements_room import HOSTILE, JudgementsRoom, block, comparison
 from waiting import PATIENCE, says, shows, until
 
 from heed.errors import HeedError
-from judgements_room import HOSTILE, JudgementsRoom, block, comparison
 
 pytestmark = pytest.mark.browser
 
@@ -63,7 +63,7 @@ def test_filters_by_keyboard_alone(room):
     page.select_option("#kind", "compare")
     page.click("#show")
     listed(page, 1)
-    page.select_option("#standing", "taken_back")
+    page.select_option("#status", "retracted")
     page.click("#show")
     says(page, "#none", "None is as chosen.")
 

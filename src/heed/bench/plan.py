@@ -1,4 +1,4 @@
-"""What a look and a plan take: random weights of real shapes, on one thread, in turn within one run."""
+"""Latency of a look and of a plan: random weights of real shapes, on one thread, in turn within one run."""
 
 from __future__ import annotations
 
@@ -14,16 +14,8 @@ from torch import Tensor, nn
 import heed
 from heed.bench.timing import interleaved
 from heed.errors import HeedError
-from heed.guard import (
-    ICEM,
-    Blockers,
-    EnsembleDynamics,
-    FitConfig,
-    Imagination,
-    Lookout,
-    SafePlanner,
-    Transitions,
-)
+from heed.guard.models import Blockers, EnsembleDynamics, FitConfig, Transitions
+from heed.guard.planning import ICEM, Imagination, Lookout, SafePlanner
 
 STATE, ACTION = 4, 2
 
@@ -108,7 +100,7 @@ def plan_table(result: dict[str, Any]) -> str:
 
 
 def _steps(bench: PlanBench) -> tuple[dict[str, Callable[[], object]], dict[str, int]]:
-    """What is timed, and how many model rows each evaluates."""
+    """The steps that are timed, and how many model rows each evaluates."""
     torch.manual_seed(bench.seed)
     generator = torch.Generator().manual_seed(bench.seed)
     seen = Transitions(STATE, ACTION)
