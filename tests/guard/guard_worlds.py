@@ -105,3 +105,33 @@ class Person:
 
     def reset(self, seed):
         self.seen = []
+
+
+class OnlyPlan:
+    """Proposes one plan: .37 throughout."""
+
+    horizon, size = 4, 1
+
+    def reset(self):
+        pass
+
+    def begin(self):
+        pass
+
+    def propose(self, iteration, generator=None):
+        return torch.full((1, 4, 1), 0.37)
+
+    def update(self, plans, utility):
+        pass
+
+
+class ByAction:
+    """The proposal .5 is harmless, .37 as dangerous as is given, and all else a catastrophe."""
+
+    def __init__(self, danger):
+        self.given = danger
+
+    def danger(self, states, actions, next_states):
+        action = actions[..., 0]
+        others = torch.where((action - 0.37).abs() < 1e-6, self.given, 1.0)
+        return torch.where(action == 0.5, 0.0, others)
