@@ -17,7 +17,7 @@ def seen(reaction=0.0, count=9, every=0.1):
     return credit
 
 
-@pytest.mark.parametrize(("reaction", "since"), [(0.0, 9), (0.15, 7), (0.35, 5), (0.75, 1), (5.0, 1)])
+@pytest.mark.parametrize(("reaction", "since"), [(0.0, 9), (0.15, 7), (0.35, 5), (0.75, 1)])
 def test_a_block_reaches_back_to_what_was_in_view_a_reaction_ago(reaction, since):
     assert seen(reaction).since("ada", None, 9, now=0.8 + 1e-9) == since
 
@@ -25,7 +25,11 @@ def test_a_block_reaches_back_to_what_was_in_view_a_reaction_ago(reaction, since
 def test_a_measured_reaction_counts_for_that_person_alone():
     credit = seen(reaction=0.15)
     credit.reactions["ada"] = 0.35
-    assert (credit.since("ada", None, 9, 0.85), credit.since("bob", None, 9, 0.85)) == (6, 8)
+    assert (credit.since("ada", None, 9, 0.86), credit.since("bob", None, 9, 0.86)) == (6, 8)
+
+
+def test_where_nothing_was_in_view_a_reaction_ago_a_block_is_about_its_own():
+    assert seen(reaction=5.0).since("ada", None, 9, 0.85) == 9
 
 
 def test_what_the_page_showed_counts_where_it_is_earlier():
