@@ -10,6 +10,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from heed.balance import GAPO, PGAPO, Linear
 from heed.guard.guard import Guard
+from heed.guard.intervention import Off
 from heed.guard.learners.balanced_sac import BalancedSAC
 from heed.guard.learners.sb3 import GuardedSAC
 from heed.oversight.overseers.base import Verdict
@@ -146,7 +147,7 @@ def test_until_anything_was_blocked_the_actor_follows_return_alone(model):
             super().train(*given)
 
     torch.testing.assert_close(one_step(Safe, model, GAPO(p=1))[0], plain, rtol=1e-5, atol=1e-7)
-    free = BalancedSAC("MlpPolicy", Guard(CartEnv(), mode="off"), **SETTINGS)
+    free = BalancedSAC("MlpPolicy", Guard(CartEnv(), intervention=Off()), **SETTINGS)
     free.learn(12)
     assert not free.costs_seen and model.costs_seen
 
@@ -175,7 +176,7 @@ def test_a_catastrophe_costs_and_ends():
             observation, reward, _, _, _ = super().step(action)
             return observation, reward, False, False, {"catastrophe": True}  # and the episode goes on
 
-    model = BalancedSAC("MlpPolicy", Guard(Broken(), mode="off"), **SETTINGS)
+    model = BalancedSAC("MlpPolicy", Guard(Broken(), intervention=Off()), **SETTINGS)
     model.learn(5)
     assert model.safety_buffer.rewards[:5].tolist() == model.safety_buffer.dones[:5].tolist() == [[1.0]] * 5
     assert model.replay_buffer.dones[:5].tolist() == [[0.0]] * 5

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from guard_worlds import WALL, Cart, CartEnv, Wall, advance, braking, full_ahead
+from guard_worlds import WALL, ByAction, Cart, CartEnv, OnlyPlan, Wall, advance, braking, full_ahead
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from heed.errors import HeedError
@@ -114,36 +114,6 @@ def test_from_where_there_is_no_escape_nothing_passes():
 
 
 # On the cart, where one plan is all that is proposed and its danger is given.
-
-
-class OnlyPlan:
-    """Proposes one plan: .37 throughout."""
-
-    horizon, size = 4, 1
-
-    def reset(self):
-        pass
-
-    def begin(self):
-        pass
-
-    def propose(self, iteration, generator=None):
-        return torch.full((1, 4, 1), 0.37)
-
-    def update(self, plans, utility):
-        pass
-
-
-class ByAction:
-    """The proposal .5 is harmless, .37 as dangerous as is given, and all else a catastrophe."""
-
-    def __init__(self, danger):
-        self.given = danger
-
-    def danger(self, states, actions, next_states):
-        action = actions[..., 0]
-        others = torch.where((action - 0.37).abs() < 1e-6, self.given, 1.0)
-        return torch.where(action == 0.5, 0.0, others)
 
 
 def backwards(states):
