@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -11,7 +12,10 @@ from peft import LoraConfig
 from heed.align.config import PRESETS, AlignConfig
 from heed.align.models.pretrained import lora_config
 from heed.align.run.apothecary import Rewards
+from heed.align.run.weighting import config_class_of, weighting_config, weighting_of
+from heed.balance import WEIGHTINGS, WeightingConfig, methods_with, settings_of
 from heed.errors import HeedError
+from heed.runs.sections import full_name, leaves, named
 
 
 @dataclass
@@ -31,15 +35,8 @@ class AlignJob:
         eval_data: prompts of the evaluations, in the same formats; without it the first prompts of the data.
         objectives: one SPEC each: [name=]TARGET[,key=value...]; TARGET is module:function, a reward model's folder or
             hub id, or a service's http address; keys are sign, scale, unit, head, heads.
-        method: how the objectives' gradients become one update.
-        p: gapo's power of the gradient norm; 0 is MGDA, 1 and 2 are the paper's.
-        preference: one weight per objective, on the simplex; for pgapo, linear, tchebycheff.
-        weights: raw weights of linear, where they are not a preference.
-        ideal: tchebycheff's best value of each objective; a world knows its own.
-        nadir: tchebycheff's worst value of each objective on the front; a world knows its own.
-        mu: tchebycheff's temperature; smaller holds the preference more stiffly.
-        share_floor: tchebycheff's least share of any objective, below 1/K.
-        settle: tchebycheff's first rounds, in which all shares are equal.
+        method: how the objectives' gradients become one update: a weighting of heed.balance, or module:name.
+        weighting: the method's own settings; None takes their defaults.
         lora_r: rank of the adapter; 0 trains all parameters.
         lora_alpha: scale of the adapter.
         lora_targets: names of the layers with an adapter, comma-separated, or all-linear.
@@ -56,26 +53,28 @@ class AlignJob:
     eval_data: str | None = None
     objectives: list[str] = field(default_factory=list)
     method: str = "gapo"
-    p: float = 1.0
-    preference: list[float] | None = None
-    weights: list[float] | None = None
-    ideal: list[float] | None = None
-    nadir: list[float] | None = None
-    mu: float = 0.03
-    share_floor: float = 0.15
-    settle: int = 20
+    weighting: WeightingConfig | None = None
     lora_r: int = 16
     lora_alpha: int = 32
     lora_targets: str = "all-linear"
 
     def __post_init__(self) -> None:
-        """Refuse an adapter that cannot be."""
+        """Refuse an adapter that cannot be, and settings of another method than the job's."""
         self.adapter()
+        self.weighting = weighting_config(self.method, self.weighting)
 
     def adapter(self) -> LoraConfig | None:
         """The adapter that is trained; None where all parameters are."""
         return lora_config(self.lora_r, self.lora_alpha, self.lora_targets)
 
+
+JOB = tuple(field.name for field in dataclasses.fields(AlignJob))
+"""The settings that say what is aligned, and to what; the others are of `AlignConfig`."""
+
+TYPES: dict[str, Any] = leaves(AlignJob) | leaves(AlignConfig)
+"""Every setting but those of the methods, with its type."""
+
+SEE = "see heed align --help"
 
 APOTHECARY: dict[str, Any] = {
     "lora_r": 64,
@@ -100,6 +99,8 @@ APOTHECARY: dict[str, Any] = {
 def defaults(world: str | None, preset: str) -> dict[str, Any]:
     """Every setting of a job and its config: the dataclasses' defaults, the world's over them, the preset's over all.
 
+    The section ``weighting`` is empty: what is not in it is at the default of the method.
+
     Raises:
         HeedError: no such preset.
 
@@ -108,22 +109,88 @@ def defaults(world: str | None, preset: str) -> dict[str, Any]:
     """
     if preset not in PRESETS:
         raise HeedError(f"there is no preset '{preset}'", "--preset", f"take one of {', '.join(PRESETS)}")
-    values = {**dataclasses.asdict(AlignJob()), **dataclasses.asdict(AlignConfig())}
+    values = {**vars(AlignJob()), **dataclasses.asdict(AlignConfig()), "weighting": {}}
     return values | (APOTHECARY if world == "apothecary" else {}) | PRESETS[preset]
 
 
-def split_settings(settings: dict[str, Any]) -> tuple[AlignJob, AlignConfig]:
-    """One flat dictionary of settings into the job and its config.
+def split_settings(settings: Mapping[str, Any], where: str = "config") -> tuple[AlignJob, AlignConfig]:
+    """Settings into the job and its config.
+
+    Args:
+        settings: by name, those of the method in the section ``weighting``; or beside the others, as runs before 0.1
+            have them.
+        where: they stand, for errors.
 
     Raises:
-        HeedError: an unknown setting.
+        HeedError: an unknown setting, one that the method does not have, or a value of another type.
+
+    >>> job, _ = split_settings({"method": "gapo", "p": 2})
+    >>> job.weighting
+    GAPOConfig(p=2.0, floor=0.0)
     """
-    of_job = {f.name for f in dataclasses.fields(AlignJob)}
-    of_config = {f.name for f in dataclasses.fields(AlignConfig)}
-    if unknown := sorted(set(settings) - of_job - of_config):
-        raise HeedError(f"no setting is called '{unknown[0]}'", "config", "see heed align --help")
-    job = AlignJob(**{k: v for k, v in settings.items() if k in of_job})
-    return job, AlignConfig(**{k: v for k, v in settings.items() if k in of_config})
+    settings = in_sections(settings, where)
+    own = settings.pop("weighting")
+    found = named(settings, {name: kind for name, kind in TYPES.items() if name != "weighting"}, where, SEE)
+    job = {name: value for name, value in found.items() if name in JOB}
+    config = {name: value for name, value in found.items() if name not in JOB}
+    weighting = weighting_of(job.get("method", AlignJob().method), own, where)
+    return AlignJob(**job, weighting=weighting), AlignConfig(**config)
+
+
+def in_sections(settings: Mapping[str, Any], where: str = "config", methods: Sequence[str] = ()) -> dict[str, Any]:
+    """Settings with those of the methods in the section ``weighting``.
+
+    Args:
+        settings: in sections, with dots in names, or without any, as the files of runs before 0.1 have them: these list
+            all methods' settings, so that what the methods do not have and is at its default is left out.
+        where: they stand, for errors.
+        methods: that the settings are for; the settings' own by default.
+
+    Raises:
+        HeedError: an unknown setting, or one that stands there twice.
+
+    >>> in_sections({"steps": 3, "method": "gapo", "p": 2.0, "mu": 0.03})
+    {'steps': 3, 'method': 'gapo', 'weighting': {'p': 2.0}}
+    """
+    methods = methods or (settings.get("method", AlignJob().method),)
+    having = {name for method in methods for name in settings_of(config_class_of(method))}
+    found = {name: value for name, value in settings.items() if name in TYPES and name != "weighting"}
+    given = settings.get("weighting") or {}
+    if not isinstance(given, Mapping):
+        raise HeedError(f"weighting cannot be '{given}'", where, "write a section of settings, as weighting: {p: 2}")
+    own = dict(given)
+    for name, value in settings.items():
+        if name in TYPES:
+            continue
+        last = name.removeprefix("weighting.")
+        if last not in having and not methods_with(last):
+            full_name(name, [*TYPES, *(f"weighting.{each}" for each in having)], where, SEE)
+        if last not in having and _at_default(last, value):
+            continue
+        if last in own:
+            raise HeedError(f"weighting.{last} is set twice", where, "leave out one")
+        if value is not None:
+            own[last] = value
+    return {**found, "weighting": own}
+
+
+def record_of(job: AlignJob, config: AlignConfig) -> dict[str, Any]:
+    """What a run folder's ``config.yaml`` says: every setting, the method's own in the section ``weighting``."""
+    return {**dataclasses.asdict(job), **dataclasses.asdict(config)}
+
+
+def complete(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """All settings of a run from those that were given, as its ``config.yaml`` says them.
+
+    >>> complete({"method": "mgda-frank-wolfe"})["weighting"]
+    {'epsilon': 0.001, 'max_iterations': 100}
+    """
+    return record_of(*split_settings(settings))
+
+
+def _at_default(setting: str, value: Any) -> bool:
+    """Whether the value is the setting's default in a method that has it."""
+    return any(value == getattr(WEIGHTINGS[name](), setting) for name in methods_with(setting))
 
 
 def check_source(job: AlignJob) -> None:
