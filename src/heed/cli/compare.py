@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from heed.cli.command import Command, out_folder
 from heed.cli.console import quiet_libraries
 from heed.cli.front import following
-from heed.cli.settings import AlignCommand, Command, out_folder
+from heed.cli.settings import AlignCommand
 from heed.compare.methods import PAPER_TABLE, MethodsJob, compare_methods
 from heed.compare.tables import format_table
 from heed.errors import HeedError

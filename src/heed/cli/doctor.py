@@ -15,7 +15,7 @@ import torch
 import heed
 from heed.align.run.apothecary import cache_folder
 from heed.balance import METHODS, weighting_from_name
-from heed.cli.settings import Command
+from heed.cli.command import Command
 from heed.errors import HeedError
 
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "datasets", "torchjd", "moocore", "numpy", "scipy")

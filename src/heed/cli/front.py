@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from heed.align.run.apothecary import OnStage
+from heed.cli.command import out_folder
 from heed.cli.console import Bar, quiet_libraries, say, stopping_at_rounds
-from heed.cli.settings import AlignCommand, out_folder
+from heed.cli.settings import AlignCommand
 from heed.compare.front import FrontJob, resumed_front, run_front
 from heed.compare.pool import OnProgress, Progress
 from heed.errors import Stopped

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from heed.cli.command import Command, words
 from heed.cli.console import quiet_libraries, say, wait_until_stopped
-from heed.cli.settings import Command, words
 from heed.errors import HeedError
 from heed.report import report_of, write_report
 from heed.web.app import app_of

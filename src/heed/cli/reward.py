@@ -10,8 +10,8 @@ from scipy.stats import binomtest
 
 from heed.align.preferences import RewardTrainingConfig, RewardTrainingReport
 from heed.align.run.reward import APOTHECARY, RewardJob, learn_rewards
+from heed.cli.command import Command, words
 from heed.cli.console import Bar, quiet_libraries, say
-from heed.cli.settings import Command, words
 
 
 def run(arguments: Sequence[str]) -> None:
