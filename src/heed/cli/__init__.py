@@ -8,7 +8,6 @@ import traceback
 from collections.abc import Sequence
 
 from heed import __version__
-from heed.cli.console import error_line
 from heed.errors import HeedError, RunFailed
 
 COMMANDS = {
@@ -36,6 +35,11 @@ def usage() -> str:
     lines = ["heed: reinforcement learning that heeds people", "", "usage: heed COMMAND ...", ""]
     lines += [f"  heed {name:<11}{what}" for name, what in COMMANDS.items()]
     return "\n".join([*lines, "", "heed COMMAND --help tells a command's options; --debug shows tracebacks."])
+
+
+def error_line(message: str) -> None:
+    """One line on standard error."""
+    print("heed: error: " + " ".join(message.split()), file=sys.stderr)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -10,11 +10,6 @@ from heed.cli.command import Command, words
 from heed.cli.console import quiet_libraries, say, wait_until_stopped
 from heed.errors import HeedError
 from heed.report import report_of, write_report
-from heed.web.app import app_of
-from heed.web.connection import LARGEST
-from heed.web.people import People
-from heed.web.run import add_run
-from heed.web.serving import serving
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -34,6 +29,12 @@ def run(arguments: Sequence[str]) -> None:
 
 def _serve(folder: Path, parsed: Any) -> None:
     """Until Ctrl-C. The run need not have begun, and is not touched."""
+    from heed.web.app import app_of  # for those who installed the pages; the report itself needs none of them
+    from heed.web.connection import LARGEST
+    from heed.web.people import People
+    from heed.web.run import add_run
+    from heed.web.serving import serving
+
     quiet_libraries()
     if folder.is_file():
         raise HeedError("this is a file", str(folder), "give a run folder")

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from heed.errors import HeedError
-from heed.report.align.front_page import front_page
-from heed.report.align.run_page import align_page
 from heed.report.common.blocks import Page
 from heed.report.common.gather import RunRecord, gather
-from heed.report.compare_page import compare_page
-from heed.report.demo_page import demo_page
-from heed.report.guard.run_page import guard_page
 from heed.runs.files import write_whole
 
-PAGES: dict[str, Callable[[RunRecord], Page]] = {
-    "align": align_page,
-    "guard": guard_page,
-    "front": front_page,
-    "compare": compare_page,
-    "demo": demo_page,
+PAGES: dict[str, str] = {
+    "align": "heed.report.align.run_page:align_page",
+    "guard": "heed.report.guard.run_page:guard_page",
+    "front": "heed.report.align.front_page:front_page",
+    "compare": "heed.report.compare_page:compare_page",
+    "demo": "heed.report.demo_page:demo_page",
 }
+"""Kind of run: the function from a `RunRecord` to its `Page`. A new kind is a line here; a page is imported when it is
+made, so that the page of one half needs nothing of the other."""
 
 
 def write_report(path: Path | str) -> Path:
@@ -65,7 +63,18 @@ def report_of(path: Path | str) -> str:
     if run.kind not in PAGES:
         fix = f"give a run of kind {', '.join(PAGES)}"
         raise HeedError(f"there is no page for a run of kind {run.kind!r}", where=str(path), fix=fix)
-    return render(PAGES[run.kind](run), command=f"heed report {run.path.resolve().name}")
+    return render(page_of(run.kind)(run), command=f"heed report {run.path.resolve().name}")
+
+
+def page_of(kind: str) -> Callable[[RunRecord], Page]:
+    """The function that makes the page of a kind of run, one of `PAGES`.
+
+    >>> page_of("compare").__name__
+    'compare_page'
+    """
+    module, _, name = PAGES[kind].partition(":")
+    made: Callable[[RunRecord], Page] = getattr(importlib.import_module(module), name)
+    return made
 
 
 def render(page: Page, command: str = "") -> str:

@@ -8,16 +8,19 @@ entry points since 1.0; ``gym.make("heed.worlds:heed/PointHazard-v0")`` imports 
 stands on transformers, is imported by name only.
 """
 
-from gymnasium.envs.registration import register, registry
+from importlib.util import find_spec
 
 POINT_HAZARD = "heed/PointHazard-v0"
 CLIFF_GRID = "heed/CliffGrid-v0"
 
-for _id, _entry_point in (
-    (POINT_HAZARD, "heed.worlds.point_hazard.env:PointHazardEnv"),
-    (CLIFF_GRID, "heed.worlds.cliff_grid.env:CliffGridEnv"),
-):
-    if _id not in registry:  # a reload would make Gymnasium warn that the id is taken
-        register(_id, entry_point=_entry_point)
+if find_spec("gymnasium") is not None:  # whoever only aligns has the apothecary, and no Gymnasium
+    from gymnasium.envs.registration import register, registry
+
+    for _id, _entry_point in (
+        (POINT_HAZARD, "heed.worlds.point_hazard.env:PointHazardEnv"),
+        (CLIFF_GRID, "heed.worlds.cliff_grid.env:CliffGridEnv"),
+    ):
+        if _id not in registry:  # a reload would make Gymnasium warn that the id is taken
+            register(_id, entry_point=_entry_point)
 
 __all__ = ["CLIFF_GRID", "POINT_HAZARD"]
