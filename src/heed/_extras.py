@@ -61,7 +61,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "heed.compare.methods": ("align",),
     "heed.bench": ("align", "guard", "web"),
     "heed.cli.align": ("align",),
-    "heed.cli.bench": ("align", "guard", "web"),
+    "heed.cli.bench": ("runs",),
     "heed.cli.command": ("runs",),
     "heed.cli.compare": ("runs",),
     "heed.cli.console": ("runs",),

@@ -14,7 +14,8 @@ from heed.align.run.job import split_settings
 from heed.align.run.train import start, train
 from heed.compare import align_runs
 from heed.compare.align_runs import prepare_world, trainer_of
-from heed.compare.pool import Progress, Task, folder_of_runs, is_finished, recorded, run_all
+from heed.compare.pool import Progress, folder_of_runs, recorded, run_all
+from heed.compare.tasks import Task, is_finished
 from heed.errors import HeedError, RunFailed, Stopped
 from heed.runs.folder import RunFolder
 from tiny_runs import contents, metrics, tiny_settings

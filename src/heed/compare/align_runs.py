@@ -11,7 +11,7 @@ from heed.align.run.apothecary import ApothecarySetup, OnStage, prepare
 from heed.align.run.job import split_settings
 from heed.align.run.train import resume, start
 from heed.align.trainer import AlignTrainer
-from heed.compare.pool import Task
+from heed.compare.tasks import Task
 from heed.errors import HeedError
 from heed.runs.folder import RunFolder
 

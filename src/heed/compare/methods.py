@@ -15,8 +15,9 @@ from heed.align.run.apothecary import OnStage
 from heed.align.run.job import AlignJob, check_source, defaults, split_settings
 from heed.align.run.weighting import build_weighting
 from heed.compare.align_runs import prepare_world
-from heed.compare.pool import OnProgress, Task, folder_of_runs, run_all
+from heed.compare.pool import OnProgress, folder_of_runs, run_all
 from heed.compare.tables import TableJob, interval, tasks_of, write_table
+from heed.compare.tasks import Task
 from heed.errors import HeedError
 from heed.worlds.apothecary import Apothecary
 

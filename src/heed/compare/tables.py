@@ -12,7 +12,8 @@ import numpy as np
 from scipy import stats
 
 import heed
-from heed.compare.pool import Task, recorded
+from heed.compare.pool import recorded
+from heed.compare.tasks import Task
 from heed.errors import HeedError
 from heed.runs.config import config_hash
 from heed.runs.folder import RunFolder

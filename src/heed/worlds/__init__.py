@@ -13,14 +13,20 @@ from importlib.util import find_spec
 POINT_HAZARD = "heed/PointHazard-v0"
 CLIFF_GRID = "heed/CliffGrid-v0"
 
-if find_spec("gymnasium") is not None:  # whoever only aligns has the apothecary, and no Gymnasium
+
+def _register() -> None:
+    """Tell Gymnasium of the built-in environments, once: a reload would make it warn that the id is taken."""
     from gymnasium.envs.registration import register, registry
 
-    for _id, _entry_point in (
+    for name, entry_point in (
         (POINT_HAZARD, "heed.worlds.point_hazard.env:PointHazardEnv"),
         (CLIFF_GRID, "heed.worlds.cliff_grid.env:CliffGridEnv"),
     ):
-        if _id not in registry:  # a reload would make Gymnasium warn that the id is taken
-            register(_id, entry_point=_entry_point)
+        if name not in registry:
+            register(name, entry_point=entry_point)
+
+
+if find_spec("gymnasium") is not None:  # whoever only aligns has the apothecary, and no Gymnasium
+    _register()
 
 __all__ = ["CLIFF_GRID", "POINT_HAZARD"]
