@@ -33,6 +33,12 @@ MOVED: dict[str, tuple[str, ...]] = {
     "heed.align.reward_service": ("heed.align.objectives.reward_service",),
     "heed.align.speaker": ("heed.align.labelling.sampling_model",),
     "heed.align.tables": ("heed.align.data.tables",),
+    "heed.balance.classical": (
+        "heed.balance.adapters",
+        "heed.balance.weightings.nash_mtl",
+        "heed.balance.weightings.pcgrad",
+    ),
+    "heed.balance.tchebycheff": ("heed.balance.weightings.tchebycheff",),
     "heed.compare.bench_coverage": ("heed.bench.coverage",),
     "heed.compare.bench_gradients": ("heed.bench.gradients",),
     "heed.compare.bench_kills": ("heed.bench.kills",),
@@ -136,6 +142,7 @@ MOVED: dict[str, tuple[str, ...]] = {
 RENAMED = {
     "BlockedMoments": "BlockSnapshots",
     "BrowserOverseer": "HumanOverseer",
+    "Classical": "ScaleFree",
     "Guarded": "FailClosedOverseer",
     "Imagining": "ImaginedRollouts",
     "Judges": "Models",

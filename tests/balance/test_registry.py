@@ -192,10 +192,10 @@ def test_a_weighting_of_one_s_own_is_one_declaration(monkeypatch):
     [
         ("gappo", {}, "no method 'gappo'.*did you mean gapo"),
         ("zzz", {}, "choose from aligned-mtl, cagrad.*or give module:name"),
-        ("gapo", {"p": -1.0}, "power p is -1"),
+        ("gapo", {"p": -1.0}, "p is -1"),
         ("gapo", {"power": 1.0}, "gapo has no power .--power.: its settings are p, floor"),
-        ("gapo", {"c": 1.0}, "gapo has no c .--c.: cagrad has it; leave it out"),
-        ("mgda", {"seed": 1}, "mgda has no seed .--seed.: gradvac, pcgrad, random have it"),
+        ("gapo", {"c": 1.0}, "gapo has no c .--c.: take --method cagrad, or leave it out"),
+        ("mgda", {"seed": 1}, "mgda has no seed .--seed.: take --method gradvac or pcgrad or random"),
         ("mgda:help", {}, "no method 'mgda:help'"),
         ("pgapo", {}, "pgapo needs a preference .--preference.: give 3 weights"),
         ("pgapo", {"preference": [0.5, 0.5]}, "2 weights for 3 objectives"),

@@ -7,10 +7,10 @@ import json
 from pathlib import Path
 
 import pytest
+from judgements_room import HOSTILE, JudgementsRoom, block, comparison
 from waiting import PATIENCE, says, shows, until
 
 from heed.errors import HeedError
-from judgements_room import HOSTILE, JudgementsRoom, block, comparison
 
 pytestmark = pytest.mark.browser
 

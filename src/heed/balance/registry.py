@@ -116,7 +116,8 @@ def config_class(method: str) -> type[WeightingConfig]:
     name, colon, _ = method.partition(":")
     if name not in WEIGHTINGS or (colon and WEIGHTINGS[name].argument is None):
         close = difflib.get_close_matches(method, WEIGHTINGS, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"choose from {', '.join(sorted(WEIGHTINGS))}, or give module:name"
+        choice = f"choose from {', '.join(sorted(WEIGHTINGS))}, or give module:name"
+        hint = f"did you mean {close[0]}?" if close else choice
         raise HeedError(f"there is no method '{method}'", "--method", hint)
     return WEIGHTINGS[name]
 
@@ -139,7 +140,7 @@ def settings_for(method: str, config: type[WeightingConfig], given: dict[str, An
     for setting in given:
         if setting not in settings_of(config):
             having = methods_with(setting)
-            hint = f"{', '.join(having)} {'has' if len(having) == 1 else 'have'} it; leave it out" if having else ""
+            hint = f"take --method {' or '.join(having)}, or leave it out" if having else ""
             own = f"its settings are {', '.join(settings_of(config)) or 'none'}"
             raise HeedError(f"{name} has no {setting}", f"--{setting}", hint or own)
     if config.argument is None or not argument or not config.name:

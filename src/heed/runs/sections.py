@@ -1,14 +1,15 @@
 """Settings in sections: a tree of dataclasses, and the same as names with dots, as YAML and as flags.
 
 The fields of a job's dataclass are its settings; a field that is a dataclass itself is a section of them. Each setting
-has a full name, the path to it (``models.members``), and wherever its last part, or any longer end of the path, is the
-end of no other name, that is a short name of it (``members``). Full names go before short ones.
+has a full name, the path to it (``models.members``), and any end of the path (``members``) is a short name of it, where
+no other setting's path of the same length, or a shorter one, ends so.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
+import inspect
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -27,10 +28,12 @@ def leaves(kind: type, prefix: str = "") -> dict[str, Any]:
     >>> leaves(Job)
     {'steps': <class 'int'>, 'fit.updates': <class 'int'>}
     """
-    hints, found = typing.get_type_hints(kind), {}
+    hints = typing.get_type_hints(kind)
+    found: dict[str, Any] = {}
     for field in dataclasses.fields(kind):
         name, of = f"{prefix}{field.name}", hints[field.name]
-        found |= leaves(of, f"{name}.") if dataclasses.is_dataclass(of) else {name: of}
+        section = isinstance(of, type) and dataclasses.is_dataclass(of)
+        found |= leaves(of, f"{name}.") if section else {name: of}
     return found
 
 
@@ -54,14 +57,14 @@ def full_name(name: str, names: Iterable[str], where: str = "", fix: str = "") -
     heed.errors.HeedError: several settings are called 'gamma' (--gamma): say learner.gamma or plan.gamma
     """
     known = tuple(names)
-    if name in known:
-        return name
-    ending = [each for each in known if each.endswith(f".{name}")]
-    if len(ending) == 1:
-        return ending[0]
+    ending = [each for each in known if each == name or each.endswith(f".{name}")]
+    fewest = min((each.count(".") for each in ending), default=0)
+    nearest = [each for each in ending if each.count(".") == fewest]
+    if len(nearest) == 1:
+        return nearest[0]
     where = where or f"--{name}"
-    if ending:
-        raise HeedError(f"several settings are called '{name}'", where, f"say {' or '.join(ending)}")
+    if nearest:
+        raise HeedError(f"several settings are called '{name}'", where, f"say {' or '.join(nearest)}")
     near = difflib.get_close_matches(name, [*known, *(each.rpartition(".")[2] for each in known)], n=1)
     raise HeedError(f"no setting is called '{name}'", where, f"did you mean {near[0]}?" if near else fix)
 
@@ -69,13 +72,16 @@ def full_name(name: str, names: Iterable[str], where: str = "", fix: str = "") -
 def short_name(name: str, names: Iterable[str]) -> str:
     """The shortest name that a full name may be called by.
 
-    >>> short_name("models.eps", ["models.eps", "steps"]), short_name("learner.gamma", ["gamma", "learner.gamma"])
-    ('eps', 'learner.gamma')
+    >>> names = ["gamma", "models.eps", "learner.gamma", "models.fit.eps"]
+    >>> [short_name(name, names) for name in names]
+    ['gamma', 'eps', 'learner.gamma', 'fit.eps']
     """
     known, parts = tuple(names), name.split(".")
+    depth = name.count(".")
     for count in range(1, len(parts)):
         short = ".".join(parts[-count:])
-        if short not in known and sum(each.endswith(f".{short}") for each in known) == 1:
+        others = [each for each in known if each != name and (each == short or each.endswith(f".{short}"))]
+        if all(each.count(".") > depth for each in others):
             return short
     return name
 
@@ -138,6 +144,25 @@ def named(settings: Mapping[str, Any], names: Mapping[str, Any], where: str, fix
             raise HeedError(f"{name} is set twice", where, "leave out one")
         found[name] = typed(value, names[name], name, where)
     return found
+
+
+def documented(kind: type) -> tuple[str, dict[str, str]]:
+    """The first sentence of a dataclass's docstring, and what it says of each field below ``Args:``.
+
+    >>> documented(HeedError)[0]
+    'A mistake that the user can mend; the command line prints it in one line and exits with 2.'
+    >>> documented(HeedError)[1]["what"]
+    'what is wrong.'
+    """
+    text = inspect.getdoc(kind) or ""
+    found: dict[str, str] = {}
+    for line in text.partition("Args:\n")[2].split("\n\n")[0].splitlines():
+        name, colon, rest = line.strip().partition(": ")
+        if line.startswith("    ") and not line.startswith("     ") and colon:
+            found[name] = rest
+        elif found:
+            found[list(found)[-1]] += f" {line.strip()}"
+    return text.split("\n\n")[0].replace("\n", " "), found
 
 
 def build(kind: type[T], settings: Mapping[str, Any]) -> T:

@@ -8,14 +8,17 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from peft import LoraConfig
+from torchjd.aggregation import Weighting
+from torchjd.linalg import PSDMatrix
 
 from heed.align.config import PRESETS, AlignConfig
 from heed.align.models.pretrained import lora_config
 from heed.align.run.apothecary import Rewards
-from heed.align.run.weighting import config_class_of, weighting_config, weighting_of
-from heed.balance import WEIGHTINGS, WeightingConfig, methods_with, settings_of
+from heed.align.run.weighting import weighting_config, weighting_for, weighting_of
+from heed.balance import WEIGHTINGS, WeightingConfig, methods_with
 from heed.errors import HeedError
 from heed.runs.sections import full_name, leaves, named
+from heed.worlds.apothecary import Apothecary
 
 
 @dataclass
@@ -51,7 +54,7 @@ class AlignJob:
     data: str | None = None
     split: str | None = None
     eval_data: str | None = None
-    objectives: list[str] = field(default_factory=list)
+    objectives: list[str] = field(default_factory=list, metadata={"nargs": "+", "metavar": "SPEC"})
     method: str = "gapo"
     weighting: WeightingConfig | None = None
     lora_r: int = 16
@@ -63,6 +66,15 @@ class AlignJob:
         self.adapter()
         self.weighting = weighting_config(self.method, self.weighting)
 
+    def build_weighting(self, names: Sequence[str], world: Apothecary | None = None) -> Weighting[PSDMatrix]:
+        """The job's weighting of objectives of these names, on a world or without.
+
+        Raises:
+            HeedError: a setting out of its range or missing, or a preference off the simplex.
+        """
+        known = world if self.rewards == "gold" else None  # the exact front is that of the gold values
+        return weighting_for(weighting_config(self.method, self.weighting), names, known)
+
     def adapter(self) -> LoraConfig | None:
         """The adapter that is trained; None where all parameters are."""
         return lora_config(self.lora_r, self.lora_alpha, self.lora_targets)
@@ -71,7 +83,7 @@ class AlignJob:
 JOB = tuple(field.name for field in dataclasses.fields(AlignJob))
 """The settings that say what is aligned, and to what; the others are of `AlignConfig`."""
 
-TYPES: dict[str, Any] = leaves(AlignJob) | leaves(AlignConfig)
+TYPES = {name: kind for name, kind in (leaves(AlignJob) | leaves(AlignConfig)).items() if name != "weighting"}
 """Every setting but those of the methods, with its type."""
 
 SEE = "see heed align --help"
@@ -130,21 +142,20 @@ def split_settings(settings: Mapping[str, Any], where: str = "config") -> tuple[
     """
     settings = in_sections(settings, where)
     own = settings.pop("weighting")
-    found = named(settings, {name: kind for name, kind in TYPES.items() if name != "weighting"}, where, SEE)
+    found = named(settings, TYPES, where, SEE)
     job = {name: value for name, value in found.items() if name in JOB}
     config = {name: value for name, value in found.items() if name not in JOB}
     weighting = weighting_of(job.get("method", AlignJob().method), own, where)
     return AlignJob(**job, weighting=weighting), AlignConfig(**config)
 
 
-def in_sections(settings: Mapping[str, Any], where: str = "config", methods: Sequence[str] = ()) -> dict[str, Any]:
-    """Settings with those of the methods in the section ``weighting``.
+def in_sections(settings: Mapping[str, Any], where: str = "config") -> dict[str, Any]:
+    """Settings with those of the method in the section ``weighting``.
 
     Args:
         settings: in sections, with dots in names, or without any, as the files of runs before 0.1 have them: these list
-            all methods' settings, so that what the methods do not have and is at its default is left out.
+            all methods' settings, so that what is at the default of every method that has it is left out.
         where: they stand, for errors.
-        methods: that the settings are for; the settings' own by default.
 
     Raises:
         HeedError: an unknown setting, or one that stands there twice.
@@ -152,26 +163,49 @@ def in_sections(settings: Mapping[str, Any], where: str = "config", methods: Seq
     >>> in_sections({"steps": 3, "method": "gapo", "p": 2.0, "mu": 0.03})
     {'steps': 3, 'method': 'gapo', 'weighting': {'p': 2.0}}
     """
-    methods = methods or (settings.get("method", AlignJob().method),)
-    having = {name for method in methods for name in settings_of(config_class_of(method))}
-    found = {name: value for name, value in settings.items() if name in TYPES and name != "weighting"}
     given = settings.get("weighting") or {}
     if not isinstance(given, Mapping):
         raise HeedError(f"weighting cannot be '{given}'", where, "write a section of settings, as weighting: {p: 2}")
-    own = dict(given)
-    for name, value in settings.items():
-        if name in TYPES:
-            continue
+    found, own = {name: value for name, value in settings.items() if name in TYPES}, dict(given)
+    for name, value in without_defaults_of_methods(settings).items():
         last = name.removeprefix("weighting.")
-        if last not in having and not methods_with(last):
-            full_name(name, [*TYPES, *(f"weighting.{each}" for each in having)], where, SEE)
-        if last not in having and _at_default(last, value):
+        if name in TYPES or name == "weighting":
             continue
+        if name == last and not methods_with(last):
+            full_name(name, TYPES, where, SEE)
         if last in own:
             raise HeedError(f"weighting.{last} is set twice", where, "leave out one")
-        if value is not None:
-            own[last] = value
+        own[last] = value
     return {**found, "weighting": own}
+
+
+def without_defaults_of_methods(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings without those of the methods that stand beside the others and are at every method's default.
+
+    >>> without_defaults_of_methods({"steps": 3, "p": 2.0, "mu": 0.03, "weights": None})
+    {'steps': 3, 'p': 2.0}
+    """
+    return {
+        name: value
+        for name, value in settings.items()
+        if name in TYPES
+        or not methods_with(name)
+        or any(value != getattr(WEIGHTINGS[method](), name) for method in methods_with(name))
+    }
+
+
+def record_in_sections(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a folder of several methods' runs records, with the methods' settings in their section.
+
+    Args:
+        record: settings, and ``methods``, ``seeds`` and ``preferences`` of the folder.
+
+    >>> record_in_sections({"methods": ["gapo:p=2", "mgda"], "seeds": 2, "mu": 0.03, "floor": 0.1})
+    {'weighting': {'floor': 0.1}, 'methods': ['gapo:p=2', 'mgda'], 'seeds': 2}
+    """
+    own = {name: record[name] for name in ("methods", "preferences", "seeds") if name in record}
+    settings = {name: value for name, value in record.items() if name not in own}
+    return in_sections(settings) | own
 
 
 def record_of(job: AlignJob, config: AlignConfig) -> dict[str, Any]:
@@ -186,11 +220,6 @@ def complete(settings: Mapping[str, Any]) -> dict[str, Any]:
     {'epsilon': 0.001, 'max_iterations': 100}
     """
     return record_of(*split_settings(settings))
-
-
-def _at_default(setting: str, value: Any) -> bool:
-    """Whether the value is the setting's default in a method that has it."""
-    return any(value == getattr(WEIGHTINGS[name](), setting) for name in methods_with(setting))
 
 
 def check_source(job: AlignJob) -> None:

@@ -44,6 +44,30 @@ def config_class_of(method: str) -> type[WeightingConfig]:
     return found
 
 
+def method_of(spec: str) -> tuple[str, dict[str, str]]:
+    """A method's name and its settings from how a comparison names it.
+
+    Args:
+        spec: NAME, NAME:ARGUMENT or module:name, then settings, each as :key=value; commas between settings do as well.
+
+    Raises:
+        HeedError: a setting that cannot be read.
+
+    >>> method_of("gapo:p=2,floor=0.1"), method_of("single:help"), method_of("mine:Own:c=0.3")
+    (('gapo', {'p': '2', 'floor': '0.1'}), ('single:help', {}), ('mine:Own', {'c': '0.3'}))
+    """
+    name, *rest = spec.split(":")
+    if rest and "=" not in rest[0] and (name not in WEIGHTINGS or WEIGHTINGS[name].argument is not None):
+        name = f"{name}:{rest.pop(0)}"
+    settings: dict[str, str] = {}
+    for pair in (pair for part in rest for pair in part.split(",")):
+        key, equals, text = pair.partition("=")
+        if not (key and equals and text):
+            raise HeedError(f"'{pair}' is no setting of {name}", f"--methods {spec}", "write NAME:key=value")
+        settings[key] = text
+    return name, settings
+
+
 def weighting_of(method: str, given: Mapping[str, Any], where: str) -> WeightingConfig:
     """A method's settings from those that were given.
 
@@ -98,11 +122,12 @@ def refuse_unused(given: Mapping[str, Any], methods: Sequence[str]) -> None:
     for name in given:
         if name not in having:
             others = methods_with(name)
-            fix = f"take {' or '.join(others)}, or leave it out" if others else "leave it out"
-            raise HeedError(f"{', '.join(methods)} has no {name}", f"--{name}", fix)
+            fix = f"take --method {' or '.join(others)}, or leave it out" if others else "leave it out"
+            verb = "has" if len(methods) == 1 else "have"
+            raise HeedError(f"{', '.join(methods)} {verb} no {name}", f"--{name}", fix)
 
 
-def build_on_world(
+def weighting_for(
     weighting: WeightingConfig, names: Sequence[str], world: Apothecary | None = None
 ) -> Weighting[PSDMatrix]:
     """A weighting for objectives of these names.

@@ -32,6 +32,6 @@ class AlignedMTLConfig(WeightingConfig):
     scale_mode: Literal["min", "median", "rmse"] = "min"
 
     def build(self, objectives: Objectives) -> Weighting[PSDMatrix]:
-        """torchjd's weighting on the Gram matrix of trace 1."""
+        """Torchjd's weighting on the Gram matrix of trace 1."""
         preference = None if self.preference is None else check_preference(self.preference, objectives.count)
         return ScaleFree(AlignedMTLWeighting(preference, self.scale_mode))

@@ -27,7 +27,7 @@ class CAGradConfig(WeightingConfig):
     norm_eps: float = 1e-4
 
     def build(self, objectives: Objectives) -> Weighting[PSDMatrix]:  # noqa: ARG002 - of any number
-        """torchjd's weighting on the Gram matrix of trace 1."""
+        """Torchjd's weighting on the Gram matrix of trace 1."""
         if not self.c >= 0:
             raise HeedError(f"CAGrad's radius c is {self.c}", "--c", "give a number >= 0; the paper uses 0.4 to 0.5")
         return ScaleFree(CAGradWeighting(c=self.c, norm_eps=self.norm_eps))

@@ -33,7 +33,7 @@ class UPGradConfig(WeightingConfig):
     ridge: float = 1e-8
 
     def build(self, objectives: Objectives) -> Weighting[PSDMatrix]:
-        """torchjd's weighting on the Gram matrix of trace 1."""
+        """Torchjd's weighting on the Gram matrix of trace 1."""
         preference = None if self.preference is None else check_preference(self.preference, objectives.count)
         return ScaleFree(UPGradWeighting(preference, QuadprogProjector(reg_eps=self.ridge)))
 
@@ -56,6 +56,6 @@ class DualProjConfig(WeightingConfig):
     ridge: float = 1e-8
 
     def build(self, objectives: Objectives) -> Weighting[PSDMatrix]:
-        """torchjd's weighting on the Gram matrix of trace 1."""
+        """Torchjd's weighting on the Gram matrix of trace 1."""
         preference = None if self.preference is None else check_preference(self.preference, objectives.count)
         return ScaleFree(DualProjWeighting(preference, QuadprogProjector(reg_eps=self.ridge)))

@@ -31,7 +31,7 @@ class FairGradConfig(WeightingConfig):
     max_iters: int | None = None
 
     def build(self, objectives: Objectives) -> Weighting[PSDMatrix]:  # noqa: ARG002 - of any number
-        """torchjd's weighting on the Gram matrix of trace 1, brought back to the gradients' scale."""
+        """Torchjd's weighting on the Gram matrix of trace 1, brought back to the gradients' scale."""
         if not (math.isfinite(self.alpha) and self.alpha >= 0):
             raise HeedError(f"FairGrad's alpha is {self.alpha}", "--alpha", "give a number >= 0; the paper uses 1 or 2")
         return ScaleFree(FairGradWeighting(self.alpha, self.max_iters), power=-self.alpha / (1 + self.alpha))

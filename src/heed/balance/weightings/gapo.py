@@ -46,7 +46,7 @@ class GAPO(Weighting[PSDMatrix]):
     def __init__(self, p: float = 1.0, floor: float = 0.0) -> None:
         super().__init__()
         if not (math.isfinite(p) and p >= 0):
-            raise HeedError(f"GAPO's power p is {p:g}", "--p", "give a number >= 0; the paper uses 1 and 2")
+            raise HeedError(f"p is {p:g}", "--p", "give a power of at least 0; the paper uses 1 and 2")
         self.p, self.floor = p, checked_floor(floor)
         self.divisors = Divisors()
 

@@ -22,5 +22,5 @@ class IMTLGConfig(WeightingConfig):
     """
 
     def build(self, objectives: Objectives) -> Weighting[PSDMatrix]:  # noqa: ARG002 - of any number
-        """torchjd's weighting on the Gram matrix of trace 1."""
+        """Torchjd's weighting on the Gram matrix of trace 1."""
         return ScaleFree(IMTLGWeighting())

@@ -26,7 +26,7 @@ class KrumConfig(WeightingConfig):
     n_selected: int = 1
 
     def build(self, objectives: Objectives) -> Weighting[PSDMatrix]:
-        """torchjd's weighting on the Gram matrix of trace 1."""
+        """Torchjd's weighting on the Gram matrix of trace 1."""
         weighting = ScaleFree(KrumWeighting(self.n_byzantine, self.n_selected))
         needed = max(self.n_byzantine + 3, self.n_selected)
         if objectives.count < needed:

@@ -55,5 +55,5 @@ class FrankWolfeConfig(WeightingConfig):
     max_iterations: int = 100
 
     def build(self, objectives: Objectives) -> Weighting[PSDMatrix]:  # noqa: ARG002 - of any number
-        """torchjd's weighting on the Gram matrix of trace 1."""
+        """Torchjd's weighting on the Gram matrix of trace 1."""
         return ScaleFree(MGDAWeighting(self.epsilon, self.max_iterations))
