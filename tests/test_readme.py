@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from socket_person import SocketPerson
 from transformers import MistralConfig, MistralForSequenceClassification
 
 from heed.worlds.apothecary import Apothecary
@@ -24,8 +25,11 @@ SMALL = {
         "eval_prompts=2, eval_completions=1)"
     ),
     "learner.learn(10_000)": "learner.learn(150)",
+    "range(1000)": "range(12)",
+    "steps=10_000, evaluation_episodes=0": "steps=12, evaluation_episodes=0",
+    'print(person.addresses["ada"])': 'SocketPerson(person.addresses["ada"])',
 }
-"""What a reader's machine has time for and a test has not."""
+"""What a reader's machine has time for and a test has not; in place of a reader at the page, a script."""
 
 
 @pytest.fixture
@@ -58,7 +62,7 @@ def test_the_block_runs(block, a_users_folder):
             example = doctest.DocTestParser().get_doctest(block, {}, "block", None, None)
             assert doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(example).failed == 0
         else:
-            exec(compile(block, "block", "exec"), {"__name__": "reader"})
+            exec(compile(block, "block", "exec"), {"__name__": "reader", "SocketPerson": SocketPerson})
 
 
 def test_links_between_the_pages_lead_somewhere():

@@ -17,6 +17,7 @@ from typing import Any
 MOVED: dict[str, tuple[str, ...]] = {
     "heed.align.conversations": ("heed.align.data.conversations",),
     "heed.align.critics": ("heed.align.models.critics",),
+    "heed.align.estimators": ("heed.align.advantages",),
     "heed.align.job": (
         "heed.align.run.train",
         "heed.align.run.job",
@@ -87,7 +88,10 @@ MOVED: dict[str, tuple[str, ...]] = {
     "heed.guard.thresholds": ("heed.guard.models.calibration",),
     "heed.guard.transitions": ("heed.guard.models.transitions",),
     "heed.oversight.assignment": ("heed.oversight.comparisons.assignment",),
-    "heed.oversight.browser": ("heed.oversight.overseers.human",),
+    "heed.oversight.browser": (
+        "heed.oversight.overseers.human",
+        "heed.oversight.control.view",
+    ),
     "heed.oversight.chain": ("heed.oversight.store.audit_chain",),
     "heed.oversight.compare_server": ("heed.web.compare",),
     "heed.oversight.comparing": ("heed.oversight.comparisons.session",),
@@ -128,21 +132,30 @@ MOVED: dict[str, tuple[str, ...]] = {
     "heed.report.guard_moments": ("heed.report.guard.snapshots",),
     "heed.report.guard_page": ("heed.report.guard.run_page",),
     "heed.report.guard_plots": ("heed.report.guard.plots",),
-    "heed.report.guard_run": ("heed.report.guard.decisions",),
+    "heed.report.guard_run": (
+        "heed.guard.run.counts",
+        "heed.report.guard.plots",
+        "heed.runs.statistics",
+    ),
     "heed.report.guard_scene": ("heed.report.guard.scene",),
-    "heed.report.labels": ("heed.report.common.labels",),
+    "heed.report.labels": ("heed.report.common.plot_labels",),
     "heed.report.plot_style": ("heed.report.common.plot_style",),
     "heed.report.plots": ("heed.report.align.plots",),
     "heed.worlds.hazards": ("heed.worlds.point_hazard.geometry",),
+    "heed.worlds.presets": ("heed.worlds.registry", "heed.worlds.oracle"),
     "heed.worlds.point_hazard_picture": ("heed.worlds.point_hazard.picture",),
 }
 """Old module: where what it held is now."""
 
 
 RENAMED = {
+    "Answer": "Verdict",
     "BlockedMoments": "BlockSnapshots",
     "BrowserOverseer": "HumanOverseer",
     "Classical": "ScaleFree",
+    "Comparing": "ComparisonSession",
+    "Estimator": "AdvantageEstimator",
+    "Gate": "Connections",
     "Guarded": "FailClosedOverseer",
     "Imagining": "ImaginedRollouts",
     "Judges": "Models",
@@ -151,9 +164,30 @@ RENAMED = {
     "KnowsTheGuard": "GuardAware",
     "Memory": "LabelCollector",
     "Moment": "Proposal",
+    "OnStage": "SetupProgress",
+    "Pairing": "PairSampling",
     "Preparation": "ApothecarySetup",
+    "Prepared": "PreparedApothecary",
+    "Preset": "Oracle",
+    "Scored": "ScoredRollout",
     "StopsOnFaults": "EnvironmentChecks",
+    "TakenBack": "Retraction",
+    "Wanted": "Filter",
+    "any_of_us": "any_process",
+    "app_of": "create_app",
     "guarded": "fail_closed",
+    "judges_blocks": "models_blocks",
+    "moment_caption": "snapshot_caption",
+    "moment_picture": "snapshot_picture",
+    "moments_block": "snapshots_block",
+    "poisson_interval": "rate_cell",
+    "preset": "registered_oracle",
+    "read_moments": "read_snapshots",
+    "sampled_pairs": "sample_pairs",
+    "share_interval": "share_cell",
+    "speaker": "load_sampling_model",
+    "staged": "stage_progress",
+    "with_scores": "with_margins",
 }
 """Old name: what it is called now."""
 

@@ -14,10 +14,10 @@ HERE = Path(__file__).parent
 
 @pytest.fixture(scope="module")
 def together(tmp_path_factory):
-    """What two processes found, one file each."""
+    """What two processes came to, one file each."""
     folder = tmp_path_factory.mktemp("together")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE)}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path])}
     command += [str(HERE / "two_processes.py"), str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
     assert done.returncode == 0, done.stderr[-3000:]

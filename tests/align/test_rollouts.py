@@ -14,7 +14,7 @@ from transformers import (
 )
 
 from heed.align.models.policy import Policy
-from heed.align.rollouts import Sampler, Sampling, _completion_mask
+from heed.align.rollouts import Sampler, Sampling, completion_mask
 
 SIZE = len(TOKENIZER)
 SHAPE = {
@@ -173,13 +173,13 @@ def test_the_samplers_log_probabilities_are_the_policys():
 
 def test_masks_end_with_the_first_end_token():
     tokens = torch.tensor([[5, EOS, 7, EOS], [EOS, EOS, EOS, EOS], [5, 6, 7, 8], [5, 6, 7, EOS]])
-    mask, finished = _completion_mask(tokens, torch.tensor([EOS]))
+    mask, finished = completion_mask(tokens, torch.tensor([EOS]))
     assert mask.tolist() == [[1, 1, 0, 0], [1, 0, 0, 0], [1, 1, 1, 1], [1, 1, 1, 1]]
     assert finished.tolist() == [True, True, False, True]
 
 
 def test_masks_end_with_the_first_of_several_end_tokens():
-    mask, finished = _completion_mask(torch.tensor([[5, 9, EOS], [5, EOS, 9], [5, 6, 7]]), torch.tensor([EOS, 9]))
+    mask, finished = completion_mask(torch.tensor([[5, 9, EOS], [5, EOS, 9], [5, 6, 7]]), torch.tensor([EOS, 9]))
     assert mask.tolist() == [[1, 1, 0], [1, 1, 0], [1, 1, 1]] and finished.tolist() == [True, True, False]
 
 

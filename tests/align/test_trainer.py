@@ -10,7 +10,8 @@ import torch
 from tiny_policies import PROMPTS, TOKENIZER, tiny_model
 from tiny_trainers import FUNCTIONS, HEAD_TOO, length, tiny_trainer, vowels
 
-from heed.align.objectives.base import RewardFunction
+from heed.align.objectives.base import ObjectiveSet
+from heed.align.objectives.reward_functions import RewardFunction
 from heed.align.trainer import AlignTrainer
 from heed.balance import GAPO, Linear
 from heed.errors import HeedError, RunFailed
@@ -221,7 +222,7 @@ def test_the_first_minibatch_of_an_off_policy_round_has_the_gradient_of_the_on_p
 
 def test_every_epoch_passes_over_all_prompts_in_minibatches_that_keep_their_completions_together():
     trainer = tiny_trainer(epochs=3, minibatches=2, surrogate="ppo")
-    rows = [part.tolist() for part in trainer._minibatches()]
+    rows = [part.tolist() for part in trainer.minibatches()]
     assert len(rows) == 6
     for epoch in range(3):
         assert sorted(rows[2 * epoch] + rows[2 * epoch + 1]) == list(range(8))
@@ -349,15 +350,23 @@ class TestABadReward:
         assert all(torch.equal(a, b) for a, b in zip(weights[-1], after, strict=True))
         assert trainer.journal.last_checkpoint().name == "step-2"
 
-    def test_unscored_completions_do_no_harm(self):
-        def some(completions, **_):
-            return [None if i % 3 == 0 else float(len(said)) for i, said in enumerate(completions)]
+    @pytest.mark.parametrize("advantage", ["gae", "leave_one_out", "group"])
+    def test_unscored_completions_change_neither_the_other_objectives_nor_their_own_mean(self, advantage):
+        scored = []
 
-        for advantage in ("gae", "leave_one_out", "group"):
-            trainer = tiny_trainer([some, vowels], advantage=advantage)
-            summary = trainer.train()
-            assert math.isfinite(summary["objectives"]["some"]["proxy"])
-            assert all(p.isfinite().all() for p in trainer.policy.trainable().values())
+        def some(completions, **_):
+            values = [None if i % 3 == 0 else float(len(text)) for i, text in enumerate(completions)]
+            scored.append([value for value in values if value is not None])
+            return values
+
+        trainer, whole = (tiny_trainer([some, vowels], advantage=advantage, steps=1) for _ in range(2))
+        all_scored = RewardFunction(lambda completions, **_: [1.0] * len(completions), name="some")
+        whole.objectives = ObjectiveSet([all_scored, RewardFunction(vowels)])
+        gradients = [Round(each).total for each in (trainer, whole)]
+        assert close(gradients[0][1], gradients[1][1]) and not close(gradients[0][0], gradients[1][0])
+        metrics = trainer.round()
+        assert metrics["rewards/some/mean"] == pytest.approx(sum(scored[-1]) / len(scored[-1]))
+        assert all(p.isfinite().all() for p in trainer.policy.trainable().values())
 
 
 @pytest.mark.parametrize("where", ["a gradient", "the row of the kl"])
@@ -366,14 +375,14 @@ def test_a_gradient_that_is_not_finite_stops_the_run_before_the_step(where, tmp_
     trainer.train(lambda step, _: setattr(trainer.config, "steps", 1))  # one good round
     before = [p.detach().clone() for p in trainer.policy.trainable().values()]
     trainer.config.steps = 3
-    accumulate = trainer.accumulate
+    advantages = trainer.estimator.advantages
 
     def spoilt(*arguments):
-        clipped = accumulate(*arguments)
-        trainer.jacobian._rows[0 if where == "a gradient" else 2, 5] = math.nan
-        return clipped
+        rows = advantages(*arguments)
+        rows[0 if where == "a gradient" else 2, 5] = math.nan
+        return rows
 
-    trainer.accumulate = spoilt
+    trainer.estimator.advantages = spoilt
     with pytest.raises(RunFailed, match="not finite") as failed:
         trainer.train()
     assert failed.value.checkpoint.name == "step-1"

@@ -5,7 +5,7 @@ from pathlib import Path
 from tiny_policies import PROMPTS, TOKENIZER, lora, tiny_model
 
 from heed.align.config import AlignConfig
-from heed.align.objectives.base import RewardFunction
+from heed.align.objectives.reward_functions import RewardFunction
 from heed.align.trainer import AlignTrainer
 from heed.runs.folder import RunFolder
 

@@ -1,9 +1,10 @@
-"""What each of two processes does under torchrun; test_distributed.py looks at what they found."""
+"""What each of two processes does under torchrun; test_distributed.py looks at their results."""
 
 import sys
 from pathlib import Path
 
 import torch
+from known_gradients import accumulate_rows
 from tiny_policies import PROMPTS
 from tiny_trainers import length, tiny_trainer, vowels
 from torch import distributed
@@ -76,20 +77,20 @@ def gradients_of_the_joint_batch(trainer):
 
 
 def gram_of_all_micro_batches():
-    trainer = a_trainer([], None, micro_batch=4, gram="unbiased", minibatches=1, epochs=1)
+    trainer = a_trainer([], None, micro_batch=4, gram="unbiased", minibatches=1, epochs=1, jacobian_path="sequential")
     generator = torch.Generator().manual_seed(7 + distributed.get_rank())
-    own = torch.randn(2, *trainer.jacobian._rows.shape, generator=generator)
+    own = torch.randn(2, *trainer.jacobian.total().shape, generator=generator)
     trainer.jacobian.zero()
     for rows in own:
-        trainer.jacobian._rows += rows
+        accumulate_rows(trainer.jacobian, rows)
         trainer.jacobian.end_micro_batch()
     trainer.jacobian.all_reduce()
-    found = trainer.balancer.solve(trainer.optimizer).gram
+    gram = trainer.balancer.solve(trainer.optimizer).gram
     both = [torch.zeros_like(own), torch.zeros_like(own)]
     distributed.all_gather(both, own)
     everything = torch.cat(both).double() / 2  # each counts by half in the mean over two processes
     total = everything.sum(0)
-    return found, project_psd(16 * unbiased_gram(everything @ everything.mT, total @ total.T))
+    return gram, project_psd(16 * unbiased_gram(everything @ everything.mT, total @ total.T))
 
 
 def main(folder: Path) -> None:

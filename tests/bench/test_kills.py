@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from heed.bench.killed_pages import ComparePage
-from heed.bench.kills import KillBench, found, kept, run_kill_bench
+from heed.bench.kills import KillBench, differences, kept, run_kill_bench
 from heed.cli import main
 from heed.errors import HeedError
 from heed.oversight.store.store import Judgement, Store
@@ -47,35 +47,35 @@ def believed(store_url):
     page, store = ComparePage(random.Random(0)), Store(store_url)
     for n in range(3):
         key, verdict = f"k{n}", {"objectives": {"help": "tie"}, "unsafe": {}}
-        page.said[key] = (f"p{n}", verdict)
+        page.sent[key] = (f"p{n}", verdict)
         store.add(Judgement("compare", "ada", {"pair": f"p{n}"}, verdict, key=key))
-        page.standing.add(key)
+        page.active.add(key)
     store.retract(store.effective()[-1].id, "ada", "undo")
-    page.standing.discard("k2")
-    page.taken_back.add("k2")
+    page.active.discard("k2")
+    page.retracted.add("k2")
     return page, store, store_url
 
 
 def faults(page, url):
-    told = found(url, page)
-    return told["lost"], told["doubled"], told["altered"]
+    counts = differences(url, page)
+    return counts["lost"], counts["doubled"], counts["altered"]
 
 
 def test_a_page_that_believes_what_is_there_finds_no_fault(believed):
     page, _, url = believed
-    assert faults(page, url) == (0, 0, 0) and found(url, page)["links"] == 4
+    assert faults(page, url) == (0, 0, 0) and differences(url, page)["links"] == 4
 
 
 def test_what_is_not_there_is_lost_and_so_is_a_taking_back(believed):
     page, store, url = believed
-    page.standing.add("never written")
+    page.active.add("never written")
     assert faults(page, url) == (1, 0, 0)
-    page.taken_back.add("k1")
-    page.standing.discard("k1")
+    page.retracted.add("k1")
+    page.active.discard("k1")
     assert faults(page, url) == (2, 0, 0)
     store.retract(store.effective()[-1].id, "ada", "undo")  # which nobody has heard of
-    page.standing.add("k1")
-    page.taken_back.discard("k1")
+    page.active.add("k1")
+    page.retracted.discard("k1")
     assert faults(page, url) == (2, 0, 0)
 
 
@@ -84,7 +84,7 @@ def test_a_judgement_under_another_key_is_doubled_and_another_verdict_altered(be
     again = store.effective()[0]
     store.add(replace(again, key="another", id=None))
     assert faults(page, url) == (0, 2, 1)  # one pair stands twice, and nobody said the second
-    page.said["k1"] = ("p1", {"objectives": {"help": "left"}, "unsafe": {}})
+    page.sent["k1"] = ("p1", {"objectives": {"help": "left"}, "unsafe": {}})
     assert faults(page, url) == (0, 2, 2)
 
 
@@ -93,7 +93,7 @@ def test_a_store_that_was_meddled_with_is_no_result(believed):
     with store._engine.begin() as connection:
         connection.exec_driver_sql("UPDATE judgements SET person = 'eve' WHERE id = 1")
     with pytest.raises(HeedError, match="row 1 is not as it was written"):
-        found(url, page)
+        differences(url, page)
 
 
 def test_the_command_prints_what_was_measured_and_fails_where_a_promise_is_broken(monkeypatch, capsys):

@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 
 from heed.oversight.comparisons.pairs import Pair
-from heed.oversight.comparisons.session import Comparing
+from heed.oversight.comparisons.session import ComparisonSession
 from heed.oversight.store.store import Store
 from heed.web.compare import CompareServer
-from heed.web.connection import LARGEST
 from heed.web.people import People
 from heed.web.serving import serving
 
@@ -52,11 +51,11 @@ class CompareRoom(contextlib.AbstractContextManager):
 
     def start(self):
         """Serve what is still to be compared, at the same address again if it was served before."""
-        comparing = Comparing(self.pairs, self.objectives, **self.options)
+        comparing = ComparisonSession(self.pairs, self.objectives, **self.options)
         comparing.resume(self.store.effective("compare"))
         self.server = CompareServer(comparing, self.store, self.people, self.title)
         port = int(self.address.rpartition(":")[2] or 0)
-        self.address = self._served.enter_context(serving(self.server.app, port=port, largest=LARGEST))
+        self.address = self._served.enter_context(serving(self.server.app, port=port))
 
     def stop(self):
         """Serve no longer."""

@@ -1,4 +1,4 @@
-"""A person made of a few lines: sees what the watch page is told, and presses its keys."""
+"""A person made of a few lines: sees what the watch page shows, and presses its keys."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Callable
 from playwright.sync_api import Page
 
 PATIENCE = 30.0
-STANDS = "[document.body.dataset.moment, document.getElementById('allow').ariaDisabled === 'true']"
+SHOWN = "[document.body.dataset.proposal, document.getElementById('allow').ariaDisabled === 'true']"
 
 
 class ScriptedPerson:
-    """Decides on each moment by a rule, through the page.
+    """Decides on each proposal by a rule, through the page.
 
     Args:
         page: opened, but not yet sent anywhere.
@@ -21,22 +21,22 @@ class ScriptedPerson:
     """
 
     def __init__(self, page: Page, blocks: Callable[[list[float], list[float]], bool]) -> None:
-        self.page, self.blocks, self.told, self.pressed = page, blocks, {}, 0
-        page.on("websocket", lambda socket: socket.on("framereceived", self._hear))
+        self.page, self.blocks, self.proposal, self.pressed = page, blocks, {}, 0
+        page.on("websocket", lambda socket: socket.on("framereceived", self._receive))
 
-    def _hear(self, frame: str | bytes) -> None:
-        if isinstance(frame, str) and "moment" in (message := json.loads(frame)):
-            self.told = message["moment"]
+    def _receive(self, frame: str | bytes) -> None:
+        if isinstance(frame, str) and "proposal" in (message := json.loads(frame)):
+            self.proposal = message["proposal"]
 
     def judge(self, while_: Callable[[], bool]) -> None:
-        """Decide on each moment in turn, as long as something is true."""
+        """Decide on each proposal in turn, as long as something is true."""
         self.page.keyboard.press("e")
         last, since = "", time.monotonic()
         while while_():
-            number, closed = self.page.evaluate(STANDS)
-            if closed or number == last or number != str(self.told.get("number")):
-                assert time.monotonic() < since + PATIENCE, f"nothing new after moment {last}"
+            number, closed = self.page.evaluate(SHOWN)
+            if closed or number == last or number != str(self.proposal.get("number")):
+                assert time.monotonic() < since + PATIENCE, f"nothing new after proposal {last}"
                 continue
-            self.page.keyboard.press("b" if self.blocks(self.told["observation"], self.told["action"]) else "a")
+            self.page.keyboard.press("b" if self.blocks(self.proposal["observation"], self.proposal["action"]) else "a")
             self.pressed += 1
             last, since = number, time.monotonic()

@@ -7,7 +7,7 @@ import pytest
 from axe import NARROW, WIDE, clean
 from compare_room import PAIRS
 from waiting import says, shows, until
-from watched_agent import futures, moment_of, random_moments, until_moment
+from watched_agent import futures, proposal_of, random_proposals, until_proposal
 
 from heed.oversight.comparisons.pairs import Pair
 from heed.oversight.control.records import Pace
@@ -23,8 +23,8 @@ CALM = Pace(rates=(20.0,), rate=0, patience=60.0, heartbeat=10.0)
 
 @pytest.mark.parametrize("state", ["paused", "watching", "deciding", "taken over"])
 def test_axe_finds_nothing_in_any_state_of_the_desk(watching, state):
-    page = watching(CALM, moments=futures()).page()
-    moment_of(page)
+    page = watching(CALM, proposals=futures()).page()
+    proposal_of(page)
     keys = {"paused": "", "watching": " ", "deciding": "e", "taken over": "t"}[state]
     for key in keys:
         page.keyboard.press(key)
@@ -35,7 +35,7 @@ def test_axe_finds_nothing_in_any_state_of_the_desk(watching, state):
 def test_axe_finds_nothing_where_one_only_watches_or_may_not_come_in_or_the_server_is_gone(watching):
     watched = watching(CALM)
     for page in (watched.page("eve"), watched.page()):
-        moment_of(page)
+        proposal_of(page)
         clean(page)
     stranger = watched.page(token="guess")
     says(stranger, "#state", "the token is wrong")
@@ -47,7 +47,7 @@ def test_axe_finds_nothing_where_one_only_watches_or_may_not_come_in_or_the_serv
 
 def test_axe_finds_nothing_while_a_reaction_is_measured_or_a_block_is_held(watching):
     page = watching(CALM).page()
-    moment_of(page)
+    proposal_of(page)
     page.keyboard.press(" ")
     shows(page, "watching")
     page.keyboard.press("h")
@@ -63,13 +63,13 @@ def test_axe_finds_nothing_while_a_reaction_is_measured_or_a_block_is_held(watch
 def test_axe_finds_nothing_where_there_is_no_picture(watching):
     ways = np.zeros((3, 4, 4)) + np.arange(4)[:, None]
 
-    def moments(env):
-        for moment in random_moments(env):
+    def proposals(env):
+        for proposal in random_proposals(env):
             told = {"risk": 0.4, "futures": ways, "future_risks": np.array([0.1, 0.2, 0.4])}
-            yield Proposal(moment.observation, 0, {}, env, moment.step, **told)
+            yield Proposal(proposal.observation, 0, {}, env, proposal.step, **told)
 
-    page = watching(CALM, env="heed/CliffGrid-v0", moments=moments, render_mode=None).page()
-    moment_of(page)
+    page = watching(CALM, env="heed/CliffGrid-v0", proposals=proposals, render_mode=None).page()
+    proposal_of(page)
     assert page.is_visible("#beside") and page.is_visible("#none")
     clean(page)
 
@@ -111,7 +111,7 @@ def test_axe_finds_nothing_on_the_pages_beside_which_tell_the_run_and_what_was_s
     add_judgements(watched.server.app, lambda: store, watched.people)
     add_run(watched.server.app, tmp_path, watched.people, lambda _: "<!doctype html><title>report</title>")
     page = watched.page()
-    moment_of(page)
+    proposal_of(page)
     for path in ("/judgements", "/run", "/"):
         page.click(f"nav a[href^='{path}#']")
         page.wait_for_selector(f"nav a[href^='{path}#'][aria-current=page]")
@@ -161,7 +161,7 @@ WATCH_STOPS = [
 @pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
 def test_tab_reaches_every_control_of_the_desk_in_the_order_in_which_they_stand(watching, size):
     page = watching(CALM).page(viewport=size)
-    moment_of(page)
+    proposal_of(page)
     page.keyboard.press("e")
     shows(page, "deciding")
     assert tab_stops(page) == WATCH_STOPS
@@ -179,7 +179,7 @@ def test_tab_reaches_every_control_of_a_comparison_in_the_order_in_which_they_st
 def test_the_desk_is_operated_by_tab_enter_and_space_alone(watching):
     watched = watching(CALM)
     page = watched.page()
-    moment_of(page)
+    proposal_of(page)
 
     def tab_to(name):
         for _ in range(30):
@@ -193,7 +193,7 @@ def test_the_desk_is_operated_by_tab_enter_and_space_alone(watching):
     shows(page, "deciding")
     tab_to("allow")
     for number, key in enumerate(("Enter", " ", "Enter"), start=1):
-        until_moment(page, number)
+        until_proposal(page, number)
         until(page, bool, lambda page: page.is_enabled("#allow"))
         page.keyboard.press(key)  # the focus stays, though the button is out of use in between
         assert watched.verdict().block is False
@@ -215,7 +215,7 @@ def test_a_comparison_is_made_by_tab_enter_and_space_alone(comparing):
 
 def test_the_window_that_measures_keeps_the_focus_and_gives_it_back(watching):
     page = watching(CALM).page()
-    moment_of(page)
+    proposal_of(page)
     page.focus("#react")
     page.keyboard.press("Enter")
     page.wait_for_selector("#calibration[open]")
@@ -236,12 +236,12 @@ WRITTEN = """name => { window.written = 0;
 
 def test_what_is_read_aloud_is_written_only_when_it_changes(watching):
     page = watching(CALM).page()
-    moment_of(page)
+    proposal_of(page)
     page.keyboard.press(" ")
     shows(page, "watching")
-    until_moment(page, 3)
+    until_proposal(page, 3)
     page.evaluate(WRITTEN, "state")
-    until_moment(page, moment_of(page) + 5)
+    until_proposal(page, proposal_of(page) + 5)
     assert page.evaluate("window.written") == 0
     assert page.get_attribute("#words", "aria-live") == "off"  # it changes twenty times a second
     page.keyboard.press("e")
@@ -256,8 +256,8 @@ def heard(page):
 
 
 def test_a_screen_reader_hears_what_every_control_of_the_desk_does_now(watching):
-    page = watching(CALM, moments=futures()).page()
-    moment_of(page)
+    page = watching(CALM, proposals=futures()).page()
+    proposal_of(page)
     page.keyboard.press("e")
     shows(page, "deciding")
     said = heard(page)
@@ -299,5 +299,5 @@ def test_a_screen_reader_hears_what_a_comparison_asks(comparing):
     ):
         assert line in said, said
     page.keyboard.press("Enter")
-    says(page, "#said", "nothing is said of help yet")
+    says(page, "#notice", "nothing is said of help yet")
     assert 'status: "nothing is said of help yet: left, tie, right, or skip it"' in heard(page)

@@ -59,7 +59,7 @@ def test_a_verdict_by_key_is_on_disk_as_it_was_seen(comparing, key, verdict):
     until_pair(page, "cough")
     left, right = text(page, "left"), text(page, "right")
     press(page, key, "ArrowDown", "ArrowRight", "w", "Enter")
-    says(page, "#said", "comparison 1 is on disk")
+    says(page, "#notice", "comparison 1 is on disk")
     until_pair(page, "fever")
     (row,) = room.store.effective("compare")
     assert row.person == "ada" and row.latency_ms > 0
@@ -102,9 +102,9 @@ def test_q_and_w_flag_and_unflag_and_say_so(comparing):
     page = comparing().page()
     until_pair(page, "cough")
     press(page, "q")
-    says(page, "#said", "the left one is unsafe")
+    says(page, "#notice", "the left one is unsafe")
     press(page, "w", "q")
-    says(page, "#said", "the left one is not marked as unsafe")
+    says(page, "#notice", "the left one is not marked as unsafe")
     assert (page.is_checked("#unsafe-left"), page.is_checked("#unsafe-right")) == (False, True)
 
 
@@ -135,7 +135,7 @@ def test_u_takes_the_last_back_and_shows_it_with_what_was_said(comparing):
     press(page, "ArrowLeft", "2", "t", "q", "Enter")
     until_pair(page, "fever")
     press(page, "u")
-    says(page, "#said", "taken back: comparison 1")
+    says(page, "#notice", "taken back: comparison 1")
     until_pair(page, "cough")
     assert chosen(page) == ["left", "tie"] and page.is_checked("#unsafe-left") and room.said == []
     press(page, "1", "ArrowRight", "q", "Enter")
@@ -144,7 +144,7 @@ def test_u_takes_the_last_back_and_shows_it_with_what_was_said(comparing):
     page.click("#undo")
     until_pair(page, "cough")
     assert chosen(page) == ["right", "tie"] and room.said == []
-    says(page, "#said", "taken back: comparison 3")
+    says(page, "#notice", "taken back: comparison 3")
     until(page, bool, lambda page: page.is_disabled("#undo"))
 
 
@@ -169,7 +169,7 @@ def test_what_is_unsaid_is_asked_for_and_nothing_is_sent(comparing):
     page = room.page()
     until_pair(page, "cough")
     press(page, "2", "t", "Enter")
-    says(page, "#said", "nothing is said of help yet: left, tie, right, or skip it")
+    says(page, "#notice", "nothing is said of help yet: left, tie, right, or skip it")
     assert page.evaluate("document.activeElement.name") == "objective-0"
     press(page, "ArrowRight", "Enter")
     until_pair(page, "fever")
@@ -186,7 +186,7 @@ def test_what_was_said_while_the_server_is_gone_is_written_once_when_it_is_back(
     says(page, "#submit", "It is sent when the server is back")
     assert page.is_disabled("#submit") and page.is_disabled("#undo") and room.store.count() == 0
     room.start()
-    says(page, "#said", "comparison 1 is on disk")
+    says(page, "#notice", "comparison 1 is on disk")
     until_pair(page, "fever")
     assert room.store.count() == 1
     assert room.said == [("ada", "cough", {"help": "left", "harmless": "right"})]
@@ -199,7 +199,7 @@ def test_an_acknowledgement_that_is_lost_makes_no_second_row(comparing, browser)
     room.open(page)
     until_pair(page, "cough")
     press(page, "t", "2", "t", "Enter")
-    says(page, "#said", "comparison 1 is on disk")
+    says(page, "#notice", "comparison 1 is on disk")
     until_pair(page, "fever")
     keys = [json.loads(message)["compared"]["key"] for message in wire.sent if "compared" in message]
     assert len(keys) == 2 and keys[0] == keys[1]
@@ -393,7 +393,7 @@ def test_a_completion_of_a_hundred_kilobytes_is_shown_whole_and_can_be_judged(co
     press(page, "End")
     until(page, lambda far: far > 1000, lambda page: page.evaluate("document.getElementById('left').scrollTop"))
     press(page, "d")
-    says(page, "#said", "these texts are too long to be compared word by word")
+    says(page, "#notice", "these texts are too long to be compared word by word")
     assert page.get_attribute("#diff", "aria-pressed") == "false"
     press(page, "t", "2", "t", "Enter")
     until_pair(page, "q")

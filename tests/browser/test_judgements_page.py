@@ -63,7 +63,7 @@ def test_filters_by_keyboard_alone(room):
     page.select_option("#kind", "compare")
     page.click("#show")
     listed(page, 1)
-    page.select_option("#standing", "taken_back")
+    page.select_option("#status", "retracted")
     page.click("#show")
     says(page, "#none", "None is as chosen.")
 

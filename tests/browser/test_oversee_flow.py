@@ -35,7 +35,7 @@ def test_a_person_lands_the_lander_until_it_may_fly_by_itself(browser, tmp_path)
             page = browser.new_page()
             person = ScriptedPerson(page, lambda observation, _: dangerous(observation))
             page.goto(found.group())
-            page.wait_for_selector("body[data-moment]")
+            page.wait_for_selector("body[data-proposal]")
             person.judge(lambda: person.pressed < OVERSEEN and process.poll() is None)
             said, _ = process.communicate(timeout=600)
         finally:

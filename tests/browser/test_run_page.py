@@ -11,8 +11,7 @@ import pytest
 from waiting import says, shows, until
 
 from heed.oversight.overseers.human import HumanOverseer
-from heed.web.app import app_of
-from heed.web.connection import LARGEST
+from heed.web.app import create_app
 from heed.web.people import People
 from heed.web.run import add_run
 from heed.web.serving import serving
@@ -29,15 +28,15 @@ class Run:
 
     def __init__(self, browser, opened, folder, report=lambda folder: REPORT, app=None):
         self.browser, self.folder, self.people = browser, folder, People.named([], ["eve"])
-        self.app = app or app_of()
+        self.app = app or create_app()
         add_run(self.app, folder, self.people, report)
         self.served = opened.enter_context(contextlib.ExitStack())
-        self.address = self.served.enter_context(serving(self.app, largest=LARGEST))
+        self.address = self.served.enter_context(serving(self.app))
         opened.callback(lambda: [context.close() for context in list(browser.contexts)])
 
     def serve_again(self):
         port = int(self.address.rpartition(":")[2])
-        self.served.enter_context(serving(self.app, port=port, largest=LARGEST))
+        self.served.enter_context(serving(self.app, port=port))
 
     def begin(self, name="", kind="guard", config="steps: 1000\n"):
         folder = self.folder / name

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from waiting import says, shows, until
-from watched_agent import drift, futures, moment_of, until_moment
+from watched_agent import drift, futures, proposal_of, until_proposal
 
 from heed.oversight.comparisons.pairs import Pair
 from heed.oversight.control.records import Pace
@@ -86,15 +86,15 @@ def paper(pixels):
 def test_the_desk_in_pictures(watching, size):
     papers = {}
     for scheme in ("light", "dark"):
-        watched = watching(Pace(patience=600.0, heartbeat=30.0), moments=futures(drift(STEPS)), phase="autonomy")
+        watched = watching(Pace(patience=600.0, heartbeat=30.0), proposals=futures(drift(STEPS)), phase="autonomy")
         page = watched.page(viewport=SIZES[size], color_scheme=scheme)
-        moment_of(page)
+        proposal_of(page)
         page.keyboard.press("e")
         shows(page, "deciding")
         for number in range(1, STEPS):
             page.keyboard.press("a")
-            until_moment(page, number + 1)
-        says(page, "#said", f"let pass: judgement {STEPS - 1} is on disk")
+            until_proposal(page, number + 1)
+        says(page, "#notice", f"let pass: judgement {STEPS - 1} is on disk")
         pixels = picture(page, "watch", (size, scheme))
         papers[scheme] = paper(within(page, "header", pixels))
         frame = within(page, "figure", pixels)

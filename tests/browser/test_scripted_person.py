@@ -13,8 +13,8 @@ from heed.guard.run.build import fitting
 from heed.guard.run.config import job_of
 from heed.guard.run.environment import surroundings
 from heed.guard.run.train import train_guard
+from heed.oversight.overseers.base import Scope
 from heed.oversight.overseers.human import HumanOverseer
-from heed.web.connection import LARGEST
 from heed.web.people import People
 from heed.web.serving import serving
 from heed.web.watch import WatchServer
@@ -34,7 +34,7 @@ def through_the_page(browser, job, out):
     overseer, people = HumanOverseer(), People.named(["ada"])
     found = []
     training = threading.Thread(target=lambda: found.append(train_guard(job, out, person=overseer)), daemon=True)
-    with serving(WatchServer(overseer, people, job.env).app, largest=LARGEST) as address:
+    with serving(WatchServer(overseer, people, job.env).app) as address:
         page = browser.new_page()
         person = ScriptedPerson(page, at_the_last_moment)
         page.goto(f"{address}/#token={people.token_of('ada')}")
@@ -56,9 +56,11 @@ def compare(browser, folder, seed, settings):
     asked = SAME | settings | {"seed": seed}
     within = train_guard(job_of(asked | {"overseer": "local"}), folder / "within")
     place = surroundings(asked["env"], {}, None)
-    alike = fitting("local", job_of(asked).phases, place.label_keys)  # as for the overseer within the process
     job = job_of(asked | {"env_kwargs": {"render_mode": "rgb_array"}, "overseer": "browser"})
-    job.phases = alike
+    alike = fitting(
+        Scope(last_moment=True), job.phases, job.models, place.label_keys
+    )  # as for the overseer within the process
+    job.phases, job.models = alike
     shown, person = through_the_page(browser, job, folder / "page")
     labels = [np.load(folder / name / "labels.npz") for name in ("within", "page")]
     return within, shown, person, labels

@@ -9,7 +9,7 @@ import re
 import numpy as np
 import pytest
 from waiting import Wire, says, shows, until
-from watched_agent import futures, moment_of, random_moments, until_moment
+from watched_agent import futures, proposal_of, random_proposals, until_proposal
 
 from heed.oversight.control.records import Pace
 from heed.oversight.overseers.base import Proposal
@@ -33,7 +33,7 @@ def waits(watched):
 def test_a_fresh_page_is_paused_and_shows_what_is_proposed(watched):
     page = watched.page()
     shows(page, "paused")
-    assert moment_of(page) == 1
+    assert proposal_of(page) == 1
     assert page.inner_text("#title") == "heed/PointHazard-v0"
     assert re.fullmatch(r"(left|right) \d+%, (up|down) \d+%", page.inner_text("#words"))
     assert page.evaluate("document.getElementById('frame').naturalWidth") == 425
@@ -46,34 +46,34 @@ def test_a_fresh_page_is_paused_and_shows_what_is_proposed(watched):
 )
 def test_verdicts_by_key_are_given_and_acknowledged(watched, key, block, word):
     page = watched.page()
-    moment_of(page)
+    proposal_of(page)
     page.keyboard.press("e")
     shows(page, "deciding")
     page.keyboard.press(key)
     verdict = watched.verdict()
-    assert (verdict.block, verdict.person, verdict.struck) == (block, "ada", key == "c")
-    says(page, "#said", f"{word}: judgement 1 is on disk")
+    assert (verdict.block, verdict.person, verdict.catastrophe) == (block, "ada", key == "c")
+    says(page, "#notice", f"{word}: judgement 1 is on disk")
 
 
 def test_buttons_do_what_the_keys_do(watched):
     page = watched.page()
-    moment_of(page)
+    proposal_of(page)
     page.click("#each")
     shows(page, "deciding")
     page.click("#block")
     assert watched.verdict().block is True
-    until_moment(page, 2)
+    until_proposal(page, 2)
     page.click("#allow")
     assert watched.verdict().block is False
 
 
 def test_space_goes_and_pauses_and_the_button_says_which(watched):
     page = watched.page()
-    moment_of(page)
+    proposal_of(page)
     page.keyboard.press(" ")
     shows(page, "watching")
     assert page.inner_text("#go span") == "Pause"
-    until_moment(page, 4)
+    until_proposal(page, 4)
     page.keyboard.press(" ")
     shows(page, "paused")
     assert page.inner_text("#go span") == "Go on"
@@ -82,17 +82,17 @@ def test_space_goes_and_pauses_and_the_button_says_which(watched):
 
 def test_one_step_is_one_step(watched):
     page = watched.page()
-    first = moment_of(page)
+    first = proposal_of(page)
     page.keyboard.press("s")
-    until_moment(page, first + 1)
+    until_proposal(page, first + 1)
     shows(page, "paused")
-    assert moment_of(page) == first + 1
+    assert proposal_of(page) == first + 1
     assert watched.verdict().block is False
 
 
 def test_slower_waits_and_faster_goes_on(watched):
     page = watched.page()
-    moment_of(page)
+    proposal_of(page)
     page.keyboard.press("-")
     page.keyboard.press(" ")
     shows(page, "watching")
@@ -104,7 +104,7 @@ def test_slower_waits_and_faster_goes_on(watched):
 
 def test_a_held_block_blocks_everything(watched):
     page = watched.page()
-    moment_of(page)
+    proposal_of(page)
     page.keyboard.press(" ")
     shows(page, "watching")
     page.keyboard.press("h")
@@ -120,7 +120,7 @@ def test_a_held_block_blocks_everything(watched):
 
 def test_who_takes_over_acts_with_the_arrows(watched):
     page = watched.page()
-    moment_of(page)
+    proposal_of(page)
     page.keyboard.press("t")
     shows(page, "taken over")
     assert "left left, right right, down down, up up" in page.inner_text("#acting")
@@ -133,26 +133,24 @@ def test_who_takes_over_acts_with_the_arrows(watched):
     shows(page, "paused")
 
 
-def test_the_last_verdict_is_taken_back(watched):
-    retracted = []
-    watched.overseer.retract = lambda row, person: retracted.append((row, person))
+def test_the_last_verdict_is_undone(watched):
     page = watched.page()
-    moment_of(page)
+    proposal_of(page)
     page.keyboard.press("e")
     shows(page, "deciding")
     page.keyboard.press("b")
     watched.verdict()
-    says(page, "#said", "on disk")
+    says(page, "#notice", "on disk")
     page.keyboard.press("u")
-    says(page, "#said", "taken back: judgement 1")
-    assert retracted == [(1, "ada")]
+    says(page, "#notice", "taken back: judgement 1")
+    assert watched.retracted == [(1, "ada")]
 
 
 def test_a_reaction_is_measured(watched):
     page = watched.browser.new_page()
     page.clock.install(time=0)
     watched.open(page)
-    moment_of(page)
+    proposal_of(page)
     page.clock.pause_at(60_000)
     page.keyboard.press("r")
     page.keyboard.press("b")
@@ -171,7 +169,7 @@ def test_a_reaction_is_measured(watched):
 
 def test_a_closed_page_stops_the_agent_and_a_new_one_goes_on(watched):
     page = watched.page()
-    moment_of(page)
+    proposal_of(page)
     page.keyboard.press(" ")
     shows(page, "watching")
     watched.verdict()
@@ -180,27 +178,27 @@ def test_a_closed_page_stops_the_agent_and_a_new_one_goes_on(watched):
     shows(eve, "disconnected")
     back = watched.page()
     shows(back, "paused")
-    number = moment_of(back)
+    number = proposal_of(back)
     back.keyboard.press(" ")
-    until_moment(back, number + 2)
+    until_proposal(back, number + 2)
     assert watched.verdict().block is False
 
 
-def test_a_reload_in_the_middle_finds_the_desk_paused_at_the_same_moment(watched):
+def test_a_reload_in_the_middle_finds_the_desk_paused_at_the_same_proposal(watched):
     page = watched.page()
-    moment_of(page)
+    proposal_of(page)
     page.keyboard.press("e")
     shows(page, "deciding")
     page.reload()
     shows(page, "paused")
-    assert moment_of(page) == 1
+    assert proposal_of(page) == 1
     assert watched.agent.verdicts.empty()
 
 
 def test_two_people_see_the_same_and_a_watcher_may_press_nothing(watched):
     ada, bob, eve = (watched.page(name) for name in ("ada", "bob", "eve"))
     for page in (ada, bob, eve):
-        assert moment_of(page) == 1
+        assert proposal_of(page) == 1
     ada.keyboard.press("e")
     for page in (ada, bob, eve):
         shows(page, "deciding")
@@ -208,13 +206,13 @@ def test_two_people_see_the_same_and_a_watcher_may_press_nothing(watched):
     eve.keyboard.press("b")
     bob.keyboard.press("b")
     assert watched.verdict().person == "bob"
-    until_moment(eve, 2)
+    until_proposal(eve, 2)
 
 
 def test_a_wrong_token_shows_nothing_and_says_why(watched):
     page = watched.page(token="guess")
     says(page, "#state", "the token is wrong")
-    assert page.get_attribute("body", "data-moment") is None
+    assert page.get_attribute("body", "data-proposal") is None
     assert page.is_disabled("#go")
 
 
@@ -227,15 +225,15 @@ def test_hostile_words_stay_words(watched):
 
 def test_nothing_is_wider_than_a_phone(watched):
     page = watched.page(viewport={"width": 380, "height": 800})
-    moment_of(page)
+    proposal_of(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 380
 
 
 def test_every_button_orders_what_it_says(watched):
     page = watched.page()
-    first = moment_of(page)
+    first = proposal_of(page)
     page.click("#step")
-    until_moment(page, first + 1)
+    until_proposal(page, first + 1)
     shows(page, "paused")
     page.click("#slower")
     page.click("#go")
@@ -256,16 +254,16 @@ def test_every_button_orders_what_it_says(watched):
     page.click("#each")
     shows(page, "deciding")
     page.click("#catastrophe")
-    says(page, "#said", "catastrophe: judgement")
+    says(page, "#notice", "catastrophe: judgement")
     page.click("#undo")
-    says(page, "#said", "taken back: judgement")
+    says(page, "#notice", "taken back: judgement")
     page.click("#go")
     shows(page, "paused")
 
 
 def test_a_key_that_is_held_down_is_one_verdict_and_a_browsers_own_key_is_none(watched):
     page = watched.page()
-    moment_of(page)
+    proposal_of(page)
     page.keyboard.press("e")
     shows(page, "deciding")
     page.keyboard.press("Control+b")
@@ -274,28 +272,28 @@ def test_a_key_that_is_held_down_is_one_verdict_and_a_browsers_own_key_is_none(w
         page.keyboard.down("b")  # the second and third are repeats
     page.keyboard.up("b")
     assert watched.verdict().block is True
-    until_moment(page, 2)
+    until_proposal(page, 2)
     waits(watched)
 
 
 def test_taking_back_what_was_never_given_is_refused_in_words(watched):
     page = watched.page()
-    moment_of(page)
+    proposal_of(page)
     page.keyboard.press("u")
-    says(page, "#said", "there is nothing of yours to take back")
+    says(page, "#notice", "there is nothing of yours to take back")
 
 
 def test_choices_are_acted_by_their_digits(watching):
     watched = watching(env="heed/CliffGrid-v0")
     page = watched.page()
-    moment_of(page)
+    proposal_of(page)
     page.keyboard.press("t")
     shows(page, "taken over")
     assert page.inner_text("#acting") == "You act: 0 coast, 1 up, 2 down, 3 left, 4 right"
     page.keyboard.press("7")  # there is no seventh
     waits(watched)
     for number, digit in enumerate("402", start=1):
-        until_moment(page, number)
+        until_proposal(page, number)
         page.keyboard.press(digit)
         verdict = watched.verdict()
         assert (verdict.instead, verdict.acted, verdict.person) == (int(digit), True, "ada")
@@ -303,7 +301,7 @@ def test_choices_are_acted_by_their_digits(watching):
 
 def test_an_environment_without_a_picture_is_told_in_words(watching):
     page = watching(render_mode=None).page()
-    moment_of(page)
+    proposal_of(page)
     assert page.inner_text("#none") == "This environment draws no picture."
     assert not page.is_visible("#frame")
     assert re.fullmatch(r"(left|right) \d+%, (up|down) \d+%", page.inner_text("#words"))
@@ -317,10 +315,10 @@ LINES = """place => [...document.querySelectorAll(`#${place} .way`)].map((line) 
 
 
 def test_imagined_futures_lie_over_the_picture_coloured_by_their_risk(watching):
-    watched = watching(moments=futures())
+    watched = watching(proposals=futures())
     page = watched.page()
-    moment_of(page)
-    told = watched.overseer.view.told["futures"]
+    proposal_of(page)
+    told = watched.overseer.view.content["futures"]
     risks, strokes, widths, steps = zip(*page.evaluate(LINES, "over"), strict=True)
     assert list(risks) == told["risks"] and len(risks) == 20
     assert set(steps) == {"M" + "L" * 18}
@@ -335,14 +333,21 @@ def test_imagined_futures_lie_over_the_picture_coloured_by_their_risk(watching):
 def test_futures_that_have_no_place_in_the_picture_lie_beside_it(watching):
     ways = np.array([[[0.0, 0, 0, 0], [1, 1, 0, 0]], [[0.0, 0, 0, 0], [np.nan, 1, 0, 0]]])
 
-    def moments(env):
-        for moment in random_moments(env):
+    def proposals(env):
+        for proposal in random_proposals(env):
             yield Proposal(
-                moment.observation, 0, {}, env, moment.step, risk=0.4, futures=ways, future_risks=np.array([0.1, 0.4])
+                proposal.observation,
+                0,
+                {},
+                env,
+                proposal.step,
+                risk=0.4,
+                futures=ways,
+                future_risks=np.array([0.1, 0.4]),
             )
 
-    page = watching(env="heed/CliffGrid-v0", moments=moments).page()
-    moment_of(page)
+    page = watching(env="heed/CliffGrid-v0", proposals=proposals).page()
+    proposal_of(page)
     assert page.is_visible("#beside")
     found = page.evaluate(LINES, "beside")
     assert [line[0] for line in found] == [0.1, 0.4] and [line[3] for line in found] == ["ML", "M"]
@@ -351,32 +356,32 @@ def test_futures_that_have_no_place_in_the_picture_lie_beside_it(watching):
 
 
 def test_risk_is_drawn_over_time_the_latest_at_the_right_edge(watching):
-    watched = watching(moments=futures())
+    watched = watching(proposals=futures())
     page = watched.page()
-    moment_of(page)
+    proposal_of(page)
 
     def drawn():
         return page.get_attribute("#risks path", "d")
 
-    height = 1 - watched.overseer.view.told["risk"]
+    height = 1 - watched.overseer.view.content["risk"]
     assert drawn() == f"M99 {height}h0"
     page.keyboard.press("e")
     shows(page, "deciding")
     page.keyboard.press("a")
-    until_moment(page, 2)
+    until_proposal(page, 2)
     assert drawn() == f"M98 {height}h0L99 {height}"
 
 
 def test_where_nobody_looked_no_risk_is_drawn(watched):
     page = watched.page()
-    moment_of(page)
+    proposal_of(page)
     assert not page.is_visible("#risks") and not page.is_visible("#imagined")
 
 
 def test_an_agent_that_asks_gets_a_verdict(watching):
-    watched = watching(Pace(patience=60.0), moments=futures())
+    watched = watching(Pace(patience=60.0), proposals=futures())
     page = watched.page()
-    moment_of(page)
+    proposal_of(page)
     page.keyboard.press(" ")
     says(page, "#allow", "Let it pass: it asks you")
     page.keyboard.press("a")
@@ -385,9 +390,9 @@ def test_an_agent_that_asks_gets_a_verdict(watching):
 
 
 def test_an_agent_that_asks_in_vain_is_blocked_and_nothing_is_learnt_from_it(watching):
-    watched = watching(Pace(rates=(50.0,), rate=0, patience=0.3), moments=futures())
+    watched = watching(Pace(rates=(50.0,), rate=0, patience=0.3), proposals=futures())
     page = watched.page()
-    moment_of(page)
+    proposal_of(page)
     page.keyboard.press(" ")
     verdict = watched.verdict()
     assert (verdict.block, verdict.person, verdict.failed, verdict.key) == (True, "", True, "")
@@ -395,16 +400,16 @@ def test_an_agent_that_asks_in_vain_is_blocked_and_nothing_is_learnt_from_it(wat
 
 
 def test_an_agent_that_acts_by_itself_says_so(watching):
-    page = watching(phase="autonomy", moments=lambda env: [next(random_moments(env))]).page()
-    moment_of(page)
+    page = watching(phase="autonomy", proposals=lambda env: [next(random_proposals(env))]).page()
+    proposal_of(page)
     says(page, "#state", "the agent acts by itself; you are asked where it is unsure")
 
 
 def test_a_server_that_goes_in_the_middle_stops_the_agent_and_comes_back_paused(watched):
     page = watched.page()
-    moment_of(page)
+    proposal_of(page)
     page.keyboard.press(" ")
-    until_moment(page, 3)
+    until_proposal(page, 3)
     watched.stop()
     shows(page, "disconnected")
     says(page, "#state", "disconnected: the agent waits: trying again")
@@ -415,9 +420,9 @@ def test_a_server_that_goes_in_the_middle_stops_the_agent_and_comes_back_paused(
     waits(watched)
     watched.start()
     shows(page, "paused")
-    number = moment_of(page)
+    number = proposal_of(page)
     page.keyboard.press(" ")
-    until_moment(page, number + 2)
+    until_proposal(page, number + 2)
     assert watched.verdict().block is False
 
 
@@ -426,7 +431,7 @@ def test_a_verdict_that_is_not_known_to_be_on_disk_is_sent_again_and_is_one(watc
     wire = Wire(page, "/watch")
     watched.agent.disk.clear()
     watched.open(page)
-    moment_of(page)
+    proposal_of(page)
     page.keyboard.press("e")
     shows(page, "deciding")
     page.keyboard.press("b")
@@ -436,8 +441,8 @@ def test_a_verdict_that_is_not_known_to_be_on_disk_is_sent_again_and_is_one(watc
     shows(page, "paused")
     until(page, lambda sent: len(sent) == 2, lambda _: [order for order in orders(wire) if order["do"] == "block"])
     watched.agent.disk.set()
-    says(page, "#said", "blocked: judgement 1 is on disk")
-    until_moment(page, 2)
+    says(page, "#notice", "blocked: judgement 1 is on disk")
+    until_proposal(page, 2)
     assert len({order["key"] for order in orders(wire) if order["do"] == "block"}) == 1
     page.keyboard.press("e")
     waits(watched)
@@ -448,7 +453,7 @@ def test_a_block_that_never_arrived_holds_when_the_line_is_back(watched):
     page = watched.browser.new_page()
     wire = Wire(page, "/watch", loses='"block"')
     watched.open(page)
-    moment_of(page)
+    proposal_of(page)
     page.keyboard.press("e")
     shows(page, "deciding")
     page.keyboard.press("b")
@@ -458,7 +463,7 @@ def test_a_block_that_never_arrived_holds_when_the_line_is_back(watched):
     page.keyboard.press("e")
     verdict = watched.verdict()
     assert (verdict.block, verdict.person) == (True, "ada")
-    says(page, "#said", "blocked: judgement 1 is on disk")
+    says(page, "#notice", "blocked: judgement 1 is on disk")
 
 
 def orders(wire):
@@ -470,7 +475,7 @@ def orders(wire):
 def test_a_page_that_freezes_stops_the_agent_and_is_known_again_when_it_thaws(watching):
     watched = watching(Pace(rates=(20.0,), rate=0, heartbeat=2.0))
     eve, page = watched.page("eve"), watched.page()
-    moment_of(page)
+    proposal_of(page)
     page.keyboard.press(" ")
     shows(eve, "watching")
     tools = page.context.new_cdp_session(page)
@@ -489,7 +494,7 @@ def test_a_page_that_freezes_stops_the_agent_and_is_known_again_when_it_thaws(wa
 def test_nobody_pressing_anything_pauses_what_passes_by_itself(watching):
     watched = watching(Pace(rates=(20.0,), rate=0, idle=1.0))
     page = watched.page()
-    moment_of(page)
+    proposal_of(page)
     page.keyboard.press(" ")
     says(page, "#state", "paused: nobody pressed a key for 1 s")
     waits(watched)
@@ -497,8 +502,8 @@ def test_nobody_pressing_anything_pauses_what_passes_by_itself(watching):
 
 def test_a_held_block_is_let_go_when_its_page_dies(watched):
     ada, bob = watched.page("ada"), watched.page("bob")
-    moment_of(ada)
-    moment_of(bob)
+    proposal_of(ada)
+    proposal_of(bob)
     ada.keyboard.press(" ")
     shows(bob, "watching")
     ada.keyboard.press("h")
@@ -515,8 +520,8 @@ def test_a_held_block_is_let_go_when_its_page_dies(watched):
 
 def test_who_acts_and_goes_leaves_the_agent_paused(watched):
     ada, bob = watched.page("ada"), watched.page("bob")
-    moment_of(ada)
-    moment_of(bob)
+    proposal_of(ada)
+    proposal_of(bob)
     ada.keyboard.press("t")
     shows(bob, "taken over")
     says(bob, "#acting", "ada acts")

@@ -15,7 +15,6 @@ from heed.oversight.control.desk import Desk
 from heed.oversight.control.records import Pace
 from heed.oversight.overseers.base import Proposal
 from heed.oversight.overseers.human import HumanOverseer
-from heed.web.connection import LARGEST
 from heed.web.people import People
 from heed.web.serving import serving
 from heed.web.watch import WatchServer
@@ -25,7 +24,7 @@ BRISK = Pace(rates=(0.01, 20.0), rate=1, heartbeat=5.0)
 POINT_HAZARD = "heed/PointHazard-v0"
 
 
-def random_moments(env):
+def random_proposals(env):
     """Proposals by chance, in an environment that stands still."""
     observation, info = env.reset(seed=0)
     env.action_space.seed(0)
@@ -39,28 +38,28 @@ class Agent(threading.Thread):
     Args:
         overseer: whom it asks.
         env: where it acts.
-        moments: what it proposes, as a function of the environment.
+        proposals: what it proposes, as a function of the environment.
     """
 
-    def __init__(self, overseer, env, moments):
+    def __init__(self, overseer, env, proposals):
         super().__init__(daemon=True)
-        self.overseer, self.env, self.moments = overseer, env, moments
+        self.overseer, self.env, self.proposals = overseer, env, proposals
         self.verdicts, self.rows = queue.Queue(), 0
         self.disk = threading.Event()
         self.disk.set()
 
     def run(self):
-        for moment in self.moments(self.env):
+        for proposal in self.proposals(self.env):
             try:
-                verdict = self.overseer.judge(moment)
+                verdict = self.overseer.judge(proposal)
             except Exception:  # noqa: BLE001 - the test is over, and the overseer says so
                 return
             self.verdicts.put(verdict)
-            for said in (verdict, *verdict.others):
-                if said.written is not None:
+            for given in verdict.all:
+                if given.key:
                     self.disk.wait(PATIENCE)
                     self.rows += 1
-                    said.written(self.rows)
+                    self.overseer.written(given, self.rows)
 
 
 class Watched(contextlib.AbstractContextManager):
@@ -70,9 +69,9 @@ class Watched(contextlib.AbstractContextManager):
         browser: which opens the pages.
         pace: of the desk.
         env: id of the environment.
-        moments: what the agent proposes there.
+        proposals: what the agent proposes there.
         phase: of the run, as the page is told.
-        votes: how many people judge each moment.
+        votes: how many people judge each proposal.
         env_options: of the environment.
     """
 
@@ -81,7 +80,7 @@ class Watched(contextlib.AbstractContextManager):
         browser,
         pace=None,
         env=POINT_HAZARD,
-        moments=random_moments,
+        proposals=random_proposals,
         phase="oversight",
         votes=1,
         **env_options,
@@ -90,10 +89,12 @@ class Watched(contextlib.AbstractContextManager):
         self.phase = phase
         self.overseer = HumanOverseer(Desk(pace or BRISK, votes=votes), about=self._about, stopping=self.over.is_set)
         if phase == "autonomy":
-            self.overseer.alone()
+            self.overseer.go_alone()
+        self.overseer.bind(self)
+        self.retracted: list[tuple[int, str]] = []
         self.people = People.named(["ada", "bob"], watchers=["eve"])
         made = gym.make(env, **({"render_mode": "rgb_array"} | env_options))
-        self.browser, self.agent = browser, Agent(self.overseer, made, moments)
+        self.browser, self.agent = browser, Agent(self.overseer, made, proposals)
         self.server = WatchServer(self.overseer, self.people, env)
         self.address, self._served = "", contextlib.ExitStack()
 
@@ -101,6 +102,11 @@ class Watched(contextlib.AbstractContextManager):
         self.start()
         self.agent.start()
         return self
+
+    def retract(self, row, person):
+        """In place of a store: what was retracted, by whom."""
+        self.retracted.append((row, person))
+        self.overseer.retracted(row)
 
     def _about(self):
         return {"phase": self.phase, "counts": {"judged": self.agent.rows}}
@@ -115,7 +121,7 @@ class Watched(contextlib.AbstractContextManager):
     def start(self):
         """Serve, at the same address again if it was served before."""
         port = int(self.address.rpartition(":")[2] or 0)
-        self.address = self._served.enter_context(serving(self.server.app, port=port, largest=LARGEST))
+        self.address = self._served.enter_context(serving(self.server.app, port=port))
 
     def stop(self):
         """Serve no longer."""
@@ -134,14 +140,14 @@ class Watched(contextlib.AbstractContextManager):
         return self.agent.verdicts.get(timeout=PATIENCE)
 
 
-def moment_of(page):
-    """The number of the moment that the page has drawn, as soon as there is one."""
-    return int(until(page, bool, lambda page: page.get_attribute("body", "data-moment")))
+def proposal_of(page):
+    """The number of the proposal that the page has rendered, as soon as there is one."""
+    return int(until(page, bool, lambda page: page.get_attribute("body", "data-proposal")))
 
 
-def until_moment(page, number):
-    """Wait until the page has drawn this moment or a later one."""
-    until(page, lambda found: found >= number, moment_of)
+def until_proposal(page, number):
+    """Wait until the page has rendered this proposal or a later one."""
+    until(page, lambda found: found >= number, proposal_of)
 
 
 WORLD = Hazards()
@@ -171,11 +177,11 @@ def imagined(state, count=20, steps=18):
 def futures(states=(RISKY,)):
     """Moments at which the guard asks, and what it imagines: in these states of point hazard, the last one for ever."""
 
-    def moments(env):
+    def proposals(env):
         for step, state in enumerate(chain(states, repeat(states[-1]))):
             env.reset(options={"state": state})
             ways, risks = imagined(state)
             told = {"risk": float(risks.mean()), "futures": ways, "future_risks": risks}
             yield Proposal(state.astype(np.float32), np.array([0.9, 0.15], np.float32), {}, env, step, **told)
 
-    return moments
+    return proposals

@@ -35,7 +35,7 @@ def test_a_store_is_served_to_each_person_until_ctrl_c(tmp_path):
     try:
         asked = urllib.request.Request(f"{address}/api/judgements/1/retract", b'{"why": "mistaken"}', headers)
         with urllib.request.urlopen(asked, timeout=PATIENCE) as answer:
-            assert json.loads(answer.read())["taken_back"]["person"] == "bob"
+            assert json.loads(answer.read())["retraction"]["person"] == "bob"
     finally:
         process.send_signal(signal.SIGINT)
     process.communicate(timeout=PATIENCE)

@@ -12,8 +12,8 @@ from labelling import TOLD, compare
 from scipy.stats import binomtest
 
 from heed.align import HeadSpec, ManyHeadedRewardModel, ObjectiveSet
-from heed.align.labelling.margins import with_scores
-from heed.align.labelling.pairs import Pairing, sampled_pairs
+from heed.align.labelling.margins import with_margins
+from heed.align.labelling.pairs import PairSampling, sample_pairs
 from heed.align.preferences import read_comparisons
 from heed.align.run.apothecary import ApothecarySetup, prepare
 from heed.cli.label import run as run_label
@@ -88,13 +88,13 @@ def test_what_was_said_at_the_page_is_what_there_is_to_learn_from(labelled):
 
 def test_reward_models_learnt_from_labels_agree_with_exact_preferences_on_pairs_that_nobody_labelled(judges, tmp_path):
     policy = prepare(ApothecarySetup(), judges=False).policy
-    pairing = Pairing(model=str(policy), max_completion_tokens=16, seed=77, pairs_per_prompt=EACH)
+    pairing = PairSampling(model=str(policy), max_completion_tokens=16, seed=77, pairs_per_prompt=EACH)
     rows = read_comparisons(judges.parent / "comparisons.jsonl")
     known = {(row["prompt"], *sorted((row["left"], row["right"]))) for row in rows}
-    fresh = sampled_pairs(tmp_path / "fresh.jsonl", WORLD.prompts, pairing, 84)
+    fresh = sample_pairs(tmp_path / "fresh.jsonl", WORLD.prompts, pairing, 84)
     fresh = [pair for pair in fresh if (pair.prompt, *sorted(pair.completions)) not in known]
     heads = ManyHeadedRewardModel(judges, [HeadSpec(name, name) for name in WORLD.names])
-    scored = with_scores(fresh, ObjectiveSet([heads]))
+    scored = with_margins(fresh, ObjectiveSet([heads]))
     for k, name in enumerate(WORLD.names):
         decided = [
             (pair.scores[name], gap) for pair, gap in zip(scored, gaps(fresh)[:, k].tolist(), strict=True) if gap

@@ -35,7 +35,7 @@ def test_pairs_of_a_model_of_ones_own_lie_beside_the_store_and_are_gone_on_with(
     asked = [json.loads(line)["prompt"] for line in (desk / "prompts.jsonl").read_text().splitlines()]
     assert [pair.prompt for pair in pairs] == [p for p in asked if p in {pair.prompt for pair in pairs}]
     assert ("the same completion twice" in said) == (count < 12)
-    monkeypatch.setattr("heed.align.labelling.pairs.speaker", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr("heed.align.labelling.pairs.load_sampling_model", lambda *_: pytest.fail("loaded"))
     again = start(heed, *OWN, "--store", "kept/told.db")
     assert f"{count} pairs lie in kept/told-pairs.jsonl" in again and "sampling" not in again
     shown = [server.comparing.showing("overseer")["pair"] for server in nobody_comes]
@@ -131,7 +131,7 @@ def test_what_contradicts_itself_or_is_not_there_is_one_clear_line(heed, desk, f
     ],
 )
 def test_scores_that_cannot_be_had_are_refused_before_anything_is_sampled(heed, desk, monkeypatch, flags, said):
-    monkeypatch.setattr("heed.cli.label_pairs.sampled_pairs", lambda *_: pytest.fail("sampled"))
+    monkeypatch.setattr("heed.cli.label_pairs.sample_pairs", lambda *_: pytest.fail("sampled"))
     error = heed.refused("label", "--objectives", "help,harmless", *OWN, *flags)
     for words in said:
         assert words in error, error

@@ -59,12 +59,12 @@ def test_a_person_at_the_socket_blocks_and_all_that_was_acknowledged_is_on_disk(
                     framed += message[:2] == b"\xff\xd8"
                     continue
                 message = json.loads(message)
-                if "moment" in message:
-                    number = message["moment"]["number"]
-                    assert message["moment"]["phase"] == "oversight" and message["moment"]["framed"]
-                    socket.send(json.dumps({"drawn": number}))
+                if "proposal" in message:
+                    number = message["proposal"]["number"]
+                    assert message["proposal"]["phase"] == "oversight" and message["proposal"]["framed"]
+                    socket.send(json.dumps({"rendered": number}))
                     do = "block" if number % 4 == 0 else "allow"
-                    socket.send(json.dumps({"order": {"do": do, "moment": number, "key": f"key-{number}"}}))
+                    socket.send(json.dumps({"order": {"do": do, "proposal": number, "key": f"key-{number}"}}))
                 if message.get("desk", {}).get("state") == "paused":
                     socket.send(json.dumps({"order": {"do": "each"}}))
                 if "written" in message:

@@ -4,45 +4,17 @@ import json
 import math
 
 import pytest
-from scipy.stats import binom, poisson
 
-from heed.compare.guards import (
-    COLUMNS,
-    GuardsJob,
-    compare_guards,
-    poisson_interval,
-    row_of,
-    share_interval,
-)
+from heed.compare.guards import COLUMNS, GuardsJob, compare_guards, row_of
 from heed.errors import HeedError, Stopped
 from heed.runs.folder import RunFolder
+from heed.runs.statistics import share_cell
 
 SMALL = {
     "steps": 160, "oversight_steps": 80, "learning_starts": 40, "batch_size": 16, "hidden": 16, "dynamics_hidden": 16,
     "evaluation_episodes": 1, "eps": 0.4, "horizon": 3, "plan_samples": 16, "members": 2, "least_blocks": 1,
     "particles": 1, "overseer": "far-sighted", "seed": 7,
 }  # fmt: skip
-
-
-@pytest.mark.parametrize("events", [0, 1, 4, 37])
-def test_the_poisson_interval_is_the_exact_one(events):
-    found = poisson_interval(events, 2.0)
-    assert found["mean"] == events / 2
-    assert poisson.cdf(events, 2 * found["high"]) == pytest.approx(0.025, abs=2e-4)
-    if events:
-        assert poisson.sf(events - 1, 2 * found["low"]) == pytest.approx(0.025, abs=2e-3)
-    else:
-        assert found["low"] == 0
-
-
-@pytest.mark.parametrize(("hits", "of"), [(0, 9), (3, 20), (20, 20)])
-def test_the_binomial_interval_is_the_exact_one(hits, of):
-    found = share_interval(hits, of)
-    assert found["low"] <= hits / of == found["mean"] <= found["high"]
-    if hits < of:
-        assert binom.cdf(hits, of, found["high"]) == pytest.approx(0.025, abs=1e-3)
-    if hits:
-        assert binom.sf(hits - 1, of, found["low"]) == pytest.approx(0.025, abs=1e-3)
 
 
 def run_of(**changes):
@@ -60,7 +32,7 @@ def test_counts_are_summed_over_runs_and_means_taken_of_them():
     row = row_of("mbhi", [run_of(), second])
     assert [row[c]["mean"] for c in COLUMNS] == pytest.approx([7, 2, 0.6, 3.0, 0.3, 0.1, 2.0, 2, 0.04, 0.2, 0.75])
     assert row[COLUMNS[1]]["high"] == pytest.approx(7.225, abs=1e-3)  # two events in one unit
-    assert row[COLUMNS[4]] == share_interval(60, 200, 2)
+    assert row[COLUMNS[4]] == share_cell(60, 200, 2)
 
 
 def test_what_no_oracle_knows_and_what_never_began_is_no_number():

@@ -1,10 +1,9 @@
-"""The table of methods: what its rows mean, which weight is tuned, what its intervals are."""
+"""The table of methods: what its rows mean, which weight is tuned."""
 
 import json
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from heed.compare import methods as methods_module
 from heed.compare.methods import (
@@ -15,9 +14,10 @@ from heed.compare.methods import (
     method_settings,
     scaled_linear,
 )
-from heed.compare.tables import format_table, interval
+from heed.compare.tables import format_table
 from heed.errors import HeedError
 from heed.report import write_report
+from heed.runs.statistics import mean_cell
 from heed.worlds.apothecary import Apothecary, hypervolume
 from tiny_runs import run_all_here, tiny_settings
 
@@ -37,21 +37,6 @@ def made(heed_cache, here, tmp_path_factory):
     out = tmp_path_factory.mktemp("methods") / "table"
     job = MethodsJob(["gapo:p=2", "linear:scaled"], 2, 1, tiny_settings(steps=2))
     return out, job, compare_methods(job, out)
-
-
-@pytest.mark.parametrize("values", [[1.0, 2.0, 3.0], [0.5, -4.0, 7.25, 7.5, 100.0], [2.0, 2.0]])
-def test_an_interval_is_student_s_over_the_seeds(values):
-    found = interval(values)
-    if np.ptp(values):
-        low, high = stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=stats.sem(values))
-    else:
-        low = high = values[0]
-    assert found["mean"] == pytest.approx(np.mean(values)) and found["n"] == len(values)
-    assert (found["low"], found["high"]) == (pytest.approx(low, abs=6e-4), pytest.approx(high, abs=6e-4))
-
-
-def test_one_seed_has_no_interval():
-    assert interval([3.5]) == {"mean": 3.5, "low": 3.5, "high": 3.5, "n": 1}
 
 
 def test_methods_of_the_paper_s_table_mean_what_they_say():
@@ -105,14 +90,14 @@ def test_rows_are_the_exact_values_of_the_runs_over_seeds(made):
     values = np.array([[run["objectives"][name]["gold"] for name in NAMES] for run in runs])
     row = table["rows"][1]
     for k, name in enumerate(NAMES):
-        assert row[name] == interval(values[:, k])
-    assert row["average raw"] == interval(values.mean(1))
-    assert row["average scaled"] == interval(FRONT.scale(values).mean(1))
+        assert row[name] == mean_cell(values[:, k])
+    assert row["average raw"] == mean_cell(values.mean(1))
+    assert row["average scaled"] == mean_cell(FRONT.scale(values).mean(1))
     whole = FRONT.hypervolume(FRONT.vertices, FRONT.references[0], hull=True)
     shares = [hypervolume(v[None], FRONT.references[0]) / whole for v in values]
-    assert row["share of exact hypervolume"] == interval(shares)
+    assert row["share of exact hypervolume"] == mean_cell(shares)
     start = [run["objectives"]["help"]["start"] for run in runs]
-    assert table["rows"][0]["help"] == interval(start)
+    assert table["rows"][0]["help"] == mean_cell(start)
     best = FRONT.optimum(1 / FRONT.ranges)
     assert [table["rows"][3][name]["mean"] for name in NAMES] == pytest.approx(best)
 

@@ -8,6 +8,13 @@ import gymnasium as gym
 import numpy as np
 import torch
 
+from heed.guard.intervention import Lookahead
+from heed.guard.planning.imagination import Imagination
+from heed.guard.planning.lookahead import Lookout
+from heed.guard.planning.optimizers import ICEM
+from heed.guard.planning.planner import SafePlanner
+from heed.oversight.overseers.base import Verdict
+
 DT, WALL = 0.1, 1.0
 
 
@@ -45,13 +52,29 @@ def braking(states):
     return (-states[..., 1:] / DT).clamp(-1, 1)
 
 
+def imagined(danger=None, dynamics=None):
+    """Futures of the cart under the true dynamics and danger, or others."""
+    generator = torch.Generator().manual_seed(0)
+    return Imagination(dynamics or Cart(), danger or Wall(), full_ahead, particles=1, generator=generator)
+
+
+def lookahead(danger=None, dynamics=None, planner=True, replaces="plan"):
+    """Looks 20 steps ahead on the cart, and plans as far."""
+    imagination = imagined(danger, dynamics)
+    lookout = Lookout(imagination, 20, 0.5, brake=braking)
+    plans = SafePlanner(ICEM(20, 1, samples=32, elites=4), imagination, 0.5, deadline=60) if planner else None
+    return Lookahead(lookout, plans, [full_ahead, braking], replaces)
+
+
 class CartEnv(gym.Env):
+    """The cart at rest, two metres before the wall; ``options={"state": [x, v]}`` begins elsewhere."""
+
     observation_space = gym.spaces.Box(-10, 10, (2,), np.float32)
     action_space = gym.spaces.Box(-2.0, 2.0, (1,), np.float32)  # twice the cart's own, so that coding shows
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
-        self.state = np.array([-1.0, 0.0], np.float32)
+        self.state = np.array((options or {}).get("state", [-1.0, 0.0]), np.float32)
         return self.state, {}
 
     def step(self, action):
@@ -61,3 +84,24 @@ class CartEnv(gym.Env):
         self.state = after.numpy()
         crashed = bool(self.state[0] >= WALL)
         return self.state, float(self.state[0] - before[0]), crashed, False, {"catastrophe": crashed}
+
+
+class Person:
+    """An overseer who blocks where a function of the proposal says so, and keeps what was shown.
+
+    Args:
+        blocks: from a proposal, what the person answers.
+        verdict: further fields of each `Verdict`.
+    """
+
+    name = "person"
+
+    def __init__(self, blocks, **verdict):
+        self.blocks, self.verdict, self.seen = blocks, verdict, []
+
+    def judge(self, proposal):
+        self.seen.append(proposal)
+        return Verdict(self.blocks(proposal), **self.verdict)
+
+    def reset(self, seed):
+        self.seen = []

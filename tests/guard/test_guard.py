@@ -1,4 +1,4 @@
-"""The wrapper: what is executed, what is told of it, and which way it fails."""
+"""The wrapper: what is executed, what is reported of it, and which way it fails."""
 
 import itertools
 import logging
@@ -7,48 +7,30 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from guard_worlds import WALL, Cart, CartEnv, Wall, braking, full_ahead
+from guard_worlds import WALL, Cart, CartEnv, Person, Wall, braking, imagined, lookahead
 
 from heed.errors import HeedError
 from heed.guard.guard import Guard
+from heed.guard.intervention import AskWhenUnsure, Lookahead, Off, Shadow
 from heed.guard.planning.imagination import Imagination
 from heed.guard.planning.lookahead import Lookout
-from heed.guard.planning.optimizers import ICEM
+from heed.guard.planning.optimizers import ChoiceCEM
 from heed.guard.planning.planner import SafePlanner
 from heed.oversight.overseers.base import Verdict
 
 AHEAD = np.array([2.0], np.float32)
 
 
-def seeing(judge=None, dynamics=None):
-    return Imagination(
-        dynamics or Cart(), judge or Wall(), full_ahead, particles=1, generator=torch.Generator().manual_seed(0)
-    )
-
-
-def guarded(judge=None, dynamics=None, planner=True, **settings):
-    imagination = seeing(judge, dynamics)
-    lookout = Lookout(imagination, 20, 0.5, brake=braking)
-    plans = SafePlanner(ICEM(20, 1, samples=32, elites=4), imagination, 0.5, deadline=60) if planner else None
-    env = Guard(CartEnv(), lookout=lookout, planner=plans, policy=full_ahead, brake=braking, **settings)
+def guarded(intervention=None, **settings):
+    env = Guard(CartEnv(), intervention=intervention or lookahead(), **settings)
     env.reset(seed=0)
     return env
 
 
-class Person:
-    """Blocks what a function says, and counts."""
-
-    name = "person"
-
-    def __init__(self, blocks, instead=None):
-        self.blocks, self.instead, self.seen = blocks, instead, []
-
-    def judge(self, moment):
-        self.seen.append(moment)
-        return Verdict(self.blocks(moment), instead=self.instead)
-
-    def reset(self, seed):
-        self.seen = []
+def overseen(person, **settings):
+    env = Guard(CartEnv(), overseer=person, **settings)
+    env.reset(seed=0)
+    return env
 
 
 def drive(env, steps=60, action=AHEAD):
@@ -63,7 +45,7 @@ def drive(env, steps=60, action=AHEAD):
 
 
 def test_full_ahead_crashes_unguarded_and_never_guarded():
-    assert drive(guarded(mode="off"))[1]
+    assert drive(guarded(Off()))[1]
     infos, crashed = drive(guarded())
     assert not crashed
     assert {i["decision"] for i in infos} == {"allow", "block"}
@@ -85,27 +67,27 @@ def test_what_is_executed_is_what_the_environment_gets():
         assert observation[1] == pytest.approx(expected, abs=1e-6)
 
 
-def test_shadow_tells_what_it_would_have_done_and_does_not_do_it():
-    infos, crashed = drive(guarded(mode="shadow"))
+def test_shadow_records_what_would_have_been_done_and_does_not_do_it():
+    infos, crashed = drive(guarded(Shadow(lookahead())))
     assert crashed and any(i["decision"] == "block" for i in infos)
     assert all(i["executed"] is AHEAD for i in infos)
 
 
-def test_block_takes_the_declared_safe_action_without_planning():
+def test_the_declared_safe_action_replaces_without_planning():
     brake_hard = lambda observation: np.clip(-observation[1:] / 0.1, -1, 1).astype(np.float32) * 2  # noqa: E731
-    infos, crashed = drive(guarded(mode="block", safe_action=brake_hard))
+    infos, crashed = drive(guarded(lookahead(replaces="declared"), safe_action=brake_hard))
     blocked = [i for i in infos if i["decision"] == "block"]
     assert not crashed and blocked
     assert all(i["source"] == "blocker" and i["plan_ms"] == 0 for i in blocked)
 
 
-def test_penalty_takes_its_price_from_blocked_steps_alone():
-    plain, priced = guarded(), guarded(mode="penalty", penalty=7.0)
+def test_a_penalty_takes_its_price_from_blocked_steps_alone():
+    plain, priced = guarded(), guarded(penalty=7.0)
     for _ in range(40):
-        _, before, _, _, info = plain.step(AHEAD)
-        _, after, _, _, told = priced.step(AHEAD)
-        assert told["guard"]["decision"] == info["guard"]["decision"]
-        assert after == pytest.approx(before - (7.0 if info["guard"]["decision"] == "block" else 0.0), abs=1e-6)
+        _, before, _, _, free = plain.step(AHEAD)
+        _, after, _, _, paid = priced.step(AHEAD)
+        assert paid["guard"]["decision"] == free["guard"]["decision"]
+        assert after == pytest.approx(before - (7.0 if free["guard"]["decision"] == "block" else 0.0), abs=1e-6)
 
 
 @pytest.mark.parametrize("bad", [np.array([np.nan]), np.array([2.5]), np.array([0.0, 0.0]), np.array([np.inf]), "left"])
@@ -125,17 +107,18 @@ def test_a_diverged_model_looks_dangerous():
             following, rewards = super().step(states, actions)
             return following * torch.nan, rewards
 
-    info = guarded(dynamics=Diverged(), safe_action=lambda o: np.array([-2.0], np.float32)).step(AHEAD)[4]["guard"]
+    env = guarded(lookahead(dynamics=Diverged()), safe_action=lambda o: np.array([-2.0], np.float32))
+    info = env.step(AHEAD)[4]["guard"]
     assert (info["decision"], info["source"], info["risk"]) == ("block", "fallback", 1.0)
     assert info["executed"].tolist() == [-2.0]
 
 
-def test_a_lookout_that_fails_blocks_and_is_counted(caplog):
+def test_a_lookahead_that_fails_blocks_and_is_counted(caplog):
     class Broken(Wall):
         def danger(self, *_):
             raise RuntimeError("out of memory")
 
-    env = guarded(judge=Broken(), safe_action=lambda o: np.array([-2.0], np.float32))
+    env = guarded(lookahead(danger=Broken()), safe_action=lambda o: np.array([-2.0], np.float32))
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             info = env.step(AHEAD)[4]["guard"]
@@ -151,42 +134,37 @@ def test_nobody_to_judge_means_block():
     assert (info["decision"], info["executed"].tolist()) == ("block", [0.0])
 
 
-def test_an_overseer_judges_while_there_is_no_lookout():
-    person = Person(lambda moment: moment.observation[0] > -0.9)
-    env = Guard(CartEnv(), overseer=person)
-    env.reset()
-    infos, _ = drive(env, steps=20)
+def test_an_overseer_judges_every_action():
+    person = Person(lambda proposal: proposal.observation[0] > -0.9)
+    infos, _ = drive(overseen(person), steps=20)
     assert len(person.seen) == 20 and all(i["asked"] for i in infos)
-    assert [m.step for m in person.seen] == list(range(20)) and person.seen[0].action.tolist() == [2.0]
-    for moment, info in zip(person.seen, infos, strict=True):
-        assert info["decision"] == ("block" if moment.observation[0] > -0.9 else "allow")
+    assert [proposal.step for proposal in person.seen] == list(range(20))
+    assert person.seen[0].action.tolist() == [2.0]
+    for proposal, info in zip(person.seen, infos, strict=True):
+        assert info["decision"] == ("block" if proposal.observation[0] > -0.9 else "allow")
     assert {i["source"] for i in infos} == {"policy", "blocker"}
 
 
 def test_a_person_may_give_an_action_of_their_own_if_it_is_one():
-    env = Guard(CartEnv(), overseer=Person(lambda m: True, instead=np.array([-1.5], np.float32)))
-    env.reset()
+    env = overseen(Person(lambda _: True, instead=np.array([-1.5], np.float32)))
     assert env.step(AHEAD)[4]["guard"]["source"] == "person"
     assert env.unwrapped.state[1] == pytest.approx(-0.075)
-    wrong = Guard(CartEnv(), overseer=Person(lambda m: True, instead=np.array([9.0], np.float32)))
-    wrong.reset()
+    wrong = overseen(Person(lambda _: True, instead=np.array([9.0], np.float32)))
     assert wrong.step(AHEAD)[4]["guard"]["executed"].tolist() == [0.0]
 
 
 def test_an_overseer_that_raises_blocks():
-    def fails(moment):
+    def fails(proposal):
         raise ValueError("the page is gone")
 
-    env = Guard(CartEnv(), overseer=Person(fails), safe_action=lambda o: np.array([-2.0], np.float32))
-    env.reset()
+    env = overseen(Person(fails), safe_action=lambda o: np.array([-2.0], np.float32))
     info = env.step(AHEAD)[4]["guard"]
     assert (info["decision"], info["executed"].tolist()) == ("block", [-2.0])
     assert any("the page is gone" in fault for fault in env.faults)
 
 
 def test_the_person_is_asked_in_autonomy_where_the_look_is_unsure():
-    person = Person(lambda moment: False)
-    env = guarded(overseer=person, ask=lambda look: look.risk > 0.5)
+    env = guarded(AskWhenUnsure(lookahead(), Person(lambda _: False), lambda look: look.risk > 0.5))
     infos, crashed = drive(env)
     assert crashed  # the person let it pass
     assert [i["asked"] for i in infos] == [i["risk"] > 0.5 for i in infos] and any(i["asked"] for i in infos)
@@ -208,20 +186,19 @@ def test_discrete_actions_are_guarded_too():
     slow = lambda s: torch.nn.functional.one_hot(torch.where(s[:, 1] > 0, 0, 1), 3).float()  # noqa: E731
     right = lambda s: torch.tensor([0.0, 0.0, 1.0]).expand(len(s), 3)  # noqa: E731
     imagination = Imagination(ChoiceCart(), Wall(), right, particles=1)
-    from heed.guard.planning.optimizers import ChoiceCEM
-
     planner = SafePlanner(ChoiceCEM(20, 3), imagination, 0.5, deadline=60)
-    env = Guard(Choice(), lookout=Lookout(imagination, 20, 0.5, brake=slow), planner=planner, policy=right, brake=slow)
+    looking = Lookahead(Lookout(imagination, 20, 0.5, brake=slow), planner, [right, slow])
+    env = Guard(Choice(), intervention=looking)
     env.reset()
     infos, crashed = drive(env, action=7)
     assert not crashed and {i["decision"] for i in infos} == {"allow", "block"}
     assert env.step(9)[4]["guard"]["decision"] == "block"
-    free = Guard(Choice(), mode="off")
+    free = Guard(Choice(), intervention=Off())
     free.reset()
     assert drive(free, action=7)[1] and free.unwrapped.state[0] >= WALL
 
 
-def test_spaces_that_it_cannot_reason_about_are_refused_with_a_way_on():
+def test_what_a_guard_cannot_work_with_is_refused_with_a_way_on():
     class Pictures(CartEnv):
         observation_space = gym.spaces.Box(0, 255, (8, 8, 3), np.uint8)
 
@@ -237,60 +214,74 @@ def test_spaces_that_it_cannot_reason_about_are_refused_with_a_way_on():
         Guard(Named())
     with pytest.raises(HeedError, match="RescaleAction"):
         Guard(Endless())
-    with pytest.raises(HeedError, match="no mode"):
-        Guard(CartEnv(), mode="maybe")
-    with pytest.raises(HeedError, match="reset"):
-        Guard(CartEnv()).step(AHEAD)
+    with pytest.raises(HeedError, match="would both decide"):
+        Guard(CartEnv(), Person(lambda _: True), intervention=Off())
+    for early in (Guard(CartEnv()).step, Guard(CartEnv()).decide):
+        with pytest.raises(HeedError, match="call reset first"):
+            early(AHEAD)
 
 
-def test_the_observer_sees_each_step_as_it_was():
+def test_observers_see_each_step_as_it_was():
     steps = []
-    env = guarded(observer=steps.append, mode="penalty", penalty=5.0)
+    env = guarded(observers=[steps.append], penalty=5.0)
     infos, _ = drive(env, 40)
     assert len(steps) == 40 and [s.decision.decision for s in steps] == [i["decision"] for i in infos]
+    assert [step.timestep for step in steps] == list(range(1, 41))
     for before, after in itertools.pairwise(steps):
         assert np.array_equal(before.next_state, after.state)
     for step in steps:
         expected = step.state[1] + 0.1 * step.executed[0]
         assert step.next_state[1] == pytest.approx(expected, abs=1e-6)
+        assert np.array_equal(step.observation, step.next_state)
         assert step.reward == pytest.approx(step.next_state[0] - step.state[0], abs=1e-6)  # without the penalty
         assert step.proposed.tolist() == [1.0] and not step.catastrophe
     env.step(np.array([np.nan]))
     assert steps[-1].proposed is None
-    free = guarded(observer=steps.append, mode="off")
-    drive(free)
+    drive(guarded(Off(), observers=[steps.append]))
     assert steps[-1].catastrophe and steps[-1].terminated
+
+
+def test_observers_are_called_in_their_order():
+    called = []
+    env = guarded(observers=[lambda step: called.append(("first", step)), lambda step: called.append(("second", step))])
+    env.step(AHEAD)
+    assert [name for name, _ in called] == ["first", "second"] and called[0][1] is called[1][1]
+
+
+def test_what_is_decided_and_not_executed_leaves_no_trace():
+    env, untouched = guarded(), guarded()
+    for guard in (env, untouched):
+        drive(guard, 20)
+    blocked = env.situation.blocked
+    assert [env.decide(action).decision for action in (AHEAD, -AHEAD)] == ["block", "allow"]
+    assert env.situation.blocked is blocked and env.situation.timestep == 20
+    assert torch.equal(env.situation.way_out, untouched.situation.way_out)
 
 
 def test_only_a_plain_no_lets_an_action_pass():
     for answer in (None, 0, "", np.array([0.0])):
-        env = Guard(CartEnv(), overseer=Person(lambda m, answer=answer: answer))
-        env.reset()
+        env = overseen(Person(lambda _, answer=answer: answer))
         assert env.step(AHEAD)[4]["guard"]["decision"] == "block"
-    env = Guard(CartEnv(), overseer=Person(lambda m: np.False_))
-    env.reset()
-    assert env.step(AHEAD)[4]["guard"]["decision"] == "allow"
+    assert overseen(Person(lambda _: np.False_)).step(AHEAD)[4]["guard"]["decision"] == "allow"
 
 
 def test_what_was_judged_is_executed_whatever_the_overseer_does_to_what_it_saw():
-    def meddles(moment):
-        moment.action[:] = -2.0
-        moment.observation[:] = 9.0
+    def meddles(proposal):
+        proposal.action[:] = -2.0
+        proposal.observation[:] = 9.0
         return False
 
-    env = Guard(CartEnv(), overseer=Person(meddles))
-    env.reset()
+    env = overseen(Person(meddles))
     observation, _, _, _, info = env.step(AHEAD.copy())
     assert info["guard"]["executed"].tolist() == [2.0] and observation[1] == pytest.approx(0.1)
 
 
 def test_an_overseer_that_failed_has_not_judged():
     class Gone(Person):
-        def judge(self, moment):
+        def judge(self, proposal):
             return Verdict(block=True, failed=True)
 
-    env = Guard(CartEnv(), overseer=Gone(None))
-    env.reset()
+    env = overseen(Gone(None))
     info = env.step(AHEAD)[4]["guard"]
     assert (info["decision"], info["source"], info["asked"]) == ("block", "fallback", False)
     assert sum(env.faults.values()) == 1
@@ -304,15 +295,14 @@ def test_a_guard_that_has_stepped_in_lets_go_only_well_below_the_threshold():
             return torch.full(states.shape[:-1], self.level)
 
     moody = Moody()
-    lookout = Lookout(seeing(moody), 5, 0.5, brake=braking, release=0.5)
-    env = Guard(CartEnv(), lookout=lookout)
-    env.reset(seed=0)
+    lookout = Lookout(imagined(moody), 5, 0.5, brake=braking, release=0.5)
+    env = guarded(Lookahead(lookout))
 
     def decided(*levels):
-        found = []
+        decisions = []
         for moody.level in levels:
-            found.append(env.step(np.zeros(1, np.float32))[4]["guard"]["decision"])
-        return found
+            decisions.append(env.step(np.zeros(1, np.float32))[4]["guard"]["decision"])
+        return decisions
 
     assert decided(0.4, 0.6, 0.4, 0.25, 0.24, 0.4) == ["allow", "block", "block", "block", "allow", "allow"]
     assert decided(0.6) == ["block"]

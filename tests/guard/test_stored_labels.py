@@ -1,4 +1,4 @@
-"""What people said at a page is recalled as it was meant: late blocks reach back, acting is no verdict."""
+"""Stored judgements become labels as they were meant: late blocks reach back, acting is no verdict."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from heed.oversight.store.store import Judgement, Store
 POINT = "heed/PointHazard-v0"
 
 
-def said(step, block=False, run="walk-1", **verdict):
+def judged(step, block=False, run="walk-1", **verdict):
     shown = {"env": POINT, "observation": [0.1 * step, 0.0, 0.0, 0.0], "action": [0.0, 0.0], "step": step, "episode": 3}
     return Judgement("block", "ada", shown | {"phase": "oversight"}, {"block": block} | verdict, run=run)
 
@@ -30,17 +30,19 @@ def blocked(store):
 
 
 def test_a_late_block_is_about_what_had_passed_in_silence(store):
-    store.add_all([said(0, silent=True), said(1), said(2, silent=True), said(3, silent=True), said(4, True, credit=3)])
-    store.add(said(2, run="walk-2", silent=True))  # another run's
+    store.add_all(
+        [judged(0, silent=True), judged(1), judged(2, silent=True), judged(3, silent=True), judged(4, True, credit=3)]
+    )
+    store.add(judged(2, run="walk-2", silent=True))  # another run's
     assert blocked(store) == ([2, 3, 4], 6)
 
 
-def test_a_late_block_that_was_taken_back_is_about_nothing(store):
-    ids = store.add_all([said(0, silent=True), said(1, True, credit=1)])
+def test_a_late_block_that_was_retracted_is_about_nothing(store):
+    ids = store.add_all([judged(0, silent=True), judged(1, True, credit=1)])
     store.retract(ids[1], "ada", "by mistake")
     assert blocked(store) == ([], 1)
 
 
 def test_acting_in_the_agents_place_is_no_verdict_on_its_action(store):
-    store.add_all([said(0, True, acted=True, instead=[1.0, 0.0]), said(1, True)])
+    store.add_all([judged(0, True, acted=True, instead=[1.0, 0.0]), judged(1, True)])
     assert blocked(store) == ([1], 1)

@@ -12,9 +12,10 @@ from heed.guard.planning.lookahead import Look
 from heed.guard.planning.planner import Plan
 from heed.guard.run.snapshots import BlockSnapshots
 from heed.guard.run.summary import summarise
+from heed.oversight.overseers.base import Verdict
 
 STEPS, OVERSIGHT, LENGTH = 1000, 600, 50
-STRUCK = {49, 149, 249, 349, 449, 749}
+CATASTROPHES = {49, 149, 249, 349, 449, 749}
 """Five catastrophes in oversight, one in autonomy."""
 JUDGES = {
     "dynamics": {
@@ -63,7 +64,8 @@ def make_guard_run(
 ):
     """Write a run; each episode goes right from x = -3 by .02 a step."""
     folder.mkdir(parents=True)
-    log, moments = DecisionLog(), BlockSnapshots(most=most)
+    log = DecisionLog(lambda steps: "oversight" if steps < oversight else "autonomy")
+    snapshots = BlockSnapshots(most=most)
     for number in range(STEPS):
         overseen, blocked = number < oversight, method != "none" and is_blocked(number, oversight)
         state = np.array([-3 + 0.02 * (number % LENGTH), 0.5, 0.2, 0.0], np.float32)
@@ -75,7 +77,7 @@ def make_guard_run(
             executed if blocked else proposed,
             "block" if blocked else "allow",
             "policy" if not blocked else "person" if overseen else "planner" if number % 20 else "fallback",
-            asked=overseen and method != "none",
+            verdict=Verdict(blocked) if overseen and method != "none" else None,
             risk=0.9 if blocked and ahead else 0.1,
             first_unsafe=2 if blocked and ahead else None,
             feasible=bool(number % 20) if blocked and ahead else None,
@@ -84,22 +86,32 @@ def make_guard_run(
             look=look_at(state) if ahead else None,
             plan=plan_from(state) if blocked and ahead else None,
         )
-        struck, goal = number in STRUCK, number % 100 == 99
+        catastrophe, goal = number in CATASTROPHES, number % 100 == 99
         truth = {"needless": blocked and not overseen and number % 20 == 0, "needed": number in (605, 615, 625)}
         truth["spare"] = -1.0 if not truth["needless"] else 0.5 if number % 40 else 3.0
         log.add(
-            decision, number, number // LENGTH, "oversight" if overseen else "autonomy", -5.0 * struck + 10.0 * goal,
-            struck, goal=goal, **(truth if oracle else {}),
+            decision, number // LENGTH, -5.0 * catastrophe + 10.0 * goal, catastrophe,
+            goal=goal, **(truth if oracle else {}),
         )  # fmt: skip
         ended = number % LENGTH == LENGTH - 1
-        moments(
+        snapshots(
             Step(
-                state, proposed, executed, decision, following, 0.0, ended, False, struck, {}, episode=number // LENGTH
+                state,
+                proposed,
+                executed,
+                decision,
+                following,
+                0.0,
+                ended,
+                False,
+                catastrophe,
+                {},
+                episode=number // LENGTH,
             )
         )
     log.write(folder / "decisions.parquet")
     if method != "none":
-        moments.save(folder / "moments.npz")
+        snapshots.save(folder / "moments.npz")
         write_json(folder / "judges.json", JUDGES)
     config = {"env": env, "env_kwargs": {}, "method": method, "overseer": "local", "cap": 0.05, "label_keys": None}
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))

@@ -9,8 +9,7 @@ import urllib.request
 from urllib.parse import urlencode
 
 from heed.oversight.store.store import Judgement, Store
-from heed.web.app import app_of
-from heed.web.connection import LARGEST
+from heed.web.app import create_app
 from heed.web.judgements import add_judgements
 from heed.web.people import People
 from heed.web.serving import serving
@@ -39,7 +38,7 @@ class JudgementsRoom:
 
     Attributes:
         opened: what gives the store to the server.
-        told: the judgements of which the server said that they were taken back.
+        retracted: the judgements of which the server reported that they were retracted.
     """
 
     def __init__(self, opened, file, given=()):
@@ -47,15 +46,15 @@ class JudgementsRoom:
         self.store = Store(f"sqlite:///{file}")
         opened.callback(self.store.close)
         self.store.add_all(list(given))
-        self.told = []
+        self.retracted = []
 
-        async def told(judgement):
-            self.told.append(judgement)
+        async def on_retracted(judgement):
+            self.retracted.append(judgement)
 
-        self.app = app_of()
+        self.app = create_app()
         self.opened = lambda: self.store
-        add_judgements(self.app, lambda: self.opened(), self.people, told)
-        self.address = opened.enter_context(serving(self.app, largest=LARGEST))
+        add_judgements(self.app, lambda: self.opened(), self.people, on_retracted)
+        self.address = opened.enter_context(serving(self.app))
 
     def request(self, path, by="ada", body=None, **query):
         """Status, headers and content of an answer."""
@@ -86,3 +85,13 @@ class JudgementsRoom:
             connection.execute("PRAGMA foreign_keys=OFF")
             connection.execute(statement)
         connection.close()
+
+
+def retract(address, token, number):
+    """Retract a judgement as the page of judgements does; what is answered."""
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    body = json.dumps({"why": "mistaken"}).encode()
+    with urllib.request.urlopen(
+        urllib.request.Request(f"{address}/api/judgements/{number}/retract", body, headers)
+    ) as answer:
+        return json.loads(answer.read())

@@ -8,14 +8,16 @@ import urllib.request
 import uuid
 
 import pytest
+from judgements_room import retract
 from socket_page import PATIENCE, SocketPage
 
 from heed.errors import RunFailed
 from heed.oversight.comparisons.pairs import Pair
-from heed.oversight.comparisons.session import Comparing
+from heed.oversight.comparisons.session import ComparisonSession
 from heed.oversight.store.store import Store
 from heed.web.compare import CompareServer
-from heed.web.connection import LARGEST, REFUSED
+from heed.web.connection import REFUSED
+from heed.web.judgements import add_judgements
 from heed.web.people import People
 from heed.web.serving import serving
 
@@ -46,8 +48,10 @@ class Room:
         self.opened, self.store = opened, Store(f"sqlite:///{folder / 'judgements.db'}")
         opened.callback(self.store.close)
         self.people = People.named(["ada", "bob"], watchers=["eve"])
-        self.server = CompareServer(Comparing(PAIRS, ["help", "harmless"]), self.store, self.people, "pairs.jsonl")
-        self.address = opened.enter_context(serving(self.server.app, largest=LARGEST))
+        self.server = CompareServer(
+            ComparisonSession(PAIRS, ["help", "harmless"]), self.store, self.people, "pairs.jsonl"
+        )
+        self.address = opened.enter_context(serving(self.server.app))
 
     def page(self, name, **options):
         return Page(self.opened, self.address, self.people.token_of(name), **options)
@@ -223,3 +227,19 @@ def test_what_is_not_understood_ends_the_connection_and_writes_nothing(room, mes
     ada.socket.send(message)
     assert ada.code() == REFUSED
     assert room.store.count() == 0
+
+
+def test_a_comparison_that_is_retracted_at_the_page_of_judgements_is_asked_again(room):
+    add_judgements(room.server.app, lambda: room.store, room.people, room.server.retracted)
+    ada = room.page("ada")
+    ada.until("pair", lambda pair: pair["pair"] == "p0")
+    key = ada.compares("p0")
+    ada.until("progress", lambda now: now["given"] == 1)
+    retract(room.address, room.people.token_of("bob"), 1)
+    assert ada.until("progress", lambda now: now["given"] == 0) == {"mine": 0, "given": 0, "wanted": 3}
+    retract(room.address, room.people.token_of("bob"), 1)  # a second time changes nothing
+    ada.compares("p0", key)
+    assert "was retracted" in ada.until("refused")["why"]
+    ada.compares("p1")
+    assert ada.until("pair", lambda pair: pair["pair"] == "p0")["before"] is None
+    assert not room.server.finished.is_set()

@@ -1,4 +1,4 @@
-"""The page of judgements over real HTTP: who may see and take back what, and what a tampered row does."""
+"""The page of judgements over real HTTP: who may see and retract what, and what a tampered row does."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ import pytest
 from judgements_room import HOSTILE, JudgementsRoom, block, comparison
 
 from heed.errors import HeedError, RunFailed
-from heed.oversight.store import queries as reading
+from heed.oversight.store import queries
 from heed.oversight.store.export import export
-from heed.oversight.store.store import Judgement
+from heed.oversight.store.store import Judgement, Store
 from heed.web import judgements as judgements_server
+from heed.web.judgements import OpenedLater
 
 GIVEN = [
     *(block("ada", step) for step in range(3)),
@@ -37,7 +38,7 @@ def room(tmp_path):
 @pytest.mark.parametrize(
     "path", ["", "/1", "/about", "/agreement", "/verify", "/export/jsonl", "/export/parquet", "/999", "/none"]
 )
-def test_nobody_is_told_anything_without_a_token(room, path):
+def test_nobody_is_shown_anything_without_a_token(room, path):
     status, headers, content = room.request(f"/api/judgements{path}", by=None)
     assert (status, headers["WWW-Authenticate"]) == (401, "Bearer")
     assert json.loads(content) == {"detail": "a token is needed"}
@@ -69,7 +70,7 @@ def test_newest_first_page_by_page(room):
 def test_a_page_reads_its_rows_and_no_more(room, monkeypatch):
     room.store.add_all([block("kim", step) for step in range(100)])
     made = []
-    monkeypatch.setattr(reading, "Judgement", lambda **told: made.append(told["id"]) or Judgement(**told))
+    monkeypatch.setattr(queries, "Judgement", lambda **told: made.append(told["id"]) or Judgement(**told))
     assert [row["id"] for row in room.rows(most=2, before=50)] == made == [49, 48]
 
 
@@ -79,9 +80,9 @@ def test_a_page_reads_its_rows_and_no_more(room, monkeypatch):
         ({"kind": "compare"}, [8, 7]),
         ({"person": "bob"}, [8, 6, 5, 4]),
         ({"run": "walk-1"}, [3, 2, 1]),
-        ({"person": "bob", "kind": "block", "standing": "standing"}, [6, 4]),
-        ({"standing": "taken_back"}, [5]),
-        ({"standing": "standing", "run": "walk-2"}, [6, 4]),
+        ({"person": "bob", "kind": "block", "status": "active"}, [6, 4]),
+        ({"status": "retracted"}, [5]),
+        ({"status": "active", "run": "walk-2"}, [6, 4]),
         ({"person": "nobody' OR 1=1 --"}, []),
     ],
 )
@@ -94,22 +95,22 @@ def test_a_list_tells_in_words_what_was_shown_and_said(room):
     room.store.add(block("kim", 7, blocks=False, silent=True))
     room.store.add(comparison("kim", prompt=[{"role": "user", "content": "x" * 500}], says="tie"))
     long, silent, *_, first = room.rows()
-    assert (first["shown"], first["said"]) == ("episode 0, step 0: action 1", "block")
-    assert silent["said"] == "let pass, silent"
-    assert long["said"] == "help: tie, left unsafe"
+    assert (first["shown"], first["summary"]) == ("episode 0, step 0: action 1", "block")
+    assert silent["summary"] == "let pass, silent"
+    assert long["summary"] == "help: tie, left unsafe"
     assert len(long["shown"]) == judgements_server.LONGEST_LINE and long["shown"].endswith("x\u2026")
 
 
 def test_one_judgement_whole(room):
     status, told = room.ask("/7")
     given = room.store.effective("compare")[0]
-    assert (status, told["shown"]["left"], told["said"]) == (200, HOSTILE, "help: left, left unsafe")
+    assert (status, told["shown"]["left"], told["summary"]) == (200, HOSTILE, "help: left, left unsafe")
     assert (told["key"], told["at"], told["latency_ms"]) == (
         given.key,
         given.at.isoformat().replace("+00:00", "Z"),
         900.5,
     )
-    assert (told["unbroken"], told["taken_back"], len(told["digest"])) == (True, None, 64)
+    assert (told["unbroken"], told["retraction"], len(told["digest"])) == (True, None, 64)
     assert (told["shown"], told["verdict"]) == (given.shown, given.verdict)
 
 
@@ -127,19 +128,19 @@ def test_hostile_text_comes_as_json_under_a_policy_that_runs_nothing(room):
 def test_taking_back_is_a_further_row_with_a_reason(room):
     status, told = room.ask("/7/retract", "bob", {"why": HOSTILE})
     assert status == 200
-    back = told["taken_back"]
+    back = told["retraction"]
     assert (back["id"], back["person"], back["why"]) == (9, "bob", HOSTILE)
     assert 7 not in [given.id for given in room.store.effective()] and room.store.verify() == 9
-    assert [given.id for given in room.told] == [7]
-    assert room.ask("/7/retract", "ada", {"why": "again"})[1]["taken_back"] == back  # the first reason stays
+    assert [given.id for given in room.retracted] == [7]
+    assert room.ask("/7/retract", "ada", {"why": "again"})[1]["retraction"] == back  # the first reason stays
     assert room.store.verify() == 9
-    assert [row["stands"] for row in room.rows(most=2)] == [True, False]
+    assert [row["active"] for row in room.rows(most=2)] == [True, False]
 
 
 def test_whoever_only_watches_takes_nothing_back(room):
     assert room.ask("/7/retract", "eve", {"why": "no"}) == (403, {"detail": "you watch, and judge nothing"})
     assert room.ask("/7/retract", None, {"why": "no"})[0] == 401
-    assert len(room.store.effective()) == 8 and room.told == []
+    assert len(room.store.effective()) == 8 and room.retracted == []
 
 
 @pytest.mark.parametrize(
@@ -172,7 +173,7 @@ def test_what_cannot_be_taken_back_is_told_in_words(room, path, body, status):
         {"before": 0},
         {"before": 2**63},
         {"kind": "retract"},
-        {"standing": "perhaps"},
+        {"status": "perhaps"},
         {"person": "x" * 201},
         {"run": "\0"},
         {"persno": "ada"},
@@ -196,7 +197,7 @@ def test_a_row_that_takes_back_is_no_judgement(room):
 @pytest.mark.parametrize("ending", ["jsonl", "parquet"])
 @pytest.mark.parametrize("asked", [{}, {"kind": "compare"}, {"person": "bob", "run": "walk-2"}])
 def test_a_file_holds_what_export_writes(room, ending, asked, tmp_path, monkeypatch):
-    monkeypatch.setattr(reading, "BATCH", 2)  # so that batches meet
+    monkeypatch.setattr(queries, "BATCH", 2)  # so that batches meet
     monkeypatch.setattr("heed.oversight.store.export.GROUP", 3)
     room.store.retract(2, "ada", "x")
     export(room.store.effective(**asked), tmp_path / f"out.{ending}")
@@ -227,7 +228,7 @@ def test_verifying_says_what_it_found(room):
     assert room.ask("/6")[1]["unbroken"] is False  # the row before it is missing
 
 
-def test_agreement_follows_what_stands(room):
+def test_agreement_is_of_active_judgements(room):
     room.store.add(block("bob", 1, blocks=False))
     told = room.ask("/agreement", "eve")[1]
     help, blocks = told["questions"]
@@ -239,7 +240,7 @@ def test_agreement_follows_what_stands(room):
         ("ada", 4, 150.0),
     ]
     room.store.retract(8, "bob", "x")
-    assert room.ask("/agreement")[1]["questions"][0]["alpha"] is None  # and no earlier answer is told again
+    assert room.ask("/agreement")[1]["questions"][0]["alpha"] is None  # and no earlier answer is given again
 
 
 def test_the_same_rows_are_counted_once(room, monkeypatch):
@@ -323,20 +324,32 @@ def test_without_a_store_yet_the_page_is_there_and_says_so(room):
     room.opened = nothing
     assert room.ask() == (404, {"detail": "there is no store of judgements"})
     assert b"What people said" in room.request("/judgements")[2]
-    assert room.ask(by=None)[0] == 401  # nobody is told even that
+    assert room.ask(by=None)[0] == 401  # nobody is shown even that
 
 
-def test_a_store_that_fails_is_logged_and_not_told(room, monkeypatch, caplog):
+def test_a_store_that_fails_is_logged_and_not_shown(room, monkeypatch, caplog):
     def full(*_):
         raise RunFailed(f"a judgement could not be written to {room.file}: the disk is full")
 
     monkeypatch.setattr(room.store, "retract", full)
     told = room.ask("/7/retract", body={"why": "x"})
     assert told == (503, {"detail": "the store cannot be read or written now"})
-    assert "the disk is full" in caplog.text and room.told == []
+    assert "the disk is full" in caplog.text and room.retracted == []
 
 
 def test_half_characters_of_another_program_are_shown_as_question_marks(room):
     room.store.add(comparison("kim", left="half \ud800", right="ok"))
     assert room.ask("/9")[1]["shown"]["left"] == "half ?"
     assert room.rows(most=1)[0]["id"] == 9
+
+
+def test_a_store_is_opened_when_it_is_there(tmp_path):
+    later = OpenedLater(str(tmp_path / "judgements.db"))
+    with pytest.raises(HeedError, match="there is no store of judgements"):
+        later()
+    assert not list(tmp_path.iterdir())  # looking makes none
+    with contextlib.closing(Store(f"sqlite:///{tmp_path / 'judgements.db'}")) as store:
+        store.add(Judgement("block", "ada", {}, {"block": True}))
+        assert later().count() == 1 and later() is later()
+    later.close()
+    OpenedLater("sqlite://").close()

@@ -6,7 +6,6 @@ import json
 import tempfile
 from pathlib import Path
 
-import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
 from judgements_room import block, comparison
@@ -15,14 +14,16 @@ from schemathesis.config import SchemathesisConfig
 
 from heed.errors import HeedError
 from heed.oversight.store.store import Store
-from heed.web import connection as gate
-from heed.web.app import app_of
+from heed.web.app import create_app
 from heed.web.judgements import add_judgements
+from heed.web.limits import Limits
 from heed.web.people import People
 from heed.web.run import add_run
 
 PEOPLE = People.named(["ada"])
 RUN = tempfile.TemporaryDirectory()
+UNHURRIED = Limits(messages=10**9)
+"""Without the bound of requests in a second, which has a test of its own."""
 
 
 def page_of(folder):
@@ -37,7 +38,7 @@ def no_page_of(folder):
 
 def asked(report):
     """The schema of all that is asked by HTTP, over a store in memory and the folder of a run."""
-    store, made, folder = Store("sqlite://"), app_of(), Path(RUN.name)
+    store, made, folder = Store("sqlite://"), create_app(limits=UNHURRIED), Path(RUN.name)
     store.add_all([block("ada", 0), comparison("bob"), block("eve", 1)])
     (folder / "config.yaml").write_text("steps: 5\nworld: {size: .inf}\n")
     (folder / "summary.json").write_text('{"completed": false, "steps": 1e999}')
@@ -50,12 +51,6 @@ def asked(report):
 KNOWN = {"auth": {"openapi": {"HTTPBearer": {"bearer": PEOPLE.token_of("ada")}}}}
 schema = asked(page_of)
 unreported = asked(no_page_of).include(path="/api/run/report")
-
-
-@pytest.fixture(autouse=True)
-def unhurried(monkeypatch):
-    """Without the bound of requests in a second, which has a test of its own."""
-    monkeypatch.setattr(gate, "MESSAGES", 10**9)
 
 
 @schema.parametrize()

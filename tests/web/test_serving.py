@@ -7,7 +7,7 @@ import urllib.request
 
 import uvicorn
 
-from heed.web.app import app_of
+from heed.web.app import create_app
 from heed.web.serving import serving
 
 
@@ -20,6 +20,6 @@ def test_small_messages_do_not_wait_for_others(monkeypatch):
         run(self, sockets)
 
     monkeypatch.setattr(uvicorn.Server, "run", noted)
-    with serving(app_of()) as address, urllib.request.urlopen(address + "/health") as answer:
+    with serving(create_app()) as address, urllib.request.urlopen(address + "/health") as answer:
         assert answer.status == 200
         assert [listener.proto for listener in listeners] == [socket.IPPROTO_TCP]

@@ -22,10 +22,10 @@ from heed.errors import HeedError, RunFailed
 
 @dataclass
 class Balance:
-    """What one solve found.
+    """The result of one solve.
 
     Args:
-        gram: the Gram matrix that the weighting saw, [K, K].
+        gram: the Gram matrix that was passed to the weighting, [K, K].
         weights: of the raw gradients, [K].
         signal: unbiased over plain squared norm of each gradient, [K]; NaN with fewer than two micro-batches, or where
             these are not of one size.
@@ -49,18 +49,18 @@ class Balance:
         }
 
     def metrics(self, names: tuple[str, ...]) -> dict[str, float]:
-        """The same as scalars of the step."""
+        """The same as scalar metrics of the step."""
         cosine, length = cosines(self.gram), norms(self.gram)
-        found = {f"weights/{name}": float(self.weights[k]) for k, name in enumerate(names)}
-        found |= {f"norm/{name}": float(length[k]) for k, name in enumerate(names)}
-        found |= {f"signal/{name}": float(s) for name, s in zip(names, self.signal, strict=True) if s.isfinite()}
+        metrics = {f"weights/{name}": float(self.weights[k]) for k, name in enumerate(names)}
+        metrics |= {f"norm/{name}": float(length[k]) for k, name in enumerate(names)}
+        metrics |= {f"signal/{name}": float(s) for name, s in zip(names, self.signal, strict=True) if s.isfinite()}
         for i in range(len(names)):
-            found |= {f"cosine/{names[i]}~{names[j]}": float(cosine[i, j]) for j in range(i + 1, len(names))}
-        return found
+            metrics |= {f"cosine/{names[i]}~{names[j]}": float(cosine[i, j]) for j in range(i + 1, len(names))}
+        return metrics
 
 
 class Balancer:
-    """Takes the Gram matrix that the config asks for and solves the weighting on it.
+    """Takes the Gram matrix that the config names and solves the weighting on it.
 
     Args:
         weighting: Gram matrix [K, K] to weights [K].
@@ -68,7 +68,7 @@ class Balancer:
         objectives: K.
         config: the run's.
         last_layer: the parameters of the paper's scope.
-        last_checkpoint: finds the checkpoint that survives, for errors.
+        last_checkpoint: gives the newest whole checkpoint, for errors.
 
     Raises:
         HeedError: the scope is the last layer, and nothing in it is trained.
@@ -108,23 +108,23 @@ class Balancer:
         gram = whole if self.only is None else self.jacobian.gram(only=self.only)[:K, :K].cpu()
         signal = torch.full((K,), float("nan"), dtype=whole.dtype)
         if len(self.jacobian.micro_grams) > 1 and self.config.equal_micro_batches:
-            unbiased = self._unbiased(whole)
+            unbiased = self.unbiased(whole)
             signal = signal_share(unbiased, whole)
             if self.config.gram == "unbiased":
                 gram = unbiased
         if self.config.gram == "adam":
-            gram = self.jacobian.gram(_adam_metric(optimizer, self.jacobian), self.only)[:K, :K].cpu()
+            gram = self.jacobian.gram(adam_metric(optimizer, self.jacobian), self.only)[:K, :K].cpu()
         if self.average is not None:
             gram = self.average.update(gram)
         if self.config.gram == "unbiased":
             gram = project_psd(gram)
         return Balance(gram, self.weighting(gram), signal)
 
-    def _unbiased(self, whole: Tensor) -> Tensor:
+    def unbiased(self, whole: Tensor) -> Tensor:
         """The unbiased Gram matrix [K, K] from every process's equal micro-batches, on the scale of the whole batch."""
         K = self.K
         own = torch.stack([gram[:K, :K].cpu() for gram in self.jacobian.micro_grams])
-        # The Jacobian is the mean over the processes, so each micro-batch counts for so much less in it.
+        # The Jacobian is the mean over the processes, so that each micro-batch has 1 / world_size of its weight.
         micro = torch.cat(distributed.gather(own)) / distributed.world_size() ** 2
         return unbiased_gram(micro, whole) * len(micro) ** 2
 
@@ -140,7 +140,7 @@ class Balancer:
             self.average.load_state_dict(state["average"])
 
 
-def _adam_metric(optimizer: torch.optim.AdamW, jacobian: JacobianAccumulator) -> Tensor:
+def adam_metric(optimizer: torch.optim.AdamW, jacobian: JacobianAccumulator) -> Tensor:
     """``1 / (sqrt(v_hat) + eps)`` of every column; ones before Adam's first step."""
     group = optimizer.param_groups[0]
     columns = []

@@ -1,4 +1,4 @@
-"""How long the combined gradient of a step may be."""
+"""Clipping of the combined gradient: to a fixed norm, and to a multiple of its own typical norm."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import math
 
 
 class GradientBound:
-    """A gradient's greatest length: a number, or so many times what is typical, whichever is less.
+    """The norm to which a gradient is clipped: a fixed one, or a multiple of the typical norm, whichever is less.
 
-    The objectives' units and the weighting set the length of the combined gradient, so that an absolute bound says
-    little. What is typical is a moving average over some twenty steps of the lengths as they were let pass: a rare
-    outlier hardly moves it, a lasting change of scale is followed.
+    The objectives' units and the weighting set the scale of the combined gradient, so that a fixed norm bounds little.
+    The typical norm is a moving average over some twenty steps of the norms after clipping: a rare outlier hardly
+    moves it, a lasting change of scale is followed.
 
     Args:
-        longest: the absolute bound; 0 for none.
-        ratio: the bound in typical lengths; 0 for none.
+        longest: the fixed norm; 0 for none.
+        ratio: the multiple of the typical norm; 0 for none.
 
     Attributes:
         typical: the moving average, 0 before the first step.
@@ -30,7 +30,7 @@ class GradientBound:
         self.longest, self.ratio, self.typical = longest, ratio, 0.0
 
     def __call__(self, length: float) -> float:
-        """The bound for a gradient of this length, which is then counted."""
+        """The bound for a gradient of this norm, which then enters the average as clipped."""
         bound = self.longest or math.inf
         if self.ratio > 0 and self.typical > 0:
             bound = min(bound, self.ratio * self.typical)

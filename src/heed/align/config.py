@@ -29,7 +29,7 @@ class AlignConfig:
 
     Args:
         steps: optimiser rounds: rollout, scoring, update.
-        seed: of everything that is drawn: prompts, tokens, adapters.
+        seed: of everything random: prompts, tokens, initial adapters.
         prompts_per_step: prompts drawn for one rollout, by each process.
         completions_per_prompt: completions of each prompt; group baselines compare these.
         micro_batch: sequences in one forward and backward; 0 takes the whole minibatch.
@@ -60,8 +60,8 @@ class AlignConfig:
         kl_place: in each token's reward, or in the loss.
         kl_in: counted in each objective (the paper), or once, outside their balance.
         entropy_beta: weight of each token's entropy in each objective's reward, in running deviations of that
-            objective's rewards; falls linearly to 0 where the cooldown begins. Keeps a policy from settling on the
-            first thing that pays.
+            objective's rewards; falls linearly to 0 where the cooldown begins. Keeps the entropy from collapsing onto
+            the first rewarded completions.
         gamma: discount of gae.
         gae_lambda: lambda of gae.
         critic_learning_rate: of the critics' AdamW.
@@ -70,7 +70,7 @@ class AlignConfig:
         critic_rank: rank of the critics' adapter at most; 0 takes the policy's.
         critic_scale: learn each value in units of its own returns.
         normalise_rewards: divide each objective's rewards by the deviation of the batch (running).
-        gram: plain, unbiased (from micro-batches; our mend for small gradients) or adam (in Adam's metric).
+        gram: plain, unbiased (from micro-batches, against the noise of small gradients) or adam (in Adam's metric).
         gram_memory: share of the past in a moving average of the Gram matrix; 0 takes each step's own.
         scope: gradients of all trainable parameters, or the Gram matrix of the last layer's (the paper).
         jacobian_path: how K gradients are taken; auto chooses by the surrogate's rank.

@@ -1,7 +1,7 @@
-"""Several processes under torchrun, one policy: which one we are, and averages over all of them.
+"""Data parallelism under torchrun: rank, world size, and averages over the processes.
 
 Each process draws and scores prompts of its own on its own replica; only gradients, a few means and what a checkpoint
-needs cross. With one process everything here does nothing.
+needs are exchanged. With one process nothing is.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor, distributed, nn
 
 
 def join() -> None:
-    """Join the other processes, where torchrun started several and nobody has joined them yet."""
+    """Join the process group, where torchrun started several processes and none has been joined yet."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not _several():
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
@@ -23,7 +23,7 @@ def join() -> None:
 
 
 def rank() -> int:
-    """Our number among the processes, from 0; process 0 writes the run folder."""
+    """The number of this process, from 0; process 0 writes the run folder."""
     return distributed.get_rank() if _several() else 0
 
 
@@ -37,25 +37,25 @@ def world_size() -> int:
 
 
 def mean(values: Tensor) -> Tensor:
-    """The mean of a tensor over the processes; it is left as it was."""
+    """The mean of a tensor over the processes, a new tensor where there are several."""
     if not _several():
         return values
-    moved = values.detach().to(_meeting_place(), copy=True)
+    moved = values.detach().to(_reduction_device(), copy=True)
     distributed.all_reduce(moved)
     return (moved / world_size()).to(values)
 
 
-def any_of_us(wish: bool) -> bool:
-    """Whether any process wishes something, so that all do the same.
+def any_process(flag: bool) -> bool:
+    """Whether a flag is set in any process, so that all act alike.
 
-    >>> any_of_us(True)
+    >>> any_process(True)
     True
     """
-    return float(mean(torch.tensor(float(wish)))) > 0
+    return float(mean(torch.tensor(float(flag)))) > 0
 
 
 def leave() -> None:
-    """Part from the other processes at the end, where there are any."""
+    """Leave the process group at the end, where there is one."""
     if _several():
         distributed.destroy_process_group()
 
@@ -80,6 +80,6 @@ def _several() -> bool:
     return distributed.is_available() and distributed.is_initialized()
 
 
-def _meeting_place() -> torch.device:
-    """Where tensors must lie to be reduced."""
+def _reduction_device() -> torch.device:
+    """The device on which the backend reduces tensors."""
     return torch.device("cuda" if distributed.get_backend() == "nccl" else "cpu")

@@ -1,4 +1,4 @@
-"""What the policy says on a fixed set of prompts, judged by the objectives and, where there are any, exact values."""
+"""Evaluation: the policy's completions of a fixed set of prompts, by the objectives and, where known, exact values."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from heed.align.prompts import split
 from heed.align.rollouts import Sampler
 
 EVALUATION_SEED = 20_250_702
-"""Evaluations draw with a generator of their own, so that how often one evaluates does not change the training."""
+"""Evaluations sample with a generator of their own, so that their number does not change the training."""
 
 
 class Gold(Protocol):
-    """Exact values that a task knows; a policy is judged by them and never trained on them through this door."""
+    """Exact values that a task knows: a policy is evaluated by them, and never trained on them."""
 
     @property
     def names(self) -> Sequence[str]:
@@ -31,7 +31,7 @@ class Gold(Protocol):
         ...
 
     def well_formed(self, completions: Sequence[Any]) -> Tensor:
-        """Whether each completion means anything, bool [B]."""
+        """Whether each completion follows the task's grammar, bool [B]."""
         ...
 
 
@@ -44,7 +44,7 @@ class Evaluation:
         completions: [B].
         rewards: the objectives' values, [B, K].
         gold: exact values, [B, K], or None.
-        well_formed: share of completions that mean anything, or None.
+        well_formed: share of completions that follow the task's grammar, or None.
     """
 
     prompts: list[Any]
@@ -61,22 +61,22 @@ def evaluate(
     config: AlignConfig,
     gold: Gold | None,
 ) -> Evaluation:
-    """Sample ``config.eval_completions`` for the prompt of each row and judge them.
+    """Sample ``config.eval_completions`` for the prompt of each row and score them.
 
     Args:
         sampler: of the policy.
-        objectives: the run's; they get the rows' other columns.
+        objectives: the run's; they are passed the rows' other columns.
         rows: with a column ``prompt``.
         config: the run's.
         gold: exact values, where the task has them.
     """
     generator = torch.Generator(sampler.policy.device).manual_seed(EVALUATION_SEED + config.seed)
-    asked, columns = split([row for row in rows for _ in range(config.eval_completions)])
+    prompts, columns = split([row for row in rows for _ in range(config.eval_completions)])
     size = max(1, config.prompts_per_step * config.completions_per_prompt)
-    said: list[Any] = []
-    for lo in range(0, len(asked), size):
-        said += sampler.roll(asked[lo : lo + size], generator).completions
-    rewards = objectives.score(asked, said, columns)
-    exact = gold.gold(asked, said) if gold is not None else None
-    share = float(gold.well_formed(said).double().mean()) if gold is not None else None
-    return Evaluation(asked, said, rewards, exact, share)
+    completions: list[Any] = []
+    for lo in range(0, len(prompts), size):
+        completions += sampler.roll(prompts[lo : lo + size], generator).completions
+    rewards = objectives.score(prompts, completions, columns)
+    exact = gold.gold(prompts, completions) if gold is not None else None
+    share = float(gold.well_formed(completions).double().mean()) if gold is not None else None
+    return Evaluation(prompts, completions, rewards, exact, share)

@@ -1,4 +1,4 @@
-"""What a run writes down: metrics, completions, balance, summary. Without a run folder it only counts."""
+"""What an alignment run records: metrics, completions, balance, summary; without a run folder only the totals."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class Journal:
             self.run.log(step, metrics)
 
     def finish(self, step: int, config: AlignConfig) -> dict[str, Any]:
-        """The run's summary; written where there is a folder. Without evaluations it tells of the training batches."""
+        """The run's summary, written where there is a folder; without evaluations it is of the training batches."""
         gold = set(self.gold.names) if self.gold is not None else set()
         objectives: dict[str, dict[str, Any]] = {
             name: {
@@ -108,7 +108,7 @@ class Journal:
             }
             for name in self.objectives.names
         }
-        for name in sorted(gold - set(self.objectives.names)):  # judged, not trained on
+        for name in sorted(gold - set(self.objectives.names)):  # evaluated, not trained on
             exact, start = _value(self.latest, "gold", name), _value(self.at_start, "gold", name)
             objectives[name] = {"proxy": None, "gold": exact, "start": start, "start_proxy": None, "unit": ""}
         for spec in self.objectives.specs:

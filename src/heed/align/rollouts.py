@@ -33,10 +33,10 @@ class Sampling:
 
 @dataclass
 class Rollout:
-    """What the policy said.
+    """Completions that a policy sampled.
 
     Args:
-        prompts: as they stood in the dataset, one for each completion, [B].
+        prompts: as in the dataset, one for each completion, [B].
         completions: text, or a message list where the prompt is one, [B].
         sequences: the tokens.
         finished: whether the completion ended by itself, bool [B].
@@ -57,7 +57,7 @@ class Sampler:
     """Draws completions from a policy.
 
     ``static`` keeps keys and values in one buffer of fixed size and decodes the whole batch at once; ``generate`` is
-    transformers' own loop. ``auto`` takes ``static`` where transformers itself says that the architecture allows it.
+    transformers' own loop. ``auto`` takes ``static`` where transformers marks the architecture as fit for it.
 
     Args:
         policy: what is sampled.
@@ -100,16 +100,16 @@ class Sampler:
         draw = self._static if self.method == "static" else self._generate
         with torch.no_grad(), self.policy.generating():
             tokens, logp = draw(ids, attention, generator, greedy)
-        mask, finished = _completion_mask(tokens, self._ends)
+        mask, finished = completion_mask(tokens, self._ends)
         tokens = torch.where(mask.bool(), tokens, tokenizer.pad_token_id)
         sequences = Sequences(torch.cat([ids, tokens], 1), torch.cat([attention, mask], 1), mask)
-        said = [
+        texts = [
             tokenizer.decode(row[keep.bool()], skip_special_tokens=True)
             for row, keep in zip(tokens.cpu(), mask.cpu(), strict=True)
         ]
         completions = [
             text if isinstance(prompt, str) else as_message_completion(text)
-            for text, prompt in zip(said, prompts, strict=True)
+            for text, prompt in zip(texts, prompts, strict=True)
         ]
         return Rollout(
             list(prompts), completions, sequences, finished, dict(columns or {}), None if logp is None else logp * mask
@@ -182,7 +182,7 @@ class Sampler:
         return output[:, ids.shape[1] :], None
 
 
-def _completion_mask(tokens: Tensor, ends: Tensor) -> tuple[Tensor, Tensor]:
+def completion_mask(tokens: Tensor, ends: Tensor) -> tuple[Tensor, Tensor]:
     """1 up to and including the first of the end tokens, and whether there is one."""
     ended = torch.isin(tokens, ends)
     before = ended.cumsum(1) - ended.long() == 0

@@ -20,10 +20,10 @@ from torchjd.linalg import PSDMatrix
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from heed.align import distributed
+from heed.align.advantages import AdvantageEstimator, CriticEstimator, GroupEstimator, ScoredRollout, kl_row
 from heed.align.balancing import Balance, Balancer
 from heed.align.clipping import GradientBound
 from heed.align.config import AlignConfig
-from heed.align.estimators import CriticEstimator, Estimator, GroupEstimator, Scored, kl_row
 from heed.align.evaluation import Evaluation, Gold, evaluate
 from heed.align.journal import Journal
 from heed.align.models.policy import Policy, Sequences
@@ -57,7 +57,7 @@ class AlignTrainer:
         tokenizer: needed where ``model`` is a model object.
         peft_config: the adapter; None trains all parameters.
         run: where metrics, completions and checkpoints go; None keeps nothing on disk.
-        gold: exact values to judge by (never to train on), where the task has them.
+        gold: exact values to evaluate by (never to train on), where the task has them.
         eval_prompts: prompts (or rows) of the evaluations; by default the first ``config.eval_prompts`` rows of the
             dataset.
 
@@ -133,17 +133,17 @@ class AlignTrainer:
         return len(self.objectives.names)
 
     def train(self, on_step: OnStep | None = None) -> dict[str, Any]:
-        """Train to ``config.steps``, from wherever the trainer stands.
+        """Train to ``config.steps``, from the step that the trainer is at.
 
         Args:
             on_step: called after every round with its number and metrics.
 
         Returns:
-            The run's summary (see the docs, "A run folder").
+            The run's summary (docs/align.md, "A run folder").
 
         Raises:
-            HeedError: an objective gave what no optimiser step may see; the last checkpoint stands.
-            RunFailed: a gradient is not finite or the disk is full; the last checkpoint stands.
+            HeedError: an objective gave what no optimiser step may see; the last checkpoint is kept.
+            RunFailed: a gradient is not finite or the disk is full; the last checkpoint is kept.
         """
         if not self._started:
             self._started = True
@@ -174,7 +174,7 @@ class AlignTrainer:
         self.balancer.observe(torch.nanmean(rewards, dim=1))
         measured = time.perf_counter()
         gradient_seconds, clipped, length, balance = 0.0, 0.0, 0.0, None
-        for number, rows in enumerate(self._minibatches(), 1):
+        for number, rows in enumerate(self.minibatches(), 1):
             started = time.perf_counter()
             clipped += self.accumulate(scored, advantages, rows)
             balance = self.balancer.solve(self.optimizer)
@@ -208,8 +208,8 @@ class AlignTrainer:
         return self.objectives.score(rollout.prompts, rollout.completions, rollout.columns).T.contiguous()
 
     @torch.no_grad()
-    def measure(self, rollout: Rollout, rewards: Tensor) -> Scored:
-        """Log-probabilities of the policy that spoke and of the reference, and the rewards in training units."""
+    def measure(self, rollout: Rollout, rewards: Tensor) -> ScoredRollout:
+        """Log-probabilities of the sampling policy and of the reference, and the rewards in training units."""
         parts = [rollout.sequences.rows(part) for part in _parts(len(rollout.sequences), self.config.micro_batch)]
         temperature = self.config.temperature
         logp = rollout.logp
@@ -227,9 +227,9 @@ class AlignTrainer:
         if self.config.entropy_beta > 0:
             unit = torch.ones(self.K) if self.config.normalise_rewards else self.reward_scale
             entropy = (entropy_weight(self.config, self.step) * unit).to(logp.device)
-        return Scored(rollout.sequences, rewards.to(logp.device), logp, reference, entropy)
+        return ScoredRollout(rollout.sequences, rewards.to(logp.device), logp, reference, entropy)
 
-    def accumulate(self, scored: Scored, advantages: Tensor, rows: Tensor) -> float:
+    def accumulate(self, scored: ScoredRollout, advantages: Tensor, rows: Tensor) -> float:
         """Take the K gradients over a minibatch; returns the share of clipped tokens."""
         config, mask = self.config, scored.sequences.mask
         self.jacobian.zero()
@@ -248,11 +248,11 @@ class AlignTrainer:
                 logp: Tensor, index: Tensor = index, old: Tensor = old, weight: Tensor = weight
             ) -> Cotangents:
                 before = logp if config.on_policy else old
-                found = self.surrogate.cotangents(logp, before, advantages[:, index], weight)
+                taken = self.surrogate.cotangents(logp, before, advantages[:, index], weight)
                 if config.kl_beta > 0 and config.kl_place == "loss":
                     kl = kl_cotangent(logp, scored.reference_logp[index], weight)
-                    found = self._with_kl(found, kl, ~scored.rewards[:, index].isnan())
-                return found
+                    taken = self._with_kl(taken, kl, ~scored.rewards[:, index].isnan())
+                return taken
 
             logp = self.jacobian.accumulate(forward, cotangents)
             if not config.on_policy:
@@ -276,7 +276,7 @@ class AlignTrainer:
     def update(self, balance: Balance) -> float:
         """One optimiser step along the weighted sum of the gradients; returns that sum's length, before clipping."""
         weights = balance.weights
-        if kl_row(self.config):  # outside the balance, but in proportion to it
+        if kl_row(self.config):  # not balanced, but scaled as the objectives are
             weights = torch.cat([weights, weights.sum()[None]])
         direction = self.jacobian.write_gradient(weights)
         if not bool(direction.isfinite().all()):
@@ -298,7 +298,7 @@ class AlignTrainer:
             return None
         return evaluate(self.sampler, self.objectives, self.eval_rows, self.config, self.gold)
 
-    def _minibatches(self) -> list[Tensor]:
+    def minibatches(self) -> list[Tensor]:
         """Rows of each optimiser step; the completions of a prompt stay together."""
         config = self.config
         rows = torch.arange(config.prompts_per_step * config.completions_per_prompt).view(
@@ -315,7 +315,7 @@ class AlignTrainer:
     # Checkpoints.
 
     def checkpoint(self) -> None:
-        """Write a checkpoint with everything that going on exactly needs; does nothing without a run folder."""
+        """Write a checkpoint with everything that exact resumption needs; does nothing without a run folder."""
         state = self.state()
 
         def write(folder: Path) -> None:
@@ -372,7 +372,7 @@ def _surrogate(config: AlignConfig) -> Surrogate:
     return CISPO(config.clip_low, config.clip_high) if config.surrogate == "cispo" else Plain()
 
 
-def _estimator(policy: Policy, objectives: int, config: AlignConfig) -> Estimator:
+def _estimator(policy: Policy, objectives: int, config: AlignConfig) -> AdvantageEstimator:
     return CriticEstimator(policy, objectives, config) if config.advantage == "gae" else GroupEstimator(config)
 
 

@@ -1,1 +1,50 @@
-"""Measurements: each against a peer or a limit."""
+"""Measurements behind the claims, each against a peer or a limit, in one run and on one machine.
+
+| `heed bench` | measures | against |
+|---|---|---|
+| `gradients` | K gradients by every path of `heed.balance` | one scalarised step, K backwards, torchjd's `jac` |
+| `plan` | a look ahead and a plan | the milliseconds that a control loop has |
+| `coverage` | blocks that a conformal threshold misses, over random splits | the share that it promises |
+| `kills` | acknowledged judgements after servers were killed | none lost, doubled or altered |
+| `oversight` | a key until its judgement is on disk, a proposal until it is shown | a person's reaction |
+"""
+
+from typing import TYPE_CHECKING
+
+from heed.runs.imports import on_demand
+
+if TYPE_CHECKING:
+    from heed.bench.coverage import CoverageBench, coverage_table, run_coverage_bench
+    from heed.bench.gradients import GradientBench, gradient_table, run_gradient_bench
+    from heed.bench.kills import KillBench, kill_table, run_kill_bench
+    from heed.bench.oversight import OversightBench, oversight_table, run_oversight_bench
+    from heed.bench.plan import PlanBench, plan_table, run_plan_bench
+
+__all__ = [
+    "CoverageBench",
+    "GradientBench",
+    "KillBench",
+    "OversightBench",
+    "PlanBench",
+    "coverage_table",
+    "gradient_table",
+    "kill_table",
+    "oversight_table",
+    "plan_table",
+    "run_coverage_bench",
+    "run_gradient_bench",
+    "run_kill_bench",
+    "run_oversight_bench",
+    "run_plan_bench",
+]
+
+__getattr__ = on_demand(
+    __name__,
+    {
+        "coverage": ["CoverageBench", "coverage_table", "run_coverage_bench"],
+        "gradients": ["GradientBench", "gradient_table", "run_gradient_bench"],
+        "kills": ["KillBench", "kill_table", "run_kill_bench"],
+        "oversight": ["OversightBench", "oversight_table", "run_oversight_bench"],
+        "plan": ["PlanBench", "plan_table", "run_plan_bench"],
+    },
+)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -15,14 +14,15 @@ from torch import Tensor
 
 import heed
 from heed.errors import HeedError
+from heed.guard.actions import ActionCoder
 from heed.guard.models.blockers import BLOCKERS_FIT, Blockers
 from heed.guard.models.calibration import conformal_threshold
+from heed.guard.run.environment import surroundings
 from heed.oversight.overseers.base import Proposal
 from heed.oversight.overseers.specs import overseer_from_spec
-from heed.worlds.point_hazard.env import PointHazardEnv
 
 HOLD = 15
-"""Steps for which a push is held at most, so that the mass gains speed and crashes."""
+"""Steps for which a random action is held at most, so that what moves gains speed and crashes."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,9 @@ class CoverageBench:
 
     Args:
         splits: random splits of the episodes: half to fit and calibrate, half to judge by.
-        episodes: of random pushes on point hazard, each with an overseer's verdict at every step.
+        episodes: of random actions, each with an overseer's verdict at every step.
         overseer: local or far-sighted.
+        env: a world whose oracle can judge so.
         eps: miss rates to promise.
         updates: of the blockers' fit at most.
         seed: of everything.
@@ -41,6 +42,7 @@ class CoverageBench:
     splits: int = 200
     episodes: int = 200
     overseer: str = "local"
+    env: str = "heed/PointHazard-v0"
     eps: tuple[float, ...] = (0.05, 0.1, 0.2)
     updates: int = BLOCKERS_FIT.updates
     seed: int = 0
@@ -64,14 +66,14 @@ def run_coverage_bench(bench: CoverageBench, tell: Callable[[int, int], None] | 
     """
     if min(bench.splits, bench.episodes, bench.updates) < 1 or not bench.eps:
         raise HeedError(f"{bench}", "heed bench coverage", "give numbers of at least 1 and one eps")
-    states, blocked, episodes = judged_steps(bench.episodes, bench.overseer, bench.seed)
+    states, blocked, episodes = judged_steps(bench.episodes, bench.overseer, bench.seed, bench.env)
     fit = replace(BLOCKERS_FIT, updates=bench.updates)
-    keys = (0, 1) if bench.overseer == "local" else None
-    found: dict[float, list[tuple[float, bool, float, int]]] = {eps: [] for eps in bench.eps}
+    keys = surroundings(bench.env).label_keys if bench.overseer == "local" else None
+    results: dict[float, list[tuple[float, bool, float, int]]] = {eps: [] for eps in bench.eps}
     for split in range(bench.splits):
         generator = torch.Generator().manual_seed(bench.seed * 100_003 + split)
         place = torch.randperm(bench.episodes, generator=generator)[episodes] / bench.episodes
-        blockers = Blockers(4, label_keys=keys)
+        blockers = Blockers(states.shape[1], label_keys=keys)
         known = place < 0.5
         folds = (place[known] * bench.episodes).long() % blockers.members
         unseen = blockers.fit(states[known], blocked[known], generator, fit, folds).unseen
@@ -82,19 +84,19 @@ def run_coverage_bench(bench: CoverageBench, tell: Callable[[int, int], None] | 
             misses = int((fresh < threshold.value).sum())
             most = betabinom.ppf(0.95, len(fresh), threshold.rank, threshold.n + 1 - threshold.rank)
             flagged = float((passed >= threshold.value).float().mean())
-            found[eps].append((misses / len(fresh), misses > most, flagged, threshold.n))
+            results[eps].append((misses / len(fresh), misses > most, flagged, threshold.n))
         if tell is not None:
             tell(split + 1, bench.splits)
     rows = []
-    for eps, splits in found.items():
+    for eps, splits in results.items():
         missed, beyond, flags, sizes = (np.array(column) for column in zip(*splits, strict=True))
         low, high = np.percentile(missed, [5, 95])
         rows.append(
             {"eps": eps, "missed": float(missed.mean()), "low": float(low), "high": float(high)}
             | {"beyond": float(beyond.mean()), "flagged": float(flags.mean()), "smallest": int(sizes.min())}
         )
-    told = {"version": heed.__version__, "splits": bench.splits, "overseer": bench.overseer}
-    return told | {"blocks": int(blocked.sum()), "steps": len(blocked), "rows": rows}
+    asked = {"version": heed.__version__, "splits": bench.splits, "overseer": bench.overseer}
+    return asked | {"blocks": int(blocked.sum()), "steps": len(blocked), "rows": rows}
 
 
 def coverage_table(result: dict[str, Any]) -> str:
@@ -119,35 +121,44 @@ def coverage_table(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def judged_steps(episodes: int, overseer: str, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Steps of random pushes on point hazard with an overseer's verdict on each.
+def judged_steps(
+    episodes: int, overseer: str, seed: int, env: str = CoverageBench.env
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Steps of random actions, each held for a while, with an overseer's verdict on each.
 
     An episode ends at its first block: of what follows nobody would be sure whose doing it was.
 
     Args:
         episodes: how many.
         overseer: local or far-sighted.
-        seed: of starts and pushes.
+        seed: of starts and actions.
+        env: a world whose oracle can judge so.
 
     Returns:
-        The states to which the proposed actions led [N, 4], whether they were blocked [N], the episode of each [N].
+        The states to which the proposed actions led [N, S], whether they were blocked [N], the episode of each [N].
     """
-    env: gym.Env[Any, Any] = PointHazardEnv()
-    judge = overseer_from_spec(overseer, env)
+    world = surroundings(env).env
+    coder = ActionCoder(world.action_space)
+    judge = overseer_from_spec(overseer, world)
     judge.reset(seed)
     draws = np.random.default_rng(seed)
     rows: list[tuple[NDArray[np.float32], bool, int]] = []
     for episode in range(episodes):
-        observation, info = env.reset(seed=seed * 100_003 + episode)
-        ended, left = False, 0
-        push = np.zeros(2, np.float32)
+        observation, info = world.reset(seed=seed * 100_003 + episode)
+        ended, left, action = False, 0, None
         while not ended:
             if left == 0:
-                push, left = draws.uniform(-1, 1, 2).astype(np.float32), int(draws.integers(1, HOLD + 1))
+                action, left = _random_action(coder, draws), int(draws.integers(1, HOLD + 1))
             left -= 1
-            block = judge.judge(Proposal(observation, push, info, env, episode=episode)).block
-            observation, _, terminated, truncated, info = env.step(push)
+            block = judge.judge(Proposal(observation, action, info, world, episode=episode)).block
+            observation, _, terminated, truncated, info = world.step(action)
             rows.append((observation, block, episode))
             ended = terminated or truncated or block
     states, blocked, owners = zip(*rows, strict=True)
     return torch.from_numpy(np.stack(states)), torch.tensor(blocked), torch.tensor(owners)
+
+
+def _random_action(coder: ActionCoder, draws: np.random.Generator) -> Any:
+    if coder.discrete:
+        return coder.action(coder.start + draws.integers(coder.size))
+    return coder.action(draws.uniform(coder.low, coder.high))

@@ -1,4 +1,4 @@
-"""What the gradient benchmark differentiates: a random-weight model of a known shape, and K losses of one batch."""
+"""The gradient benchmark's model: random weights of a known shape, and K losses of one batch."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def build_model(shape: ModelShape, device: torch.device, dtype: torch.dtype, see
 
     Args:
         shape: the model's.
-        device: where its weights are drawn; nothing is copied there.
+        device: where its weights are made; nothing is copied there.
         dtype: of the frozen base. The adapters are peft's own choice: float32 over a half-precision base.
         seed: of all weights.
 

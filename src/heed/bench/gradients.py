@@ -1,4 +1,4 @@
-"""What K gradients cost: every way to take them against one scalarised step, in one run.
+"""The cost of K gradients: every path to them against one scalarised step, in one run.
 
 The scalarised step is forward and backward of ``sum_k w_k L_k`` by plain autograd. heed's steps include all that the
 trainer does besides: clearing the Jacobian, the Gram matrix, the weighting's solve and writing the combined gradient.
@@ -86,7 +86,7 @@ def run_gradient_bench(options: GradientBench, progress: Callable[[str], None] =
 
     Args:
         options: what to measure.
-        progress: is told what is measured next.
+        progress: called with what is measured next.
 
     Returns:
         What ``heed bench gradients --json`` prints: "device", "version" and the like, and "rows". A row has "name",

@@ -1,4 +1,4 @@
-"""The pages of `heed bench kills`: they say what a person would, believe what they hear, and repeat the rest."""
+"""The simulated pages of `heed bench kills`: they judge, note what is acknowledged, and repeat what is not."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PATIENCE_S = 60.0
 BEAT_S = 0.5
 """Seconds without a word after which a page says that it is alive."""
 PACE_S = 0.006
-"""Seconds between two messages at least: a page may send `heed.web.connection.MESSAGES` a second."""
+"""Seconds between two messages at least: a page may send `heed.web.limits.Limits.messages` a second."""
 UNDONE = 0.1
 """Share of the judgements that are taken back."""
 DROPPED = 0.05
@@ -35,16 +35,16 @@ class Page(ABC):
     """One person's page, through all lives of the server.
 
     Args:
-        draws: what it says, and when.
+        draws: the random generator of its judgements.
 
     Attributes:
-        said: what was ever sent, by key: what a judgement is about, and the verdict.
-        standing: keys of judgements that are acknowledged and not taken back.
-        taken_back: keys whose taking back is acknowledged.
-        given_up: keys that were sent, and not repeated to the next server.
-        unsure: keys whose taking back was sent, and nobody tells whether it was heard.
+        sent: every judgement that was sent, by key: what it is about, and the verdict.
+        active: keys of judgements that are acknowledged and not retracted.
+        retracted: keys whose retraction is acknowledged.
+        abandoned: keys that were sent, and not repeated to the next server.
+        uncertain: keys whose retraction was sent, and neither acknowledged nor refuted.
         repeated: when a judgement was last sent again, by key.
-        refused: what the server refused, in its words.
+        refused: the reasons of what the server refused.
         heard: when this server first acknowledged something, by `time.monotonic`; None before.
     """
 
@@ -53,11 +53,11 @@ class Page(ABC):
 
     def __init__(self, draws: random.Random) -> None:
         self.draws = draws
-        self.said: dict[str, tuple[Any, Any]] = {}
-        self.standing: set[str] = set()
-        self.taken_back: set[str] = set()
-        self.given_up: set[str] = set()
-        self.unsure: set[str] = set()
+        self.sent: dict[str, tuple[Any, Any]] = {}
+        self.active: set[str] = set()
+        self.retracted: set[str] = set()
+        self.abandoned: set[str] = set()
+        self.uncertain: set[str] = set()
         self.repeated: dict[str, datetime] = {}
         self.refused: list[str] = []
         self.heard: float | None = None
@@ -65,22 +65,22 @@ class Page(ABC):
         self._unwritten: tuple[str, dict[str, Any]] | None = None  # what is not acknowledged: its key, its message
         self._undoing: str | None = None
         self._line: ClientConnection | None = None
-        self._said_at = 0.0
-        self._asked = False  # whether this server was told something that it is to acknowledge
+        self._sent_at = 0.0
+        self._asked = False  # whether this server was sent something that it is to acknowledge
 
     @property
     def acknowledged(self) -> int:
-        """How many judgements are known to be written, those taken back included."""
+        """How many judgements are known to be written, retracted ones included."""
         return len(self._rows)
 
     @property
     def waiting(self) -> bool:
-        """Whether something that was said is not acknowledged."""
+        """Whether something that was sent is not acknowledged."""
         return self._unwritten is not None or self._undoing is not None
 
     @property
     def cut(self) -> bool:
-        """Whether this server was told something that it has not acknowledged."""
+        """Whether this server was sent something that it has not acknowledged."""
         return self.waiting and self._asked
 
     def visit(self, address: str, token: str, until: float = float("inf")) -> None:
@@ -107,7 +107,7 @@ class Page(ABC):
         self.heard, self._asked = None, False
 
     def _next(self, line: ClientConnection) -> dict[str, Any]:
-        """What the server says next; every now and then it is told that the page is there."""
+        """The server's next message; between messages the page sends its heartbeat."""
         for _ in range(int(PATIENCE_S / BEAT_S)):
             try:
                 message: dict[str, Any] = json.loads(line.recv(timeout=BEAT_S))
@@ -118,50 +118,50 @@ class Page(ABC):
 
     @abstractmethod
     def content(self, judgement: Judgement) -> tuple[Any, Any]:
-        """What a stored judgement is about, and its verdict, as in `said`."""
+        """What a stored judgement is about, and its verdict, as in `sent`."""
 
     @abstractmethod
     def _hear(self, message: dict[str, Any]) -> None:
-        """Take in what the server tells."""
+        """Take in a message of the server."""
         if "written" in message:
             self.heard = self.heard or time.monotonic()
             key = message["written"]["key"]
             self._rows[message["written"]["id"]] = key
             if self._unwritten is not None and self._unwritten[0] == key:
                 self._unwritten = None
-                self.standing.add(key)
+                self.active.add(key)
         if "undone" in message:
             key, self._undoing = self._rows[message["undone"]["id"]], None
-            self.standing.discard(key)
-            self.taken_back.add(key)
+            self.active.discard(key)
+            self.retracted.add(key)
         if "refused" in message:
             self.refused.append(message["refused"]["why"])
             self._unwritten = self._undoing = None
 
     @abstractmethod
     def _go_on(self) -> None:
-        """Say what is next, if it is the person's turn."""
+        """Send the next judgement, if it is the person's turn."""
 
     def _judge(self, key: str, about: Any, verdict: Any, message: dict[str, Any]) -> None:
-        self.said[key], self._unwritten = (about, verdict), (key, message)
+        self.sent[key], self._unwritten = (about, verdict), (key, message)
         self._ask(message)
         if self.draws.random() < DROPPED and self._line is not None:
             self._line.socket.shutdown(socket.SHUT_RDWR)
 
     def _repeat(self) -> None:
-        """Say again what is not acknowledged, with the same key."""
+        """Send again what is not acknowledged, with the same key."""
         if self._unwritten is not None:
             self.repeated[self._unwritten[0]] = datetime.now(UTC)
             self._ask(self._unwritten[1])
 
     def _ask(self, message: dict[str, Any]) -> None:
-        """Say what is to be acknowledged."""
+        """Send what is to be acknowledged."""
         self._asked = True
         self._say(message)
 
     def _say(self, message: dict[str, Any]) -> None:
-        time.sleep(max(0.0, self._said_at + PACE_S - time.monotonic()))
-        self._said_at = time.monotonic()
+        time.sleep(max(0.0, self._sent_at + PACE_S - time.monotonic()))
+        self._sent_at = time.monotonic()
         if self._line is not None:
             self._line.send(json.dumps(message))
 
@@ -177,7 +177,7 @@ class ComparePage(Page):
     def __init__(self, draws: random.Random) -> None:
         super().__init__(draws)
         self._pair: str | None = None
-        self._last: str | None = None  # the key that an undo takes back
+        self._last: str | None = None  # the key that an undo retracts
         self._in_doubt = False
 
     def content(self, judgement: Judgement) -> tuple[Any, Any]:
@@ -195,16 +195,16 @@ class ComparePage(Page):
             self._settle()
         if written is not None:
             self._last = written
-        if (written is not None and self.said[written][0] == self._pair) or "undone" in message:
+        if (written is not None and self.sent[written][0] == self._pair) or "undone" in message:
             self._pair = None  # another is on its way
 
     def _settle(self) -> None:
-        """After a lost connection, what is shown tells whether a judgement was taken back."""
+        """After a lost connection, infer from the pair that is shown whether a judgement was retracted."""
         if self._in_doubt and self._undoing is not None:
             key, self._undoing, self._in_doubt = self._undoing, None, False
-            if self.said[key][0] == self._pair:
-                self.standing.discard(key)
-                self.taken_back.add(key)
+            if self.sent[key][0] == self._pair:
+                self.active.discard(key)
+                self.retracted.add(key)
 
     def _go_on(self) -> None:
         if self.waiting or self._pair is None:
@@ -237,7 +237,7 @@ class WatchPage(Page):
         """Moments are counted anew, and nobody knows what became of what was not acknowledged."""
         super().restarted()
         if self._unwritten is not None:
-            self.given_up.add(self._unwritten[0])
+            self.abandoned.add(self._unwritten[0])
         self._give_up_undoing()
         self._unwritten, self._moment, self._judged, self._last = None, None, 0, None
 
@@ -247,8 +247,8 @@ class WatchPage(Page):
 
     def _give_up_undoing(self) -> None:
         if self._undoing is not None:
-            self.standing.discard(self._undoing)
-            self.unsure.add(self._undoing)
+            self.active.discard(self._undoing)
+            self.uncertain.add(self._undoing)
             self._undoing = None
 
     def _hear(self, message: dict[str, Any]) -> None:
@@ -260,9 +260,9 @@ class WatchPage(Page):
             self._say({"order": {"do": "each"}})
         if "written" in message:
             self._last = message["written"]["key"]
-        if "moment" in message:
-            self._moment = message["moment"]
-            self._say({"drawn": self._moment["number"]})
+        if "proposal" in message:
+            self._moment = message["proposal"]
+            self._say({"rendered": self._moment["number"]})
 
     def _go_on(self) -> None:
         if self.waiting:
@@ -275,7 +275,7 @@ class WatchPage(Page):
         if self._moment is not None and self._moment["number"] > self._judged:
             key, number, block = self._new_key(), self._moment["number"], self.draws.random() < 0.5
             self._judged = number
-            order = {"do": "block" if block else "allow", "moment": number, "key": key}
+            order = {"do": "block" if block else "allow", "proposal": number, "key": key}
             self._judge(key, tuple(self._moment["observation"]), block, {"order": order})
 
 

@@ -12,13 +12,12 @@ import numpy as np
 
 from heed.errors import Stopped
 from heed.oversight.comparisons.pairs import Pair
-from heed.oversight.comparisons.session import Comparing
+from heed.oversight.comparisons.session import ComparisonSession
 from heed.oversight.overseers.base import Proposal
 from heed.oversight.overseers.human import HumanOverseer
 from heed.oversight.overseers.recorded import Recorded
 from heed.oversight.store.store import Store
 from heed.web.compare import CompareServer
-from heed.web.connection import LARGEST
 from heed.web.people import People
 from heed.web.serving import serving
 from heed.web.watch import WatchServer
@@ -60,9 +59,9 @@ def _serve_compare(store: Store, _life: int, given: int, ready: Connection) -> N
     """As ``heed label`` does, with pairs that were added to its file."""
     people = People.named([PERSON])
     pairs = [Pair(f"p{n}", f"Cough {n}?", ("Honey.", "Tea.")) for n in range(given + PAIRS)]
-    comparing = Comparing(pairs, OBJECTIVES, run=RUN)
+    comparing = ComparisonSession(pairs, OBJECTIVES, run=RUN)
     comparing.resume(store.effective("compare"))
-    with serving(CompareServer(comparing, store, people, RUN).app, largest=LARGEST) as address:
+    with serving(CompareServer(comparing, store, people, RUN).app) as address:
         ready.send((address, people.token_of(PERSON)))
         ready.recv()
 
@@ -74,10 +73,10 @@ def _serve_watch(store: Store, life: int, _given: int, ready: Connection) -> Non
     """
     people = People.named([PERSON])
     overseer = HumanOverseer(stopping=ready.poll)
-    recorded = Recorded(overseer)
+    recorded = Recorded(overseer, listeners=[overseer])
     recorded.begin(store, RUN, "Walk", lambda: ("oversight", 0))
-    overseer.retract = recorded.retract
-    with serving(WatchServer(overseer, people, RUN).app, largest=LARGEST) as address:
+    overseer.bind(recorded)
+    with serving(WatchServer(overseer, people, RUN).app) as address:
         ready.send((address, people.token_of(PERSON)))
         for number in itertools.count(1):
             recorded.judge(Proposal(np.array([life, number]), np.array([0.5]), step=number))

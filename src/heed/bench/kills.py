@@ -1,4 +1,4 @@
-"""Whether what was acknowledged survives: servers of the pages are killed at random moments, and the store is asked."""
+"""Durability: the pages' servers are killed at random times, and the store must hold every acknowledged judgement."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class KillBench:
         kills: of each page's server.
         page: compare, watch or both.
         store: a URL of an empty store; a new SQLite file if there is none.
-        seed: of what is judged, and of the moments of the kills.
+        seed: of the judgements, and of the times of the kills.
         span: seconds over which the kills are spread, beside those until a server first acknowledges something.
     """
 
@@ -51,11 +51,11 @@ class KillBench:
 def run_kill_bench(
     bench: KillBench, tell: Callable[[str, int, int], None] | None = None, opening: Opening = Store
 ) -> dict[str, Any]:
-    """Kill the servers, and ask the store what is left.
+    """Kill the servers again and again, and compare the store with what the pages were told.
 
-    A server is killed with SIGKILL at a moment drawn evenly from its start until ``span`` seconds after the last one
-    first acknowledged something: some die before they are up, and most in the midst of writing. All that a page
-    believes in the end must stand in the store, and nothing else.
+    A server is killed with SIGKILL at a time drawn evenly from its start until ``span`` seconds after the last one
+    first acknowledged something: some die before they serve, and most while they write. In the end exactly the
+    judgements that a page holds for active must be active in the store.
 
     Args:
         bench: what.
@@ -64,14 +64,14 @@ def run_kill_bench(
 
     Returns:
         What ``heed bench kills --json`` prints: "version", "store", "seed" and "rows", one for each page, with "name",
-        "kills", "acknowledged", "taken_back", "lost" (acknowledged, and not in the store, or taken back, and still
-        standing), "doubled" (standing twice, or nobody knows why), "altered", "refused", "cut" (kills of a server
+        "kills", "acknowledged", "taken_back", "lost" (acknowledged, and not in the store, or retracted, and still
+        active), "doubled" (active twice, or sent by no page), "altered", "refused", "cut" (kills of a server
         that owed an acknowledgement), "retried" (sent again, with the same key), "already" (of those, on disk
         before they were sent again), "links" (of the audit chain, which is whole) and "seconds".
 
     Raises:
-        HeedError: what cannot be measured, a store that is not empty, or whose audit chain is broken.
-        RunFailed: a server does not start, or says nothing.
+        HeedError: options out of range, a store that is not empty, or whose audit chain is broken.
+        RunFailed: a server does not start, or falls silent.
     """
     pages = list(PAGES) if bench.page == "both" else [bench.page]
     if bench.kills < 1 or not bench.span > 0 or not set(pages) <= PAGES.keys():
@@ -116,8 +116,8 @@ def _row(
         "name": name,
         "kills": bench.kills,
         "acknowledged": page.acknowledged,
-        "taken_back": len(page.taken_back),
-        **found(url, page),
+        "taken_back": len(page.retracted),
+        **differences(url, page),
         "refused": len(page.refused),
         "cut": cut,
         "retried": len(page.repeated),
@@ -141,7 +141,7 @@ def _life(
         opening: opens the store.
         url: of the store.
         life: how many servers there were before.
-        page: who judges.
+        page: the person's page.
         until: how many judgements are acknowledged in the end, where nobody kills it before.
         dies: seconds after which it is killed.
     """
@@ -175,8 +175,8 @@ def _life(
             raise RunFailed(f"the server of {name} ended by itself ({server.exitcode})")
 
 
-def found(url: str, page: Page) -> dict[str, int]:
-    """What a store holds of what a page believes.
+def differences(url: str, page: Page) -> dict[str, int]:
+    """Compare what a store holds with what a page was told.
 
     Returns:
         "lost", "doubled", "altered", "already" and "links", as `run_kill_bench` tells them.
@@ -185,20 +185,20 @@ def found(url: str, page: Page) -> dict[str, int]:
         HeedError: the audit chain is broken.
     """
     store = Store(url)
-    links, standing = store.verify(), {judgement.key: judgement for judgement in store.effective(page.kind)}
+    links, active = store.verify(), {judgement.key: judgement for judgement in store.effective(page.kind)}
     store.close()
     engine = engine_of(make_url(url))
     with engine.connect() as connection:
         rows = connection.execute(select(TABLE.c.key, TABLE.c.at).where(TABLE.c.kind == page.kind))
         times = {row.key: row.at for row in rows}
     engine.dispose()
-    about = Counter(page.content(judgement)[0] for judgement in standing.values())
-    lost = (page.standing - standing.keys()) | (page.taken_back - (times.keys() - standing.keys()))
-    known = page.standing | page.taken_back | page.given_up | page.unsure
+    about = Counter(page.content(judgement)[0] for judgement in active.values())
+    lost = (page.active - active.keys()) | (page.retracted - (times.keys() - active.keys()))
+    known = page.active | page.retracted | page.abandoned | page.uncertain
     return {
-        "lost": len(lost | (page.unsure - times.keys())),
+        "lost": len(lost | (page.uncertain - times.keys())),
         "doubled": sum(times - 1 for times in about.values()) + len(times.keys() - known),
-        "altered": sum(page.said.get(key) != page.content(judgement) for key, judgement in standing.items()),
+        "altered": sum(page.sent.get(key) != page.content(judgement) for key, judgement in active.items()),
         "already": sum(times[key] < again for key, again in page.repeated.items() if key in times),
         "links": links,
     }

@@ -1,4 +1,4 @@
-"""How fast the watch page is while an agent trains: from a key to a judgement on disk, from an action to the screen."""
+"""Latency of the watch page while an agent trains: of a key until it is on disk, of a proposal until it is shown."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ from heed.oversight.control.desk import Desk
 from heed.oversight.control.records import Pace
 from heed.oversight.overseers.base import Proposal, Verdict
 from heed.oversight.overseers.human import HumanOverseer
-from heed.web.connection import LARGEST
 from heed.web.people import People
 from heed.web.serving import serving
 from heed.web.watch import WatchServer
@@ -40,7 +39,7 @@ class OversightBench:
         presses: of the block key in a second.
         chromium: the program, for a page in a real browser that blocks; "" has all pages spoken for over their sockets
             by a program, which decodes the frames.
-        seed: of the agent and of the moments of the keys.
+        seed: of the agent and of the times of the keys.
     """
 
     env: str = "heed/PointHazard-v0"
@@ -57,16 +56,16 @@ class _Timed(HumanOverseer):
     def __init__(self, stopping: Callable[[], bool]) -> None:
         super().__init__(Desk(Pace(rates=(RATE,), rate=0, heartbeat=60.0)), stopping=stopping)
         self.proposed: list[float] = []
-        self.drawn_after: list[tuple[float, float]] = []  # when, and seconds since the proposal
+        self.rendered_after: list[tuple[float, float]] = []  # when, and seconds since the proposal
 
-    def judge(self, moment: Proposal) -> Verdict:
+    def judge(self, proposal: Proposal, /) -> Verdict:
         self.proposed.append(time.perf_counter())
-        return super().judge(moment)
+        return super().judge(proposal)
 
-    def drawn(self, page: str, number: int) -> None:
+    def rendered(self, page: str, number: int) -> None:
         now = time.perf_counter()
-        self.drawn_after.append((now, now - self.proposed[number - 1]))
-        super().drawn(page, number)
+        self.rendered_after.append((now, now - self.proposed[number - 1]))
+        super().rendered(page, number)
 
 
 def run_oversight_bench(bench: OversightBench) -> dict[str, Any]:
@@ -76,8 +75,8 @@ def run_oversight_bench(bench: OversightBench) -> dict[str, Any]:
 
     Returns:
         What ``heed bench oversight --json`` prints: "device", "version" and "rows"; a row has "name" ("key to stored":
-        from the key until the page is told that the judgement is on disk; "frame to screen": from the proposal until
-        the server hears that a page has drawn it, or decoded it where no browser does), "pages", "n", "ms" (the
+        from the key until the page is notified that the judgement is on disk; "frame to screen": from the proposal
+        until the server hears that a page has drawn it, or decoded it where no browser does), "pages", "n", "ms" (the
         median), "p99", "most" and "per_second" (keys, or frames on each page).
 
     Raises:
@@ -136,7 +135,7 @@ def _watched(bench: OversightBench, pages: int) -> tuple[list[float], list[float
 
     with (
         tempfile.TemporaryDirectory(prefix="heed-oversight-") as folder,
-        serving(WatchServer(overseer, people, bench.env).app, largest=LARGEST) as address,
+        serving(WatchServer(overseer, people, bench.env).app) as address,
     ):
         speak = in_chromium if bench.chromium else over_sockets
         asked_of_pages = (there, address, tokens, bench.seconds, bench.presses, bench.seed, bench.chromium)
@@ -152,9 +151,9 @@ def _watched(bench: OversightBench, pages: int) -> tuple[list[float], list[float
         process.join(10.0)
     if heard.failed:
         raise RunFailed(f"the pages failed: {heard.failed}")
-    counted_from = overseer.drawn_after[0][0] + WARM_UP_S
+    counted_from = overseer.rendered_after[0][0] + WARM_UP_S
     ends = counted_from - WARM_UP_S + bench.seconds
-    frames = [1e3 * after for when, after in overseer.drawn_after if counted_from <= when <= ends]
+    frames = [1e3 * after for when, after in overseer.rendered_after if counted_from <= when <= ends]
     return heard.keys_ms, frames, bench.seconds - WARM_UP_S
 
 

@@ -1,4 +1,4 @@
-"""What a look and a plan take: random weights of real shapes, on one thread, in turn within one run."""
+"""Latency of a look and of a plan: random weights of real shapes, on one thread, in turn within one run."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def plan_table(result: dict[str, Any]) -> str:
 
 
 def _steps(bench: PlanBench) -> tuple[dict[str, Callable[[], object]], dict[str, int]]:
-    """What is timed, and how many model rows each evaluates."""
+    """The steps that are timed, and how many model rows each evaluates."""
     torch.manual_seed(bench.seed)
     generator = torch.Generator().manual_seed(bench.seed)
     seen = Transitions(STATE, ACTION)

@@ -1,4 +1,4 @@
-"""Measuring: steps timed in turn within one run, FLOPs counted, and the matmul rate that bounds them."""
+"""Timing: steps in turn within one run, counts of FLOPs, and the matmul rate that bounds them."""
 
 from __future__ import annotations
 

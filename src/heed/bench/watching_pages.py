@@ -1,4 +1,4 @@
-"""Pages that watch an agent, spoken for by a program: over their sockets, or by keys in a real browser."""
+"""The simulated pages of `heed bench oversight`: over their sockets, or in a real browser whose keys are pressed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from heed.errors import RunFailed
 
 RATE = 50.0
-"""Moments in a second that the desk lets pass at most."""
+"""Proposals in a second that the desk lets pass at most."""
 PATIENCE_S = 20.0
 """Seconds in which a page must be let in and shown something."""
 WARM_UP_S = 3.0
@@ -38,10 +38,10 @@ _TAKES_TIMES = """() => {
 
 @dataclass
 class Heard:
-    """What the pages came to.
+    """The result of the pages.
 
     Args:
-        keys_ms: from each key to the word that its judgement is on disk.
+        keys_ms: from each key to the notice that its judgement is on disk.
         failed: why they failed; "" if they did not.
     """
 
@@ -50,15 +50,15 @@ class Heard:
 
 
 def over_sockets(
-    told: Connection, address: str, tokens: Sequence[str], seconds: float, presses: float, seed: int, _program: str
+    results: Connection, address: str, tokens: Sequence[str], seconds: float, presses: float, seed: int, _program: str
 ) -> None:
-    """Speak for a page of each token, as the page's script would; the first one blocks now and then."""
+    """Simulate a page of each token over its socket, as the page's script acts; the first one blocks now and then."""
     heard = Heard()
     try:
         heard.keys_ms = asyncio.run(_all(address.replace("http", "ws", 1) + "/watch", tokens, seconds, presses, seed))
-    except Exception as problem:  # noqa: BLE001 - whatever it is, the other process must be told
+    except Exception as problem:  # noqa: BLE001 - whatever it is, the other process must hear of it
         heard.failed = f"{type(problem).__name__}: {problem}"
-    told.send(heard)
+    results.send(heard)
 
 
 async def _all(url: str, tokens: Sequence[str], seconds: float, presses: float, seed: int) -> list[float]:
@@ -111,7 +111,7 @@ class _SocketPage:
         """Block what is in view; seconds until it is known to be on disk, None if it came as the episode ended."""
         key, began = str(uuid.uuid4()), time.perf_counter()
         known = self._written[key] = asyncio.get_running_loop().create_future()
-        await self.order("block", moment=self._moment, key=key)
+        await self.order("block", proposal=self._moment, key=key)
         written = await asyncio.wait_for(known, PATIENCE_S)
         return time.perf_counter() - began if written else None
 
@@ -127,9 +127,9 @@ class _SocketPage:
             return
         said = json.loads(message)
         self.ready.set()
-        if "moment" in said:
-            self._moment = said["moment"]["number"]
-            if not said["moment"]["framed"]:
+        if "proposal" in said:
+            self._moment = said["proposal"]["number"]
+            if not said["proposal"]["framed"]:
                 await self._drawn()
         for kind in ("written", "refused"):
             if kind in said and (known := self._written.pop(said[kind]["key"], None)) is not None:
@@ -137,7 +137,7 @@ class _SocketPage:
 
     async def _drawn(self) -> None:
         self._shown.set()
-        await self._say({"drawn": self._moment})
+        await self._say({"rendered": self._moment})
 
     async def _beat(self) -> None:
         while True:
@@ -150,15 +150,15 @@ class _SocketPage:
 
 
 def in_chromium(
-    told: Connection, address: str, tokens: Sequence[str], seconds: float, presses: float, seed: int, program: str
+    results: Connection, address: str, tokens: Sequence[str], seconds: float, presses: float, seed: int, program: str
 ) -> None:
     """Open a page of each token in a real browser, and press the first one's keys now and then."""
     heard = Heard()
     try:
         heard.keys_ms = _pressed(address, tokens, seconds, presses, seed, program)
-    except Exception as problem:  # noqa: BLE001 - whatever it is, the other process must be told
+    except Exception as problem:  # noqa: BLE001 - whatever it is, the other process must hear of it
         heard.failed = f"{type(problem).__name__}: {problem}"
-    told.send(heard)
+    results.send(heard)
 
 
 def _pressed(
@@ -171,7 +171,7 @@ def _pressed(
         pages = [browser.new_page() for _ in tokens]
         for page, token in zip(pages, tokens, strict=True):
             page.goto(f"{address}/#token={token}")
-            page.wait_for_selector("body[data-moment]", timeout=1e3 * PATIENCE_S)
+            page.wait_for_selector("body[data-proposal]", timeout=1e3 * PATIENCE_S)
         first = pages[0]
         first.evaluate(_TAKES_TIMES)
         first.keyboard.press(" ")

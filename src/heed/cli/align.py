@@ -41,7 +41,7 @@ def _train(trainer: AlignTrainer, out: Path) -> None:
             if tells:
                 found = "  ".join(f"{name} {metrics[f'rewards/{name}/mean']:.2f}" for name in names)
                 bar.show("align", step, trainer.config.steps, found)
-            if distributed.any_of_us(bool(wanted)) and step < trainer.config.steps:
+            if distributed.any_process(bool(wanted)) and step < trainer.config.steps:
                 raise Stopped
 
         try:

@@ -11,6 +11,7 @@ from heed.cli.console import Bar, quiet_libraries, say, stopping_at_rounds
 from heed.errors import Stopped
 from heed.guard.models.models import ModelsConfig
 from heed.guard.phases import PhasesConfig
+from heed.guard.planning.config import PlanningConfig
 from heed.guard.run.config import PARTS, GuardJob, job_of
 from heed.guard.run.train import train_guard
 from heed.oversight.overseers.human import HumanOverseer
@@ -19,8 +20,9 @@ from heed.runs.config import read_yaml
 
 GROUPS = {
     "Environment, overseer and learner": GuardJob,
-    "Phases, look and plan": PhasesConfig,
-    "Learnt judges": ModelsConfig,
+    "Phases": PhasesConfig,
+    "Looking ahead and planning": PlanningConfig,
+    "Learnt models": ModelsConfig,
 }
 QUICK = {"steps": 600, "oversight_steps": 300, "learning_starts": 100, "evaluation_episodes": 2, "eps": 0.3}
 """What --quick changes: a run of seconds that touches everything and shows nothing."""

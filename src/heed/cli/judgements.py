@@ -1,4 +1,4 @@
-"""heed judgements: what people said, to be read, taken back, taken out and verified."""
+"""heed judgements: a store of judgements, to be listed, retracted, exported and verified."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ from heed.errors import HeedError
 from heed.oversight.agreement import Agreements, agreements
 from heed.oversight.comparisons.formats import export_comparisons
 from heed.oversight.store.export import by_person, export
-from heed.oversight.store.queries import Wanted, passing
+from heed.oversight.store.queries import Filter, passing
 from heed.oversight.store.store import KINDS, Judgement, Store, open_store
-from heed.web.app import app_of
-from heed.web.connection import LARGEST
+from heed.web.app import create_app
 from heed.web.judgements import add_judgements
 from heed.web.people import People
 from heed.web.serving import serving
@@ -29,7 +28,7 @@ from heed.web.serving import serving
 
 def run(arguments: Sequence[str]) -> None:
     """Parse; do what was asked."""
-    command = Command("judgements", "Read a store of judgements: list, take back, export, verify, agree.")
+    command = Command("judgements", "Read a store of judgements: list, retract, export, verify, agree.")
     command.add("store", help="a run's judgements.db, or a SQLAlchemy URL")
     command.add("--kind", default=None, help=f"only {' or '.join(KINDS)}")
     command.add("--person", default=None, help="only this person's; with --retract, who takes it back")
@@ -40,13 +39,15 @@ def run(arguments: Sequence[str]) -> None:
     command.add("--export", default=None, help="write those that stand into FILE.jsonl or FILE.parquet")
     command.add("--format", default=None, help="with --export: comparisons as heed, pku or trl trains on them")
     command.add(
-        "--objectives", default="", help="with --format: heed those told (all), pku BETTER,SAFER, trl the one chosen by"
+        "--objectives",
+        default="",
+        help="with --format: heed: those written (all); pku: BETTER,SAFER; trl: one",
     )
     command.add("--verify", action="store_true", help="check that nothing was changed since it was written")
     command.add("--agreement", action="store_true", help="how far people agree, how fast and how steady they are")
     command.add("--serve", action="store_true", help="serve the page of judgements")
     command.add("--people", default="overseer", help="with --serve: who may take judgements back, commas between")
-    command.add("--host", default="127.0.0.1", help="with --serve: where; others reach it only if told")
+    command.add("--host", default="127.0.0.1", help="with --serve: where; others reach it if it says so")
     command.add("--port", type=int, default=8000, help="with --serve: the page's port; 0 takes a free one")
     parsed = command.parse(arguments)
     if parsed.kind not in (None, *KINDS):
@@ -54,7 +55,7 @@ def run(arguments: Sequence[str]) -> None:
     if parsed.export is None and (parsed.format is not None or parsed.objectives):
         raise HeedError("nothing is exported", "--format, --objectives", "give --export FILE")
     if parsed.format is None and parsed.objectives:
-        raise HeedError("judgements are told whole", "--objectives", "give --format heed, pku or trl")
+        raise HeedError("judgements are exported whole", "--objectives", "give --format heed, pku or trl")
     if parsed.last < 0:
         raise HeedError(f"{parsed.last} judgements cannot be shown", "--last", "give 0 or more")
     with closing(open_store(parsed.store, "heed judgements", new=False)) as store:
@@ -70,7 +71,7 @@ def run(arguments: Sequence[str]) -> None:
             print(f"row {store.retract(parsed.retract, parsed.person, parsed.why)} takes {parsed.retract} back")
             return
         if parsed.agreement:
-            _agreement(agreements(passing(store, Wanted(parsed.kind, parsed.person, parsed.of, "standing"))))
+            _agreement(agreements(passing(store, Filter(parsed.kind, parsed.person, parsed.of, "active"))))
             return
         found = store.effective(parsed.kind, parsed.person, parsed.of)
         if parsed.export is not None:
@@ -81,11 +82,11 @@ def run(arguments: Sequence[str]) -> None:
 
 def _serve(store: Store, parsed: Any) -> None:
     """Until Ctrl-C."""
-    people, app = People.named(words(parsed.people)), app_of()
+    people, app = People.named(words(parsed.people)), create_app()
     if not people.all:
         raise HeedError("nobody could look", "--people", "name at least one")
     add_judgements(app, lambda: store, people)
-    with serving(app, parsed.host, parsed.port, LARGEST) as address:
+    with serving(app, parsed.host, parsed.port) as address:
         for person in people.all:
             say(f"{person.name} looks at {address}/judgements#token={people.token_of(person.name)}")
         wait_until_stopped()
@@ -137,7 +138,7 @@ def _export(found: Sequence[Judgement], parsed: Any) -> None:
 
 
 def _show(found: Sequence[Judgement], last: int) -> None:
-    """Who said how much, and the latest of it."""
+    """Who judged how much, and the latest judgements."""
     console = Console(highlight=False)
     people = Table("person", "judgements", "blocks", "median ms")
     for row in by_person(found):

@@ -12,11 +12,10 @@ from heed.cli.label_pairs import add_options, pairs_of
 from heed.errors import HeedError
 from heed.oversight.comparisons.formats import export_comparisons
 from heed.oversight.comparisons.pairs import in_order, require_order
-from heed.oversight.comparisons.session import Comparing, require_objectives
+from heed.oversight.comparisons.session import ComparisonSession, require_objectives
 from heed.oversight.store.export import require_ending
 from heed.oversight.store.store import Judgement, open_store
 from heed.web.compare import CompareServer
-from heed.web.connection import LARGEST
 from heed.web.judgements import add_judgements
 from heed.web.people import People
 from heed.web.serving import serving
@@ -33,10 +32,13 @@ def run(arguments: Sequence[str]) -> None:
     )
     command.add("--times", type=int, default=1, help="how many different people judge each pair")
     command.add("--seed", type=int, default=0, help="of the sampling, the pairs' order and the sides")
-    command.add("--host", type=str, default="127.0.0.1", help="where the page is served; others reach it only if told")
+    command.add("--host", type=str, default="127.0.0.1", help="where the page is served; others reach it if it says so")
     command.add("--port", type=int, default=8000, help="the page's port; 0 takes a free one")
     command.add(
-        "--out", type=str, default=None, help="what stands in the end, as FILE.jsonl or FILE.parquet to train on"
+        "--out",
+        type=str,
+        default=None,
+        help="the comparisons in the end, as FILE.jsonl or FILE.parquet to train on",
     )
     add_options(command)
     parsed = command.parse(arguments)
@@ -52,7 +54,7 @@ def run(arguments: Sequence[str]) -> None:
     found, path = pairs_of(parsed, asked, objectives)
     title = path.name
     pairs = in_order(found, parsed.next, objectives, parsed.seed)
-    comparing = Comparing(pairs, objectives, parsed.times, parsed.seed, run=title)
+    comparing = ComparisonSession(pairs, objectives, parsed.times, parsed.seed, run=title)
     with closing(open_store(parsed.store, "--store")) as store:
         resumed = comparing.resume(store.effective("compare"))
         if resumed:
@@ -70,7 +72,7 @@ def run(arguments: Sequence[str]) -> None:
 
 def _serve(server: CompareServer, people: People, host: str, port: int) -> None:
     """Until everything is compared, or Ctrl-C."""
-    with serving(server.app, host, port, LARGEST) as address:
+    with serving(server.app, host, port) as address:
         for person in people.all:
             say(f"{person.name} compares at {address}/#token={people.token_of(person.name)}")
         wait_until_stopped(server.finished.is_set)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from heed.align.data.dataset import load_prompts
-from heed.align.labelling.margins import with_scores
-from heed.align.labelling.pairs import Pairing, sampled_pairs
+from heed.align.labelling.margins import with_margins
+from heed.align.labelling.pairs import PairSampling, sample_pairs
 from heed.align.objectives.base import ObjectiveSet
 from heed.align.objectives.spec import parse_objective
 from heed.align.run.apothecary import ApothecarySetup, prepare
@@ -20,7 +20,7 @@ from heed.errors import HeedError
 from heed.oversight.comparisons.pairs import Pair, read_pairs
 from heed.worlds.apothecary import Apothecary
 
-SAMPLING = {field.name for field in dataclasses.fields(Pairing)} - {"seed"} | {"batch_size", "split"}
+SAMPLING = {field.name for field in dataclasses.fields(PairSampling)} - {"seed"} | {"batch_size", "split"}
 """The options that only sampling reads."""
 
 
@@ -32,7 +32,7 @@ def add_options(command: Command) -> None:
     group.add_argument("--split", type=str, default=None, help="which split of the prompts")
     group.add_argument("--world", type=Literal["apothecary"], default=None, help="the built-in model and prompts")
     group.add_argument("--model", type=str, default=None, help="what is sampled: a model folder or hub id")
-    group.add_class_arguments(Pairing, as_group=False, skip={"model", "seed"})
+    group.add_class_arguments(PairSampling, as_group=False, skip={"model", "seed"})
     group.add_argument("--batch_size", type=int, default=16, help="prompts whose completions are drawn at once")
     group = command.parser.add_argument_group("Which pair is next")
     group.add_argument("--next", type=str, default="random", help="random, uncertain or conflicting")
@@ -67,7 +67,7 @@ def pairs_of(parsed: Any, asked: set[str], objectives: Sequence[str]) -> tuple[l
             fix = "give --reward for each objective, or take --next random"
             raise HeedError(f"sampled pairs have no score of {', '.join(unscored)}", f"--next {parsed.next}", fix)
         pairs = _sampled(parsed, asked, path)
-    return (pairs if rewards is None else with_scores(pairs, rewards)), path
+    return (pairs if rewards is None else with_margins(pairs, rewards)), path
 
 
 def _beside(store: str) -> Path:
@@ -76,7 +76,7 @@ def _beside(store: str) -> Path:
 
 
 def _sampled(parsed: Any, asked: set[str], path: Path) -> list[Pair]:
-    settings = {field.name: parsed[field.name] for field in dataclasses.fields(Pairing)}
+    settings = {field.name: parsed[field.name] for field in dataclasses.fields(PairSampling)}
     with Bar("pairs") as bar:
         if parsed.world is not None:
             prompts, settings = _world(asked, settings, bar)
@@ -84,9 +84,9 @@ def _sampled(parsed: Any, asked: set[str], path: Path) -> list[Pair]:
             if parsed.model is None:
                 raise HeedError("there is no model to sample from", "--model", "give a model folder or a hub id")
             prompts = list(load_prompts(parsed.prompts, parsed.split)["prompt"])
-        pairing = Pairing(**settings)
+        pairing = PairSampling(**settings)
         there = path.exists()
-        found = sampled_pairs(path, prompts, pairing, parsed.batch_size, lambda n, of: bar.show("sampling", n, of))
+        found = sample_pairs(path, prompts, pairing, parsed.batch_size, lambda n, of: bar.show("sampling", n, of))
     same = len(prompts) * pairing.pairs_per_prompt - len(found)
     say(
         f"{len(found)} pairs {'lie' if there else 'are now'} in {path}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import closing
 
 from heed.cli.command import Command, out_folder, words
 from heed.cli.console import Bar, quiet_libraries, say, stopping_at_rounds
@@ -12,16 +11,9 @@ from heed.errors import HeedError
 from heed.guard.run.config import job_of
 from heed.guard.run.environment import drawing
 from heed.guard.run.methods import method_from_name
-from heed.oversight.control.desk import Desk
-from heed.oversight.overseers.human import HumanOverseer
 from heed.oversight.overseers.specs import BROWSER
 from heed.report import report_of
-from heed.web.connection import LARGEST
-from heed.web.judgements import OpenedLater, add_judgements
-from heed.web.people import People
-from heed.web.run import add_run
-from heed.web.serving import serving
-from heed.web.watch import WatchServer
+from heed.web.served import serve
 
 PERSONS = {"overseer": BROWSER, "evaluation_episodes": 0, "ask_above": 0.25}
 """What differs where people judge: they are asked again where the blockers disagree, and watch no evaluation."""
@@ -36,7 +28,7 @@ def run(arguments: Sequence[str]) -> None:
     command.add("--times", type=int, default=1, help="how many different people judge each action")
     command.add("--watchers", type=str, default="", help="who may watch: names with commas between them")
     command.add(
-        "--host", type=str, default="127.0.0.1", help="where the page is served; others can reach it only if told"
+        "--host", type=str, default="127.0.0.1", help="where the page is served; others can reach it if it says so"
     )
     command.add("--port", type=int, default=8000, help="the page's port; 0 takes a free one")
     command.add("--out", type=str, default=None, help="the run folder (default: below runs/)")
@@ -50,21 +42,23 @@ def run(arguments: Sequence[str]) -> None:
     job.env_kwargs = drawing(job.env) | job.env_kwargs
     out = out_folder(parsed["out"], "oversee")
     names = words(parsed["people"])
-    if not 0 < parsed["times"] <= len(names):
-        raise HeedError(
-            f"{len(names)} cannot judge each action {parsed['times']} times", "--people", "name more people"
-        )
-    people = People.named(names, words(parsed["watchers"]))
-    judged = OpenedLater(job.store or str(out / "judgements.db"))
-    with stopping_at_rounds() as wanted, Bar("oversee") as bar, closing(judged):
-        overseer = HumanOverseer(Desk(votes=parsed["times"]), stopping=lambda: bool(wanted))
-        server = WatchServer(overseer, people, title=job.env)
-        add_run(server.app, out, people, report_of)
-        add_judgements(server.app, judged, people, server.retracted)
-
-        with serving(server.app, parsed["host"], parsed["port"], LARGEST) as address:
-            for person in people.all:
-                does = "judges" if person.judges else "watches"
-                say(f"{person.name} {does} at {address}/#token={people.token_of(person.name)}")
-            summary = trained(job, out, bar, wanted, overseer)
+    with (
+        stopping_at_rounds() as wanted,
+        Bar("oversee") as bar,
+        serve(
+            job.env,
+            names,
+            watchers=words(parsed["watchers"]),
+            votes=parsed["times"],
+            store=job.store,
+            run=out,
+            report=report_of,
+            stopping=lambda: bool(wanted),
+            host=parsed["host"],
+            port=parsed["port"],
+        ) as person,
+    ):
+        for name, address in person.addresses.items():
+            say(f"{name} {'judges' if name in names else 'watches'} at {address}")
+        summary = trained(job, out, bar, wanted, person.human)
     tell(summary, out)

@@ -18,7 +18,7 @@ def run(arguments: Sequence[str]) -> None:
     command.add("run", help="a run folder")
     command.add("--serve", action="store_true", help="show metrics and report in the browser instead, until Ctrl-C")
     command.add("--people", type=str, default="viewer", help="with --serve: who may look, names with commas between")
-    command.add("--host", type=str, default="127.0.0.1", help="where the page is served; others reach it only if told")
+    command.add("--host", type=str, default="127.0.0.1", help="where the page is served; others reach it if it says so")
     command.add("--port", type=int, default=8000, help="the page's port; 0 takes a free one")
     parsed = command.parse(arguments)
     if parsed.serve:
@@ -29,8 +29,7 @@ def run(arguments: Sequence[str]) -> None:
 
 def _serve(folder: Path, parsed: Any) -> None:
     """Until Ctrl-C. The run need not have begun, and is not touched."""
-    from heed.web.app import app_of  # for those who installed the pages; the report itself needs none of them
-    from heed.web.connection import LARGEST
+    from heed.web.app import create_app  # for those who installed the pages; the report itself needs none of them
     from heed.web.people import People
     from heed.web.run import add_run
     from heed.web.serving import serving
@@ -38,11 +37,11 @@ def _serve(folder: Path, parsed: Any) -> None:
     quiet_libraries()
     if folder.is_file():
         raise HeedError("this is a file", str(folder), "give a run folder")
-    people, app = People.named([], words(parsed.people)), app_of()
+    people, app = People.named([], words(parsed.people)), create_app()
     if not people.all:
         raise HeedError("nobody could look", "--people", "name at least one")
     add_run(app, folder, people, report_of)
-    with serving(app, parsed.host, parsed.port, LARGEST) as address:
+    with serving(app, parsed.host, parsed.port) as address:
         for person in people.all:
             say(f"{person.name} watches {folder} at {address}/run#token={people.token_of(person.name)}")
         wait_until_stopped()

@@ -6,12 +6,11 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from scipy.stats import binomtest
-
 from heed.align.preferences import RewardTrainingConfig, RewardTrainingReport
 from heed.align.run.reward import APOTHECARY, RewardJob, learn_rewards
 from heed.cli.command import Command, words
 from heed.cli.console import Bar, quiet_libraries, say
+from heed.runs.statistics import binomial_bounds
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -50,5 +49,5 @@ def _agreement(share: float | None, of: int) -> str:
     """How far a head agrees with held-out verdicts, with its exact 95% binomial interval."""
     if share is None:
         return "nothing was held out"
-    found = binomtest(round(share * of), of).proportion_ci(0.95, method="exact")
-    return f"agrees with {share:.0%} of {of} held out (95% interval {found.low:.0%} to {found.high:.0%})"
+    low, high = binomial_bounds(round(share * of), of)
+    return f"agrees with {share:.0%} of {of} held out (95% interval {low:.0%} to {high:.0%})"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from heed.align.run.apothecary import ApothecarySetup, OnStage, prepare
+from heed.align.run.apothecary import ApothecarySetup, SetupProgress, prepare
 from heed.align.run.job import complete, split_settings
 from heed.align.run.train import resume, start
 from heed.align.trainer import AlignTrainer
@@ -19,7 +19,7 @@ STEPS = ("metrics.jsonl", "balance.jsonl")
 """Files of a run with lines for every round."""
 
 
-def prepare_world(settings: Mapping[str, Any], run: RunFolder, on_stage: OnStage | None = None) -> None:
+def prepare_world(settings: Mapping[str, Any], run: RunFolder, on_stage: SetupProgress | None = None) -> None:
     """Make a world's policy and judges once, before every process of the pool would make them for itself.
 
     Args:

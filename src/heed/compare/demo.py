@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import heed
-from heed.align.run.apothecary import ApothecarySetup, OnStage, prepare
+from heed.align.run.apothecary import ApothecarySetup, SetupProgress, prepare
 from heed.align.run.job import defaults
 from heed.align.run.train import train
 from heed.compare.align_runs import trainer_of
@@ -18,7 +18,7 @@ from heed.compare.tasks import Task, is_finished, summary_of
 from heed.report import write_report
 
 STEPS, SEED = 70, 0
-"""Of a demonstration that is told nothing else."""
+"""Defaults of a demonstration."""
 
 OnRound = Callable[[str, int, int, dict[str, float]], None]
 
@@ -27,22 +27,22 @@ def run_demo(
     out: Path,
     steps: int | None = None,
     seed: int | None = None,
-    on_stage: OnStage | None = None,
+    on_stage: SetupProgress | None = None,
     on_round: OnRound | None = None,
     resumed: bool = False,
     guard_steps: int | None = None,
     on_guard: OnProgress | None = None,
 ) -> dict[str, Any]:
-    """From nothing to a report: GAPO beside one objective alone, then a guarded agent beside an unguarded one.
+    """Make the demonstration: GAPO beside one objective alone, then a guarded agent beside an unguarded one.
 
-    The language model's warm start and judges, learnt from comparisons, are made on the way.
+    The warm start and the reward models of the language model are made on the way.
 
     Args:
         out: the run folder; the runs lie in ``gapo``, ``help-only`` and below ``guard``.
         steps: rounds of each of the two runs that align; by default `STEPS`, or those of the demonstration that is gone
             on with.
         seed: of all runs; by default `SEED`, or likewise.
-        on_stage: follows the making of the world.
+        on_stage: follows the setup of the world.
         on_round: called with the run's label, the round, all rounds and the metrics; may raise `Stopped`.
         resumed: go on with what ``out`` holds.
         guard_steps: of each run of the second half; by default `GUARD_STEPS`, or likewise; 0 leaves it out.
@@ -104,7 +104,7 @@ def run_demo(
             "version": heed.__version__,
             "completed": True,
             "judges": prepared.accuracy,
-            "runs": {label: found["objectives"] for label, found in summaries.items()},
+            "runs": {label: summary["objectives"] for label, summary in summaries.items()},
             "guard": None if guard is None else guard["headline"],
         }
         run.write_summary(summary)

@@ -1,4 +1,4 @@
-"""The demonstration's second half: an agent that looks before it leaps, beside two that do not."""
+"""The demonstration's second half: an agent guarded by MBHI, beside HIRL and an unguarded one."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from heed.report import write_report
 from heed.runs.folder import RunFolder
 
 GUARD_STEPS = 6000
-"""Of each run of a demonstration that is told nothing else."""
+"""Default steps of each run."""
 EVALUATION = 5
 """Episodes of each finished policy, with the guard on and off."""
 GUARD_RUNS = {"MBHI": "mbhi", "HIRL": "hirl", "unguarded": "none"}
-"""What is shown, and the method that it is."""
+"""Label of each run, and its method."""
 
 
 def run_guard_half(run: RunFolder, steps: int, seed: int, on_progress: OnProgress | None = None) -> dict[str, Any]:
-    """Train on point hazard, two runs at once, and write the page of the guarded one with the others beside it.
+    """Train on point hazard, two runs at once, and write the guarded run's page with the others beside it.
 
     Args:
         run: the demonstration's folder; the runs lie in ``guard``, below it.
@@ -29,7 +29,7 @@ def run_guard_half(run: RunFolder, steps: int, seed: int, on_progress: OnProgres
         on_progress: follows the runs; may raise `Stopped`.
 
     Returns:
-        What ``demo.json`` says of this half: ``runs`` (label and path, MBHI first) and ``headline``.
+        The part of ``demo.json`` that is of this half: ``runs`` (label and path, MBHI first) and ``headline``.
     """
     common = {"steps": steps, "oversight_steps": steps // 2, "learning_starts": min(500, steps // 4), "seed": seed}
     common["evaluation_episodes"] = EVALUATION
@@ -37,13 +37,13 @@ def run_guard_half(run: RunFolder, steps: int, seed: int, on_progress: OnProgres
         Task(label, flat(job_of(common | {"method": method})), run.path / "guard" / method, kind="guard")
         for label, method in GUARD_RUNS.items()
     ]
-    found = dict(zip(GUARD_RUNS, run_all(tasks, 2, on_progress), strict=True))
+    summaries = dict(zip(GUARD_RUNS, run_all(tasks, 2, on_progress), strict=True))
     first = tasks[0].folder
     siblings = [{"label": task.label, "path": f"../{task.folder.name}"} for task in tasks[1:]]
     run.write_json(f"guard/{first.name}/siblings.json", siblings)
     write_report(first)
     runs = [{"label": task.label, "path": str(Path("guard") / task.folder.name)} for task in tasks]
-    return {"runs": runs, "headline": guard_headline(found)}
+    return {"runs": runs, "headline": guard_headline(summaries)}
 
 
 def guard_headline(summaries: dict[str, Any]) -> str:

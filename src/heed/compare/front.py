@@ -10,23 +10,22 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 
 import heed
 from heed.align.objectives.base import ObjectiveSet
 from heed.align.objectives.spec import parse_objective
-from heed.align.run.apothecary import OnStage
+from heed.align.run.apothecary import SetupProgress
 from heed.align.run.job import check_source, defaults, in_sections, record_in_sections, split_settings
 from heed.align.run.weighting import config_class_of, refuse_unused, settings_of_method, weighting_of
 from heed.align.schedules import entropy_weight, learning_rate
 from heed.balance import PREFERENCE_METHODS, settings_of
 from heed.compare.align_runs import prepare_world
 from heed.compare.pool import OnProgress, folder_of_runs, recorded, run_all
-from heed.compare.tables import interval
 from heed.compare.tasks import Task, summary_of
 from heed.errors import HeedError
 from heed.runs.config import config_hash
 from heed.runs.folder import RunFolder
+from heed.runs.statistics import mean_cell, rank_correlation
 from heed.worlds.apothecary import Apothecary, hypervolume
 
 Array = NDArray[np.float64]
@@ -99,7 +98,7 @@ def run_front(
     out: Path,
     on_progress: OnProgress | None = None,
     resumed: bool = False,
-    on_stage: OnStage | None = None,
+    on_stage: SetupProgress | None = None,
 ) -> dict[str, Any]:
     """Train every point and judge the fronts.
 
@@ -216,15 +215,15 @@ def hypervolume_rows(
     rows = []
     for method, found in summary["methods"].items():
         volumes = {row["hull"]: row["volumes"] for row in found["volumes"] if row["reference"] == 0}
-        rows.append({"label": method, "staircase": interval(volumes[False]), "hull": interval(volumes[True])})
+        rows.append({"label": method, "staircase": mean_cell(volumes[False]), "hull": mean_cell(volumes[True])})
     if world is not None:
         front, reference = world.front(), summary["reference_point"]
         for name, values in exact_optima(front, ",".join(summary["methods"]), grid).items():
             kind = "" if name.startswith("tchebycheff") else " of the weighted sum"
-            staircase, hull = (interval([hypervolume(values, reference, hull=h)]) for h in (False, True))
+            staircase, hull = (mean_cell([hypervolume(values, reference, hull=h)]) for h in (False, True))
             label = f"exact optima{kind} at the same preferences"
             rows.append({"label": label, "staircase": staircase, "hull": hull})
-        whole = interval([summary["exact_hypervolume"]])
+        whole = mean_cell([summary["exact_hypervolume"]])
         rows.append({"label": "exact front", "staircase": whole, "hull": whole})
     return rows
 
@@ -249,8 +248,8 @@ def follows(grid: Sequence[Sequence[float]], values: Array) -> list[float]:
     """
     weights, found = np.asarray(grid), []
     for k in range(weights.shape[1]):
-        constant = np.ptp(values[:, k]) == 0 or np.ptp(weights[:, k]) == 0  # follows nothing
-        found.append(0.0 if constant else round(float(spearmanr(weights[:, k], values[:, k]).statistic), 6))
+        correlation = rank_correlation(weights[:, k], values[:, k])
+        found.append(0.0 if correlation is None else round(correlation, 6))  # a constant follows nothing
     return found
 
 

@@ -8,13 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scipy import stats
-
 from heed.compare.pool import OnProgress, folder_of_runs, run_all
-from heed.compare.tables import TableJob, interval, tasks_of, write_table
+from heed.compare.tables import TableJob, tasks_of, write_table
 from heed.guard.run.config import flat, job_of, variant
 from heed.guard.run.methods import METHODS
-from heed.report.guard.decisions import poisson_bounds
+from heed.runs.statistics import mean_cell, rate_cell, share_cell, worst_cell
 
 COLUMNS = (
     "catastrophes in oversight",
@@ -47,40 +45,6 @@ class GuardsJob(TableJob):
     seeds: int = 5
     workers: int = 2
     settings: dict[str, Any] = field(default_factory=dict)
-
-
-def poisson_interval(events: int, exposure: float, runs: int = 1) -> dict[str, Any]:
-    """A rate with its exact 95% Poisson interval (Garwood 1936).
-
-    Args:
-        events: counted.
-        exposure: over how much.
-        runs: in how many runs.
-
-    >>> poisson_interval(0, 1.0)["high"], poisson_interval(4, 2.0)["mean"]
-    (3.689, 2.0)
-    """
-    if exposure <= 0:
-        return {"mean": float("nan"), "low": float("nan"), "high": float("nan"), "n": 0}
-    low, high = poisson_bounds(events)
-    return {
-        "mean": events / exposure,
-        "low": round(float(low / exposure), 3),
-        "high": round(float(high / exposure), 3),
-        "n": runs,
-    }
-
-
-def share_interval(hits: int, of: int, runs: int = 1) -> dict[str, Any]:
-    """A share with its exact 95% binomial interval (Clopper & Pearson 1934).
-
-    >>> share_interval(0, 10)["high"], share_interval(5, 10)["mean"]
-    (0.308, 0.5)
-    """
-    if of == 0:
-        return {"mean": float("nan"), "low": float("nan"), "high": float("nan"), "n": 0}
-    found = stats.binomtest(hits, of).proportion_ci(0.95, method="exact")
-    return {"mean": hits / of, "low": round(float(found.low), 3), "high": round(float(found.high), 3), "n": runs}
 
 
 def compare_guards(
@@ -153,24 +117,18 @@ def row_of(method: str, runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     episodes = sum(run["evaluation_episodes"] for run in runs if "goals_unguarded" in run)
     told = [run for run in runs if run["false_blocks"] is not None]
     row: dict[str, Any] = {"method": method}
-    row[COLUMNS[0]] = poisson_interval(total("catastrophes", "oversight"), len(runs), len(runs))
-    row[COLUMNS[1]] = poisson_interval(total("catastrophes", "autonomy"), steps / 10_000, len(runs))
-    row[COLUMNS[2]] = interval([run["goals_late"] for run in runs])
-    row[COLUMNS[3]] = interval([math.nan if run["return_mean"] is None else run["return_mean"] for run in runs])
-    row[COLUMNS[4]] = share_interval(total("false_blocks"), blocks, len(runs)) if told else share_interval(0, 0)
-    row[COLUMNS[5]] = share_interval(total("early_blocks"), blocks, len(runs)) if told else share_interval(0, 0)
-    row[COLUMNS[6]] = interval([100 * run["interventions_autonomy"] / max(1, run["autonomy_steps"]) for run in runs])
-    row[COLUMNS[7]] = _most([run["catastrophes"]["worst_500"] for run in runs], len(runs))
-    row[COLUMNS[8]] = _most([fit["flagged"] for run in runs for fit in run["fits"] if "flagged" in fit], len(runs))
-    row[COLUMNS[9]] = share_interval(total("catastrophes_unguarded"), episodes, len(runs))
-    row[COLUMNS[10]] = share_interval(total("goals_unguarded"), episodes, len(runs))
+    row[COLUMNS[0]] = rate_cell(total("catastrophes", "oversight"), len(runs), len(runs))
+    row[COLUMNS[1]] = rate_cell(total("catastrophes", "autonomy"), steps / 10_000, len(runs))
+    row[COLUMNS[2]] = mean_cell([run["goals_late"] for run in runs])
+    row[COLUMNS[3]] = mean_cell([math.nan if run["return_mean"] is None else run["return_mean"] for run in runs])
+    row[COLUMNS[4]] = share_cell(total("false_blocks"), blocks, len(runs)) if told else share_cell(0, 0)
+    row[COLUMNS[5]] = share_cell(total("early_blocks"), blocks, len(runs)) if told else share_cell(0, 0)
+    row[COLUMNS[6]] = mean_cell([100 * run["interventions_autonomy"] / max(1, run["autonomy_steps"]) for run in runs])
+    row[COLUMNS[7]] = worst_cell([run["catastrophes"]["worst_500"] for run in runs], len(runs))
+    row[COLUMNS[8]] = worst_cell([fit["flagged"] for run in runs for fit in run["fits"] if "flagged" in fit], len(runs))
+    row[COLUMNS[9]] = share_cell(total("catastrophes_unguarded"), episodes, len(runs))
+    row[COLUMNS[10]] = share_cell(total("goals_unguarded"), episodes, len(runs))
     return row
-
-
-def _most(values: Sequence[float], runs: int) -> dict[str, Any]:
-    """The worst of several, which has no interval."""
-    worst = max(values, default=math.nan)
-    return {"mean": worst, "low": worst, "high": worst, "n": runs}
 
 
 def _slug(spec: str) -> str:

@@ -11,16 +11,17 @@ from typing import Any
 import numpy as np
 import yaml
 
-from heed.align.run.apothecary import OnStage
+from heed.align.run.apothecary import SetupProgress
 from heed.align.run.job import SEE, TYPES, check_source, defaults, in_sections, record_in_sections, split_settings
 from heed.align.run.weighting import config_class_of, method_of, refuse_unused, settings_of_method
 from heed.balance import methods_with, settings_of
 from heed.compare.align_runs import prepare_world
 from heed.compare.pool import OnProgress, folder_of_runs, run_all
-from heed.compare.tables import TableJob, interval, tasks_of, write_table
+from heed.compare.tables import TableJob, tasks_of, write_table
 from heed.compare.tasks import Task
 from heed.errors import HeedError
 from heed.runs.sections import full_name, typed
+from heed.runs.statistics import mean_cell
 from heed.worlds.apothecary import Apothecary
 
 TUNING_SEED = 1000
@@ -118,7 +119,7 @@ def compare_methods(
     out: Path,
     on_progress: OnProgress | None = None,
     resumed: bool = False,
-    on_stage: OnStage | None = None,
+    on_stage: SetupProgress | None = None,
 ) -> dict[str, Any]:
     """Run the table.
 
@@ -224,10 +225,10 @@ def _gold(summary: dict[str, Any], names: Sequence[str]) -> np.ndarray[Any, np.d
 def _row(method: str, values: Any, names: Sequence[str], front: Any) -> dict[str, Any]:
     whole = front.hypervolume(front.vertices, front.references[0], hull=True)
     row: dict[str, Any] = {"method": method}
-    row |= {name: interval(values[:, k]) for k, name in enumerate(names)}
-    row["average raw"] = interval(values.mean(1))
-    row["average scaled"] = interval([float(front.scale(v).mean()) for v in values])
-    row["share of exact hypervolume"] = interval(
+    row |= {name: mean_cell(values[:, k]) for k, name in enumerate(names)}
+    row["average raw"] = mean_cell(values.mean(1))
+    row["average scaled"] = mean_cell([float(front.scale(v).mean()) for v in values])
+    row["share of exact hypervolume"] = mean_cell(
         [front.hypervolume(v[None], front.references[0]) / whole for v in values]
     )
     return row

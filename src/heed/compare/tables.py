@@ -1,4 +1,4 @@
-"""What tables of several methods and seeds have in common: the job, the runs, the files, the intervals."""
+"""What tables of several methods and seeds have in common: the job, the runs, the files."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
-
-import numpy as np
-from scipy import stats
 
 import heed
 from heed.compare.pool import recorded
@@ -130,20 +127,6 @@ def write_table(run: RunFolder, record: Mapping[str, Any], table: Mapping[str, A
             "rows": table["rows"],
         }
     )
-
-
-def interval(values: Sequence[float]) -> dict[str, Any]:
-    """Mean and 95% t-interval over seeds.
-
-    >>> interval([1.0, 2.0, 3.0])
-    {'mean': 2.0, 'low': -0.484, 'high': 4.484, 'n': 3}
-    """
-    found = np.asarray(values, dtype=float)
-    mean, n = float(found.mean()), len(found)
-    if n < 2:
-        return {"mean": mean, "low": mean, "high": mean, "n": n}
-    half = float(stats.t.ppf(0.975, n - 1) * found.std(ddof=1) / np.sqrt(n))
-    return {"mean": mean, "low": round(mean - half, 3), "high": round(mean + half, 3), "n": n}
 
 
 def format_table(table: Mapping[str, Any]) -> str:

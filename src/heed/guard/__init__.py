@@ -1,7 +1,9 @@
 """Judgements of the blocking kind become an agent that looks before it leaps (MBHI).
 
-`Guard` wraps an environment; `Phases` moves it from oversight to autonomy; `train_guard` is the whole run that
-`heed guard` makes.
+`Guard` wraps an environment and has an `Intervention` decide on every action; `Phases` moves it from oversight to
+autonomy; `train_guard` is the whole run that `heed guard` makes. What is learnt is in `heed.guard.models`, how futures
+are imagined and plans are searched in `heed.guard.planning`, what Stable-Baselines3"s learners need in
+`heed.guard.learners`.
 """
 
 from typing import Any
@@ -10,84 +12,46 @@ from heed._moved import renamed
 from heed.guard.decision_log import DecisionLog
 from heed.guard.decisions import Decision, Step
 from heed.guard.guard import Guard
-from heed.guard.labels import LabelCollector
-from heed.guard.learners.balanced_sac import BalancedSAC
-from heed.guard.learners.mbpo import ImaginedRollouts, MixedReplayBuffer, Rollouts
+from heed.guard.intervention import AskWhenUnsure, Intervention, Lookahead, Off, Overseen, Shadow
 from heed.guard.learners.sb3 import GuardedDQN, GuardedSAC, GuardedTD3, controller
-from heed.guard.models.blockers import Blockers, KnownBlockers
-from heed.guard.models.calibration import Threshold, accept_refit, conformal_threshold, hirl_threshold
-from heed.guard.models.dynamics import Dynamics, EnsembleDynamics, KnownDynamics
-from heed.guard.models.ensemble import BatchConfig, FitConfig
+from heed.guard.models.blockers import DangerJudge
 from heed.guard.models.models import Models, ModelsConfig
-from heed.guard.models.rewards import WithReward
-from heed.guard.models.support import Range
-from heed.guard.models.termination import LearntTermination
-from heed.guard.models.transitions import Transitions
-from heed.guard.phases import Phase, Phases, PhasesConfig
-from heed.guard.planning.imagination import Futures, Imagination
-from heed.guard.planning.lookahead import Look, Lookout
-from heed.guard.planning.optimizers import CEM, ICEM, MPPI, ChoiceCEM
-from heed.guard.planning.planner import Plan, SafePlanner
-from heed.guard.planning.risk import CVaR, Mean, Worst
+from heed.guard.phases import Phases, PhasesConfig
+from heed.guard.planning.config import Controllers, PlanningConfig
+from heed.guard.planning.imagination import Controller
+from heed.guard.planning.optimizers import Search
+from heed.guard.planning.risk import RiskStrategy
 from heed.guard.run.config import GuardJob
-from heed.guard.run.env_checks import EnvironmentChecks
-from heed.guard.run.snapshots import BlockSnapshots
 from heed.guard.run.train import train_guard
-from heed.guard.stored_labels import recalled
 from heed.guard.vector_guard import VectorGuard
 
 __all__ = [
-    "CEM",
-    "ICEM",
-    "MPPI",
-    "BalancedSAC",
-    "BatchConfig",
-    "BlockSnapshots",
-    "Blockers",
-    "CVaR",
-    "ChoiceCEM",
+    "AskWhenUnsure",
+    "Controller",
+    "Controllers",
+    "DangerJudge",
     "Decision",
     "DecisionLog",
-    "Dynamics",
-    "EnsembleDynamics",
-    "EnvironmentChecks",
-    "FitConfig",
-    "Futures",
     "Guard",
     "GuardJob",
     "GuardedDQN",
     "GuardedSAC",
     "GuardedTD3",
-    "Imagination",
-    "ImaginedRollouts",
-    "KnownBlockers",
-    "KnownDynamics",
-    "LabelCollector",
-    "LearntTermination",
-    "Look",
-    "Lookout",
-    "Mean",
-    "MixedReplayBuffer",
+    "Intervention",
+    "Lookahead",
     "Models",
     "ModelsConfig",
-    "Phase",
+    "Off",
+    "Overseen",
     "Phases",
     "PhasesConfig",
-    "Plan",
-    "Range",
-    "Rollouts",
-    "SafePlanner",
+    "PlanningConfig",
+    "RiskStrategy",
+    "Search",
+    "Shadow",
     "Step",
-    "Threshold",
-    "Transitions",
     "VectorGuard",
-    "WithReward",
-    "Worst",
-    "accept_refit",
-    "conformal_threshold",
     "controller",
-    "hirl_threshold",
-    "recalled",
     "train_guard",
 ]
 

@@ -63,6 +63,13 @@ class ActionCoder:
             (2 * (actions.astype(np.float64) - self.low) / (self.high - self.low) - 1).astype(np.float32)
         )
 
+    def decode_all(self, vectors: Tensor) -> NDArray[Any]:
+        """The environment's actions of vectors [..., A]: float64 [..., A] within the box, or choices [...]."""
+        if self.discrete:
+            return vectors.argmax(-1).numpy() + self.start
+        inside = vectors.detach().cpu().numpy().astype(np.float64).clip(-1, 1)
+        return np.asarray(self.low + (inside + 1) / 2 * (self.high - self.low))
+
     def action(self, found: Any) -> Any:
         """What was found, as the environment takes it: of its own dtype, or a plain int."""
         return int(found) if self.discrete else np.asarray(found).astype(self.space.dtype)

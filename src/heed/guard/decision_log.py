@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,33 +10,46 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from heed.guard.decisions import Decision
+from heed.guard.decisions import Decision, Step
 from heed.runs.files import replacing
 
 
 class DecisionLog:
-    """Every step's decision with what came of it, in ``decisions.parquet``; rows are kept until `write`.
+    """Every step's decision with what came of it; an observer of a guard. Rows are kept until `write`.
 
-    >>> log = DecisionLog()
-    >>> log.add(Decision(0, 1, "block", "planner"), step=3, episode=0, phase="autonomy", reward=1.0, catastrophe=False)
+    Args:
+        phase: names the phase that a run is in, by the number of steps so far; asked at each step, before it moves.
+        truth: what an oracle knows of a step, further columns; None where there is no oracle.
+
+    Attributes:
+        rows: a dictionary for each step.
+
+    >>> log = DecisionLog(phase=lambda steps: "oversight" if steps < 3000 else "autonomy")
+    >>> log.add(Decision(0, 1, "block", "planner"), episode=0, reward=1.0, catastrophe=False)
     >>> log.rows[0]["executed"], log.rows[0]["phase"]
-    ([1.0], 'autonomy')
+    ([1.0], 'oversight')
     """
 
-    def __init__(self) -> None:
-        self.rows: list[dict[str, Any]] = []
-
-    def add(
-        self, decision: Decision, step: int, episode: int, phase: str, reward: float, catastrophe: bool, **truth: Any
+    def __init__(
+        self, phase: Callable[[int], str] = lambda _: "", truth: Callable[[Step], dict[str, Any]] | None = None
     ) -> None:
-        """Keep a step; ``truth`` holds what an oracle knows of it (doomed, needless), where there is one."""
+        self.rows: list[dict[str, Any]] = []
+        self._phase, self._truth = phase, truth
+
+    def __call__(self, step: Step) -> None:
+        """Keep a step."""
+        truth = {} if self._truth is None else self._truth(step)
+        self.add(step.decision, step.episode, step.reward, step.catastrophe_reported, **truth)
+
+    def add(self, decision: Decision, episode: int, reward: float, catastrophe: bool, **truth: Any) -> None:
+        """Keep a decision; ``truth`` holds what an oracle knows of it (needless, needed, spare, goal)."""
         row = decision.info() | {
             "proposed": _numbers(decision.proposed),
             "executed": _numbers(decision.executed),
             "member_risk": list(decision.member_risk),
         }
-        row |= {"step": step, "episode": episode, "phase": phase, "reward": reward, "catastrophe": catastrophe}
-        self.rows.append(row | truth)
+        row |= {"step": len(self.rows), "episode": episode, "phase": self._phase(len(self.rows))}
+        self.rows.append(row | {"reward": reward, "catastrophe": catastrophe} | truth)
 
     def write(self, path: Path) -> None:
         """Write all rows, whole or not at all."""

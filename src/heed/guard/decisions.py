@@ -1,4 +1,4 @@
-"""What the guard decided at one step, and the file that keeps every step."""
+"""What a guard decided on one proposed action, and the step that followed."""
 
 from __future__ import annotations
 
@@ -7,19 +7,22 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from heed.guard.planning.lookahead import Look
 from heed.guard.planning.planner import Plan
+from heed.oversight.overseers.base import Verdict
 
-Verdict = Literal["allow", "block"]
-
-
+Choice = Literal["allow", "block"]
 Source = Literal["policy", "person", "blocker", "planner", "fallback"]
+
+_UNTOLD = ("look", "plan", "verdict", "way_out")
+"""Fields that observers see and ``info["guard"]`` does not hold."""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """One step's decision; ``info["guard"]`` holds its fields by name, but for the look and the plan.
+    """One step's decision; ``info["guard"]`` holds its fields by name, but for look, plan, verdict and way out.
 
     Args:
         proposed: the learner's action, as the environment takes it.
@@ -28,43 +31,75 @@ class Decision:
         source: who chose the executed action: the policy (allowed), a person (who gave one), the blocker (blocked, the
             declared safe action taken), the planner, or the fallback (nothing safe was found, or something failed).
         risk: of the proposed action, in [0, 1]; NaN where nobody looked.
-        member_risk: the same as each member of the dynamics tells it, empty where nobody looked.
+        member_risk: the same by each member of the dynamics, empty where nobody looked.
         first_unsafe: the policy's first unsafe step, from 0, or None.
-        asked: whether a person judged.
         judged: whether anybody or anything did; not where what should have judged failed, which blocks and teaches
-            nothing.
-        key: of a person's judgement, by which it can be taken back; "" where there is none.
-        credit: steps before this one that a person's block is about as well.
-        struck: a person said that the state before this step was a catastrophe.
+            nothing, nor where a person acted in the agent's place.
         feasible: whether the planner's plan was below the threshold; None without a plan. Where the
             action was allowed, the plan begins with it and is why.
         latency_ms: from the proposal to the decision, milliseconds.
         plan_ms: of that in the planner, 0 where it was not asked.
+        verdict: the overseer's; None where nobody was asked.
         look: what the guard saw; None where nobody looked.
         plan: what the planner found; None without a plan.
+        way_out: actions that are safe from the next step on, [n, A]; None where none became known.
     """
 
     proposed: Any
     executed: Any
-    decision: Verdict
+    decision: Choice
     source: Source
     risk: float = float("nan")
     member_risk: tuple[float, ...] = ()
     first_unsafe: int | None = None
-    asked: bool = False
     judged: bool = True
-    key: str = ""
-    credit: int = 0
-    struck: bool = False
     feasible: bool | None = None
     latency_ms: float = 0.0
     plan_ms: float = 0.0
+    verdict: Verdict | None = field(default=None, repr=False, compare=False)
     look: Look | None = field(default=None, repr=False, compare=False)
     plan: Plan | None = field(default=None, repr=False, compare=False)
+    way_out: Tensor | None = field(default=None, repr=False, compare=False)
+
+    @classmethod
+    def seen(
+        cls, look: Look | None, proposed: Any, executed: Any, decision: Choice, source: Source, **fields: Any
+    ) -> Decision:
+        """A decision with what a look showed, if there was one."""
+        if look is not None:
+            risks = tuple(float(risk) for risk in look.member_risk)
+            fields |= {"risk": look.risk, "member_risk": risks, "first_unsafe": look.first_unsafe, "look": look}
+        return cls(proposed, executed, decision, source, **fields)
+
+    @property
+    def asked(self) -> bool:
+        """Whether an overseer judged the action."""
+        return self.verdict is not None and not (self.verdict.failed or self.verdict.acted)
+
+    @property
+    def key(self) -> str:
+        """Of the overseer's judgement, by which it can be retracted; "" where there is none."""
+        return "" if self.verdict is None or self.verdict.failed else self.verdict.key
+
+    @property
+    def credit(self) -> int:
+        """Steps before this one that a person's block is about as well."""
+        return 0 if self.verdict is None or self.verdict.failed else self.verdict.credit
+
+    @property
+    def catastrophe_reported(self) -> bool:
+        """Whether a person reported the state before this step as a catastrophe."""
+        return self.verdict is not None and not self.verdict.failed and self.verdict.catastrophe
 
     def info(self) -> dict[str, Any]:
-        """The fields by name; look and plan are for the guard's observer, who sees the whole decision."""
-        return {name: value for name, value in vars(self).items() if name not in ("look", "plan")}
+        """The decision as plain fields by name, those of the verdict among them."""
+        fields = {name: value for name, value in vars(self).items() if name not in _UNTOLD}
+        return fields | {
+            "asked": self.asked,
+            "key": self.key,
+            "credit": self.credit,
+            "struck": self.catastrophe_reported,
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +119,8 @@ class Step:
         info: all of it.
         stream: number of the environment, where there are several.
         episode: the number of the episode, which no other of any environment has.
+        timestep: steps taken in it, this one included.
+        observation: the environment's own, after the step.
     """
 
     state: NDArray[np.float32]
@@ -98,3 +135,10 @@ class Step:
     info: dict[str, Any]
     stream: int = 0
     episode: int = 0
+    timestep: int = 0
+    observation: Any = None
+
+    @property
+    def catastrophe_reported(self) -> bool:
+        """Whether the environment says that the step was a catastrophe, or a person that its first state is one."""
+        return self.catastrophe or self.decision.catastrophe_reported

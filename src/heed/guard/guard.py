@@ -2,96 +2,154 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium as gym
 
 from heed.errors import HeedError
 from heed.guard.decisions import Decision, Step
-from heed.guard.intervention import Decider, Mode
-from heed.guard.planning.imagination import Controller
-from heed.guard.planning.lookahead import Look, Lookout
-from heed.guard.planning.planner import SafePlanner
+from heed.guard.intervention import Intervention, Nobody, Overseen, fail_closed
+from heed.guard.situations import Faults, Situation, situations_of
 from heed.oversight.overseers.base import Overseer
 
+Observer = Callable[[Step], None]
+"""Called after each step, in the order of a guard's list."""
 
-class Guard(Decider, gym.Wrapper[Any, Any, Any, Any]):
-    """Judges every proposed action before the environment sees it (MBHI; methods.md 4).
 
-    While an overseer is set, the overseer judges. Afterwards the lookout does: it imagines what follows the action, and
-    where that meets a catastrophe the action is blocked and the planner gives a safe one. Nothing is executed
-    unjudged: whatever fails on the way counts as a block.
+class Guarding:
+    """What guards in front of one environment and of many have in common: they step and record, and judge nothing.
+
+    Args:
+        situations: of each environment.
+        overseer: see `Guard`, as for what follows.
+        intervention: decides.
+        penalty: the price of a blocked step.
+        observers: called after each step.
+
+    Raises:
+        HeedError: both an overseer and an intervention.
+    """
+
+    def __init__(
+        self,
+        situations: list[Situation],
+        overseer: Overseer | None,
+        intervention: Intervention | None,
+        penalty: float,
+        observers: Sequence[Observer],
+    ) -> None:
+        if overseer is not None and intervention is not None:
+            raise HeedError(
+                "an overseer and an intervention would both decide", type(self).__name__, "give one of them"
+            )
+        self.situations, self.overseer = situations, overseer
+        self.penalty, self.observers = penalty, list(observers)
+        self.intervention = intervention or (Nobody() if overseer is None else Overseen(overseer))
+
+    @property
+    def intervention(self) -> Intervention:
+        """Decides on every proposed action; whatever is set here fails closed."""
+        return self._intervention
+
+    @intervention.setter
+    def intervention(self, intervention: Intervention) -> None:
+        self._intervention = fail_closed(intervention)
+
+    @property
+    def faults(self) -> Faults:
+        """How often what went wrong."""
+        return self.situations[0].faults
+
+    def tell(self, step: Step) -> float:
+        """Tell the observers of a step.
+
+        Returns:
+            The reward that the learner gets: the environment's, less the penalty of a blocked step.
+        """
+        for observer in self.observers:
+            observer(step)
+        return step.reward - self.penalty if step.decision.decision == "block" else step.reward
+
+
+class Guard(Guarding, gym.Wrapper[Any, Any, Any, Any]):
+    """Has every proposed action judged before the environment sees it (MBHI; docs/methods.md).
+
+    The intervention decides; the guard steps and records. Nothing is executed unjudged: whatever fails on the way
+    counts as a block.
 
     Args:
         env: any Gymnasium 1.x environment with a Box observation of one dimension and a Box or Discrete action.
-        overseer: judges while it is set; None leaves the judging to the lookout.
-        lookout: looks ahead.
-        planner: gives a safe action in place of a blocked one.
-        safe_action: from an observation the declared safe action, taken where there is no planner or no safe plan;
-            None takes the centre of the box, or the first choice.
-        policy: batched, states [N, S] to action vectors [N, A]: seeds the planner.
-        brake: the same for what slows the agent down; None where there is none.
-        mode: ``off`` judges nothing; ``shadow`` judges and records, and executes what was proposed; ``block`` takes the
-            safe action in place of a blocked one; ``replace`` the planner's; ``penalty`` is ``replace`` with
-            ``penalty`` off the reward of a blocked step.
-        penalty: taken from the reward of a blocked step in mode penalty.
-        ask: in autonomy, whether to ask the overseer about a look: called with it.
-        observer: called after each step; the phases of training stand on it.
+        overseer: a person or a script who judges every action; short for ``intervention=Overseen(overseer)``.
+        intervention: decides (`heed.guard.intervention`); `Phases` swaps it. Without it and without an overseer every
+            action is blocked.
+        safe_action: from an observation the declared safe action, taken where nothing better is found; None takes the
+            centre of the box, or the first choice.
+        penalty: taken from the reward of a blocked step.
+        observers: called after each step, in order: what records, and what training stands on.
 
     Raises:
-        HeedError: a space that the guard cannot reason about, or an unknown mode.
+        HeedError: a space that the guard cannot reason about.
+
+    >>> import heed.worlds
+    >>> from heed.oversight import local_overseer
+    >>> env = gym.make("heed/PointHazard-v0")
+    >>> guard = Guard(env, overseer=local_overseer(env))
+    >>> _ = guard.reset(options={"state": [3.9, 0.0, 1.5, 0.0]})
+    >>> guard.step(guard.action_space.high)[4]["guard"]["decision"]
+    'block'
     """
 
     def __init__(
         self,
         env: gym.Env[Any, Any],
         overseer: Overseer | None = None,
-        lookout: Lookout | None = None,
-        planner: SafePlanner | None = None,
+        *,
+        intervention: Intervention | None = None,
         safe_action: Callable[[Any], Any] | None = None,
-        policy: Controller | None = None,
-        brake: Controller | None = None,
-        mode: Mode = "replace",
-        penalty: float = 1.0,
-        ask: Callable[[Look], bool] | None = None,
-        observer: Callable[[Step], None] | None = None,
+        penalty: float = 0.0,
+        observers: Sequence[Observer] = (),
     ) -> None:
         gym.Wrapper.__init__(self, env)
-        judging = (overseer, lookout, planner, safe_action, policy, brake, mode, penalty, ask, observer)
-        Decider.__init__(self, env.observation_space, env.action_space, [env], *judging)
+        situations = situations_of([env], env.observation_space, env.action_space, safe_action)
+        Guarding.__init__(self, situations, overseer, intervention, penalty, observers)
+
+    @property
+    def situation(self) -> Situation:
+        """Where the environment stands."""
+        return self.situations[0]
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Begin an episode; the planner forgets the last one's plans."""
+        """Begin an episode."""
         observation, info = self.env.reset(seed=seed, options=options)
-        self.begin(self.situations[0], observation, info)
+        self.situation.begin(observation, info)
         return observation, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Judge the action, execute it or a safe one, and tell which in ``info["guard"]``."""
-        if self.observation is None:
-            raise HeedError("the guard has not seen where the agent is", "Guard.step", "call reset first")
-        here = self.situations[0]
-        decision, state = self.decide(action), self.state_of(here)
+        """Have the action judged, execute it or a safe one, and say which in ``info["guard"]``."""
+        decision = self.decide(action)
         observation, reward, terminated, truncated, info = self.env.step(decision.executed)
-        reward = self.go_on(here, state, decision, observation, float(reward), terminated, truncated, info)
-        return observation, reward, terminated, truncated, info | {"guard": decision.info()}
+        return self.record(decision, observation, float(reward), terminated, truncated, info)
 
     def decide(self, proposed: Any) -> Decision:
-        """The decision on an action in the present state."""
-        return self.decide_in(self.situations[0], proposed)
+        """The decision on an action here and now; nothing is executed.
 
-    @property
-    def observation(self) -> Any:
-        """The last one; None before the first reset."""
-        return self.situations[0].observation
+        Raises:
+            HeedError: the environment was never reset.
+        """
+        if self.situation.episode < 0:
+            raise HeedError("the guard has not seen where the agent is", "Guard.step", "call reset first")
+        return self.intervention.decide(self.situation, proposed)
 
-    @property
-    def episode(self) -> int:
-        """Number of the present episode, from 0; -1 before the first reset."""
-        return self.situations[0].episode
-
-    @property
-    def moment(self) -> int:
-        """Steps taken in the present episode."""
-        return self.situations[0].moment
+    def record(
+        self,
+        decision: Decision,
+        observation: Any,
+        reward: float,
+        terminated: bool,
+        truncated: bool,
+        info: dict[str, Any],
+    ) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Remember where a decision led, tell the observers, and return what the learner sees of it."""
+        step = self.situation.advance(decision, observation, reward, terminated, truncated, info)
+        return observation, self.tell(step), terminated, truncated, info | {"guard": decision.info()}

@@ -1,314 +1,267 @@
-"""The decision on one proposed action: what guards in front of one environment and of many have in common."""
+"""Interventions: who decides on a proposed action, and how (MBHI; docs/methods.md).
+
+A step of the guard is: look ahead; ask a person if unsure; let pass if safe; else plan; else the declared safe action.
+An `Intervention` is one way of going through that; the phases of a run swap one for another.
+"""
 
 from __future__ import annotations
 
 import copy
-import logging
 import time
-from collections import Counter
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any, ClassVar, Literal
 
-import gymnasium as gym
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from heed.errors import HeedError, Stopped
-from heed.guard.actions import ActionCoder, check_observations, state_vector
-from heed.guard.decisions import Decision, Step
+from heed.guard.decisions import Decision
 from heed.guard.planning.imagination import Controller
 from heed.guard.planning.lookahead import Look, Lookout, check_block_when
 from heed.guard.planning.planner import SafePlanner
+from heed.guard.replacement import Planning, Replacement
+from heed.guard.situations import Situation
 from heed.oversight.overseers.base import Overseer, Proposal
 
-logger = logging.getLogger(__name__)
-
-Mode = Literal["off", "shadow", "block", "replace", "penalty"]
-MODES = ("off", "shadow", "block", "replace", "penalty")
-
-
-@dataclass
-class Situation:
-    """Where one environment stands, as its guard knows it.
-
-    Args:
-        number: of the environment, from 0.
-        env: for overseers that look into it; None where it is out of reach.
-        observation: the last one; None before the first reset.
-        info: what the environment said with it.
-        episode: the present one's number, which no other episode of any environment has; -1 before the first.
-        moment: steps taken in it.
-        way_out: what made the last action safe, moved on by one step, [n, A].
-        stepped_in: the last action was blocked.
-        planner: with this environment's own warm start.
-    """
-
-    number: int
-    env: gym.Env[Any, Any] | None
-    observation: Any = None
-    info: dict[str, Any] = field(default_factory=dict)
-    episode: int = -1
-    moment: int = 0
-    way_out: Tensor | None = None
-    stepped_in: bool = False
-    planner: SafePlanner | None = None
+Mode = Literal["shadow", "block", "replace", "penalty"]
+Replaces = Literal["plan", "declared"]
+MODES = ("replace", "penalty", "block", "shadow")
 
 
-class Decider:
-    """Decides on proposed actions (MBHI; methods.md 4). `Guard` and `VectorGuard` stand on it.
-
-    Who judges, who plans and what is safe is the same for all environments; what was seen, the way out and the plan's
-    warm start are each one's own.
-
-    Args:
-        observation_space: of one environment.
-        action_space: of one environment.
-        envs: each environment, or None where nobody can look into it.
-        overseer: see `Guard`, as for all that follows.
-        lookout: looks ahead.
-        planner: gives a safe action in place of a blocked one.
-        safe_action: the declared one.
-        policy: seeds the planner.
-        brake: seeds the planner.
-        mode: what a decision does.
-        penalty: the price of a blocked step in mode penalty.
-        ask: whether to ask the overseer about a look.
-        observer: called after each step.
+class Intervention(ABC):
+    """Decides on proposed actions.
 
     Attributes:
-        faults: how often what went wrong.
-        situations: of each environment.
+        fails_closed: whether nothing that goes wrong in it lets an action pass, so that the guard need not see to that.
+    """
+
+    fails_closed: ClassVar[bool] = False
+
+    @abstractmethod
+    def decide(self, situation: Situation, proposed: Any) -> Decision:
+        """Let the proposed action pass, or block it and say what is executed in its place."""
+
+    def instead_of(self, situation: Situation, proposed: Any) -> Decision:
+        """A block of what cannot be judged at all: the declared safe action, unless a strategy knows better."""
+        return Replacement().choose(situation, proposed)
+
+
+class Off(Intervention):
+    """Nobody judges: every action is executed as it is proposed."""
+
+    fails_closed: ClassVar[bool] = True  # by being asked for: there is nothing in it that could go wrong
+
+    def decide(self, situation: Situation, proposed: Any) -> Decision:  # noqa: ARG002 - it looks at nothing
+        """Let it pass."""
+        return Decision(proposed, proposed, "allow", "policy")
+
+
+class Nobody(Intervention):
+    """Nobody is there to judge, though somebody should be: every action is blocked."""
+
+    def decide(self, situation: Situation, proposed: Any) -> Decision:
+        """Block it."""
+        situation.faults.report("nobody judges, neither an overseer nor a lookahead: every action is blocked")
+        return replace(self.instead_of(situation, proposed), judged=False)
+
+
+class Overseen(Intervention):
+    """An overseer sees every proposed action; what they block is replaced.
+
+    Args:
+        overseer: a person, or a script.
+        replacement: what is executed in place of a blocked action for which the overseer names none.
+    """
+
+    def __init__(self, overseer: Overseer, replacement: Replacement | None = None) -> None:
+        self.overseer, self.replacement = overseer, Replacement() if replacement is None else replacement
+
+    def decide(self, situation: Situation, proposed: Any, look: Look | None = None) -> Decision:
+        """Ask the overseer, who is shown what the guard saw if it looked."""
+        verdict = self.overseer.judge(self._shown(situation, proposed, look))
+        if verdict.failed:
+            situation.faults.report(f"the overseer {self.overseer.name} failed: the action is blocked")
+            blocked = self.replacement.choose(situation, proposed, look)
+            return replace(blocked, source="fallback", judged=False, verdict=verdict)
+        judged: dict[str, Any] = {"verdict": verdict, "judged": not verdict.acted}
+        if isinstance(verdict.block, bool | np.bool_) and not verdict.block:  # None is no leave
+            return Decision.seen(look, proposed, proposed, "allow", "policy", **judged)
+        if verdict.instead is not None and situation.actions.valid(verdict.instead):
+            chosen = situation.actions.action(verdict.instead)
+            return Decision.seen(look, proposed, chosen, "block", "person", **judged)
+        return replace(self.replacement.choose(situation, proposed, look), **judged)
+
+    def _shown(self, situation: Situation, proposed: Any, look: Look | None) -> Proposal:
+        # Copies: what was judged is what is executed, whatever the overseer does to what it was shown.
+        shown = copy.deepcopy((situation.observation, proposed, situation.info))
+        proposal = Proposal(*shown, situation.env, situation.timestep, situation.episode, stream=situation.number)
+        if look is None:
+            return proposal
+        own = look.own
+        ways, risks = own.states[:, :, 0].flatten(1, 2).transpose(0, 1), own.danger[:, :, 0].amax(0).flatten()
+        return replace(proposal, risk=look.risk, futures=ways.numpy(), future_risks=risks.numpy())
+
+
+class Lookahead(Intervention):
+    """Looks ahead in the learnt models: lets a safe action pass, else plans, else takes the declared safe action.
+
+    Args:
+        lookout: imagines what follows an action.
+        planner: plans in place of a blocked one; None takes the declared safe action.
+        controllers: policies and brakes, batched, whose futures seed the planner.
+        replaces: ``plan`` executes the planner's action, ``declared`` the declared safe action, and the planner only
+            saves actions where the lookout blocks when there is ``no_plan``.
 
     Raises:
-        HeedError: a space that the guard cannot reason about, or an unknown mode.
+        HeedError: a rule of blocking that needs a planner, and there is none.
     """
 
     def __init__(
         self,
-        observation_space: gym.Space[Any],
-        action_space: gym.Space[Any],
-        envs: Sequence[gym.Env[Any, Any] | None],
-        overseer: Overseer | None,
-        lookout: Lookout | None,
-        planner: SafePlanner | None,
-        safe_action: Callable[[Any], Any] | None,
-        policy: Controller | None,
-        brake: Controller | None,
-        mode: Mode,
-        penalty: float,
-        ask: Callable[[Look], bool] | None,
-        observer: Callable[[Step], None] | None,
+        lookout: Lookout,
+        planner: SafePlanner | None = None,
+        controllers: Sequence[Controller] = (),
+        replaces: Replaces = "plan",
     ) -> None:
-        if mode not in MODES:
-            raise HeedError(f"'{mode}' is no mode", type(self).__name__, f"take {', '.join(MODES)}")
-        self.space, self.state_size = observation_space, check_observations(observation_space)
-        self.coder = ActionCoder(action_space)
-        if lookout is not None:
-            check_block_when(lookout.block_when, lookout.horizon, planner is not None)
-        self.overseer, self.lookout = overseer, lookout
-        self.safe_action, self.policy, self.brake = safe_action, policy, brake
-        self.mode, self.penalty, self.ask, self.observer = mode, penalty, ask, observer
-        self.faults: Counter[str] = Counter()
-        self.situations = [Situation(number, env) for number, env in enumerate(envs)]
-        self.planner = planner
-        self._episodes = 0
+        check_block_when(lookout.block_when, lookout.horizon, planner is not None)
+        self.lookout, self.planner = lookout, planner
+        self.planning = None if planner is None else Planning(planner, controllers)
+        self.replacement = Replacement(self.planning if replaces == "plan" else None)
 
-    @property
-    def planner(self) -> SafePlanner | None:
-        """Plans in place of what is blocked; each environment has a search of its own."""
-        return self.situations[0].planner
+    def decide(self, situation: Situation, proposed: Any) -> Decision:
+        """Look ahead, and judge by what is seen."""
+        return self.judge(situation, proposed, self.look(situation, proposed))
 
-    @planner.setter
-    def planner(self, planner: SafePlanner | None) -> None:
-        for here in self.situations:
-            here.planner = planner if planner is None or here.number == 0 else planner.apart()
+    def look(self, situation: Situation, proposed: Any) -> Look:
+        """What would follow the proposed action."""
+        return self.lookout.look(situation.tensor, situation.actions.encode(proposed), situation.blocked)
 
-    def begin(self, here: Situation, observation: Any, info: dict[str, Any]) -> None:
-        """An episode begins; the planner forgets the last one's plans."""
-        here.observation, here.info, here.moment, here.way_out = observation, info, 0, None
-        here.stepped_in = False
-        here.episode, self._episodes = self._episodes, self._episodes + 1
-        if here.planner is not None:
-            here.planner.reset()
+    def judge(self, situation: Situation, proposed: Any, look: Look) -> Decision:
+        """Let pass what looks safe, or what a plan still saves; else replace it."""
+        if look.safe:
+            return Decision.seen(look, proposed, proposed, "allow", "policy", way_out=look.tail()[1:])
+        spent = 0.0
+        if self.lookout.block_when == "no_plan" and self.planning is not None:
+            saved, spent = self._saved(situation, proposed, look, self.planning)
+            if saved is not None:
+                return saved
+        return self.replacement.choose(situation, proposed, look, spent)
 
-    def go_on(
-        self,
-        here: Situation,
-        state: NDArray[np.float32],
-        decision: Decision,
-        observation: Any,
-        reward: float,
-        terminated: bool,
-        truncated: bool,
-        info: dict[str, Any],
-    ) -> float:
-        """The decision was carried out in a state [S] and led to an observation: remember it, and tell the observer.
+    def instead_of(self, situation: Situation, proposed: Any) -> Decision:
+        """What would be executed in place of a blocked action."""
+        return self.replacement.choose(situation, proposed)
 
-        Returns:
-            The reward that the learner gets.
-        """
-        here.observation, here.info, here.moment = observation, info, here.moment + 1
-        if here.planner is not None:
-            here.planner.move_on()
-        if self.observer is not None:
-            usable = self.coder.valid(decision.proposed)
-            step = Step(
-                state=state,
-                proposed=self.coder.encode(decision.proposed).numpy() if usable else None,
-                executed=self.coder.encode(decision.executed).numpy(),
-                decision=decision,
-                next_state=self.state_of(here),
-                reward=reward,
-                terminated=terminated,
-                truncated=truncated,
-                catastrophe=bool(info.get("catastrophe", False)),
-                info=info,
-                stream=here.number,
-                episode=here.episode,
-            )
-            self.observer(step)
-        return reward - self.penalty if self.mode == "penalty" and decision.decision == "block" else reward
+    def _saved(
+        self, situation: Situation, proposed: Any, look: Look, planning: Planning
+    ) -> tuple[Decision | None, float]:
+        """An action after which the lookout found no way out, let pass where the planner finds one; seconds spent."""
+        clock = planning.planner.clock
+        began = clock()
+        plan = planning.plan_after(situation, proposed, look.limit)
+        if plan.feasible and bool(plan.actions.isfinite().all()):
+            again = self.lookout.follow(situation.tensor, plan.actions, look)
+            if again.safe:
+                spent = 1e3 * (clock() - began)
+                result = {"feasible": True, "plan_ms": spent, "plan": plan, "way_out": plan.actions[1:]}
+                return Decision.seen(again, proposed, proposed, "allow", "policy", **result), 0.0
+        return None, clock() - began
 
-    def decide_in(self, here: Situation, proposed: Any) -> Decision:
-        """The decision on an action in a situation."""
+
+class AskWhenUnsure(Intervention):
+    """Looks ahead, and asks the overseer where the look is unsure.
+
+    Args:
+        lookahead: judges what is sure.
+        overseer: judges what is not.
+        unsure: whether a look is.
+    """
+
+    def __init__(self, lookahead: Lookahead, overseer: Overseer, unsure: Callable[[Look], bool]) -> None:
+        self.lookahead, self.unsure = lookahead, unsure
+        self.overseen = Overseen(overseer, lookahead.replacement)
+
+    def decide(self, situation: Situation, proposed: Any) -> Decision:
+        """Look ahead; ask a person if unsure; let pass if safe; else plan; else the declared safe action."""
+        look = self.lookahead.look(situation, proposed)
+        if self.unsure(look):
+            return self.overseen.decide(situation, proposed, look)
+        return self.lookahead.judge(situation, proposed, look)
+
+    def instead_of(self, situation: Situation, proposed: Any) -> Decision:
+        """What would be executed in place of a blocked action."""
+        return self.lookahead.instead_of(situation, proposed)
+
+
+class FailClosed(Intervention):
+    """Another intervention, none of whose failures lets an action pass: each is a block.
+
+    Args:
+        inner: decides as long as it can.
+    """
+
+    fails_closed: ClassVar[bool] = True
+
+    def __init__(self, inner: Intervention) -> None:
+        self.inner = inner
+
+    def decide(self, situation: Situation, proposed: Any) -> Decision:
+        """Let the inner one decide; block where it fails, where the state is unknown, and what is no action."""
         began = time.perf_counter()
-        if self.mode == "off":
-            return Decision(proposed, proposed, "allow", "policy")
-        usable = self.coder.valid(proposed)
         try:
-            decision = self._judged(here, proposed, usable)
+            decision = self._decided(situation, proposed)
         except Stopped:  # a wish to stop while a person is waited for; nothing is executed
             raise
         except Exception as problem:  # noqa: BLE001 - whatever fails here, nothing may pass unjudged
-            self.fault(f"judging failed ({type(problem).__name__}: {problem}): the action is blocked")
-            decision = Decision(proposed, self._declared(here), "block", "fallback", judged=False)
-        here.stepped_in = decision.decision == "block"
-        if self.mode == "shadow" and usable:
-            decision = replace(decision, executed=proposed)
+            situation.faults.report(f"judging failed ({type(problem).__name__}: {problem}): the action is blocked")
+            decision = self._fallback(situation, proposed)
         return replace(decision, latency_ms=1e3 * (time.perf_counter() - began))
 
-    def state_of(self, here: Situation) -> NDArray[np.float32]:
-        """The state that the guard reasons about, [S], a copy."""
-        return state_vector(here.observation, self.space)
+    def instead_of(self, situation: Situation, proposed: Any) -> Decision:
+        """The inner one's."""
+        return self.inner.instead_of(situation, proposed)
 
-    def fault(self, what: str) -> None:
-        """Count something unusual; say it the first time."""
-        self.faults[what] += 1
-        if self.faults[what] == 1:
-            logger.warning("%s", what)
+    def _decided(self, situation: Situation, proposed: Any) -> Decision:
+        if not np.isfinite(situation.state).all():
+            situation.faults.report("the environment gave an observation that is not finite: the action is blocked")
+            return self._fallback(situation, proposed)
+        if not situation.actions.valid(proposed):
+            situation.faults.report("the policy proposed an action that is not finite or not in the space: blocked")
+            return replace(self.inner.instead_of(situation, proposed), judged=False)
+        return self.inner.decide(situation, proposed)
 
-    def _judged(self, here: Situation, proposed: Any, usable: bool) -> Decision:
-        """By the lookout where there is one, else by the overseer; what is no action is blocked by itself."""
-        state = torch.from_numpy(self.state_of(here))
-        if not bool(state.isfinite().all()):
-            self.fault("the environment gave an observation that is not finite: the action is blocked")
-            return Decision(proposed, self._declared(here), "block", "fallback", judged=False)
-        if not usable:
-            self.fault("the policy proposed an action that is not finite or not in the space: blocked")
-            return replace(self._instead(here, state, proposed, None), judged=False)
-        if self.lookout is not None:
-            return self._judged_by_look(here, state, proposed, self.lookout)
-        if self.overseer is not None:
-            return self._judged_by_person(here, state, proposed, None)
-        self.fault("nobody judges, neither an overseer nor a lookout: every action is blocked")
-        return replace(self._instead(here, state, proposed, None), judged=False)
-
-    def _judged_by_look(self, here: Situation, state: Tensor, proposed: Any, lookout: Lookout) -> Decision:
-        look = lookout.look(state, self.coder.encode(proposed), here.stepped_in)
-        if self.overseer is not None and self.ask is not None and self.ask(look):
-            return self._judged_by_person(here, state, proposed, look)
-        if look.safe:
-            here.way_out = look.tail()[1:]
-            return Decision(proposed, proposed, "allow", "policy", **_seen(look))
-        if lookout.block_when == "no_plan" and here.planner is not None:
-            return self._judged_by_plan(here, state, proposed, look, lookout, here.planner)
-        return self._instead(here, state, proposed, look)
-
-    def _judged_by_plan(
-        self, here: Situation, state: Tensor, proposed: Any, look: Look, lookout: Lookout, planner: SafePlanner
-    ) -> Decision:
-        """Of an action after which the lookout found no way out: let pass where the planner finds one."""
-        began = planner.clock()
-        action, held = self.coder.encode(proposed), torch.stack([self.coder.nothing(), *self.coder.swerves()])
-        plan = planner.plan_after(state, action, look.limit, self._controllers(), held, here.way_out)
-        usable = plan.feasible and bool(plan.actions.isfinite().all())
-        if usable and (found := lookout.follow(state, plan.actions, look)).safe:
-            here.way_out = plan.actions[1:]
-            told = {"feasible": True, "plan_ms": 1e3 * (planner.clock() - began), "plan": plan}
-            return Decision(proposed, proposed, "allow", "policy", **_seen(found) | told)
-        return self._instead(here, state, proposed, look, planner.clock() - began)
-
-    def _judged_by_person(self, here: Situation, state: Tensor, proposed: Any, look: Look | None) -> Decision:
-        assert self.overseer is not None
-        # Copies: what was judged is what is executed, whatever the overseer does to what it was shown.
-        shown = copy.deepcopy((here.observation, proposed, here.info))
-        moment = Proposal(*shown, here.env, here.moment, here.episode, stream=here.number)
-        if look is not None:
-            own = look.own
-            ways, risks = own.states[:, :, 0].flatten(1, 2).transpose(0, 1), own.danger[:, :, 0].amax(0).flatten()
-            moment = replace(moment, risk=look.risk, futures=ways.numpy(), future_risks=risks.numpy())
-        verdict = self.overseer.judge(moment)
-        if verdict.failed:
-            self.fault(f"the overseer {self.overseer.name} failed: the action is blocked")
-            return replace(self._instead(here, state, proposed, look), source="fallback", judged=False)
-        said: dict[str, Any] = {
-            "asked": not verdict.acted,
-            "judged": not verdict.acted,
-            "key": verdict.key,
-            "credit": verdict.credit,
-            "struck": verdict.struck,
-        }
-        if isinstance(verdict.block, bool | np.bool_) and not verdict.block:  # None is no leave
-            return Decision(proposed, proposed, "allow", "policy", **said, **_seen(look))
-        if verdict.instead is not None and self.coder.valid(verdict.instead):
-            return Decision(proposed, self.coder.action(verdict.instead), "block", "person", **said, **_seen(look))
-        return replace(self._instead(here, state, proposed, look), **said)
-
-    def _controllers(self) -> list[Controller]:
-        return [c for c in (self.policy, self.brake) if c is not None]
-
-    def _instead(
-        self, here: Situation, state: Tensor, proposed: Any, look: Look | None, spent: float = 0.0
-    ) -> Decision:
-        """A safe action in place of a blocked one: the planner's, or the declared one.
-
-        Seconds of the deadline may be spent already, on looking for a plan that saves the action.
-        """
-        if here.planner is None or self.mode == "block":
-            told = _seen(look) | {"plan_ms": 1e3 * spent}
-            return Decision(proposed, self._declared(here), "block", "blocker", **told)
-        began = time.perf_counter()
-        plan = here.planner.plan(state, self._controllers(), self.coder.nothing(), here.way_out, spent=spent)
-        here.way_out = plan.actions[1:]
-        took = 1e3 * (spent + time.perf_counter() - began)
-        first = plan.actions[0]
-        found = _seen(look) | {"feasible": plan.feasible, "plan_ms": took, "plan": plan}
-        if not plan.feasible and (self.safe_action is not None or not bool(first.isfinite().all())):
-            return Decision(proposed, self._declared(here), "block", "fallback", **found)
-        # Without a declared safe action the least risky plan is the best there is.
-        return Decision(
-            proposed, self.coder.decode(first), "block", "planner" if plan.feasible else "fallback", **found
-        )
-
-    def _declared(self, here: Situation) -> Any:
-        if self.safe_action is None:
-            return self.coder.decode(self.coder.nothing())
-        try:
-            found = self.safe_action(here.observation)
-        except Exception as problem:  # noqa: BLE001 - it is foreign code, and the last line of defence
-            self.fault(f"the declared safe action failed ({type(problem).__name__}: {problem})")
-            return self.coder.decode(self.coder.nothing())
-        if self.coder.valid(found):
-            return self.coder.action(found)
-        self.fault("the declared safe action is not in the action space")
-        return self.coder.decode(self.coder.nothing())
+    def _fallback(self, situation: Situation, proposed: Any) -> Decision:
+        return Decision(proposed, situation.fallback(), "block", "fallback", judged=False)
 
 
-def _seen(look: Look | None) -> dict[str, Any]:
-    if look is None:
-        return {}
-    members = tuple(float(r) for r in look.member_risk)
-    return {"risk": look.risk, "member_risk": members, "first_unsafe": look.first_unsafe, "look": look}
+class Shadow(Intervention):
+    """Records what another intervention decides, and executes what was proposed all the same, if it is an action.
+
+    Args:
+        inner: decides.
+    """
+
+    fails_closed: ClassVar[bool] = True
+
+    def __init__(self, inner: Intervention) -> None:
+        self.inner = fail_closed(inner)
+
+    def decide(self, situation: Situation, proposed: Any) -> Decision:
+        """The inner one's decision, not carried out."""
+        decision = self.inner.decide(situation, proposed)
+        return replace(decision, executed=proposed) if situation.actions.valid(proposed) else decision
+
+
+def fail_closed(intervention: Intervention) -> Intervention:
+    """The intervention, with every failure of it a block."""
+    return intervention if intervention.fails_closed else FailClosed(intervention)
+
+
+def check_mode(mode: str, where: str = "--mode") -> None:
+    """Refuse what is no mode.
+
+    Raises:
+        HeedError: says which there are.
+    """
+    if mode not in MODES:
+        raise HeedError(f"'{mode}' is no mode", where, f"take {', '.join(MODES)}")

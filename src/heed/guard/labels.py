@@ -9,36 +9,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from heed.guard.decisions import Step
+from heed.guard.models.labels import Labels
 from heed.guard.models.transitions import Transitions
 from heed.runs.files import replacing
 
 Vector = NDArray[np.float32]
 Row = tuple[Vector, Vector, Vector, bool, int, bool]
 """A label: state, action, next state, whether it says block, episode, whether it is a catastrophe."""
-
-
-@dataclass(frozen=True)
-class Labels:
-    """Judgements as rows.
-
-    Args:
-        states: [N, S].
-        actions: the judged action vectors [N, A].
-        next_states: [N, S]; NaN where the action was blocked, so that nobody knows.
-        blocked: bool [N].
-        episodes: the episode of each, [N].
-        catastrophes: which labels are catastrophes that happened, bool [N].
-    """
-
-    states: Tensor
-    actions: Tensor
-    next_states: Tensor
-    blocked: Tensor
-    episodes: Tensor
-    catastrophes: Tensor
 
 
 LONGEST_CREDIT = 200
@@ -50,7 +29,7 @@ class _Stream:
     """One environment's part of what happens: its present episode, and the steps of it that have not yet survived."""
 
     guard_episode: int  # as the guard counts
-    episode: int  # as this memory counts
+    episode: int  # as the collector counts
     steps: int = 0
     let_pass: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=LONGEST_CREDIT))
     pending: deque[tuple[int, Step]] = field(default_factory=deque)
@@ -76,7 +55,7 @@ class LabelCollector:
         self.grace = grace
         self.judgements = 0
         self._rows: list[Row] = []
-        self._recalled: dict[tuple[bytes, bytes, bool], int] = {}  # where the rows lie that this run has not repeated
+        self._stored: dict[tuple[bytes, bytes, bool], int] = {}  # where the rows lie that this run has not repeated
         self._keyed: dict[str, tuple[int, list[int]]] = {}  # where a judgement lies, and what else it is about
         self._streams: dict[int, _Stream] = {}
         self._episodes = 0
@@ -95,9 +74,9 @@ class LabelCollector:
             stream.pending.clear()
         elif asked and blocked and step.proposed is not None:
             place = self._label(step, step.proposed, np.full_like(step.next_state, np.nan), blocked=True)
-            credited = self._credit(stream, max(step.decision.credit, int(step.decision.struck)))
-            if step.decision.struck and credited:
-                self._set(credited[-1], blocked=True, struck=True)
+            credited = self._credit(stream, max(step.decision.credit, int(step.decision.catastrophe_reported)))
+            if step.decision.catastrophe_reported and credited:
+                self._set(credited[-1], blocked=True, catastrophe=True)
             if step.decision.key:
                 self._keyed[step.decision.key] = (place, credited)
         elif asked and not blocked:
@@ -122,7 +101,7 @@ class LabelCollector:
         episodes = torch.tensor([row[4] for row in self._rows], dtype=torch.int64)
         return Labels(states, actions, next_states, blocked, episodes, catastrophes)
 
-    def recall(self, labels: Labels) -> None:
+    def add_stored(self, labels: Labels) -> None:
         """Take in labels of earlier runs; they are no judgements of this one.
 
         Runs with one seed say the same of the same state and action. That is taken once, and where this run says it
@@ -132,7 +111,7 @@ class LabelCollector:
         vectors = (column.numpy() for column in (labels.states, labels.actions, labels.next_states))
         others = (column.tolist() for column in (labels.blocked, labels.episodes, labels.catastrophes))
         for row in zip(*vectors, *others, strict=True):
-            if self._recalled.setdefault(_said(row), len(self._rows)) == len(self._rows):
+            if self._stored.setdefault(_said(row), len(self._rows)) == len(self._rows):
                 self._rows.append(row)
 
     @property
@@ -148,7 +127,7 @@ class LabelCollector:
             self._episodes += 1
         return stream
 
-    def take_back(self, key: str) -> bool:
+    def retract(self, key: str) -> bool:
         """Forget what a person's judgement said, by its key; whether there was one to forget.
 
         What it was credited for is let pass again, as it was before. The label keeps its place without a state, so that
@@ -158,9 +137,9 @@ class LabelCollector:
         if taken is None:
             return False
         place, credited = taken
-        state, action, _, _, episode, struck = self._rows[place]
+        state, action, _, _, episode, catastrophe = self._rows[place]
         nothing = np.full_like(state, np.nan)
-        self._rows[place] = (nothing, action, nothing, False, episode, struck)
+        self._rows[place] = (nothing, action, nothing, False, episode, catastrophe)
         for earlier in credited:
             self._set(earlier, blocked=False)
         return True
@@ -173,14 +152,14 @@ class LabelCollector:
             self._set(place, blocked=True)
         return meant
 
-    def _set(self, place: int, blocked: bool, struck: bool = False) -> None:
+    def _set(self, place: int, blocked: bool, catastrophe: bool = False) -> None:
         state, action, following, _, episode, _ = self._rows[place]
-        self._rows[place] = (state, action, following, blocked, episode, struck)
+        self._rows[place] = (state, action, following, blocked, episode, catastrophe)
 
     def _label(self, step: Step, action: Vector, next_state: Vector, blocked: bool) -> int:
         episode = self._streams[step.stream].episode
         row = (step.state, action, next_state, blocked, episode, step.catastrophe)
-        place = self._recalled.pop(_said(row), len(self._rows))
+        place = self._stored.pop(_said(row), len(self._rows))
         self._rows[place : place + 1] = [row]
         return place
 

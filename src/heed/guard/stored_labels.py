@@ -1,4 +1,4 @@
-"""Labels from judgements that a store keeps: what persons and scripts said in earlier runs, and have not taken back."""
+"""Labels from judgements that a store keeps: those of earlier runs, by persons and scripts, that were not retracted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 
 from heed.errors import HeedError
 from heed.guard.actions import ActionCoder, check_observations
-from heed.guard.labels import Labels
+from heed.guard.models.labels import Labels
 from heed.oversight.store.store import Judgement, Store, open_store
 
 logger = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 def recalled(store: Store, env: gym.Env[Any, Any], name: str, run: str | None = None) -> Labels:
     """The labels that a store's judgements of an environment make, oldest first.
 
-    What was taken back teaches nothing, nor does what was judged in an evaluation. Where an action led is not in the
+    What was retracted teaches nothing, nor does what was judged in an evaluation. Where an action led is not in the
     store: all next states are NaN, for the dynamics to expect, and no label is a catastrophe.
 
     Args:

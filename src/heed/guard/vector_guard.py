@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -12,26 +13,21 @@ from gymnasium.vector.utils import iterate
 from numpy.typing import NDArray
 
 from heed.errors import HeedError
-from heed.guard.decisions import Decision, Step
-from heed.guard.intervention import Decider, Mode
-from heed.guard.planning.imagination import Controller
-from heed.guard.planning.lookahead import Look, Lookout
-from heed.guard.planning.planner import SafePlanner
-from heed.oversight.overseers.base import Overseer, Proposal, Verdict
-from heed.oversight.overseers.fail_closed import FailClosedOverseer
-from heed.oversight.overseers.noise import Delayed, FalseAlarm, Missing, Tiring
-from heed.oversight.overseers.recorded import Recorded
-from heed.oversight.overseers.scripted import FarSightedOverseer, LocalOverseer
+from heed.guard.decisions import Decision
+from heed.guard.guard import Guarding, Observer
+from heed.guard.intervention import Intervention
+from heed.guard.situations import situations_of
+from heed.oversight.overseers.base import Overseer, Proposal, Scope, Verdict, scope_of
 
 _NUMBERS = {"risk": np.float64, "asked": np.bool_, "latency_ms": np.float64, "plan_ms": np.float64}
 """The fields of a decision that are always numbers; but for the two actions the others may be None."""
 
 
-class VectorGuard(Decider, VectorWrapper):
+class VectorGuard(Guarding, VectorWrapper):
     """`Guard` for vector environments: each environment's actions are judged as its own guard would judge them.
 
     Who judges is shared, so that N environments teach one overseer's blockers; the ways out, the plans' warm starts and
-    the overseer's moments are each environment's own.
+    what the overseer sees are each environment's own.
 
     ``info["guard"]`` holds an array [N] for each field of `Decision` ([N, A] for actions in a box), as Gymnasium's
     vector infos do, and ``info["_guard"]`` says which environments acted: bool [N]. Where an episode has ended, an
@@ -44,15 +40,10 @@ class VectorGuard(Decider, VectorWrapper):
         overseer: judges all environments while it is set: a person, a rule.
         overseer_of: in its place, makes one for each environment, which an oracle looks into, such as
             `heed.oversight.local_overseer`; needs `gymnasium.vector.SyncVectorEnv`, others hide their environments.
-        lookout: see `Guard`, as for all that follows.
-        planner: gives a safe action in place of a blocked one; each environment has a search of its own.
+        intervention: see `Guard`, as for all that follows.
         safe_action: from one environment's observation, the declared safe action.
-        policy: batched, seeds the planner.
-        brake: batched, seeds the planner.
-        mode: what a decision does.
-        penalty: taken from the reward of a blocked step in mode penalty.
-        ask: whether to ask the overseer about a look.
-        observer: called after each environment's step; ``stream`` tells which environment's.
+        penalty: taken from the reward of a blocked step.
+        observers: called after each environment's step; ``stream`` says which environment's.
 
     Raises:
         HeedError: what `Guard` refuses, an oracle that cannot look into each environment, an environment that does not
@@ -72,16 +63,12 @@ class VectorGuard(Decider, VectorWrapper):
         self,
         env: VectorEnv[Any, Any, NDArray[Any]],
         overseer: Overseer | None = None,
+        *,
         overseer_of: Callable[[gym.Env[Any, Any]], Overseer] | None = None,
-        lookout: Lookout | None = None,
-        planner: SafePlanner | None = None,
+        intervention: Intervention | None = None,
         safe_action: Callable[[Any], Any] | None = None,
-        policy: Controller | None = None,
-        brake: Controller | None = None,
-        mode: Mode = "replace",
-        penalty: float = 1.0,
-        ask: Callable[[Look], bool] | None = None,
-        observer: Callable[[Step], None] | None = None,
+        penalty: float = 0.0,
+        observers: Sequence[Observer] = (),
     ) -> None:
         VectorWrapper.__init__(self, env)
         if env.metadata.get("autoreset_mode") is None:
@@ -98,14 +85,14 @@ class VectorGuard(Decider, VectorWrapper):
                     "take gymnasium.vector.SyncVectorEnv, or an overseer that judges by observation and action",
                 )
             overseer = OverseerOfEach(inside, [overseer_of(each) for each in inside])
-        elif len(inside) != 1 and isinstance(_innermost(overseer), LocalOverseer | FarSightedOverseer):
+        elif len(inside) != 1 and overseer is not None and scope_of(overseer).needs_env:
             raise HeedError(
-                f"an oracle ({overseer.name if overseer else ''}) looks into one environment, and here are {len(envs)}",
+                f"an oracle ({overseer.name}) looks into one environment, and here are {len(envs)}",
                 "VectorGuard, overseer",
                 "give overseer_of, which makes one for each",
             )
-        judging = (overseer, lookout, planner, safe_action, policy, brake, mode, penalty, ask, observer)
-        Decider.__init__(self, env.single_observation_space, env.single_action_space, envs, *judging)
+        situations = situations_of(envs, env.single_observation_space, env.single_action_space, safe_action)
+        Guarding.__init__(self, situations, overseer, intervention, penalty, observers)
         self._resetting = np.zeros(len(envs), np.bool_)
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -114,47 +101,73 @@ class VectorGuard(Decider, VectorWrapper):
         if options is not None and "reset_mask" in options:
             chosen = np.array(options["reset_mask"])
         observations, infos = self.env.reset(seed=seed, options=options)
-        for here in self.situations:
-            if chosen[here.number]:
-                self.begin(here, observations[here.number], info_of(infos, here.number))
+        for number, situation in enumerate(self.situations):
+            if chosen[number]:
+                situation.begin(observations[number], info_of(infos, number))
         self._resetting = self._resetting & ~chosen
         return observations, infos
 
     def step(self, actions: Any) -> tuple[Any, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
-        """Judge each environment's action, execute it or a safe one, and tell which in ``info["guard"]``."""
-        if any(here.observation is None for here in self.situations):
+        """Have each environment's action judged, execute it or a safe one, and say which in ``info["guard"]``."""
+        decisions = self.decide(actions)
+        observations, rewards, terminated, truncated, infos = self.env.step(self._executed(decisions))
+        rewards = np.array(rewards, np.float64)
+        for number, decision in enumerate(decisions):
+            ends = (bool(terminated[number]), bool(truncated[number]))
+            info = info_of(infos, number)
+            rewards[number] = self.record(number, decision, observations[number], float(rewards[number]), *ends, info)
+        ended = np.logical_or(terminated, truncated)
+        self._resetting = ended if self._autoreset is AutoresetMode.NEXT_STEP else np.zeros_like(ended)
+        return observations, rewards, terminated, truncated, infos | infos_of_all(decisions)
+
+    def decide(self, actions: Any) -> list[Decision | None]:
+        """The decision on each environment's action; None where an environment only resets in this step.
+
+        Raises:
+            HeedError: an environment was never reset, or the actions are not one for each.
+        """
+        if any(situation.episode < 0 for situation in self.situations):
             raise HeedError("the guard has not seen where the agents are", "VectorGuard.step", "call reset first")
         proposed = list(iterate(self.action_space, actions))
         if len(proposed) != self.num_envs:
             raise HeedError(f"{len(proposed)} actions for {self.num_envs} environments", "VectorGuard.step")
-        decisions = [
-            None if self._resetting[here.number] else self.decide_in(here, proposed[here.number])
-            for here in self.situations
-        ]
-        states = [self.state_of(here) for here in self.situations]
-        idle = self.coder.decode(self.coder.nothing())  # what an environment that only resets is given
-        executed = np.stack([np.asarray(idle if decided is None else decided.executed) for decided in decisions])
-        observations, rewards, terminated, truncated, infos = self.env.step(executed)
-        rewards = np.array(rewards, np.float64)
-        for here, state, decided in zip(self.situations, states, decisions, strict=True):
-            number = here.number
-            info, observation = info_of(infos, number), observations[number]
-            if decided is None:
-                self.begin(here, observation, info)
-                continue
-            ends = (bool(terminated[number]), bool(truncated[number]))
-            begins = any(ends) and self._autoreset is AutoresetMode.SAME_STEP
-            last, told = _ending(info) if begins else (observation, info)
-            rewards[number] = self.go_on(here, state, decided, last, float(rewards[number]), *ends, told)
-            if begins:
-                self.begin(here, observation, info)
-        ended = np.logical_or(terminated, truncated)
-        self._resetting = ended if self._autoreset is AutoresetMode.NEXT_STEP else np.zeros_like(ended)
-        return observations, rewards, terminated, truncated, infos | told_of_all(decisions)
+        each = zip(self.situations, proposed, self._resetting, strict=True)
+        return [None if resets else self.intervention.decide(here, action) for here, action, resets in each]
+
+    def record(
+        self,
+        number: int,
+        decision: Decision | None,
+        observation: Any,
+        reward: float,
+        terminated: bool,
+        truncated: bool,
+        info: dict[str, Any],
+    ) -> float:
+        """Remember where an environment's decision led, and tell the observers.
+
+        Returns:
+            The reward that the learner gets.
+        """
+        situation = self.situations[number]
+        if decision is None:
+            situation.begin(observation, info)
+            return reward
+        resets = (terminated or truncated) and self._autoreset is AutoresetMode.SAME_STEP
+        last, last_info = _ending(info) if resets else (observation, info)
+        paid = self.tell(situation.advance(decision, last, reward, terminated, truncated, last_info))
+        if resets:
+            situation.begin(observation, info)
+        return paid
+
+    def _executed(self, decisions: Sequence[Decision | None]) -> NDArray[Any]:
+        actions = self.situations[0].actions
+        idle = actions.decode(actions.nothing())  # what an environment that only resets is given
+        return np.stack([np.asarray(idle if decided is None else decided.executed) for decided in decisions])
 
 
 class OverseerOfEach:
-    """As many overseers as environments: each judges the moments of the environment that it looks into.
+    """As many overseers as environments: each judges the proposals of the environment that it looks into.
 
     Args:
         envs: the environments.
@@ -177,9 +190,14 @@ class OverseerOfEach:
         """They are all called like the first."""
         return self.overseers[0].name
 
-    def judge(self, moment: Proposal) -> Verdict:
+    @property
+    def scope(self) -> Scope:
+        """Of each; together they need no environment in common."""
+        return replace(scope_of(self.overseers[0]), needs_env=False)
+
+    def judge(self, proposal: Proposal, /) -> Verdict:
         """Of the overseer whose environment it is."""
-        return self._of[id(moment.env)].judge(moment)
+        return self._of[id(proposal.env)].judge(proposal)
 
     def reset(self, seed: int) -> None:
         """Start each with a seed of its own."""
@@ -200,28 +218,28 @@ def info_of(infos: Mapping[str, Any], number: int) -> dict[str, Any]:
     }
 
 
-def told_of_all(decisions: Sequence[Decision | None]) -> dict[str, Any]:
+def infos_of_all(decisions: Sequence[Decision | None]) -> dict[str, Any]:
     """Decisions as Gymnasium's vector infos: an array for each field, and which environments have one.
 
-    >>> told = told_of_all([None, Decision(0, 1, "block", "planner", risk=0.75)])
+    >>> told = infos_of_all([None, Decision(0, 1, "block", "planner", risk=0.75)])
     >>> told["_guard"].tolist(), told["guard"]["executed"].tolist(), told["guard"]["source"].tolist()
     ([False, True], [0, 1], [None, 'planner'])
     """
     acted = np.array([decided is not None for decided in decisions])
-    told = [None if decided is None else decided.info() for decided in decisions]
-    some = next((info for info in told if info is not None), None)
+    reported = [None if decided is None else decided.info() for decided in decisions]
+    some = next((info for info in reported if info is not None), None)
     if some is None:
         return {"_guard": acted}
     fields: dict[str, NDArray[Any]] = {}
     for name, value in some.items():
         if name in ("proposed", "executed"):
-            kind = np.result_type(*(np.asarray(info[name]) for info in told if info is not None))
-            fields[name] = np.zeros((len(told), *np.shape(value)), kind)
+            kind = np.result_type(*(np.asarray(info[name]) for info in reported if info is not None))
+            fields[name] = np.zeros((len(reported), *np.shape(value)), kind)
         elif name in _NUMBERS:
-            fields[name] = np.zeros(len(told), _NUMBERS[name])
+            fields[name] = np.zeros(len(reported), _NUMBERS[name])
         else:
-            fields[name] = np.full(len(told), None, object)
-        for number, info in enumerate(told):
+            fields[name] = np.full(len(reported), None, object)
+        for number, info in enumerate(reported):
             if info is not None:
                 fields[name][number] = info[name]
         fields[f"_{name}"] = acted
@@ -233,10 +251,3 @@ def _ending(info: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     if "final_obs" not in info:
         raise HeedError("an episode ended without final_obs", "VectorGuard", "the environment must tell where it ended")
     return info.pop("final_obs"), info.pop("final_info", {})
-
-
-def _innermost(overseer: Overseer | None) -> Overseer | None:
-    """Who judges, behind what is around them."""
-    while isinstance(overseer, FailClosedOverseer | Recorded | Delayed | FalseAlarm | Missing | Tiring):
-        overseer = overseer.inner
-    return overseer

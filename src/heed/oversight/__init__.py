@@ -1,28 +1,36 @@
-"""Judgements and who makes them: the append-only store, and overseers that are scripted, noisy or a person."""
+"""Judgements and who makes them: the append-only store, and overseers that are scripted, noisy or a person.
+
+An overseer of one's own needs ``name``, ``judge(proposal)`` and ``reset(seed)`` (`Overseer`); it may declare a `Scope`.
+"""
 
 from typing import Any
 
 from heed._moved import renamed
-from heed.oversight.overseers.base import Overseer, Proposal, Verdict
+from heed.oversight.overseers.base import DeclaresScope, Overseer, Proposal, Scope, Verdict, scope_of
 from heed.oversight.overseers.fail_closed import FailClosedOverseer, fail_closed
+from heed.oversight.overseers.human import HumanOverseer
 from heed.oversight.overseers.noise import Delayed, FalseAlarm, Missing, Tiring
-from heed.oversight.overseers.recorded import Recorded
+from heed.oversight.overseers.recorded import Listener, Recorded
 from heed.oversight.overseers.scripted import FarSightedOverseer, LocalOverseer, RuleOverseer
 from heed.oversight.overseers.specs import far_sighted_overseer, local_overseer, overseer_from_spec
 from heed.oversight.store.store import Judgement, Store, open_store
 
 __all__ = [
+    "DeclaresScope",
     "Delayed",
     "FailClosedOverseer",
     "FalseAlarm",
     "FarSightedOverseer",
+    "HumanOverseer",
     "Judgement",
+    "Listener",
     "LocalOverseer",
     "Missing",
     "Overseer",
     "Proposal",
     "Recorded",
     "RuleOverseer",
+    "Scope",
     "Store",
     "Tiring",
     "Verdict",
@@ -31,6 +39,7 @@ __all__ = [
     "local_overseer",
     "open_store",
     "overseer_from_spec",
+    "scope_of",
 ]
 
 

@@ -19,7 +19,7 @@ from heed.oversight.store.export import spoken
 from heed.oversight.store.store import Judgement
 
 MOST_PEOPLE = 20
-"""People whose pairs are told, those with the most answers: 190 pairs of each question at most."""
+"""People whose pairs are listed, those with the most answers: 190 pairs of each question at most."""
 BLOCKS = "block"
 """What the question is called that blocks answer; the others are objectives."""
 VALUES = ("first", "second", "tie", "let pass", "block")
@@ -33,9 +33,9 @@ class Kappa:
         one: a person.
         other: another.
         units: how many both judged.
-        agree: the share of them of which they said the same.
-        kappa: Cohen's kappa (1960): 1 is agreement, 0 what chance would give. None where both always said one and the
-            same, as chance alone would then agree.
+        agree: the share of them with the same answer.
+        kappa: Cohen's kappa (1960): 1 is agreement, 0 what chance would give. None where both always gave one and
+            the same answer, as chance alone would then agree.
     """
 
     one: str
@@ -55,7 +55,7 @@ class Agreement:
         answers: how many there are, one of each person for each unit.
         units: how many were judged by at least two people.
         alpha: Krippendorff's alpha, nominal (2011): 1 is agreement, 0 what chance would give. None where no unit was
-            judged twice, or where all said one and the same.
+            judged twice, or where all answers are the same.
         pairs: of people with a unit in common, by name.
     """
 
@@ -74,8 +74,8 @@ class Habits:
     Args:
         person: who.
         judgements: how many they gave.
-        spoken: how many of them were said: not in silence, nor acted in the agent's place. Each step of a held block
-            counts as one.
+        spoken: how many of them were given by a key: not in silence, nor acted in the agent's place. Each step of a
+            held block counts as one.
         median_ms: of those, from showing to answering; None if there are none.
         p90_ms: nine of ten were faster; None if there are none.
         repeats: pairs of answers that they gave to the same question of the same unit.
@@ -124,7 +124,7 @@ def agreements(judgements: Iterable[Judgement]) -> Agreements:
     >>> given = [Judgement("compare", "ada", shown, {"objectives": {"help": "left"}, "unsafe": unsafe}),
     ...          Judgement("compare", "bob", turned, {"objectives": {"help": "right"}, "unsafe": unsafe})]
     >>> found = agreements(given)
-    >>> found.questions[0].pairs  # both prefer honey, and that is all they ever said
+    >>> found.questions[0].pairs  # both prefer honey, and never gave another answer
     [Kappa(one='ada', other='bob', units=1, agree=1.0, kappa=None)]
     >>> found.people[0].with_majority
     1.0
@@ -173,9 +173,9 @@ def _answers(judgement: Judgement) -> Iterator[tuple[str, int, str]]:
         unit = _number([shown["prompt"], *(reversed(texts) if shown["swapped"] else texts)])
         sides = ("second", "first") if shown["swapped"] else ("first", "second")
         values = {"left": sides[0], "right": sides[1], "tie": "tie"}
-        for objective, said in verdict["objectives"].items():
-            if said in values:
-                yield objective, unit, values[said]
+        for objective, answer in verdict["objectives"].items():
+            if answer in values:
+                yield objective, unit, values[answer]
     elif judgement.kind == "block" and isinstance(shown, dict) and isinstance(verdict, dict):
         place = [judgement.run, shown.get("episode"), shown.get("step")]
         if None not in place and spoken(judgement):
@@ -203,7 +203,7 @@ class _Table:
 
 
 class _Counted:
-    """The same, counted: who said what of which unit last, and how often which value was said of it.
+    """The same, counted: each person's latest answer about each unit, and how often each value was given.
 
     Args:
         table: all answers.
@@ -212,26 +212,26 @@ class _Counted:
     Attributes:
         units: the unit of each latest answer, by unit and then person, [A].
         people: the person of each, [A].
-        values: what they said, [A].
+        values: their answers, [A].
         counts: of how many people each unit has each value, [N, V].
     """
 
     def __init__(self, table: _Table, people: int) -> None:
-        given, by, said = (np.array(column, np.int64) for column in (table.units, table.people, table.values))
-        places = np.unique(given, return_inverse=True)[1]
+        units, by, values = (np.array(column, np.int64) for column in (table.units, table.people, table.values))
+        places = np.unique(units, return_inverse=True)[1]
         seats = places * people + by  # a person before a unit
         taken, last = np.unique(seats[::-1], return_index=True)
-        self.units, self.people, self.values = taken // people, taken % people, said[::-1][last]
+        self.units, self.people, self.values = taken // people, taken % people, values[::-1][last]
         self.counts = np.zeros((places.max() + 1, len(VALUES)), np.int64)
         np.add.at(self.counts, (self.units, self.values), 1)
         self._again = np.zeros((len(taken), len(VALUES)), np.int64)
-        np.add.at(self._again, (np.searchsorted(taken, seats), said), 1)
+        np.add.at(self._again, (np.searchsorted(taken, seats), values), 1)
 
     def repeats(self, person: int) -> tuple[int, int]:
         """Of a person's pairs of answers about one unit: how many there are, and how many say the same."""
-        said = self._again[self.people == person]
-        total = said.sum(axis=1)
-        return int((total * (total - 1) // 2).sum()), int((said * (said - 1) // 2).sum())
+        given = self._again[self.people == person]
+        total = given.sum(axis=1)
+        return int((total * (total - 1) // 2).sum()), int((given * (given - 1) // 2).sum())
 
     def majorities(self, person: int) -> tuple[int, int]:
         """Of a person's answers: how many face a majority of the others, and how many are with it."""
@@ -258,9 +258,9 @@ class _Counted:
         )
         if len(shared) == 0:
             return None
-        said, answered = self.values[first][here], self.values[second][there]
-        differ = len(np.unique([said, answered])) > 1  # else chance agrees as well, and kappa is 0/0
-        return len(shared), float((said == answered).mean()), cohen_kappa_score(said, answered) if differ else None
+        answers, others = self.values[first][here], self.values[second][there]
+        differ = len(np.unique([answers, others])) > 1  # else chance agrees as well, and kappa is 0/0
+        return len(shared), float((answers == others).mean()), cohen_kappa_score(answers, others) if differ else None
 
 
 def _agreement(kind: str, question: str, counted: _Counted, names: list[str]) -> Agreement:

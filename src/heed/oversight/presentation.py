@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heed.oversight.overseers.base import Proposal
-from heed.worlds.presets import preset
+from heed.worlds.registry import oracle_of
 
 FAINT = 0.05
 """Share of an action's range below which it counts as nothing."""
@@ -19,7 +19,7 @@ FAINT = 0.05
 def action_in_words(action: Any, env: gym.Env[Any, Any] | None) -> str:
     """What an action would do.
 
-    Names come from heed's preset of the environment, or from its own ``get_action_meanings``; without either, actions
+    Names come from the environment's oracle, or from its own ``get_action_meanings``; without either, actions
     have numbers.
 
     Args:
@@ -39,17 +39,17 @@ def action_in_words(action: Any, env: gym.Env[Any, Any] | None) -> str:
     if names is None or len(names) != len(values):
         return ", ".join(f"{value:+.2f}" for value in values[:8]) + (", ..." if len(values) > 8 else "")
     high = space.high.astype(float) if isinstance(space, gym.spaces.Box) else np.ones_like(values)
-    said = [
+    parts = [
         f"{less if value < 0 else more} {share:.0%}"
         for (less, more), value, share in zip(names, values, np.abs(values) / high, strict=True)
         if share >= FAINT
     ]
-    return ", ".join(said) or "nothing"
+    return ", ".join(parts) or "nothing"
 
 
 def action_names(env: gym.Env[Any, Any]) -> Sequence[Any] | None:
     """Names of an environment's actions: of choices, each one's; of a box, what less and more of each axis does."""
-    known = None if env.spec is None else preset(env.spec.id, **env.spec.kwargs)
+    known = oracle_of(env)
     choices = isinstance(env.action_space, gym.spaces.Discrete)
     if known is not None and known.action_names is not None and isinstance(known.action_names[0], str) == choices:
         return known.action_names
@@ -69,11 +69,11 @@ def name_of(choice: int, names: Sequence[Any] | None) -> str:
 
 
 MOST = 20
-"""Ways that are drawn."""
+"""Futures that are drawn."""
 
 
-def drawn_futures(moment: Proposal) -> dict[str, Any] | None:
-    """The futures of a moment as lines, None where the guard imagined none.
+def drawn_futures(proposal: Proposal, /) -> dict[str, Any] | None:
+    """The futures of a proposal as lines, None where the guard imagined none.
 
     Returns:
         ``over``: whether the lines lie over the frame; ``axes``: the numbers of the two parts of the state that are
@@ -81,29 +81,29 @@ def drawn_futures(moment: Proposal) -> dict[str, Any] | None:
         None for what is not finite; ``risks``: [N]. The riskiest come last, so that they lie on top.
 
     >>> ways = np.array([[[0.0, 1.0], [2.0, 3.0]], [[0.0, 1.0], [4.0, 1.0]]])
-    >>> moment = Proposal(np.zeros(2), 0, futures=ways, future_risks=np.array([0.9, 0.1]))
-    >>> found = drawn_futures(moment)
-    >>> found["over"], found["axes"], found["risks"], found["ways"][0]
+    >>> proposal = Proposal(np.zeros(2), 0, futures=ways, future_risks=np.array([0.9, 0.1]))
+    >>> lines = drawn_futures(proposal)
+    >>> lines["over"], lines["axes"], lines["risks"], lines["ways"][0]
     (False, [0, 1], [0.1, 0.9], [[0.0, 1.0], [1.0, 1.0]])
     """
-    if moment.futures is None or moment.future_risks is None:
+    if proposal.futures is None or proposal.future_risks is None:
         return None
-    order = np.argsort(moment.future_risks, kind="stable")[-MOST:]
-    ways, risks = np.asarray(moment.futures, float)[order], np.asarray(moment.future_risks, float)[order]
-    env = moment.env
-    known = None if env is None or env.spec is None else preset(env.spec.id, **env.spec.kwargs)
+    order = np.argsort(proposal.future_risks, kind="stable")[-MOST:]
+    futures, risks = np.asarray(proposal.futures, float)[order], np.asarray(proposal.future_risks, float)[order]
+    env = proposal.env
+    known = None if env is None else oracle_of(env)
     framed = env is not None and env.render_mode == "rgb_array"
-    if known is not None and known.pixels is not None and framed:
-        lines, axes = known.pixels(ways), None
+    if known is not None and known.in_frame is not None and framed:
+        lines, axes = known.in_frame(futures), None
     else:
         keys = (known.label_keys if known is not None else None) or ()
-        axes = [*keys, *(axis for axis in range(ways.shape[-1]) if axis not in keys)][:2]
-        lines = _in_box(ways[..., axes])
-    told = [
+        axes = [*keys, *(axis for axis in range(futures.shape[-1]) if axis not in keys)][:2]
+        lines = _in_box(futures[..., axes])
+    rounded = [
         [[round(float(x), 4), round(float(y), 4)] if np.isfinite([x, y]).all() else None for x, y in line]
         for line in lines
     ]
-    return {"over": axes is None, "axes": axes, "ways": told, "risks": [round(float(risk), 3) for risk in risks]}
+    return {"over": axes is None, "axes": axes, "ways": rounded, "risks": [round(float(risk), 3) for risk in risks]}
 
 
 def _in_box(points: NDArray[Any]) -> NDArray[Any]:

@@ -22,21 +22,21 @@ def compare_page(run: RunRecord) -> Page:
     Returns:
         The page.
     """
-    told = run.compare
-    columns, rows = [str(column) for column in told.get("columns", [])], told.get("rows", [])
+    table = run.compare
+    columns, rows = [str(column) for column in table.get("columns", [])], table.get("rows", [])
     seeds = {cell["n"] for row in rows for cell in row.values() if isinstance(cell, dict) and cell.get("n")}
     runs = f", {min(seeds)} seeds each" if len(seeds) == 1 else f", {min(seeds)} to {max(seeds)} seeds" if seeds else ""
     measures = f"{len(columns)} {'measure' if len(columns) == 1 else 'measures'}"
     return Page(
         kicker="heed · compare",
-        title=str(told.get("title") or "Comparison of methods"),
+        title=str(table.get("title") or "Comparison of methods"),
         deck=f"{len(rows)} methods by {measures}{runs}.",
         facts=facts(run),
         warnings=warnings(run) if run.summary else [],
         sections=[
             Section("The table", table_blocks(columns, rows)),
             Section("The same, drawn", [dots_block(columns, rows)]),
-            Section("Notes", [Note(str(note)) for note in told.get("notes", [])] or [Note("None.", missing=True)]),
+            Section("Notes", [Note(str(note)) for note in table.get("notes", [])] or [Note("None.", missing=True)]),
             Section("What the run was told", [config_block(run)]),
         ],
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from heed.errors import HeedError
+from heed.guard.run.counts import read_decisions
 from heed.report.align.plots import Path2D
 from heed.report.align.run_page import (
     config_block,
@@ -23,7 +24,6 @@ from heed.report.common.blocks import Block, Card, Cards, Exchange, Exchanges, L
 from heed.report.common.formats import MISSING, number, percent, signed
 from heed.report.common.gather import RunRecord, gather
 from heed.report.common.plot_style import colour_of, css_colour
-from heed.report.guard.decisions import read_decisions
 from heed.report.guard.run_page import catastrophes_figure
 
 SHOWN_PROMPTS = 5
@@ -66,7 +66,7 @@ def demo_page(run: RunRecord) -> Page:
 
 
 def open_runs(demo: RunRecord, named: Sequence[dict[str, Any]]) -> tuple[list[tuple[str, RunRecord]], list[str]]:
-    """Read the runs that the demo names; say which cannot be read."""
+    """Read the runs that the demo names; returns them, and a sentence for each that cannot be read."""
     runs, lost = [], []
     for item in named:
         try:
@@ -78,17 +78,17 @@ def open_runs(demo: RunRecord, named: Sequence[dict[str, Any]]) -> tuple[list[tu
 
 def guard_sections(demo: RunRecord) -> list[Section]:
     """Show the second half: catastrophes of the guarded agent beside those of the others."""
-    told = demo.demo.get("guard")
-    if not told:
+    half = demo.demo.get("guard")
+    if not half:
         return []
-    runs, lost = open_runs(demo, told["runs"])
-    blocks: list[Block] = [Note(f"{told['headline']}."), *(Note(line, missing=True) for line in lost)]
+    runs, lost = open_runs(demo, half["runs"])
+    blocks: list[Block] = [Note(f"{half['headline']}."), *(Note(line, missing=True) for line in lost)]
     rows = []
     for label, record in runs:
-        struck, goals = record.summary.get("catastrophes", {}), record.summary.get("goals", {})
-        counts = (struck.get("oversight"), struck.get("autonomy"), goals.get("autonomy"))
-        told_counts = [MISSING if count is None else f"{count:,}" for count in counts]
-        rows.append([label, *told_counts, number(record.summary.get("return_mean"))])
+        catastrophes, goals = record.summary.get("catastrophes", {}), record.summary.get("goals", {})
+        counts = (catastrophes.get("oversight"), catastrophes.get("autonomy"), goals.get("autonomy"))
+        written = [MISSING if count is None else f"{count:,}" for count in counts]
+        rows.append([label, *written, number(record.summary.get("return_mean"))])
     columns = ["agent", "catastrophes in oversight", "catastrophes alone", "goals alone", "return, last episodes"]
     caption = "A last-moment overseer watches the first half of the steps; then the agent is alone with what it learnt."
     blocks.append(Table(columns, rows, caption, strong=[0]))

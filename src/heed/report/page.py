@@ -82,7 +82,7 @@ def render(page: Page, command: str = "") -> str:
 
     Args:
         page: what to show.
-        command: how to make it again, said at its foot.
+        command: how to make it again, for its foot.
     """
     environment = Environment(
         loader=PackageLoader("heed.report.common"),

@@ -1,9 +1,10 @@
-"""What a user names as ``module:name``: the only place that imports it (an objective, an overseer, an environment)."""
+"""Imports by name: what a user names as ``module:name``, and names of a package that are imported on demand."""
 
 from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,3 +41,25 @@ def import_named(target: str, where: str) -> Any:
             raise HeedError(f"module {module!r} has no {path!r}", where, fix="give module:name")
         found = getattr(found, part)
     return found
+
+
+def on_demand(package: str, homes: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:
+    """A package's ``__getattr__`` that imports a module when one of its names is first asked for.
+
+    A package whose modules stand on different extras shows all its names in this way, and needs none of them.
+
+    Args:
+        package: its ``__name__``.
+        homes: module of the package -> the names that it holds.
+
+    >>> on_demand("heed.runs", {"imports": ["import_named"]})("import_named").__name__
+    'import_named'
+    """
+    modules = {name: module for module, names in homes.items() for name in names}
+
+    def find(name: str) -> Any:
+        if name not in modules:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(f"{package}.{modules[name]}"), name)
+
+    return find

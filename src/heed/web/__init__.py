@@ -1,1 +1,13 @@
-"""The pages where people judge and watch: one app, its authentication and connections, and each page's server."""
+"""The pages where people judge and watch: one app, its authentication and connections, and each page's server.
+
+`serve` is all that a script needs to have a person as its overseer.
+"""
+
+from heed.web.compare import CompareServer
+from heed.web.limits import Limits
+from heed.web.people import People
+from heed.web.served import ServedOverseer, serve
+from heed.web.serving import serving
+from heed.web.watch import WatchServer
+
+__all__ = ["CompareServer", "Limits", "People", "ServedOverseer", "WatchServer", "serve", "serving"]

@@ -12,9 +12,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 import heed
-from heed.web import connection
 from heed.web.authentication import Refusal
-from heed.web.connection import LARGEST, Rate
+from heed.web.connection import Rate
+from heed.web.limits import Limits
 
 POLICY = {
     "default-src": "'none'",
@@ -46,24 +46,16 @@ HEADERS = {
     "Cache-Control": "no-store",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-
+"""Of every answer that brings none of its own."""
 
 _KINDS = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
 }
-
-
-_KINDS[".svg"] = "image/svg+xml"
-
-
 _SHARED = ("common.js", "style.css", "icon.svg")
-
-
-MOST_ERRORS = 10
-"""Faults of a request of which it is told."""
-
+_MOST_ERRORS = 10  # of a request that are listed
 
 BOUNDS: dict[int | str, dict[str, Any]] = {
     411: {"model": Refusal, "description": "A body's length is needed."},
@@ -73,12 +65,14 @@ BOUNDS: dict[int | str, dict[str, Any]] = {
 """How any request may be refused, for the OpenAPI schema."""
 
 
-def app_of(life: Callable[[FastAPI], Any] | None = None) -> FastAPI:
+def create_app(life: Callable[[FastAPI], Any] | None = None, limits: Limits | None = None) -> FastAPI:
     """An app that serves what all pages share, with their policy and bounds, and says whether it is up.
 
     Args:
         life: what begins and ends with the server, if anything does.
+        limits: how much may be asked.
     """
+    limits = Limits() if limits is None else limits
     app = FastAPI(
         title="heed", version=heed.__version__, lifespan=life, docs_url=None, redoc_url=None, responses=BOUNDS
     )
@@ -89,7 +83,7 @@ def app_of(life: Callable[[FastAPI], Any] | None = None) -> FastAPI:
 
     @app.middleware("http")
     async def bounded(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        answer = _refusal(request, rate)
+        answer = _refusal(request, rate, limits)
         if answer is None:
             answer = await call_next(request)
         for name, value in HEADERS.items():
@@ -99,8 +93,8 @@ def app_of(life: Callable[[FastAPI], Any] | None = None) -> FastAPI:
     @app.exception_handler(RequestValidationError)
     async def not_understood(_: Request, refusal: RequestValidationError) -> Response:
         """What is wrong with a request, without repeating it: it may be anything."""
-        told = [{name: error[name] for name in ("type", "loc", "msg")} for error in refusal.errors()[:MOST_ERRORS]]
-        return Response(json.dumps({"detail": told}), 422, media_type="application/json")  # in ASCII
+        errors = [{name: error[name] for name in ("type", "loc", "msg")} for error in refusal.errors()[:_MOST_ERRORS]]
+        return Response(json.dumps({"detail": errors}), 422, media_type="application/json")  # in ASCII
 
     @app.get("/pages")
     async def pages() -> dict[str, str]:
@@ -126,7 +120,7 @@ def add_page(
     """Serve a page at a path, and its script beside it.
 
     Args:
-        app: of `app_of`.
+        app: of `create_app`.
         path: of the page.
         name: of its files.
         title: what the other pages of this app call it in their header; they do not lead to it without.
@@ -151,13 +145,13 @@ def _serve(app: FastAPI, path: str, name: str, headers: Mapping[str, str] | None
     app.add_api_route(path, serve, include_in_schema=False)
 
 
-def _refusal(request: Request, rate: Rate) -> Response | None:
+def _refusal(request: Request, rate: Rate, limits: Limits) -> Response | None:
     """Why a request is not even looked at, if it is not."""
-    if rate.above(connection.MESSAGES):
+    if rate.above(limits.messages):
         return JSONResponse({"detail": "too many requests"}, 429)
     length = request.headers.get("content-length", "0")
     if "transfer-encoding" in request.headers or not length.isdecimal():
         return JSONResponse({"detail": "a body's length is needed"}, 411)
-    if len(length) > 9 or int(length) > LARGEST:
-        return JSONResponse({"detail": f"a body has at most {LARGEST} bytes"}, 413)
+    if len(length) > 9 or int(length) > limits.message_bytes:
+        return JSONResponse({"detail": f"a body has at most {limits.message_bytes} bytes"}, 413)
     return None

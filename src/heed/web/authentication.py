@@ -1,4 +1,4 @@
-"""Whose request it is: a token in a header, and pages of this very server alone."""
+"""Whose request it is: a token in a header or a first message, and pages of this very server alone."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Refusal(BaseModel):
     detail: str
 
 
-NOBODY: dict[int | str, dict[str, Any]] = {401: {"model": Refusal, "description": "A token is needed."}}
-"""How a request may be refused that needs a token."""
+UNAUTHORIZED: dict[int | str, dict[str, Any]] = {401: {"model": Refusal, "description": "A token is needed."}}
+"""How a request may be refused that needs a token, for the OpenAPI schema."""
 
 
 def same_origin(socket: WebSocket) -> bool:

@@ -1,4 +1,4 @@
-"""The server of the page where people compare: pairs go out, and what comes back is on disk before it is believed."""
+"""The server of the page where people compare: pairs go out, and what comes back is on disk before it counts."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import Annotated, Any, Literal
 
 from fastapi import WebSocket
 from pydantic import Field
+from pydantic.dataclasses import dataclass
 
 from heed.errors import HeedError, RunFailed
-from heed.oversight.comparisons.session import MOST_OBJECTIVES, Comparing, Said
+from heed.oversight.comparisons.session import MOST_OBJECTIVES, Comparison, ComparisonSession, Side
 from heed.oversight.store.store import Judgement, Store
-from heed.web.app import add_page, app_of
-from heed.web.connection import Gate, Page, Short, Strict
+from heed.web.app import add_page, create_app
+from heed.web.connection import MESSAGE, Connections, Page, Short, Strict
+from heed.web.limits import Limits
 from heed.web.people import People
 
 LOOK_S = 1.0
@@ -23,27 +25,21 @@ Key = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$
 """A UUID: nothing that a store makes keys of itself."""
 
 
-class Unsafe(Strict):
-    """Which of the two is unsafe."""
+@dataclass(frozen=True, config=MESSAGE)
+class SentComparison(Comparison):
+    """A comparison as a page sends it: the session's own record, with bounds."""
 
-    left: bool
-    right: bool
-
-
-class Compared(Strict):
-    """A comparison as a page sends it (see `heed.oversight.comparisons.session.Said`)."""
-
-    key: Key
     pair: Short
     objectives: Annotated[dict[Short, Literal["left", "right", "tie", "skip"]], Field(max_length=MOST_OBJECTIVES)]
-    unsafe: Unsafe
+    unsafe: Annotated[dict[Side, bool], Field(min_length=2)]
+    key: Key
     latency_ms: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 
 
 class Message(Strict):
-    """What a page sends: comparisons, and that the last one is to be taken back."""
+    """What a page sends: comparisons, and that the last one is to be undone."""
 
-    compared: Compared | None = None
+    compared: SentComparison | None = None
     undo: bool = False
 
 
@@ -51,39 +47,42 @@ class CompareServer:
     """Serves the pages on which people compare.
 
     Args:
-        comparing: what is asked; only the server's loop touches it once it serves.
+        session: what is asked; only the server's loop touches it once it serves.
         store: where comparisons are written.
         people: who may connect.
         title: what is compared.
+        limits: how much pages may send.
 
     Attributes:
-        finished: set when each pair is judged as often as asked, and those who said the last words know them written.
+        finished: set when each pair is judged as often as asked, and who submitted last knows it written.
     """
 
-    def __init__(self, comparing: Comparing, store: Store, people: People, title: str) -> None:
-        self.comparing, self.store, self.title = comparing, store, title
-        self.gate = Gate(people, Message, only_judges=True)
+    def __init__(
+        self, session: ComparisonSession, store: Store, people: People, title: str, limits: Limits | None = None
+    ) -> None:
+        self.session, self.store, self.title = session, store, title
+        self.connections = Connections(people, Message, only_judges=True, limits=limits)
         self.finished = threading.Event()
         self._writing = asyncio.Lock()
-        self.app = app_of()
+        self.app = create_app(limits=limits)
         add_page(self.app, "/", "compare", "compare completions")
         self.app.add_api_websocket_route("/compare", self._compare)
 
     async def _compare(self, socket: WebSocket) -> None:
-        await self.gate.admit(socket, self._serve)
+        await self.connections.admit(socket, self._serve)
 
     async def _serve(self, page: Page[Message]) -> None:
         name = page.person.name
-        page.note({"hello": {"person": name, "title": self.title, "objectives": self.comparing.objectives}})
+        page.note({"hello": {"person": name, "title": self.title, "objectives": self.session.objectives}})
         try:
-            await page.talk(self._tell(page), self._hear(page))
+            await page.talk(self._send_news(page), self._obey(page))
         finally:
-            if not any(other.person == page.person for other in self.gate.pages - {page}):
-                self.comparing.leave(name)
-                self.gate.pulse()
+            if not any(other.person == page.person for other in self.connections.pages - {page}):
+                self.session.leave(name)
+                self.connections.pulse()
 
-    async def _hear(self, page: Page[Message]) -> None:
-        """Do what a page says, message by message: one is on disk before the next is read."""
+    async def _obey(self, page: Page[Message]) -> None:
+        """Do what a page sends, message by message: one is on disk before the next is read."""
         async for message in page.messages():
             key = "" if message.compared is None else message.compared.key
             try:
@@ -91,49 +90,48 @@ class CompareServer:
                 if message.compared is not None:
                     await asyncio.shield(self._write(page, message.compared))
                 if message.undo:
-                    await asyncio.shield(self._take_back(page))
+                    await asyncio.shield(self._undo(page))
             except (HeedError, RunFailed) as refusal:
                 page.note({"refused": {"key": key, "why": str(refusal)}})
-            self.gate.pulse()
+            self.connections.pulse()
 
-    async def _write(self, page: Page[Message], said: Compared) -> None:
-        given = Said(said.pair, said.objectives, said.unsafe.model_dump(), said.key, said.latency_ms)
+    async def _write(self, page: Page[Message], comparison: Comparison) -> None:
         async with self._writing:
-            judgement = self.comparing.judgement(page.person.name, given)
+            judgement = self.session.judgement(page.person.name, comparison)
             row = await asyncio.to_thread(self.store.add, judgement)  # the disk is waited for there, not here
-            self.comparing.judged(judgement, row)
-        page.note({"written": {"key": said.key, "id": row}})
+            self.session.judged(judgement, row)
+        page.note({"written": {"key": comparison.key, "id": row}})
 
-    async def _take_back(self, page: Page[Message]) -> None:
+    async def _undo(self, page: Page[Message]) -> None:
         person = page.person.name
         async with self._writing:
-            given = self.comparing.last(person)
+            given = self.session.last(person)
             await asyncio.to_thread(self.store.retract, given.row, person, "undo")
-            self.comparing.taken_back(person, given)
+            self.session.undone(person, given)
         page.note({"undone": {"id": given.row}})
 
     async def retracted(self, judgement: Judgement) -> None:
-        """A judgement was taken back at the page of judgements."""
+        """A judgement was retracted at the page of judgements."""
         async with self._writing:
             if judgement.id is not None:
-                self.comparing.retracted(judgement.id, judgement.person)
-        self.gate.pulse()
+                self.session.retracted(judgement.id, judgement.person)
+        self.connections.pulse()
 
-    async def _tell(self, page: Page[Message]) -> None:
+    async def _send_news(self, page: Page[Message]) -> None:
         """Send what is new, then what is to be seen now."""
-        name, told = page.person.name, list[dict[str, Any]]([{}, {}])
+        name, sent = page.person.name, list[dict[str, Any]]([{}, {}])
         while True:
             while page.notes:  # taken out once sent: `finished` waits for them
                 await page.send(page.notes[0])
                 del page.notes[0]
-            pair = self.comparing.showing(name)
-            shown = {"pair": pair} if pair is not None else {"nothing": self.comparing.nothing(name)}
-            now = [shown, {"progress": self.comparing.progress(name)}]
-            for new, before in zip(now, told, strict=True):
+            pair = self.session.showing(name)
+            shown = {"pair": pair} if pair is not None else {"nothing": self.session.why_nothing(name)}
+            now = [shown, {"progress": self.session.progress(name)}]
+            for new, before in zip(now, sent, strict=True):
                 if new != before:
                     await page.send(new)
-            told = now
-            if self.comparing.finished and not any(other.notes for other in self.gate.pages):
+            sent = now
+            if self.session.finished and not any(other.notes for other in self.connections.pages):
                 self.finished.set()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(page.news.wait(), LOOK_S)

@@ -1,4 +1,4 @@
-"""The gate of the pages where people judge: who may come in, how much they may say, and what a page may do."""
+"""Connections of pages: a token first, then messages of a known shape, of bounded size and number."""
 
 from __future__ import annotations
 
@@ -15,43 +15,29 @@ from fastapi import WebSocket, WebSocketDisconnect
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from heed.web.authentication import same_origin
+from heed.web.limits import Limits
 from heed.web.people import People, Person
 
 logger = logging.getLogger(__name__)
 
-
-LARGEST = 4096
-"""Bytes of a message from a page, and of a request's body."""
-
-
-MESSAGES = 200
-"""Messages of a page in a second, and requests of all, at most."""
-
-
-PAGES = 100
-"""Connections at once."""
-
-
-GREETING_S = 5.0
-"""Seconds in which a page must have said its token."""
-
-
 REFUSED, TOO_MUCH, FULL = 4401, 4429, 4503
 """Why a connection was closed."""
 
+MESSAGE = ConfigDict(extra="forbid", strict=True)
+"""Of what a page sends: these kinds, and nothing beside."""
 
 Short = Annotated[str, Field(max_length=64)]
 """A name or a key, as pages send them."""
 
 
 class Strict(BaseModel):
-    """What a page sends: of these kinds, and nothing beside."""
+    """What a page sends."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = MESSAGE
 
 
 class Greeting(Strict):
-    """What a page says first."""
+    """What a page sends first."""
 
     token: Annotated[str, Field(max_length=256)]
 
@@ -78,43 +64,44 @@ class Rate:
 
 
 class Page(Generic[M]):
-    """A connection that came through the gate.
+    """The connection of somebody's page.
 
     Args:
         socket: where it is.
-        person: whose token it said.
+        person: whose token it sent.
         message: what it may send.
+        limits: how much of it.
 
     Attributes:
         name: of this connection, unlike any other's.
-        news: set when there is something to tell it.
-        notes: what it is to be told once, in order.
+        news: set when there is something to send it.
+        notes: what it is to be sent once, in order.
     """
 
-    def __init__(self, socket: WebSocket, person: Person, message: type[M]) -> None:
+    def __init__(self, socket: WebSocket, person: Person, message: type[M], limits: Limits) -> None:
         self.socket, self.person, self.name = socket, person, uuid.uuid4().hex
         self.news = asyncio.Event()
         self.notes: list[dict[str, Any]] = []
-        self._message, self._rate = message, Rate()
+        self._message, self._limits, self._rate = message, limits, Rate()
 
     def note(self, note: dict[str, Any]) -> None:
-        """Tell it something once, in order."""
+        """Send it something once, in order, as soon as its turn comes."""
         self.notes.append(note)
         self.news.set()
 
-    async def send(self, told: dict[str, Any]) -> None:
+    async def send(self, content: dict[str, Any]) -> None:
         """Send it something now."""
-        await self.socket.send_text(json.dumps(told))
+        await self.socket.send_text(json.dumps(content))
 
     async def messages(self) -> AsyncIterator[M]:
-        """What it says, until it says what is not understood, or too much; then it is closed."""
+        """What it sends, until it sends what is not understood, or too much; then it is closed."""
         while True:
             try:
-                message = await _read(self.socket, self._message)
+                message = await _read(self.socket, self._message, self._limits)
             except ValidationError:
                 await self.socket.close(REFUSED, "not understood")
                 return
-            if self._rate.above(MESSAGES):
+            if self._rate.above(self._limits.messages):
                 await self.socket.close(TOO_MUCH, "too many messages")
                 return
             yield message
@@ -133,25 +120,28 @@ class Page(Generic[M]):
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
-class Gate(Generic[M]):
-    """Lets pages in that say a token of somebody's, from a page of this very server.
+class Connections(Generic[M]):
+    """The pages that are connected: each sent a token of somebody's, from a page of this very server.
 
     Args:
-        people: who may come in.
+        people: who may connect.
         message: what their pages may send.
         only_judges: refuse those who only watch.
+        limits: how many pages, and how much of each.
 
     Attributes:
-        pages: those that are in.
+        pages: those that are connected.
     """
 
-    def __init__(self, people: People, message: type[M], only_judges: bool = False) -> None:
+    def __init__(
+        self, people: People, message: type[M], only_judges: bool = False, limits: Limits | None = None
+    ) -> None:
         self.people, self.only_judges = people, only_judges
         self.pages: set[Page[M]] = set()
-        self._message, self._open = message, 0
+        self._message, self._limits, self._open = message, limits or Limits(), 0
 
     def pulse(self) -> None:
-        """Let every page look whether there is something to tell it."""
+        """Let every page look whether there is something to send it."""
         for page in self.pages:
             page.news.set()
 
@@ -163,14 +153,14 @@ class Gate(Generic[M]):
         await socket.accept()
         self._open += 1
         try:
-            if self._open > PAGES:
+            if self._open > self._limits.connections:
                 await socket.close(FULL, "too many pages")
                 return
             person = await self._greeted(socket)
             if person is None or (self.only_judges and not person.judges):
                 await socket.close(REFUSED, "wrong token")
                 return
-            page = Page(socket, person, self._message)
+            page = Page(socket, person, self._message, self._limits)
             self.pages.add(page)
             try:
                 await serve(page)
@@ -185,13 +175,13 @@ class Gate(Generic[M]):
 
     async def _greeted(self, socket: WebSocket) -> Person | None:
         try:
-            greeting = await asyncio.wait_for(_read(socket, Greeting), GREETING_S)
+            greeting = await asyncio.wait_for(_read(socket, Greeting, self._limits), self._limits.greeting_s)
         except (TimeoutError, ValidationError):  # nothing in time, or no greeting
             return None
         return self.people.whose(greeting.token)
 
 
-async def _read(socket: WebSocket, kind: type[M]) -> M:
+async def _read(socket: WebSocket, kind: type[M], limits: Limits) -> M:
     """The next message.
 
     Raises:
@@ -202,4 +192,4 @@ async def _read(socket: WebSocket, kind: type[M]) -> M:
     if event["type"] == "websocket.disconnect":
         raise WebSocketDisconnect(event.get("code", 1000))
     text = event.get("text") or ""  # bytes are no message
-    return kind.model_validate_json(text if len(text) <= LARGEST else "")
+    return kind.model_validate_json(text if len(text) <= limits.message_bytes else "")

@@ -20,7 +20,7 @@ SHOWN = 400
 KEPT = 4000
 """Points of a curve in memory, after it was thinned; before, at most twice as many."""
 CURVES = 300
-"""Metrics that are drawn; what a run logs beyond them is left out, and counted."""
+"""Metrics that are plotted; what a run logs beyond them is left out, and counted."""
 LONGEST_NAME = 200
 CHUNK = 2 << 20
 """Bytes read at once."""
@@ -123,19 +123,19 @@ class Curves:
             cursor: of the last answer; "" at first.
 
         Returns:
-            ``cursor`` for the next time; ``fresh``, if whatever was told before is void; ``more``, if there is more to
+            ``cursor`` for the next time; ``fresh``, if whatever was sent before is void; ``more``, if there is more to
             be had at once; ``curves`` by name (see `Curve.after`); ``unread`` lines, and metrics ``left_out``.
         """
         with self._lock:
             more = self._read()
             epoch, _, line = cursor.partition(".")
             known = int(line) if epoch == str(self._epoch) and line.isdecimal() else 0
-            told = {name: curve.after(known) for name, curve in self._curves.items() if curve.lines[-1] > known}
+            points = {name: curve.after(known) for name, curve in self._curves.items() if curve.lines[-1] > known}
             return {
                 "cursor": f"{self._epoch}.{self._line}",
                 "fresh": known == 0,
                 "more": more,
-                "curves": told,
+                "curves": points,
                 "unread": self.unread,
                 "left_out": len(self._left_out),
             }
@@ -170,7 +170,7 @@ class Curves:
         return full
 
     def _take(self, line: bytes) -> None:
-        record = _record(line)
+        record = record_of(line)
         step = None if record is None else as_number(record.get("step"))
         if record is None or step is None or not math.isfinite(step):
             self.unread += 1
@@ -189,7 +189,8 @@ class Curves:
             self._curves[name].add(self._line, step, number)
 
 
-def _record(line: bytes) -> dict[str, Any] | None:
+def record_of(line: bytes) -> dict[str, Any] | None:
+    """What a line logs; None if it is no metrics."""
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):  # no JSON, no UTF-8, a number of thousands of digits, brackets without end

@@ -1,4 +1,4 @@
-"""The page of judgements: what people said, to be browsed, taken back, taken out and verified, and where they agree."""
+"""The page of judgements: to be browsed, retracted, exported and verified, and how far people agree."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from heed.errors import HeedError, RunFailed
 from heed.oversight.agreement import Agreements, agreements
 from heed.oversight.comparisons.session import is_comparison
 from heed.oversight.store.export import STREAMS
-from heed.oversight.store.queries import Found, Standing, Wanted, follows, last_row, one, page, passing, people_of
+from heed.oversight.store.queries import Filter, Found, Status, follows, last_row, one, page, passing, people_of
 from heed.oversight.store.store import Judgement, Store, open_store
 from heed.web.app import add_page
-from heed.web.authentication import NOBODY, Refusal, bearer
+from heed.web.authentication import UNAUTHORIZED, Refusal, bearer
 from heed.web.connection import Strict
 from heed.web.people import People, Person
 
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 MOST_ROWS = 100
 """Judgements of one answer."""
 LONGEST_LINE = 160
-"""Characters in which a list tells what was shown, or said."""
+"""Characters in which a list shows what was judged, and the verdict."""
 MOST_RUNS = 200
 """Runs that are named, the latest."""
 LARGEST_ID = 2**31 - 1
@@ -42,20 +42,20 @@ MOST_FILES = 2
 """Files that are written at once; a reader may be slow."""
 KINDS_OF_FILE = {"jsonl": "application/jsonl", "parquet": "application/vnd.apache.parquet"}
 
-Told = Callable[[Judgement], Awaitable[None]]
+OnRetracted = Callable[[Judgement], Awaitable[None]]
 Id = Annotated[int, Path(ge=1, le=LARGEST_ID)]
 Name = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]
 Kind = Literal["block", "compare"]
 
 NO_STORE: dict[int | str, dict[str, Any]] = {
-    **NOBODY,
+    **UNAUTHORIZED,
     404: {"model": Refusal, "description": "There are no judgements yet, or not this one."},
     503: {"model": Refusal, "description": "The store cannot be read or written now."},
 }
 """How a request for judgements may be refused."""
 ONLY_JUDGES: dict[int | str, dict[str, Any]] = {
     400: {"model": Refusal, "description": "The body is no text."},
-    403: {"model": Refusal, "description": "Only people who judge take judgements back."},
+    403: {"model": Refusal, "description": "Only people who judge retract judgements."},
 }
 
 
@@ -72,13 +72,13 @@ class Those(BaseModel):
 class Listed(Those):
     """Which of them, and from where on."""
 
-    standing: Standing = "all"
+    status: Status = "all"
     before: Annotated[int, Field(ge=1, le=LARGEST_ID)] | SkipJsonSchema[None] = None
     most: Annotated[int, Field(ge=1, le=MOST_ROWS)] = 50
 
 
 class Row(BaseModel):
-    """A judgement in a list: what was shown and said in a line of words each."""
+    """A judgement in a list: what was shown and the verdict, in a line of words each."""
 
     id: int
     at: datetime
@@ -86,9 +86,9 @@ class Row(BaseModel):
     person: str
     run: str
     shown: str
-    said: str
+    summary: str
     latency_ms: float
-    stands: bool
+    active: bool
 
 
 class Rows(BaseModel):
@@ -98,8 +98,8 @@ class Rows(BaseModel):
     next: int | None
 
 
-class Back(BaseModel):
-    """That a judgement was taken back: by which row, by whom, when and why."""
+class Retracted(BaseModel):
+    """That a judgement was retracted: by which row, by whom, when and why."""
 
     id: int
     person: str
@@ -118,12 +118,12 @@ class Whole(BaseModel):
     model_version: str
     shown: Any
     verdict: Any
-    said: str
+    summary: str
     latency_ms: float
     key: str
     digest: str
     unbroken: bool
-    taken_back: Back | None
+    retraction: Retracted | None
 
 
 class About(BaseModel):
@@ -137,7 +137,7 @@ class About(BaseModel):
 
 
 class Reason(Strict):
-    """Why a judgement is taken back."""
+    """Why a judgement is retracted."""
 
     why: Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00]*$")]
 
@@ -181,7 +181,9 @@ class OpenedLater:
             self._store.close()
 
 
-def add_judgements(app: FastAPI, opened: Callable[[], Store], people: People, told: Told | None = None) -> None:
+def add_judgements(
+    app: FastAPI, opened: Callable[[], Store], people: People, on_retracted: OnRetracted | None = None
+) -> None:
     """Add the page of judgements to an app, and what it asks for, below ``/api/judgements``, behind each one's token.
 
     Rows of an answer, texts of a list and pairs of people are bounded. Of the requests that go through the whole store,
@@ -189,10 +191,10 @@ def add_judgements(app: FastAPI, opened: Callable[[], Store], people: People, to
     hold what is written next.
 
     Args:
-        app: of `heed.web.app.app_of`.
+        app: of `heed.web.app.create_app`.
         opened: gives the store; may raise `HeedError` as long as there is none. Called in threads.
-        people: who may look; those who judge may take judgements back, anybody's, under their own name.
-        told: called with each judgement that was taken back here, in the server's loop.
+        people: who may look; those who judge may retract judgements, anybody's, under their own name.
+        on_retracted: called with each judgement that was retracted here, in the server's loop.
     """
     known, busy, files = Depends(bearer(people)), asyncio.Lock(), asyncio.Semaphore(MOST_FILES)
     anybody = [known, Depends(once)]
@@ -222,7 +224,7 @@ def add_judgements(app: FastAPI, opened: Callable[[], Store], people: People, to
     @app.get("/api/judgements", responses=NO_STORE, dependencies=anybody)
     def listed(those: Annotated[Listed, Query()], store: Store = here) -> Rows:
         """Judgements, newest first."""
-        found = page(store, Wanted(those.kind, those.person, those.run, those.standing), those.before, those.most)
+        found = page(store, Filter(those.kind, those.person, those.run, those.status), those.before, those.most)
         return Rows(rows=[_row(each) for each in found], next=found[-1].id if len(found) == those.most else None)
 
     @app.get("/api/judgements/about", responses=NO_STORE)
@@ -237,11 +239,11 @@ def add_judgements(app: FastAPI, opened: Callable[[], Store], people: People, to
 
     @app.get("/api/judgements/agreement", responses=NO_STORE, dependencies=anybody)
     async def agreement(store: Store = here) -> Agreements:
-        """How far people agree, and how fast and how steady each is; of all judgements that stand."""
+        """How far people agree, and how fast and how steady each is; of all active judgements."""
         async with busy:
             last = await run_in_threadpool(last_row, store)
             if last not in agreed:  # rows are only ever added: the same last row is the same answer
-                found = await run_in_threadpool(agreements, passing(store, Wanted(standing="standing")))
+                found = await run_in_threadpool(agreements, passing(store, Filter(status="active")))
                 agreed.clear()
                 agreed[last] = found
             return agreed[last]
@@ -262,8 +264,8 @@ def add_judgements(app: FastAPI, opened: Callable[[], Store], people: People, to
         dependencies=[*anybody, Depends(file)],
     )
     def exported(name: Literal["jsonl", "parquet"], those: Annotated[Those, Query()], store: Store = here) -> Response:
-        """The judgements that stand, as a file."""
-        pieces = STREAMS[f".{name}"](passing(store, Wanted(those.kind, those.person, those.run, "standing")))
+        """The active judgements, as a file."""
+        pieces = STREAMS[f".{name}"](passing(store, Filter(those.kind, those.person, those.run, "active")))
         headers = {"Content-Disposition": f'attachment; filename="judgements.{name}"'}
         return StreamingResponse(pieces, media_type=KINDS_OF_FILE[name], headers=headers)
 
@@ -277,20 +279,20 @@ def add_judgements(app: FastAPI, opened: Callable[[], Store], people: People, to
 
     @app.post("/api/judgements/{id}/retract", responses={**NO_STORE, **ONLY_JUDGES})
     async def retract(id: Id, reason: Reason, person: Person = known, store: Store = here) -> Whole:
-        """Take a judgement back, by a further row; a second time changes nothing. There is no way to undo it."""
+        """Retract a judgement, by a further row; a second time changes nothing. There is no way to undo it."""
         if not person.judges:
             raise HTTPException(403, "you watch, and judge nothing")
         found = await run_in_threadpool(one, store, id)
         if found is None:
             raise HTTPException(404, f"there is no judgement {id}")
         await run_in_threadpool(store.retract, id, person.name, reason.why)
-        if told is not None:
-            await told(found.judgement)
+        if on_retracted is not None:
+            await on_retracted(found.judgement)
         return await run_in_threadpool(whole, id, store)
 
 
 def once(request: Request) -> None:
-    """For FastAPI's ``Depends``: refuse a query that gives a name twice, of which one would go unheard."""
+    """For FastAPI's ``Depends``: refuse a query that gives a name twice, of which one would be ignored."""
     for name, times in Counter(name for name, _ in request.query_params.multi_items()).items():
         if times > 1:
             raise RequestValidationError([{"type": "repeated", "loc": ("query", name), "msg": "it is given twice"}])
@@ -305,19 +307,23 @@ def _row(found: Found) -> Row:
         person=judgement.person,
         run=judgement.run,
         shown=_short(shown_in_words(judgement)),
-        said=_short(said_in_words(judgement)),
+        summary=_short(verdict_in_words(judgement)),
         latency_ms=judgement.latency_ms,
-        stands=found.taken_back is None,
+        active=found.retraction is None,
     )
 
 
 def _whole(found: Found, unbroken: bool) -> Whole:
-    back, judgement = found.taken_back, found.judgement
-    told = {name: value for name, value in vars(judgement).items() if name != "retracts"}
-    told |= {"shown": _plain(judgement.shown), "verdict": _plain(judgement.verdict)}
-    taken_back = None if back is None else Back(**{**vars(back), "why": _plain(back.why)})
-    said = _short(said_in_words(judgement))
-    return Whole(**told, said=said, digest=found.digest, unbroken=unbroken, taken_back=taken_back)
+    retraction, judgement = found.retraction, found.judgement
+    fields = {name: value for name, value in vars(judgement).items() if name != "retracts"}
+    fields |= {"shown": _plain(judgement.shown), "verdict": _plain(judgement.verdict)}
+    return Whole(
+        **fields,
+        summary=_short(verdict_in_words(judgement)),
+        digest=found.digest,
+        unbroken=unbroken,
+        retraction=None if retraction is None else Retracted(**{**vars(retraction), "why": _plain(retraction.why)}),
+    )
 
 
 def shown_in_words(judgement: Judgement) -> str:
@@ -335,16 +341,16 @@ def shown_in_words(judgement: Judgement) -> str:
     return _json(shown)
 
 
-def said_in_words(judgement: Judgement) -> str:
-    """What was said, in a line.
+def verdict_in_words(judgement: Judgement) -> str:
+    """The verdict, in a line.
 
-    >>> said_in_words(Judgement("block", "ada", {}, {"block": True, "catastrophe": True}))
+    >>> verdict_in_words(Judgement("block", "ada", {}, {"block": True, "catastrophe": True}))
     'block, catastrophe'
     """
     verdict = judgement.verdict
     if is_comparison(judgement):
         unsafe = [f"{side} unsafe" for side in ("left", "right") if verdict["unsafe"][side]]
-        return ", ".join([*(f"{name}: {said}" for name, said in verdict["objectives"].items()), *unsafe])
+        return ", ".join([*(f"{name}: {side}" for name, side in verdict["objectives"].items()), *unsafe])
     if judgement.kind == "block" and isinstance(verdict, dict) and "block" in verdict:
         flags = [name for name in ("catastrophe", "silent", "acted") if verdict.get(name)]
         return ", ".join(["block" if verdict["block"] else "let pass", *flags])

@@ -1,4 +1,4 @@
-"""The page of a run in progress or at its end: its metrics as they come, what it was told, and its report."""
+"""The page of a run in progress or at its end: its metrics as they come, its settings, and its report."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse
 
 from heed.web.app import add_page, policy
-from heed.web.authentication import NOBODY, Refusal, bearer
+from heed.web.authentication import UNAUTHORIZED, Refusal, bearer
 from heed.web.people import People
 from heed.web.run_reports import Report, Reports
 from heed.web.run_view import RunView, RunViews
@@ -28,14 +28,17 @@ REPORT_HEADERS = {
 PAGE_HEADERS = {"Content-Security-Policy": policy(frame_src="'self'", form_action="'self'")}
 """The page frames a report, which it asks for by a form."""
 NO_PAGE = '<!doctype html><html lang="en"><title>No report</title><p>There is no report: {}</p></html>'
-NO_RUN: dict[int | str, dict[str, Any]] = {**NOBODY, 404: {"model": Refusal, "description": "There is no such run."}}
+NO_RUN: dict[int | str, dict[str, Any]] = {
+    **UNAUTHORIZED,
+    404: {"model": Refusal, "description": "There is no such run."},
+}
 """How a request for a run may be refused."""
 REPORT: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/html": {}}},
     503: {"model": Refusal, "description": "There is no report now; why."},
 }
 """What else a request for a report may bring."""
-Name = Annotated[str, Query(max_length=500, description="a run within, as told in runs; empty for the folder itself")]
+Name = Annotated[str, Query(max_length=500, description="a run within, of those in runs; empty for the folder itself")]
 Cursor = Annotated[str, Query(max_length=32, pattern=r"^(\d+\.\d+)?$", description="the last answer's; empty at first")]
 
 
@@ -43,7 +46,7 @@ def add_run(app: FastAPI, folder: Path, people: People, report: Callable[[Path],
     """Add the page of a run to an app, and what it asks for, below ``/api/run``, behind each person's token.
 
     Args:
-        app: of `heed.web.app.app_of`.
+        app: of `heed.web.app.create_app`.
         folder: a run's, whether it runs, has ended or is not there yet; or one with runs within.
         people: who may look.
         report: a run folder to one self-contained HTML page; called in a thread.
@@ -60,9 +63,9 @@ def add_run(app: FastAPI, folder: Path, people: People, report: Callable[[Path],
         return view
 
     @app.get("/api/run", responses=NO_RUN, dependencies=known)
-    def told(name: Name = "") -> dict[str, Any]:
+    def status(name: Name = "") -> dict[str, Any]:
         """What a run is and how far it has come, and which runs are within the folder."""
-        return {"title": folder.resolve().name, "runs": views.names(), **found(name).told()}
+        return {"title": folder.resolve().name, "runs": views.names(), **found(name).status()}
 
     @app.get("/api/run/metrics", responses=NO_RUN, dependencies=known)
     def metrics(name: Name = "", since: Cursor = "") -> dict[str, Any]:

@@ -19,18 +19,18 @@ from heed.runs.folder import CONFIG, METRICS, SUMMARY
 from heed.web.curves import Curves, as_number
 
 QUIET_S = 120.0
-"""Seconds without news after which a run that has not ended is said to be quiet."""
+"""Seconds without news after which a run that has not ended counts as quiet."""
 SHORTEST_S = 1.0
-"""Seconds from which on a rate is told."""
+"""Seconds from which on there is a rate."""
 LARGEST_FILE = 1 << 20
 """Bytes of a config or summary that are read."""
 ROWS = 400
-"""Settings and results that are told."""
+"""Settings and results that are listed."""
 LONGEST_TEXT = 500
 RUNS = 200
-"""Runs within a folder that are told."""
+"""Runs within a folder that are listed."""
 GLANCES = 30
-"""Of how many different states of a run its rate is told."""
+"""Of how many different states of a run its rate is taken."""
 OWN = ("report.html", ".lock", "judgements.db", "judgements.db-wal", "judgements.db-shm", "judgements.db-journal")
 """Files of a run that a report of it does not show."""
 
@@ -40,7 +40,7 @@ class RunView:
 
     Args:
         folder: the run folder; need not exist yet, and may go at any time.
-        clock: tells the time as files do.
+        clock: the time, as files have it.
 
     Attributes:
         curves: its metrics.
@@ -53,7 +53,7 @@ class RunView:
         self._config = _Cached(folder / CONFIG, read_yaml)
         self._summary = _Cached(folder / SUMMARY, _read_json)
 
-    def told(self) -> dict[str, Any]:
+    def status(self) -> dict[str, Any]:
         """What it is and how far it has come, as JSON.
 
         Returns:
@@ -148,7 +148,7 @@ class RunViews:
 
 
 class _Cached:
-    """A small file, read again only once it has changed; what is wrong with it is told."""
+    """A small file, read again only once it has changed; and what is wrong with it."""
 
     def __init__(self, path: Path, read: Callable[[Path], dict[str, Any]]) -> None:
         self.path, self.problem = path, ""

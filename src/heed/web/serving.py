@@ -11,19 +11,20 @@ import uvicorn
 from fastapi import FastAPI
 
 from heed.errors import HeedError
+from heed.web.limits import Limits
 
 START_S = 10.0
 
 
 @contextmanager
-def serving(app: FastAPI, host: str = "127.0.0.1", port: int = 0, largest: int = 4096) -> Iterator[str]:
+def serving(app: FastAPI, host: str = "127.0.0.1", port: int = 0, limits: Limits | None = None) -> Iterator[str]:
     """Within: an app is served; yields the address that it answers at, as ``http://host:port``.
 
     Args:
         app: what is served.
         host: where to listen; others than this machine can connect only if it says so.
         port: 0 takes a free one.
-        largest: bytes of a websocket's message.
+        limits: how large a websocket's message may be.
 
     Raises:
         HeedError: nothing can listen there.
@@ -42,7 +43,7 @@ def serving(app: FastAPI, host: str = "127.0.0.1", port: int = 0, largest: int =
         app,
         access_log=False,
         log_level="warning",
-        ws_max_size=largest,
+        ws_max_size=(limits or Limits()).message_bytes,
         ws="websockets-sansio",
         timeout_graceful_shutdown=1,
     )

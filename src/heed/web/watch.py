@@ -1,4 +1,4 @@
-"""The server of the page where people watch: what it is shown, and what is obeyed of what comes back."""
+"""The server of the page where people watch: what it is shown, and which of its orders are obeyed."""
 
 from __future__ import annotations
 
@@ -11,42 +11,46 @@ from typing import Annotated
 
 from fastapi import FastAPI, WebSocket
 from pydantic import Field
+from pydantic.dataclasses import dataclass
 
 from heed.errors import HeedError, RunFailed
 from heed.oversight.control.records import Order
-from heed.oversight.overseers.human import HumanOverseer, View
+from heed.oversight.control.view import View
+from heed.oversight.overseers.human import HumanOverseer
 from heed.oversight.store.store import Judgement
-from heed.web.app import add_page, app_of
-from heed.web.connection import Gate, Page, Short, Strict
+from heed.web.app import add_page, create_app
+from heed.web.connection import MESSAGE, Connections, Page, Short, Strict
+from heed.web.limits import Limits
 from heed.web.people import People
 
-DRAWING_S = 1.0
-"""Seconds after which a page that has not said that it drew a frame is sent the next one all the same."""
 LATE = "it came as the episode ended: it is about nothing, but the first action of the next one is blocked"
 VERDICTS = ("block", "allow", "catastrophe", "act")
 """The orders that become judgements, of which the page is told when they are on disk."""
 MOST_WAITING = 100
 """Verdicts of one page that may wait for that."""
+LOOK_S = 1.0
+"""Seconds after which a page that heard of nothing new looks again."""
 
 Key = Annotated[str, Field(max_length=64, pattern=r"^[0-9A-Za-z-]*$")]
 """Nothing that the store makes keys of itself, which have spaces."""
 Number = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]
 
 
-class Said(Strict):
-    """An order as a page sends it (see `heed.oversight.control.desk.Order`)."""
+@dataclass(frozen=True, config=MESSAGE)
+class SentOrder(Order):
+    """An order as a page sends it: the desk's own record, with bounds."""
 
     do: Short
-    moment: Annotated[int, Field(ge=0)] | None = None
+    proposal: Annotated[int, Field(ge=0)] | None = None
     key: Key = ""
     action: Annotated[list[Number], Field(max_length=1024)] | int | None = None
 
 
 class Message(Strict):
-    """What a page sends: orders, what it has drawn, and, by an empty one, that it is alive."""
+    """What a page sends: orders, what it has rendered, and, by an empty one, that it is alive."""
 
-    drawn: Annotated[int, Field(ge=0)] | None = None
-    order: Said | None = None
+    rendered: Annotated[int, Field(ge=0)] | None = None
+    order: SentOrder | None = None
 
 
 class WatchServer:
@@ -56,113 +60,114 @@ class WatchServer:
         overseer: to whom people lend their eyes.
         people: who may connect.
         title: what is watched.
+        limits: how much pages may send, and how long they may take.
     """
 
-    def __init__(self, overseer: HumanOverseer, people: People, title: str) -> None:
+    def __init__(self, overseer: HumanOverseer, people: People, title: str, limits: Limits | None = None) -> None:
         self.overseer, self.title = overseer, title
-        self.gate = Gate(people, Message)
+        self._limits = Limits() if limits is None else limits
+        self.connections = Connections(people, Message, limits=self._limits)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.app = app_of(self._life)
+        self.app = create_app(self._life, self._limits)
         add_page(self.app, "/", "watch", "watch the agent")
         self.app.add_api_websocket_route("/watch", self._watch)
 
     @contextlib.asynccontextmanager
     async def _life(self, _app: FastAPI) -> AsyncIterator[None]:
         self._loop = asyncio.get_running_loop()
-        self.overseer.changed = self._changed
-        yield
-        self.overseer.changed = lambda: None
+        with self.overseer.notifying(self._pulse):
+            yield
 
     async def retracted(self, judgement: Judgement) -> None:
-        """A judgement was taken back at the page of judgements."""
+        """A judgement was retracted at the page of judgements."""
         if judgement.id is not None:
             self.overseer.retracted(judgement.id)
 
-    def _changed(self) -> None:
-        """From any thread: there is something new to tell."""
+    def _pulse(self) -> None:
+        """From any thread: there is something new to send."""
         if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self.gate.pulse)
+            self._loop.call_soon_threadsafe(self.connections.pulse)
 
     async def _watch(self, socket: WebSocket) -> None:
-        await self.gate.admit(socket, self._serve)
+        await self.connections.admit(socket, self._serve)
 
     async def _serve(self, page: Page[Message]) -> None:
-        watching = _Watching(page, self.overseer)
+        watching = _Watching(page, self.overseer, self._limits.rendering_s)
         watching.connect()
         page.note({"hello": {"person": page.person.name, "judges": page.person.judges, "title": self.title}})
         try:
-            await page.talk(watching.tell(), watching.hear())
+            await page.talk(watching.send_news(), watching.obey())
         finally:
-            self.overseer.gone(page.name)
+            self.overseer.disconnect(page.name)
 
 
 class _Watching:
-    """One page: what it was sent, and what it is to be told next."""
+    """One page: what it was sent, and what it is to be sent next."""
 
-    def __init__(self, page: Page[Message], overseer: HumanOverseer) -> None:
-        self.page, self.overseer = page, overseer
+    def __init__(self, page: Page[Message], overseer: HumanOverseer, rendering_s: float) -> None:
+        self.page, self.overseer, self._rendering_s = page, overseer, rendering_s
         self._unwritten: dict[str, None] = {}  # keys of orders that are not on disk yet
-        self._sent, self._drawing_until, self._stands = 0, 0.0, ""
+        self._sent, self._rendering_until, self._status = 0, 0.0, ""
 
     def connect(self) -> None:
         """It is there."""
         self.overseer.connect(self.page.name, self.page.person.name, self.page.person.judges)
 
-    async def hear(self) -> None:
-        """Do what the page says, message by message."""
+    async def obey(self) -> None:
+        """Do what the page sends, message by message."""
         async for message in self.page.messages():
-            if not self.overseer.beat(self.page.name):  # it was silent for too long, as tabs in the background are
+            if not self.overseer.heartbeat(self.page.name):  # it was silent for too long, as tabs in the background are
                 self.connect()
-            if message.drawn is not None:
-                self._drawing_until = 0.0
-                self.overseer.drawn(self.page.name, message.drawn)
+            if message.rendered is not None:
+                self._rendering_until = 0.0
+                self.overseer.rendered(self.page.name, message.rendered)
                 self.page.news.set()
             if message.order is not None:
                 await self._obey(message.order)
 
-    async def _obey(self, said: Said) -> None:
-        if said.key and said.do in VERDICTS:
-            self._unwritten[said.key] = None
+    async def _obey(self, order: Order) -> None:
+        if order.key and order.do in VERDICTS:
+            self._unwritten[order.key] = None
             for oldest in list(self._unwritten)[:-MOST_WAITING]:
                 del self._unwritten[oldest]
         try:
-            if said.do == "undo":  # which waits for the disk
+            if order.do == "undo":  # which waits for the disk
                 row = await asyncio.to_thread(self.overseer.undo, self.page.person.name)
                 self.page.note({"undone": {"id": row}})
                 return
-            self.overseer.order(self.page.name, Order(said.do, said.moment, said.key, said.action))
+            self.overseer.order(self.page.name, order)
         except (HeedError, RunFailed) as refusal:
-            self._unwritten.pop(said.key, None)
-            self.page.note({"refused": {"do": said.do, "key": said.key, "why": str(refusal)}})
+            self._unwritten.pop(order.key, None)
+            self.page.note({"refused": {"do": order.do, "key": order.key, "why": str(refusal)}})
         self.page.news.set()
 
-    async def tell(self) -> None:
+    async def send_news(self) -> None:
         """Send what is new; frames that a page is too slow for are left out, never queued."""
         page = self.page
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(page.news.wait(), DRAWING_S)
+                await asyncio.wait_for(page.news.wait(), LOOK_S)
             page.news.clear()
             notes, page.notes = page.notes, []
             for note in notes:
                 await page.send(note)
             for key in list(self._unwritten):
-                if (row := self.overseer.written(key)) is not None:
+                if (row := self.overseer.row_of(key)) is not None:
                     del self._unwritten[key]
                     await page.send({"written": {"key": key, "id": row}})
-                elif self.overseer.late(key):
+                elif self.overseer.came_late(key):
                     del self._unwritten[key]
                     await page.send({"refused": {"do": "", "key": key, "why": LATE}})
-            stands = json.dumps({"desk": self.overseer.stands()})
-            if stands != self._stands:
-                self._stands = stands
-                await page.socket.send_text(stands)
+            status = json.dumps({"desk": self.overseer.status()})
+            if status != self._status:
+                self._status = status
+                await page.socket.send_text(status)
             view = self.overseer.view
-            if view is not None and view.number > self._sent and time.monotonic() >= self._drawing_until:
+            if view is not None and view.number > self._sent and time.monotonic() >= self._rendering_until:
                 await self._show(view)
 
     async def _show(self, view: View) -> None:
-        self._sent, self._drawing_until = view.number, time.monotonic() + DRAWING_S
-        await self.page.send({"moment": {**view.told, "framed": view.frame is not None}})
+        self._sent, self._rendering_until = view.number, time.monotonic() + self._rendering_s
+        await self.page.send({"proposal": {**view.content, "framed": view.frame is not None}})
         if view.frame is not None:
             await self.page.socket.send_bytes(view.frame)

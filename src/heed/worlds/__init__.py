@@ -1,32 +1,32 @@
-"""Built-in tasks with exact answers, and what is catastrophic in environments that others made.
+"""Built-in tasks with exact answers, and what is known of environments that others made.
 
-`apothecary` is for the half that compares, point hazard and cliff grid are for the half that blocks, and `presets`
-holds the rules for others' environments.
+`apothecary` is a text world, for the half that compares; the others are physical, for the half that blocks. Each is one
+folder, and each physical one a line of `registry`; what is known of it is its `Oracle`.
 
 Importing this package registers ``heed/PointHazard-v0`` and ``heed/CliffGrid-v0`` with Gymnasium, which has read no
-entry points since 1.0; ``gym.make("heed.worlds:heed/PointHazard-v0")`` imports it by itself. The apothecary, which
-stands on transformers, is imported by name only.
+entry points since 1.0; ``gym.make("heed.worlds:heed/PointHazard-v0")`` imports it by itself. Nothing else of a world is
+imported before it is asked for; the apothecary, which stands on transformers, is imported by name only.
 """
 
-from importlib.util import find_spec
+import gymnasium as gym
 
-POINT_HAZARD = "heed/PointHazard-v0"
-CLIFF_GRID = "heed/CliffGrid-v0"
+from heed.worlds.backdrop import Backdrop, Disc, Rectangle
+from heed.worlds.catastrophe_info import CatastropheInfo
+from heed.worlds.oracle import Oracle
+from heed.worlds.registry import CLIFF_GRID, POINT_HAZARD, WORLDS, oracle_of, registered_oracle
 
+for _id, _registration in WORLDS.items():
+    if _registration.env is not None and _id not in gym.registry:  # a reload would make Gymnasium warn that it is taken
+        gym.register(_id, entry_point=_registration.env)
 
-def _register() -> None:
-    """Tell Gymnasium of the built-in environments, once: a reload would make it warn that the id is taken."""
-    from gymnasium.envs.registration import register, registry
-
-    for name, entry_point in (
-        (POINT_HAZARD, "heed.worlds.point_hazard.env:PointHazardEnv"),
-        (CLIFF_GRID, "heed.worlds.cliff_grid.env:CliffGridEnv"),
-    ):
-        if name not in registry:
-            register(name, entry_point=entry_point)
-
-
-if find_spec("gymnasium") is not None:  # whoever only aligns has the apothecary, and no Gymnasium
-    _register()
-
-__all__ = ["CLIFF_GRID", "POINT_HAZARD"]
+__all__ = [
+    "CLIFF_GRID",
+    "POINT_HAZARD",
+    "Backdrop",
+    "CatastropheInfo",
+    "Disc",
+    "Oracle",
+    "Rectangle",
+    "oracle_of",
+    "registered_oracle",
+]

@@ -2,8 +2,9 @@
 
 import pytest
 
-from heed.align.labelling.margins import AT_ONCE, with_scores
-from heed.align.objectives.base import ObjectiveSet, RewardFunction
+from heed.align.labelling.margins import AT_ONCE, with_margins
+from heed.align.objectives.base import ObjectiveSet
+from heed.align.objectives.reward_functions import RewardFunction
 from heed.errors import HeedError
 from heed.oversight.comparisons.pairs import Pair
 
@@ -23,7 +24,7 @@ def test_margins_are_differences_of_signed_scaled_rewards_over_more_than_one_bat
 
     pairs = [Pair(str(n), "a" * n, ("a" * n, "ab"), {"own": 1.0, "cost": 9.0}) for n in range(1, AT_ONCE + 6)]
     rewards = ObjectiveSet([RewardFunction(letters, "cost", sign=-1, scale=0.5), RewardFunction(shared)])
-    scored = with_scores(pairs, rewards)
+    scored = with_margins(pairs, rewards)
     assert [(pair.id, pair.prompt, pair.completions) for pair in scored] == [
         (pair.id, pair.prompt, pair.completions) for pair in pairs
     ]
@@ -41,7 +42,7 @@ def test_a_conversation_s_completions_are_messages_as_in_a_rollout():
         return [float(index) for index in range(len(completions))]
 
     pair = Pair("p", [{"role": "user", "content": "Cough?"}], ("Honey.", "Foxglove."))
-    assert with_scores([pair], ObjectiveSet([RewardFunction(keeps)]))[0].scores == {"keeps": -1.0}
+    assert with_margins([pair], ObjectiveSet([RewardFunction(keeps)]))[0].scores == {"keeps": -1.0}
     assert seen == [[{"role": "assistant", "content": text}] for text in pair.completions]
 
 
@@ -51,4 +52,4 @@ def test_a_completion_that_is_not_scored_is_named_by_its_pair():
 
     pairs = [Pair("one", "?", ("a", "b")), Pair("two", "?", ("c", "d"))]
     with pytest.raises(HeedError, match=r"'some' does not score both completions .pair 'two'."):
-        with_scores(pairs, ObjectiveSet([RewardFunction(some)]))
+        with_margins(pairs, ObjectiveSet([RewardFunction(some)]))

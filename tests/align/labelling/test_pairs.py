@@ -5,8 +5,8 @@ import json
 import pytest
 from tiny_policies import PROMPTS, TOKENIZER, tiny_model, tiny_policy
 
-from heed.align.labelling import pairs as pairing_module
-from heed.align.labelling.pairs import TRIES, Pairing, sampled_pairs
+from heed.align.labelling import pairs as pairs_module
+from heed.align.labelling.pairs import TRIES, PairSampling, sample_pairs
 from heed.errors import HeedError, Stopped
 
 CHAT = "{% for m in messages %}{{ m.content }} {% endfor %}{% if add_generation_prompt %}. {% endif %}"
@@ -15,14 +15,14 @@ ASKED = PROMPTS[:10]
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pairing") / "base"
+    folder = tmp_path_factory.mktemp("pairs") / "base"
     tiny_model().save_pretrained(folder)
     TOKENIZER.save_pretrained(folder)
     return str(folder)
 
 
 def settings(base, **changes):
-    return Pairing(**{"model": base, "max_completion_tokens": 6, **changes})
+    return PairSampling(**{"model": base, "max_completion_tokens": 6, **changes})
 
 
 def stop_at(count):
@@ -49,7 +49,7 @@ class Saying:
 def saying(monkeypatch):
     def by(function):
         Saying.calls, Saying.says = [], staticmethod(function)
-        monkeypatch.setattr(pairing_module, "Sampler", Saying)
+        monkeypatch.setattr(pairs_module, "Sampler", Saying)
         return Saying
 
     return by
@@ -57,7 +57,7 @@ def saying(monkeypatch):
 
 def test_each_prompt_has_its_pairs_of_two_different_texts_in_the_file_and_in_order(base, tmp_path):
     path, progress = tmp_path / "new" / "pairs.jsonl", []
-    pairs = sampled_pairs(path, ASKED, settings(base, pairs_per_prompt=2), 3, lambda *now: progress.append(now))
+    pairs = sample_pairs(path, ASKED, settings(base, pairs_per_prompt=2), 3, lambda *now: progress.append(now))
     assert [pair.prompt for pair in pairs] == [prompt for prompt in ASKED for _ in range(2)]
     assert all(first.strip() != second.strip() for first, second in (pair.completions for pair in pairs))
     assert all(len(text.split()) <= 6 for pair in pairs for text in pair.completions)
@@ -71,9 +71,9 @@ def test_each_prompt_has_its_pairs_of_two_different_texts_in_the_file_and_in_ord
 
 def test_a_second_start_goes_on_with_the_same_pairs_and_loads_no_model(base, tmp_path, monkeypatch):
     path = tmp_path / "pairs.jsonl"
-    first = sampled_pairs(path, ASKED, settings(base))
-    monkeypatch.setattr(pairing_module, "speaker", lambda *_: pytest.fail("loaded"))
-    assert sampled_pairs(path, ASKED, settings(base)) == first
+    first = sample_pairs(path, ASKED, settings(base))
+    monkeypatch.setattr(pairs_module, "load_sampling_model", lambda *_: pytest.fail("loaded"))
+    assert sample_pairs(path, ASKED, settings(base)) == first
 
 
 @pytest.mark.parametrize(
@@ -89,26 +89,26 @@ def test_a_second_start_goes_on_with_the_same_pairs_and_loads_no_model(base, tmp
 )
 def test_pairs_of_other_prompts_or_settings_are_not_taken_for_these(base, tmp_path, changes):
     path = tmp_path / "pairs.jsonl"
-    sampled_pairs(path, ASKED, settings(base))
+    sample_pairs(path, ASKED, settings(base))
     before = path.read_bytes()
     changes = dict(changes)
     asked, batch_size = changes.pop("prompts", ASKED), changes.pop("batch_size", 16)
     with pytest.raises(HeedError, match=r"holds other pairs than .*\(--pairs .*pairs.jsonl\)"):
-        sampled_pairs(path, asked, settings(base, **changes), batch_size)
+        sample_pairs(path, asked, settings(base, **changes), batch_size)
     assert path.read_bytes() == before
 
 
 def test_an_interrupted_start_ends_with_the_pairs_of_an_uninterrupted_one(base, tmp_path):
     straight, broken = tmp_path / "straight.jsonl", tmp_path / "broken.jsonl"
-    sampled_pairs(straight, ASKED, settings(base), 3)
+    sample_pairs(straight, ASKED, settings(base), 3)
     with pytest.raises(Stopped):
-        sampled_pairs(broken, ASKED, settings(base), 3, stop_at(6))
+        sample_pairs(broken, ASKED, settings(base), 3, stop_at(6))
     assert not broken.exists()
     (partial,) = tmp_path.glob(".broken*")
     with partial.open("a") as file:
         file.write('{"completions": [["torn')
     progress = []
-    sampled_pairs(broken, ASKED, settings(base), 3, lambda done, _: progress.append(done))
+    sample_pairs(broken, ASKED, settings(base), 3, lambda done, _: progress.append(done))
     assert progress == [9, 10]
     assert broken.read_bytes() == straight.read_bytes()
     assert sorted(file.name for file in tmp_path.iterdir()) == ["broken.jsonl", "straight.jsonl"]
@@ -120,7 +120,7 @@ def test_the_same_text_twice_is_drawn_again_and_at_last_left_out(base, tmp_path,
         return ["b" if call > 4 and prompt == ASKED[1] else " a" if call > 1 else "a" for prompt in prompts]
 
     sampler = saying(says)
-    pairs = sampled_pairs(tmp_path / "pairs.jsonl", ASKED[:3], settings(base))
+    pairs = sample_pairs(tmp_path / "pairs.jsonl", ASKED[:3], settings(base))
     assert [(pair.prompt, pair.completions) for pair in pairs] == [(ASKED[1], ("a", "b"))]
     assert sampler.calls[:5] == [ASKED[:3]] * 5 and sampler.calls[5:] == [[ASKED[0], ASKED[2]]] * (TRIES - 3)
 
@@ -128,7 +128,7 @@ def test_the_same_text_twice_is_drawn_again_and_at_last_left_out(base, tmp_path,
 def test_nothing_to_compare_at_all_is_said(base, tmp_path, saying):
     saying(lambda call, prompts: ["a"] * len(prompts))
     with pytest.raises(HeedError, match=r"always the same \(10 prompts, 10 draws each\): raise --temperature"):
-        sampled_pairs(tmp_path / "pairs.jsonl", ASKED, settings(base))
+        sample_pairs(tmp_path / "pairs.jsonl", ASKED, settings(base))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -141,13 +141,13 @@ def test_two_models_speak_against_each_other_the_first_one_first(base, tmp_path)
     greedy = {"top_k": 1}
     said = {}
     for against in ("adapter", "other"):
-        found = sampled_pairs(
+        found = sample_pairs(
             tmp_path / f"{against}.jsonl", ASKED, settings(base, against=str(tmp_path / against), **greedy)
         )
         said[against] = {pair.prompt: pair.completions for pair in found}
         assert len(found) >= 5
     swapped = settings(base, adapter=str(tmp_path / "adapter"), against=base, **greedy)
-    back = {pair.prompt: pair.completions for pair in sampled_pairs(tmp_path / "back.jsonl", ASKED, swapped)}
+    back = {pair.prompt: pair.completions for pair in sample_pairs(tmp_path / "back.jsonl", ASKED, swapped)}
     assert back == {prompt: (second, first) for prompt, (first, second) in said["adapter"].items()}
     both = said["adapter"].keys() & said["other"].keys()
     assert both and all(said["adapter"][prompt][0] == said["other"][prompt][0] for prompt in both)
@@ -158,15 +158,15 @@ def test_conversations_go_through_the_chat_template_and_stay_conversations(base,
     talks = TOKENIZER.__class__.from_pretrained(base)
     asked = [[{"role": "user", "content": prompt, "topic": "health"}] for prompt in ASKED]
     with pytest.raises(HeedError, match="the tokenizer has no chat template"):
-        sampled_pairs(tmp_path / "pairs.jsonl", asked, settings(base))
+        sample_pairs(tmp_path / "pairs.jsonl", asked, settings(base))
     talks.chat_template = CHAT
     tiny_model().save_pretrained(tmp_path / "chat")
     talks.save_pretrained(tmp_path / "chat")
-    pairs = sampled_pairs(tmp_path / "pairs.jsonl", asked, settings(str(tmp_path / "chat")))
+    pairs = sample_pairs(tmp_path / "pairs.jsonl", asked, settings(str(tmp_path / "chat")))
     assert [pair.prompt for pair in pairs] == [[{"role": "user", "content": prompt}] for prompt in ASKED]
     with pytest.raises(HeedError, match="give texts alone"):
         image = [[{"role": "user", "content": [{"type": "image"}]}]]
-        sampled_pairs(tmp_path / "images.jsonl", image, settings(str(tmp_path / "chat")))
+        sample_pairs(tmp_path / "images.jsonl", image, settings(str(tmp_path / "chat")))
 
 
 @pytest.mark.parametrize(
@@ -184,14 +184,14 @@ def test_conversations_go_through_the_chat_template_and_stay_conversations(base,
 )
 def test_settings_with_which_nothing_can_be_sampled_are_refused(base, tmp_path, changes, wrong):
     with pytest.raises(HeedError, match=wrong):
-        sampled_pairs(tmp_path / "pairs.jsonl", ASKED, settings(base, **changes))
+        sample_pairs(tmp_path / "pairs.jsonl", ASKED, settings(base, **changes))
 
 
 def test_a_place_where_nothing_can_be_written_is_said(base, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(HeedError, match="no pairs can be kept"):
-        sampled_pairs(tmp_path / "file" / "pairs.jsonl", ASKED, settings(base))
+        sample_pairs(tmp_path / "file" / "pairs.jsonl", ASKED, settings(base))
     with pytest.raises(HeedError, match=r"end it in \.jsonl"):
-        sampled_pairs(tmp_path / "pairs.csv", ASKED, settings(base))
+        sample_pairs(tmp_path / "pairs.csv", ASKED, settings(base))
     with pytest.raises(HeedError, match="a batch of 0"):
-        sampled_pairs(tmp_path / "pairs.jsonl", ASKED, settings(base), batch_size=0)
+        sample_pairs(tmp_path / "pairs.jsonl", ASKED, settings(base), batch_size=0)

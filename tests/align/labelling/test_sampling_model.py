@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny_policies import PROMPTS, TOKENIZER, tiny_model, tiny_policy
 
-from heed.align.labelling.sampling_model import speaker
+from heed.align.labelling.sampling_model import load_sampling_model
 from heed.align.rollouts import Sampler, Sampling
 from heed.errors import HeedError
 
@@ -12,7 +12,7 @@ from heed.errors import HeedError
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     """A base model and an adapter on it that has moved."""
-    folder = tmp_path_factory.mktemp("speaker")
+    folder = tmp_path_factory.mktemp("sampling")
     tiny_model().save_pretrained(folder / "base")
     TOKENIZER.save_pretrained(folder / "base")
     tiny_policy().save(folder / "adapter")
@@ -24,8 +24,8 @@ def says(policy):
 
 
 def test_an_adapter_is_merged_into_what_the_trained_policy_was(folders):
-    trained, base = tiny_policy(), speaker(folders / "base")
-    merged = speaker(folders / "base", folders / "adapter")
+    trained, base = tiny_policy(), load_sampling_model(folders / "base")
+    merged = load_sampling_model(folders / "base", folders / "adapter")
     ids = torch.tensor([TOKENIZER(PROMPTS[0])["input_ids"]])
     with torch.no_grad():
         wanted, found, without = (policy.model(input_ids=ids).logits for policy in (trained, merged, base))
@@ -35,16 +35,16 @@ def test_an_adapter_is_merged_into_what_the_trained_policy_was(folders):
 
 def test_it_keeps_no_reference_and_so_no_second_copy(folders):
     for adapter in (None, folders / "adapter"):
-        assert speaker(folders / "base", adapter).reference is None
+        assert load_sampling_model(folders / "base", adapter).reference is None
 
 
 def test_what_is_no_adapter_of_the_model_is_refused(folders, tmp_path):
     with pytest.raises(HeedError, match=r"the folder holds no adapter .*base.: give one with an adapter_config.json"):
-        speaker(folders / "base", folders / "base")
+        load_sampling_model(folders / "base", folders / "base")
     with pytest.raises(HeedError, match="holds an adapter, not a whole model"):
-        speaker(folders / "adapter")
+        load_sampling_model(folders / "adapter")
     with pytest.raises(HeedError, match="does not load onto the model"):
-        speaker(folders / "base", "./no-such-folder")
+        load_sampling_model(folders / "base", "./no-such-folder")
     wider = tiny_policy(r=4, target_modules=["lm_head"])
     wider.save(tmp_path / "adapter")
     model = tiny_model()
@@ -52,5 +52,5 @@ def test_what_is_no_adapter_of_the_model_is_refused(folders, tmp_path):
     model.save_pretrained(tmp_path / "other")
     TOKENIZER.save_pretrained(tmp_path / "other")
     with pytest.raises(HeedError, match=r"does not load onto the model: .*size mismatch") as told:
-        speaker(tmp_path / "other", tmp_path / "adapter")
+        load_sampling_model(tmp_path / "other", tmp_path / "adapter")
     assert "\n" not in str(told.value) and len(str(told.value)) < 400

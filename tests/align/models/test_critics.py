@@ -33,7 +33,7 @@ def test_values_are_in_the_returns_units_and_zero_off_the_completion(adapter):
     critics = with_random_heads(critics_of(adapter))
     critics.mean.copy_(torch.tensor([10.0, -4.0]))
     critics.std.copy_(torch.tensor([0.5, 30.0]))
-    with torch.no_grad(), critics._active():
+    with torch.no_grad(), critics.active():
         hidden = critics.policy.hidden(BATCH, critics.backbone)
     found = critics.values(BATCH)
     for k, (mean, std) in enumerate([(10.0, 0.5), (-4.0, 30.0)]):
@@ -48,9 +48,9 @@ def test_fresh_critics_know_nothing():
 
 def test_following_the_scale_of_the_returns_changes_no_value():
     critics = with_random_heads(critics_of(memory=0.5))
-    critics._observe([BATCH], [some_returns()])
+    critics.follow_scale([BATCH], [some_returns()])
     values, before = critics.values(BATCH), critics.std.clone()
-    critics._observe([BATCH], [some_returns(spread=80.0, seed=1) - 40])
+    critics.follow_scale([BATCH], [some_returns(spread=80.0, seed=1) - 40])
     assert (critics.std / before).min() > 3
     assert torch.allclose(critics.values(BATCH), values, rtol=1e-4, atol=1e-3)
 
@@ -58,11 +58,11 @@ def test_following_the_scale_of_the_returns_changes_no_value():
 def test_the_scale_is_the_running_mean_and_deviation_of_the_returns():
     critics = critics_of(memory=0.75)
     first, second = some_returns(seed=1), some_returns(spread=1.0, seed=2)
-    critics._observe([BATCH], [first])
+    critics.follow_scale([BATCH], [first])
     assert torch.allclose(critics.mean, first[:, ON].mean(1)) and torch.allclose(
         critics.std, first[:, ON].std(1, correction=0)
     )
-    critics._observe([BATCH], [second])
+    critics.follow_scale([BATCH], [second])
     for running, of in ((critics.mean, torch.Tensor.mean), (critics.std, lambda x, d: x.std(d, correction=0))):
         assert torch.allclose(running, 0.75 * of(first[:, ON], 1) + 0.25 * of(second[:, ON], 1))
 
@@ -101,8 +101,8 @@ def test_fitting_is_adamw_on_the_clipped_value_loss(clip):
     old, moved = byhand.values(BATCH), 0.0
     optimizer = torch.optim.AdamW([*byhand.body, *byhand.heads.parameters()], lr=3e-2, weight_decay=0.0)
     for _ in range(4):
-        with byhand._active():
-            value = byhand._scaled_values(BATCH)
+        with byhand.active():
+            value = byhand.scaled_values(BATCH)
             loss = (value - returns)[:, ON].square()
             if clip:
                 near = torch.minimum(torch.maximum(value, old - clip), old + clip)
@@ -132,8 +132,8 @@ def test_what_is_not_scored_teaches_nothing():
     expected = without.fit([BATCH.rows(kept)], [returns[:, kept]])
     assert abs(error - expected) < 1e-4
     assert torch.allclose(with_gaps.values(BATCH), without.values(BATCH), atol=1e-4)
-    with_gaps._observe([BATCH], [returns])
-    without._observe([BATCH.rows(kept)], [returns[:, kept]])
+    with_gaps.follow_scale([BATCH], [returns])
+    without.follow_scale([BATCH.rows(kept)], [returns[:, kept]])
     assert torch.allclose(with_gaps.mean, without.mean) and torch.allclose(with_gaps.std, without.std)
 
 

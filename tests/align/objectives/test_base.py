@@ -1,10 +1,13 @@
+"""A set of objectives: signs and scales, names that differ, and values that no optimiser step may see."""
+
 import math
 
 import numpy as np
 import pytest
 import torch
 
-from heed.align.objectives.base import ObjectiveSet, ObjectiveSpec, RewardFunction
+from heed.align.objectives.base import ObjectiveSet, ObjectiveSpec
+from heed.align.objectives.reward_functions import RewardFunction
 from heed.errors import HeedError
 
 PROMPTS = ["fever", "cough"]
@@ -32,30 +35,6 @@ def test_none_is_nan_and_leaves_the_others_as_they_are():
 )
 def test_arrays_and_scalars_of_numpy_and_torch_count_as_numbers(values):
     assert ObjectiveSet([returning(values)]).score(PROMPTS, COMPLETIONS).T.tolist() == [[1.0, 2.5]]
-
-
-def test_a_function_sees_what_trl_would_pass():
-    seen = {}
-
-    def judge(prompts, completions, answer, **columns):
-        seen.update(prompts=prompts, completions=completions, answer=answer, **columns)
-        return [0.0, 0.0]
-
-    conversation = [{"role": "user", "content": "fever"}]
-    RewardFunction(judge).score([conversation, "cough"], ["tea", "rest"], {"answer": ["a", "b"], "other": [1, 2]})
-    assert seen == {
-        "prompts": [conversation, "cough"],
-        "completions": [[{"role": "assistant", "content": "tea"}], "rest"],
-        "answer": ["a", "b"],
-        "other": [1, 2],
-    }
-
-
-def test_columns_that_a_signature_has_no_place_for_are_left_out():
-    def length(completions):
-        return [len(completion) for completion in completions]
-
-    assert RewardFunction(length).score(PROMPTS, COMPLETIONS, {"extra": [1, 2]}).T.tolist() == [[8.0, 19.0]]
 
 
 def raising(**columns):

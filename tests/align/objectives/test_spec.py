@@ -1,3 +1,5 @@
+"""The text of an objective on the command line: each kind, and texts that name none."""
+
 import sys
 
 import pytest

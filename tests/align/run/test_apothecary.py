@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from heed.align.objectives.base import ObjectiveSet
-from heed.align.run.apothecary import ApothecarySetup, Prepared, cache_folder, prepare, prepared_folders
+from heed.align.run.apothecary import ApothecarySetup, PreparedApothecary, cache_folder, prepare, prepared_folders
 from heed.errors import HeedError
 
 TINY = ApothecarySetup(hidden=32, layers=1, demonstrations=64, warm_epochs=1, comparisons=128, judge_epochs=1)
@@ -80,7 +80,7 @@ def test_without_judges_only_the_policy_is_made(tmp_path):
     assert found.judges is None and found.accuracy == {}
     assert not prepared_folders(TINY, tmp_path)[1].exists()
     with pytest.raises(AssertionError):
-        Prepared(found.world, found.policy).objectives("learnt")
+        PreparedApothecary(found.world, found.policy).objectives("learnt")
 
 
 def test_what_is_interrupted_leaves_nothing_behind(tmp_path):

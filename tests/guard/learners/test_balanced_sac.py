@@ -26,7 +26,7 @@ class Third:
     def __init__(self):
         self.count = 0
 
-    def judge(self, moment):
+    def judge(self, proposal):
         self.count += 1
         return Verdict(self.count % 3 == 0, instead=np.array([-0.5], np.float32))
 
@@ -50,11 +50,11 @@ class Opposed(BalancedSAC):
 
 
 def learnt(kind, steps=40, **settings):
-    told = []
-    guard = Guard(CartEnv(), overseer=Third(), observer=told.append)
+    recorded = []
+    guard = Guard(CartEnv(), overseer=Third(), observers=[recorded.append])
     model = kind("MlpPolicy", guard, **SETTINGS, **settings)
     model.learn(steps)
-    return model, told
+    return model, recorded
 
 
 @pytest.fixture(scope="module")
@@ -152,9 +152,9 @@ def test_until_anything_was_blocked_the_actor_follows_return_alone(model):
 
 
 def test_safety_is_learnt_from_what_was_proposed_and_from_what_was_executed():
-    model, told = learnt(BalancedSAC, steps=12)
+    model, recorded = learnt(BalancedSAC, steps=12)
     kept, row = model.safety_buffer, 0
-    for number, step in enumerate(told):
+    for number, step in enumerate(recorded):
         assert kept.observations[row, 0] == pytest.approx(step.state)
         assert kept.actions[row, 0] == pytest.approx(step.executed, abs=1e-6)
         assert (kept.rewards[row, 0], kept.dones[row, 0]) == (0, 0)

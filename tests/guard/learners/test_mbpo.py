@@ -14,8 +14,10 @@ from heed.guard.learners.mbpo import ImaginedRollouts, MixedReplayBuffer, Rollou
 from heed.guard.learners.sb3 import GuardedDQN, GuardedSAC
 from heed.guard.models.blockers import KnownBlockers
 from heed.guard.models.dynamics import KnownDynamics
+from heed.guard.models.models import Models, ModelsConfig
 from heed.guard.models.support import Range
 from heed.guard.phases import Phase, Phases, PhasesConfig
+from heed.guard.planning.config import PlanningConfig
 from heed.guard.planning.imagination import Imagination
 from heed.oversight.overseers.scripted import RuleOverseer
 
@@ -168,19 +170,21 @@ class Choices(ShortCart):
 
 
 def guided(kind, env, known, **settings):
-    """A learner under the true judges, and its imaginings."""
+    """A learner under the true models, and the phases that imagine with them."""
     guard = Guard(env, RuleOverseer(lambda *_: False))
     room = {"replay_buffer_class": MixedReplayBuffer, "replay_buffer_kwargs": {"real_share": 0.25}}
     common = {"learning_starts": 10, "seed": 0, "device": "cpu", "policy_kwargs": {"net_arch": [16]}}
     learner = kind("MlpPolicy", guard, **room, **common, **settings)
     danger = KnownBlockers(lambda states: states[..., 0] >= WALL)
-    config = PhasesConfig(oversight_steps=40, horizon=6, particles=1, planner="none", refit_every=10_000)
+    config = PhasesConfig(oversight_steps=40, refit_every=10_000)
+    planning = PlanningConfig(horizon=6, particles=1, planner="none")
     ahead = full_ahead if kind is GuardedSAC else lambda s: torch.tensor([0.0, 0.0, 1.0]).expand(len(s), 3)
-    phases = Phases(guard, ahead, config, known_dynamics=known, known_danger=danger)
-    return learner, phases
+    sizes = (guard.situation.state_size, guard.situation.actions.size)
+    models = Models.from_config(ModelsConfig(), *sizes, known_dynamics=known, known_danger=danger)
+    return learner, Phases(guard, ahead, config, planning, models)
 
 
-def test_a_learner_learns_from_true_steps_that_the_policy_would_take_once_there_are_judges():
+def test_a_learner_learns_from_true_steps_that_the_policy_would_take_once_there_are_models():
     known = KnownDynamics(lambda s, a: (advance(s, a), advance(s, a)[..., 0] - s[..., 0]), members=2)
     learner, phases = guided(GuardedSAC, ShortCart(), known)
     imagining = ImaginedRollouts(phases, per_step=6, penalty=PENALTY, horizon=3, every=10)
@@ -197,7 +201,7 @@ def test_a_learner_learns_from_true_steps_that_the_policy_would_take_once_there_
     progress = (rows.next_observations - rows.observations)[:, :1]
     torch.testing.assert_close(rows.rewards, torch.where(flagged[:, None], PENALTY, progress))
     assert bool((rows.actions.abs() <= 1).all()) and float(rows.actions.std()) > 0.1  # drawn, as the learner draws
-    met = {tuple(state) for state in phases.memory.transitions.tensors().states.tolist()}
+    met = {tuple(state) for state in phases.labels.transitions.tensors().states.tolist()}
     assert all(tuple(state) in met for state in rows.observations[:20].tolist())
     batch = learner.replay_buffer.sample(40)
     assert batch.actions.dtype == torch.float32 and len(batch.rewards) == 40

@@ -10,6 +10,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from heed.errors import HeedError
 from heed.guard.guard import Guard
+from heed.guard.intervention import Overseen, Shadow
 from heed.guard.learners.sb3 import GuardedDQN, GuardedSAC, GuardedTD3, controller, learner_class, state_values
 from heed.oversight.overseers.base import Verdict
 
@@ -22,7 +23,7 @@ class Every:
     def __init__(self, n, instead):
         self.n, self.instead, self.count = n, instead, 0
 
-    def judge(self, moment):
+    def judge(self, proposal):
         self.count += 1
         return Verdict(self.count % self.n == 0, instead=self.instead)
 
@@ -38,20 +39,20 @@ class ChoiceEnv(CartEnv):
 
 
 def learnt(kind, env, learns_from="executed", steps=30, instead=None, ends=True, **settings):
-    told = []
-    guard = Guard(env, overseer=Every(3, instead), observer=told.append)
+    recorded = []
+    guard = Guard(env, overseer=Every(3, instead), observers=[recorded.append])
     model = kind("MlpPolicy", guard, learning_starts=10, seed=0, buffer_size=200, device="cpu", **settings)
     model.learns_from, model.block_penalty, model.block_ends = learns_from, -7.0, ends
     model.learn(steps)
-    return model, told
+    return model, recorded
 
 
 @pytest.mark.parametrize("kind", [GuardedSAC, GuardedTD3])
 def test_the_replay_keeps_the_executed_action_with_its_real_outcome(kind):
-    model, told = learnt(kind, CartEnv(), instead=np.array([-0.5], np.float32))
+    model, recorded = learnt(kind, CartEnv(), instead=np.array([-0.5], np.float32))
     kept = model.replay_buffer
-    assert kept.pos == 30 == len(told)
-    for row, step in enumerate(told):
+    assert kept.pos == 30 == len(recorded)
+    for row, step in enumerate(recorded):
         assert kept.actions[row, 0] == pytest.approx(step.executed, abs=1e-6)
         assert (step.decision.decision == "block") == (row % 3 == 2)
         if row % 3 == 2:
@@ -62,17 +63,17 @@ def test_the_replay_keeps_the_executed_action_with_its_real_outcome(kind):
 
 
 def test_a_learner_that_knows_of_no_guard_would_keep_what_it_proposed():
-    model, told = learnt(GuardedSAC, CartEnv(), "proposed", instead=np.array([-0.5], np.float32))
-    for row, step in enumerate(told):
+    model, recorded = learnt(GuardedSAC, CartEnv(), "proposed", instead=np.array([-0.5], np.float32))
+    for row, step in enumerate(recorded):
         assert model.replay_buffer.actions[row, 0] == pytest.approx(step.proposed, abs=1e-6)
         assert model.replay_buffer.rewards[row, 0] == pytest.approx(step.reward, abs=1e-6)
 
 
 @pytest.mark.parametrize("ends", [True, False])
 def test_both_keeps_a_blocked_proposal_at_its_price_beside_what_was_executed(ends):
-    model, told = learnt(GuardedSAC, CartEnv(), "both", steps=12, instead=np.array([-0.5], np.float32), ends=ends)
+    model, recorded = learnt(GuardedSAC, CartEnv(), "both", steps=12, instead=np.array([-0.5], np.float32), ends=ends)
     kept, row = model.replay_buffer, 0
-    for number, step in enumerate(told):
+    for number, step in enumerate(recorded):
         assert kept.actions[row, 0] == pytest.approx(step.executed, abs=1e-6)
         assert kept.rewards[row, 0] == pytest.approx(step.reward, abs=1e-6) and not kept.dones[row, 0]
         row += 1
@@ -87,8 +88,8 @@ def test_both_keeps_a_blocked_proposal_at_its_price_beside_what_was_executed(end
 
 
 def test_choices_are_kept_as_they_were_executed():
-    model, told = learnt(GuardedDQN, ChoiceEnv(), instead=2, exploration_fraction=1.0)
-    for row, step in enumerate(told):
+    model, recorded = learnt(GuardedDQN, ChoiceEnv(), instead=2, exploration_fraction=1.0)
+    for row, step in enumerate(recorded):
         assert model.replay_buffer.actions[row, 0, 0] == step.decision.executed
         assert row % 3 != 2 or step.decision.executed == 2
 
@@ -119,8 +120,8 @@ def test_the_planner_hears_what_each_learner_thinks_states_are_worth():
     torch.testing.assert_close(state_values(dqn)(states), dqn.q_net(states).amax(1))
     for env in (CartEnv(), ChoiceEnv()):
         ppo = PPO("MlpPolicy", env, seed=1, device="cpu")
-        told = ppo.policy.value_net(ppo.policy.mlp_extractor(states)[1]).squeeze(1)
-        torch.testing.assert_close(state_values(ppo)(states), told)
+        expected = ppo.policy.value_net(ppo.policy.mlp_extractor(states)[1]).squeeze(1)
+        torch.testing.assert_close(state_values(ppo)(states), expected)
     assert state_values(A2C("MlpPolicy", CartEnv(), device="cpu")) is None
 
 
@@ -154,9 +155,9 @@ def test_learners_that_cannot_act_there_are_refused():
 
 
 def test_a_shadow_keeps_nobody_from_anything_so_nothing_is_priced():
-    told = []
-    guard = Guard(CartEnv(), overseer=Every(3, None), mode="shadow", observer=told.append)
+    recorded = []
+    guard = Guard(CartEnv(), intervention=Shadow(Overseen(Every(3, None))), observers=[recorded.append])
     model = GuardedSAC("MlpPolicy", guard, learning_starts=10, seed=0, buffer_size=200, device="cpu")
     model.learn(12)
-    assert sum(step.decision.decision == "block" for step in told) == 4
+    assert sum(step.decision.decision == "block" for step in recorded) == 4
     assert model.replay_buffer.pos == 12

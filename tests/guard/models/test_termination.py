@@ -12,15 +12,16 @@ from guard_worlds import WALL, Cart, CartEnv, Wall, advance, full_ahead
 from heed.errors import HeedError
 from heed.guard.guard import Guard
 from heed.guard.models.ensemble import FitConfig
-from heed.guard.models.models import ModelsConfig
+from heed.guard.models.models import Models, ModelsConfig
 from heed.guard.models.support import Range
 from heed.guard.models.termination import LEAST_ENDS, LearntTermination
 from heed.guard.models.transitions import Transitions
 from heed.guard.phases import Phase, Phases, PhasesConfig
+from heed.guard.planning.config import PlanningConfig, lookout_of
 from heed.guard.planning.imagination import Imagination
 from heed.guard.planning.risk import Worst
 from heed.oversight.overseers.scripted import LocalOverseer
-from heed.worlds.cliff_grid import env as cliff_grid
+from heed.worlds.cliff_grid import grid as cliff_grid
 
 FIT = FitConfig(updates=1000, learning_rate=1e-2, weight_decay=1e-4)
 EDGE = 1.0
@@ -151,16 +152,17 @@ def test_what_was_learnt_is_forgotten_where_there_is_nothing_to_learn_from(of_wa
 
 
 def test_cliff_grid_s_goal_is_learnt_from_half_of_all_its_steps_and_no_cliff_with_it():
-    ways = [end for ends in cliff_grid._transitions().values() for end in ends]
+    ways = [end for ends in cliff_grid.transitions().values() for end in ends]
     rows = torch.tensor(np.stack([cliff_grid.observation(end) for end in ways]))
-    goal, over = torch.from_numpy(cliff_grid.at_goal(rows)), torch.from_numpy(cliff_grid.ends(rows))
+    goal = torch.from_numpy(cliff_grid.at_goal(rows))
+    over = goal | torch.from_numpy(cliff_grid.over_cliff(rows))
     half = torch.rand(len(rows), generator=seeded()) < 0.5
     ends = LearntTermination(4)
     ends.fit(transitions_of(rows[half], over[half], (over & ~goal)[half]), seeded())
-    told = ends(rows[~half])
+    learnt = ends(rows[~half])
     assert int(goal[~half].sum()) >= 10
-    assert float((told & goal[~half]).sum() / goal[~half].sum()) > 0.8
-    assert not (told & ~goal[~half]).any()
+    assert float((learnt & goal[~half]).sum() / goal[~half].sum()) > 0.8
+    assert not (learnt & ~goal[~half]).any()
 
 
 def test_the_bar_is_a_probability():
@@ -181,9 +183,9 @@ def cart_ends():
     return learnt_from(transitions_of(states, ended, torch.zeros_like(ended)))[0]
 
 
-def rolled(ends, judge, **settings):
-    seeing = Imagination(Cart(), judge, full_ahead, particles=1, termination=ends, **settings)
-    return seeing.roll(torch.tensor([0.2, 2.0]), torch.zeros(1, 6, 1))  # 0.4, 0.6: ended; then 0.8, 1.0, 1.2, 1.4
+def rolled(ends, danger, **settings):
+    imagination = Imagination(Cart(), danger, full_ahead, particles=1, termination=ends, **settings)
+    return imagination.roll(torch.tensor([0.2, 2.0]), torch.zeros(1, 6, 1))  # 0.4, 0.6: ended; then 0.8, 1.0, 1.2, 1.4
 
 
 def test_a_future_that_has_ended_has_neither_danger_nor_reward_after(cart_ends):
@@ -210,20 +212,14 @@ def test_a_dangerous_or_lost_step_at_the_end_stays_dangerous(cart_ends):
 
 # In a run.
 
-CONFIG = PhasesConfig(
-    oversight_steps=800,
-    horizon=10,
-    particles=2,
-    block_when="policy_fails",
-    planner="none",
-    judges=ModelsConfig(
-        members=3,
-        dynamics_hidden=32,
-        label_keys=(0,),
-        eps=0.2,
-        dynamics=FitConfig(updates=300, check_every=50),
-        blockers=FIT,
-    ),
+PLANNING = PlanningConfig(horizon=10, particles=2, block_when="policy_fails", planner="none")
+MODELS = ModelsConfig(
+    members=3,
+    dynamics_hidden=32,
+    label_keys=(0,),
+    eps=0.2,
+    dynamics=FitConfig(updates=300, check_every=50),
+    blockers=FIT,
 )
 
 
@@ -244,14 +240,18 @@ class GoalCart(CartEnv):
         return observation, reward, ended, self.steps >= 40 and not ended, info
 
 
-def phases_of(choice="auto", **settings):
+def models_of(choice="auto", **known):
+    return Models.from_config(replace(MODELS, termination=choice), 2, 1, **known)
+
+
+def phases_of(**known):
     env = GoalCart()
 
     def led(action):
         return advance(torch.from_numpy(env.state), torch.as_tensor(np.asarray(action)) / 2).numpy()
 
     guard = Guard(env, LocalOverseer(led, lambda state: state[0] >= WALL))
-    return Phases(guard, full_ahead, replace(CONFIG, termination=choice), **settings)
+    return Phases(guard, full_ahead, PhasesConfig(oversight_steps=800), PLANNING, models_of(**known))
 
 
 @pytest.fixture(scope="module")
@@ -268,11 +268,16 @@ def overseen():
     return phases
 
 
+def looking(phases):
+    """The lookout by which a guard decides at present."""
+    return phases.guard.intervention.inner.lookout
+
+
 def test_where_nothing_is_given_a_run_learns_its_ends_and_no_longer_fears_what_lies_behind_them(overseen):
     state, action = torch.tensor([-0.3, 1.0]), torch.ones(1)  # full ahead: at 0.2 in five steps, at the wall in nine
-    lookout = overseen.guard.lookout
-    found = lookout.look(state, action)
-    assert found.safe and not found.own.alive.any()
+    lookout = looking(overseen)
+    ends = lookout.look(state, action)
+    assert ends.safe and not ends.own.alive.any()
     assert not lookout.look(torch.tensor([0.6, 1.0]), action).safe  # behind the goal, before the wall
     learnt, lookout.imagination.termination = lookout.imagination.termination, None
     try:
@@ -286,15 +291,16 @@ def test_a_given_reward_takes_the_learnt_one_s_place_and_next_states_stay(overse
     def earned(states, actions, next_states):
         return 7.0 + states[..., 0] + 2.0 * actions[..., 0] - next_states[..., 1]
 
-    assert phases_of(reward=earned).judges.reward is earned
-    judges, noise, found = overseen.judges, overseen.generator.get_state(), []
+    assert phases_of(reward=earned).models.reward is earned
+    models, generator = overseen.models, overseen.generator
+    noise, futures = generator.get_state(), []
     for reward in (None, earned):
-        judges.reward = reward
-        overseen._equip()
-        overseen.generator.set_state(noise)
-        found.append(overseen.guard.lookout.look(torch.tensor([-0.8, 0.5]), torch.ones(1)).own)
-    judges.reward = None
-    learnt, given = found
+        models.reward = reward
+        lookout = lookout_of(overseen.planning, models, overseen.controllers, overseen.actions, generator)
+        generator.set_state(noise)
+        futures.append(lookout.look(torch.tensor([-0.8, 0.5]), torch.ones(1)).own)
+    models.reward = None
+    learnt, given = futures
     assert torch.equal(learnt.states, given.states) and torch.equal(learnt.danger, given.danger)
     expected = earned(given.states[:3], given.actions[:3], given.states[1:4])  # before any end
     torch.testing.assert_close(given.rewards[:3], expected)
@@ -302,11 +308,11 @@ def test_a_given_reward_takes_the_learnt_one_s_place_and_next_states_stay(overse
 
 
 def test_ends_are_fitted_each_time_and_replaced_whole(overseen):
-    judges, before = overseen.judges, overseen.judges.termination
-    assert overseen.guard.lookout.imagination.termination is before
+    models, before = overseen.models, overseen.models.termination
+    assert looking(overseen).imagination.termination is before
     weights = before.blockers.network.weights[0].detach().clone()
-    judges.fit(overseen.memory, dynamics=False)  # as after a catastrophe
-    assert judges.termination is not before and judges.termination.reach is not None
+    models.fit(overseen.labels, dynamics=False)  # as after a catastrophe
+    assert models.termination is not before and models.termination.reach is not None
     assert torch.equal(before.blockers.network.weights[0], weights)
 
 
@@ -315,7 +321,7 @@ def test_who_says_what_ends_a_future_is_chosen():
         return states[:, 0] > 0
 
     def chosen(choice, **known):
-        return phases_of(choice, **known).judges.termination
+        return models_of(choice, **known).termination
 
     assert chosen("auto", termination=given) is given and chosen("given", termination=given) is given
     assert isinstance(chosen("auto"), LearntTermination)

@@ -69,8 +69,8 @@ def test_what_is_not_finite_or_out_of_range_is_dangerous_however_the_judge_finds
 
     plans = torch.tensor([[[1.0]], [[-1.0]], [[0.0]]])
     reach = Range(torch.tensor([-1.0]), torch.tensor([1.0]))
-    found = imagination(Diverged(), Fine(), reach=reach).roll(torch.zeros(1), plans)
-    assert found.risk(Worst()).tolist() == [1.0, 1.0, 0.0]
+    result = imagination(Diverged(), Fine(), reach=reach).roll(torch.zeros(1), plans)
+    assert result.risk(Worst()).tolist() == [1.0, 1.0, 0.0]
     assert imagination(Diverged(), Fine()).roll(torch.zeros(1), plans).risk(Worst()).tolist() == [1.0, 0.0, 0.0]
     assert imagination(Diverged(), Unsure()).roll(torch.zeros(1), plans).risk(Worst()).tolist() == [1.0] * 3
 
@@ -92,8 +92,8 @@ def test_the_risk_of_a_future_is_its_worst_moment_and_of_a_plan_what_the_strateg
 
         def danger(self, states, actions, next_states):
             members = torch.arange(4.0) / 10
-            told = torch.stack([members, 0.3 - members])
-            return told[:, :, None, None].expand(states.shape[:-1])
+            danger = torch.stack([members, 0.3 - members])
+            return danger[:, :, None, None].expand(states.shape[:-1])
 
     def rolled():
         return imagination(Cart(members=4), Told()).roll(torch.zeros(2), torch.zeros(1, 2, 1))
@@ -131,7 +131,7 @@ def test_policy_fails_blocks_what_no_way_out_still_allows():
     fails = Lookout(imagination(), 20, 0.5, "policy_fails", brake=braking).look(state, torch.ones(1))
     way_out = Lookout(imagination(), 20, 0.5, "no_way_out", brake=braking).look(state, torch.ones(1))
     assert (fails.risk, way_out.risk) == (1.0, 0.0)
-    assert fails.first_unsafe == way_out.first_unsafe == 9  # the policy's own future is what is told of
+    assert fails.first_unsafe == way_out.first_unsafe == 9  # both are of the policy's own future
     assert bool((way_out.tail()[0] == 1).all()) and bool((way_out.tail()[1:5] < 0).all())
 
 
@@ -175,10 +175,10 @@ def test_swerves_are_ways_out():
             return ((next_states[..., 0] >= 0.3) & (next_states[..., 1] < 0.2)).float()
 
     world = Side()
-    seeing = Imagination(world, world, lambda s: torch.tensor([1.0, 0.0]).expand(*s.shape[:-1], 2), particles=1)
+    imagined = Imagination(world, world, lambda s: torch.tensor([1.0, 0.0]).expand(*s.shape[:-1], 2), particles=1)
     ahead = torch.tensor([1.0, 0.0])
-    without = Lookout(seeing, 6, 0.5)
-    aside = Lookout(seeing, 6, 0.5, swerves=torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+    without = Lookout(imagined, 6, 0.5)
+    aside = Lookout(imagined, 6, 0.5, swerves=torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
     assert without.look(torch.zeros(2), ahead).risk == 1 and aside.look(torch.zeros(2), ahead).risk == 0
 
 

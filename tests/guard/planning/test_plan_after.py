@@ -12,14 +12,16 @@ from heed.errors import HeedError
 from heed.guard.actions import ActionCoder
 from heed.guard.decision_log import DecisionLog
 from heed.guard.guard import Guard
+from heed.guard.intervention import Lookahead
 from heed.guard.models.blockers import KnownBlockers
 from heed.guard.models.dynamics import KnownDynamics
-from heed.guard.phases import Phases, PhasesConfig
+from heed.guard.phases import Phases
+from heed.guard.planning.config import PlanningConfig
 from heed.guard.planning.imagination import Imagination
 from heed.guard.planning.lookahead import Lookout
 from heed.guard.planning.optimizers import ICEM
 from heed.guard.planning.planner import SafePlanner
-from heed.guard.run.environment import known_point_hazard, need_on_point_hazard, surroundings
+from heed.guard.run.environment import need_of_blocking, surroundings, true_world
 from heed.guard.vector_guard import VectorGuard
 from heed.oversight import RuleOverseer
 from heed.worlds.point_hazard.geometry import Hazards, braking_hits, doomed, hits
@@ -42,13 +44,13 @@ def to_the_right(states):
 
 def on_point_hazard(block_when):
     place = surroundings("heed/PointHazard-v0")
-    step, danger = known_point_hazard(place.env)
-    dynamics, judge = KnownDynamics(step), KnownBlockers(danger)
-    seeing = Imagination(dynamics, judge, to_the_right, 1, termination=place.goal, generator=seeded())
+    step, danger = true_world(place.env)
+    models = (KnownDynamics(step), KnownBlockers(danger))
+    imagination = Imagination(*models, to_the_right, 1, termination=place.goal, generator=seeded())
     swerves = ActionCoder(place.env.action_space).swerves()
-    lookout = Lookout(seeing, HORIZON, 0.5, block_when, brake=place.brake, swerves=swerves)
-    planner = SafePlanner(ICEM(HORIZON, 2), seeing, 0.5, iterations=2)
-    return Guard(place.env, None, lookout, planner, policy=to_the_right, brake=place.brake, mode="block")
+    lookout = Lookout(imagination, HORIZON, 0.5, block_when, brake=place.brake, swerves=swerves)
+    planner = SafePlanner(ICEM(HORIZON, 2), imagination, 0.5, iterations=2)
+    return Guard(place.env, intervention=Lookahead(lookout, planner, [to_the_right, place.brake], "declared"))
 
 
 def decided(guard, state, action):
@@ -82,10 +84,10 @@ def survives(state, actions):
 
 def test_where_only_a_longer_swerve_helps_the_planner_finds_it_and_the_action_passes():
     no_way_out, no_plan = on_point_hazard("no_way_out"), on_point_hazard("no_plan")
-    need, saved, blocked = need_on_point_hazard(no_plan), 0, 0
+    need, saved, blocked = need_of_blocking(no_plan), 0, 0
     for state, action in pairs_near_the_disc(100, needed=False):
-        told = need(state, action)
-        assert (told.needless, told.needed) == (False, False)
+        truth = need(state, action)
+        assert (truth.needless, truth.needed) == (False, False)
         before, after = decided(no_way_out, state, action), decided(no_plan, state, action)
         if before.decision == "allow":
             assert after.decision == "allow" and after.plan is None and (after.feasible, after.plan_ms) == (None, 0)
@@ -95,7 +97,7 @@ def test_where_only_a_longer_swerve_helps_the_planner_finds_it_and_the_action_pa
             assert (after.source, after.feasible, after.risk, after.member_risk) == ("policy", True, 0.0, (0.0,))
             assert after.executed is action and after.latency_ms >= after.plan_ms > 0
             assert np.array_equal(after.plan.actions[0], action) and survives(state, after.plan.actions.numpy())
-            assert torch.equal(no_plan.situations[0].way_out, after.plan.actions[1:])
+            assert torch.equal(after.way_out, after.plan.actions[1:])
         else:
             blocked += 1
     assert saved >= 4 and saved > blocked
@@ -103,7 +105,7 @@ def test_where_only_a_longer_swerve_helps_the_planner_finds_it_and_the_action_pa
 
 def test_from_where_there_is_no_escape_nothing_passes():
     no_way_out, no_plan = on_point_hazard("no_way_out"), on_point_hazard("no_plan")
-    need = need_on_point_hazard(no_plan)
+    need = need_of_blocking(no_plan)
     for state, action in pairs_near_the_disc(100, needed=True):
         assert need(state, action).needed
         before, after = decided(no_way_out, state, action), decided(no_plan, state, action)
@@ -111,7 +113,7 @@ def test_from_where_there_is_no_escape_nothing_passes():
         assert (after.executed.tolist(), after.source) == (before.executed.tolist(), before.source)
 
 
-# On the cart, where one plan is all that is proposed and its danger is told.
+# On the cart, where one plan is all that is proposed and its danger is given.
 
 
 class OnlyPlan:
@@ -133,28 +135,28 @@ class OnlyPlan:
 
 
 class ByAction:
-    """The proposal .5 is harmless, .37 as dangerous as is told, and all else a catastrophe."""
+    """The proposal .5 is harmless, .37 as dangerous as is given, and all else a catastrophe."""
 
     def __init__(self, danger):
-        self.told = danger
+        self.given = danger
 
     def danger(self, states, actions, next_states):
         action = actions[..., 0]
-        told = torch.where((action - 0.37).abs() < 1e-6, self.told, 1.0)
-        return torch.where(action == 0.5, 0.0, told)
+        others = torch.where((action - 0.37).abs() < 1e-6, self.given, 1.0)
+        return torch.where(action == 0.5, 0.0, others)
 
 
 def backwards(states):
     return torch.full((len(states), 1), -0.5)
 
 
-def told(danger, block_when="no_plan", dynamics=None, planned=None, search=None, **settings):
+def guarded(danger, block_when="no_plan", dynamics=None, planned=None, search=None, replaces="plan", **settings):
     """A guard with that danger of the only plan, and another one, if given, in the planner's own imagination."""
     looking = Imagination(dynamics or Cart(), ByAction(danger), backwards, particles=1)
     planning = looking if planned is None else Imagination(Cart(), ByAction(planned), backwards, particles=1)
     lookout = Lookout(looking, 4, 0.5, block_when)
-    planner = SafePlanner(search or OnlyPlan(), planning, 0.5, iterations=1, **settings)
-    guard = Guard(CartEnv(), lookout=lookout, planner=planner)
+    planner = SafePlanner(search or OnlyPlan(), planning, 0.5, **{"iterations": 1} | settings)
+    guard = Guard(CartEnv(), intervention=Lookahead(lookout, planner, replaces=replaces))
     guard.reset(seed=0)
     return guard
 
@@ -167,13 +169,14 @@ PROPOSED, CRASH = np.array([1.0], np.float32), np.array([2.0], np.float32)
     [(0.2, "allow", "allow"), (0.3, "allow", "block"), (0.49, "allow", "block"), (0.5, "block", "block")],
 )
 def test_a_plan_counts_only_below_the_limit_which_is_lower_after_a_block(danger, at_first, after_a_block):
-    guard, log = told(danger), DecisionLog()
+    guard, log = guarded(danger), DecisionLog()
     first = guard.decide(PROPOSED)
-    assert guard.decide(CRASH).decision == "block"  # the first action is one of the plan's, and is not replaced
+    blocked = guard.step(CRASH)[4]["guard"]  # the first action is one of the plan's, and is not replaced
+    assert blocked["decision"] == "block"
     second = guard.decide(PROPOSED)
     assert (first.decision, second.decision) == (at_first, after_a_block)
     for decision in (first, second):
-        log.add(decision, 0, 0, "autonomy", 0.0, False)
+        log.add(decision, episode=0, reward=0.0, catastrophe=False)
         if decision.decision == "allow":
             assert decision.risk == decision.plan.risk == pytest.approx(danger)
             assert torch.allclose(decision.plan.actions[:, 0], torch.tensor([0.5, 0.37, 0.37, 0.37]))
@@ -184,15 +187,14 @@ def test_a_plan_counts_only_below_the_limit_which_is_lower_after_a_block(danger,
 
 
 @pytest.mark.parametrize("danger", [0.2, 0.3, 0.5])
-@pytest.mark.parametrize("mode", ["replace", "block"])
-def test_a_block_is_what_it_is_without_asking_the_planner(danger, mode):
-    asked, unasked = told(danger), told(danger, "no_way_out")
-    asked.mode = unasked.mode = mode
-    found, expected = asked.decide(CRASH), unasked.decide(CRASH)
+@pytest.mark.parametrize("replaces", ["plan", "declared"])
+def test_a_block_is_what_it_is_without_asking_the_planner(danger, replaces):
+    asked, unasked = (guarded(danger, rule, replaces=replaces) for rule in ("no_plan", "no_way_out"))
+    result, expected = asked.decide(CRASH), unasked.decide(CRASH)
     for name in ("decision", "source", "risk", "member_risk", "first_unsafe", "feasible", "judged"):
-        assert getattr(found, name) == getattr(expected, name)
-    assert np.array_equal(found.executed, expected.executed) and found.decision == "block"
-    assert (found.plan is None) == (mode == "block") and found.plan_ms > 0  # the search took its time all the same
+        assert getattr(result, name) == getattr(expected, name)
+    assert np.array_equal(result.executed, expected.executed) and result.decision == "block"
+    assert (result.plan is None) == (replaces == "declared") and result.plan_ms > 0  # searching took time
 
 
 class Diverges(Cart):
@@ -215,17 +217,17 @@ class NoNumbers(OnlyPlan):
 
 def test_what_is_not_finite_never_passes():
     for bad in (math.nan, math.inf):
-        assert told(0.0, dynamics=Diverges(bad, 0.0)).decide(PROPOSED).decision == "block"
-        assert told(0.0, dynamics=Diverges(0.0, bad)).decide(PROPOSED).decision == "block"
-    assert told(math.nan).decide(PROPOSED).decision == "block"
-    assert told(0.0, search=NoNumbers()).decide(PROPOSED).decision == "block"
-    assert told(0.0, dynamics=Diverges(0.0, 0.0)).decide(PROPOSED).decision == "allow"
+        assert guarded(0.0, dynamics=Diverges(bad, 0.0)).decide(PROPOSED).decision == "block"
+        assert guarded(0.0, dynamics=Diverges(0.0, bad)).decide(PROPOSED).decision == "block"
+    assert guarded(math.nan).decide(PROPOSED).decision == "block"
+    assert guarded(0.0, search=NoNumbers()).decide(PROPOSED).decision == "block"
+    assert guarded(0.0, dynamics=Diverges(0.0, 0.0)).decide(PROPOSED).decision == "allow"
 
 
 def test_the_look_has_the_last_word_on_what_the_search_found():
-    assert told(0.6, planned=0.0).decide(PROPOSED).decision == "block"
-    assert told(0.0, planned=0.6).decide(PROPOSED).decision == "block"
-    passed = told(0.4, planned=0.1).decide(PROPOSED)
+    assert guarded(0.6, planned=0.0).decide(PROPOSED).decision == "block"
+    assert guarded(0.0, planned=0.6).decide(PROPOSED).decision == "block"
+    passed = guarded(0.4, planned=0.1).decide(PROPOSED)
     assert (passed.decision, passed.risk, passed.plan.risk) == ("allow", pytest.approx(0.4), pytest.approx(0.1))
 
 
@@ -234,13 +236,13 @@ def test_a_planner_that_fails_blocks():
         def propose(self, iteration, generator=None):
             raise RuntimeError("out of memory")
 
-    found = told(0.0, search=Broken()).decide(PROPOSED)
-    assert (found.decision, found.source, found.judged) == ("block", "fallback", False)
+    result = guarded(0.0, search=Broken()).decide(PROPOSED)
+    assert (result.decision, result.source, result.judged) == ("block", "fallback", False)
 
 
 def test_behind_a_plan_shorter_than_the_look_the_brake_goes_on():
-    seeing = Imagination(Cart(), Wall(), full_ahead, particles=1)
-    lookout = Lookout(seeing, 20, 0.5, "no_plan", brake=braking)
+    imagination = Imagination(Cart(), Wall(), full_ahead, particles=1)
+    lookout = Lookout(imagination, 20, 0.5, "no_plan", brake=braking)
     plan, crashes = torch.tensor([[1.0], [0.0]]), []
     for place in (0.0, 0.2, 0.3, 0.5):
         now = state = torch.tensor([place, 1.0])
@@ -252,7 +254,7 @@ def test_behind_a_plan_shorter_than_the_look_the_brake_goes_on():
         followed = lookout.follow(state, plan, lookout.look(state, plan[0]))
         assert followed.safe is not crashes[-1]
         assert torch.equal(followed.tail()[:2], plan) and bool((followed.tail()[2:6] == -1).all())
-        unbraked = Lookout(seeing, 20, 0.5, "no_plan")
+        unbraked = Lookout(imagination, 20, 0.5, "no_plan")
         assert not unbraked.follow(state, plan, unbraked.look(state, plan[0])).safe  # the policy goes full ahead
     assert crashes == [False, False, True, True]
 
@@ -292,54 +294,54 @@ class Ticking(OnlyPlan):
 def test_both_searches_together_keep_the_deadline():
     def seconds(guard):
         Ticking.now = 0.0
-        guard.planner.iterations = 100
         assert guard.decide(CRASH).decision == "block"
         return Ticking.now
 
-    clock = {"search": Ticking(), "clock": lambda: Ticking.now, "deadline": 4.5}
+    clock = {"search": Ticking(), "clock": lambda: Ticking.now, "deadline": 4.5, "iterations": 100}
     # The populations that end after 2.5 seconds and after 4.5 are the last of their searches.
-    assert seconds(told(1.0, "no_way_out", **clock)) == 5
-    assert seconds(told(1.0, "no_plan", **clock)) == 5
-    late = told(1.0, "no_plan", **clock | {"deadline": 0.5})
+    assert seconds(guarded(1.0, "no_way_out", **clock)) == 5
+    assert seconds(guarded(1.0, "no_plan", **clock)) == 5
+    late = guarded(1.0, "no_plan", **clock | {"deadline": 0.5})
     assert seconds(late) == 2  # one population each, the least there is
 
 
 def test_each_environment_of_many_has_its_planner_asked():
-    def eyes(generator):
-        seeing = Imagination(Cart(), Wall(), full_ahead, particles=1, generator=generator)
-        lookout = Lookout(seeing, 12, 0.5, "no_plan")
-        planner = SafePlanner(ICEM(12, 1, samples=16, elites=4), seeing, 0.5)
-        return {"lookout": lookout, "planner": planner, "policy": full_ahead, "brake": braking}
+    def looking(generator):
+        imagination = Imagination(Cart(), Wall(), full_ahead, particles=1, generator=generator)
+        lookout = Lookout(imagination, 12, 0.5, "no_plan")
+        planner = SafePlanner(ICEM(12, 1, samples=16, elites=4), imagination, 0.5)
+        return Lookahead(lookout, planner, [full_ahead, braking])
 
-    together = VectorGuard(SyncVectorEnv([CartEnv] * 2, autoreset_mode=AutoresetMode.NEXT_STEP), **eyes(seeded()))
+    envs = SyncVectorEnv([CartEnv] * 2, autoreset_mode=AutoresetMode.NEXT_STEP)
+    together = VectorGuard(envs, intervention=looking(seeded()))
     shared = seeded()  # the guards take turns with it, as the environments do
-    alone = [Guard(CartEnv(), **eyes(shared)) for _ in range(2)]
+    alone = [Guard(CartEnv(), intervention=looking(shared)) for _ in range(2)]
     for guard in (together, *alone):
         guard.reset(seed=0)
     passed, blocked = 0, 0
     for step in range(18):
         actions = np.array([[2.0], [2.0 if step % 2 else 1.0]], np.float32)
-        told_of = together.step(actions)[4]["guard"]
+        results = together.step(actions)[4]["guard"]
         for number, guard in enumerate(alone):
-            found = guard.step(actions[number])[4]["guard"]
+            expected = guard.step(actions[number])[4]["guard"]
             for name in ("decision", "source", "risk", "feasible"):
-                assert told_of[name][number] == found[name]
-            assert np.array_equal(told_of["executed"][number], found["executed"])
-            passed += found["decision"] == "allow" and found["feasible"] is True
-            blocked += found["decision"] == "block"
+                assert results[name][number] == expected[name]
+            assert np.array_equal(results["executed"][number], expected["executed"])
+            passed += expected["decision"] == "allow" and expected["feasible"] is True
+            blocked += expected["decision"] == "block"
     assert passed >= 3 and blocked >= 1
 
 
 def test_what_could_not_be_followed_is_refused_at_once():
-    seeing = Imagination(Cart(), Wall(), full_ahead)
     with pytest.raises(HeedError, match="no_plan asks a planner, and there is none"):
-        Guard(CartEnv(), lookout=Lookout(seeing, 20, 0.5, "no_plan"))
+        Lookahead(Lookout(Imagination(Cart(), Wall(), full_ahead), 20, 0.5, "no_plan"))
     guard = Guard(CartEnv(), overseer=RuleOverseer(lambda observation, info: False))
     for config, said in (
-        (PhasesConfig(block_when="no_plan", planner="none"), "there is none"),
-        (PhasesConfig(block_when="no_plan", horizon=0), "look ahead"),
-        (PhasesConfig(block_when="no_escape"), "no rule of blocking"),
+        (PlanningConfig(block_when="no_plan", planner="none"), "there is none"),
+        (PlanningConfig(block_when="no_plan", horizon=0), "look ahead"),
+        (PlanningConfig(block_when="no_escape"), "no rule of blocking"),
     ):
         with pytest.raises(HeedError, match=said):
-            Phases(guard, full_ahead, config)
-    Phases(guard, full_ahead, PhasesConfig(block_when="no_plan"))
+            Phases(guard, full_ahead, planning=config)
+    assert not guard.observers
+    Phases(guard, full_ahead, planning=PlanningConfig(block_when="no_plan"))

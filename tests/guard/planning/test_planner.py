@@ -40,8 +40,8 @@ def test_among_infeasible_plans_the_least_risky_comes_first():
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_plans_that_are_not_finite_rank_last_even_where_all_returns_are_negative(bad):
     """mbrl-lib gives them -1e-10, which wins where returns are negative."""
-    found = utilities(torch.tensor([0.1, 0.1, 0.9]), torch.tensor([bad, -1e6, -1e9]), 0.5)
-    assert found.argmin() == 0 and found[0] == -math.inf and found[1:].isfinite().all()
+    result = utilities(torch.tensor([0.1, 0.1, 0.9]), torch.tensor([bad, -1e6, -1e9]), 0.5)
+    assert result.argmin() == 0 and result[0] == -math.inf and result[1:].isfinite().all()
     risky = utilities(torch.tensor([bad, 0.1, 1.0]), torch.tensor([1.0, -1e6, -1e9]), 0.5)
     assert risky.argmin() == 0
 
@@ -160,8 +160,8 @@ def test_enough_feasible_plans_end_the_search_and_so_does_the_deadline():
     late = SafePlanner(
         CEM(5, 1), imagination(), 0.5, iterations=5, enough=10_000, deadline=0.05, clock=lambda: next(ticks)
     )
-    found = late.plan(state, [braking], torch.zeros(1))
-    assert (found.iterations, found.late) == (2, True)
+    result = late.plan(state, [braking], torch.zeros(1))
+    assert (result.iterations, result.late) == (2, True)
 
 
 def test_the_way_out_that_was_known_is_a_seed():
@@ -182,8 +182,8 @@ def test_a_way_out_that_nothing_else_finds_is_taken():
     known = torch.full((19, 1), 0.37)
     planner = planner_of(judge=Gap(), iterations=1)
     assert not planner.plan(torch.zeros(2), [braking], torch.zeros(1)).feasible
-    found = planner.plan(torch.zeros(2), [braking], torch.zeros(1), known)
-    assert found.feasible and torch.equal(found.actions, torch.full((20, 1), 0.37))
+    result = planner.plan(torch.zeros(2), [braking], torch.zeros(1), known)
+    assert result.feasible and torch.equal(result.actions, torch.full((20, 1), 0.37))
 
 
 def test_the_value_beyond_the_horizon_counts_only_where_the_future_goes_on():

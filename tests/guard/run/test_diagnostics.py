@@ -1,4 +1,4 @@
-"""How far the judges can be trusted: equal to a direct computation, on nothing that they were fitted to."""
+"""How far the models can be trusted: equal to a direct computation, on nothing that they were fitted to."""
 
 import copy
 import json
@@ -19,7 +19,9 @@ from heed.guard.models.evaluation import LEAST, dynamics_error, since
 from heed.guard.models.models import Models, ModelsConfig, folds_of
 from heed.guard.models.transitions import Transitions
 from heed.guard.phases import Phases, PhasesConfig
+from heed.guard.planning.config import PlanningConfig
 from heed.guard.run.diagnostics import blockers_reliability, diagnosed
+from heed.oversight.overseers.base import Verdict
 from heed.oversight.overseers.scripted import RuleOverseer
 
 FAST = FitConfig(updates=150, check_every=50)
@@ -27,24 +29,24 @@ CONFIG = ModelsConfig(members=1, dynamics_hidden=16, eps=0.2, dynamics=FAST, blo
 
 
 def joined(*parts):
-    found = Transitions(2, 1)
+    result = Transitions(2, 1)
     for part in parts:
-        found.add(*(column.numpy() for column in part.tensors()))
-    return found
+        result.add(*(column.numpy() for column in part.tensors()))
+    return result
 
 
 @pytest.fixture(scope="module")
 def fitted():
     """Judges whose dynamics were fitted to the first 400 of 640 transitions."""
-    judges = Models(2, 1, CONFIG)
+    models = Models(2, 1, CONFIG)
     seen, later = driven(400, seed=0), driven(240, seed=1)
-    judges.learnt.fit(seen, FAST, judges.generator)
-    return judges, joined(seen, later), later
+    models.learnt.fit(seen, FAST, models.generator)
+    return models, joined(seen, later), later
 
 
 def test_the_error_is_that_of_the_steps_after_the_last_fit(fitted):
-    judges, transitions, later = fitted
-    told = dynamics_error(judges, transitions, horizon=4)
+    models, transitions, later = fitted
+    result = dynamics_error(models, transitions, horizon=4)
     rows = [row.numpy() for row in later.tensors()[:3]]
     gone = [
         (start, rows)
@@ -55,45 +57,45 @@ def test_the_error_is_that_of_the_steps_after_the_last_fit(fitted):
     for start, (states, actions, following) in gone:
         at = torch.from_numpy(states[start])[None]
         for t in range(4):
-            at = judges.learnt.mean(at, torch.from_numpy(actions[start + t])[None])  # of one member
+            at = models.learnt.mean(at, torch.from_numpy(actions[start + t])[None])  # of one member
             squares[t] += (at[0].numpy() - following[start + t]) ** 2 / len(gone)
-    assert told["steps"] == 4 and told["windows"] == len(gone) and told["transitions"] == 240
-    np.testing.assert_allclose(told["error"], np.sqrt(squares), rtol=1e-4)
+    assert result["steps"] == 4 and result["windows"] == len(gone) and result["transitions"] == 240
+    np.testing.assert_allclose(result["error"], np.sqrt(squares), rtol=1e-4)
     windows = np.concatenate(
         [np.concatenate([states[s : s + 4], following[s + 3 : s + 4]]) for s, (states, _, following) in gone]
     )
-    np.testing.assert_allclose(told["spread"], windows.std(0, ddof=1), rtol=1e-5)
+    np.testing.assert_allclose(result["spread"], windows.std(0, ddof=1), rtol=1e-5)
 
 
 def test_the_calibration_counts_how_often_the_truth_lies_within(fitted):
-    judges, transitions, later = fitted
-    told = dynamics_error(judges, transitions, horizon=4)
+    models, transitions, later = fitted
+    result = dynamics_error(models, transitions, horizon=4)
     states, actions, following = later.tensors()[:3]
     generator = torch.Generator().manual_seed(0)
-    draws = torch.stack([judges.learnt.step(states[None], actions[None], generator)[0][0] for _ in range(4000)])
-    for level, covered in zip(told["levels"], told["coverage"], strict=True):
+    draws = torch.stack([models.learnt.step(states[None], actions[None], generator)[0][0] for _ in range(4000)])
+    for level, covered in zip(result["levels"], result["coverage"], strict=True):
         low, high = draws.quantile(torch.tensor([(1 - level) / 2, (1 + level) / 2]), dim=0)
         expected = ((following >= low) & (following <= high)).float().mean(0)
         assert covered[:2] == pytest.approx(expected.tolist(), abs=0.06)
 
 
 def test_too_few_steps_after_the_last_fit_tell_nothing(fitted):
-    judges, transitions, _ = fitted
+    models, transitions, _ = fitted
     judged = joined(driven(400, seed=0), since(transitions, len(transitions) - LEAST + 1))
-    assert dynamics_error(judges, judged, 4) == (
+    assert dynamics_error(models, judged, 4) == (
         f"{LEAST - 1} steps came after the last fit, fewer than {LEAST}; the others it has seen"
     )
 
 
 def test_where_episodes_are_short_fewer_steps_are_followed(fitted):
-    judges, transitions, _ = fitted
+    models, transitions, _ = fitted
     short = joined(since(transitions, 240), driven(300, seed=2, length=6))
-    judges.learnt.fitted_to = len(short) - 300
+    models.learnt.fitted_to = len(short) - 300
     try:
-        told = dynamics_error(judges, short, horizon=20)
+        result = dynamics_error(models, short, horizon=20)
     finally:
-        judges.learnt.fitted_to = 400
-    assert told["steps"] == len(told["error"]) == 6 and told["windows"] == 50
+        models.learnt.fitted_to = 400
+    assert result["steps"] == len(result["error"]) == 6 and result["windows"] == 50
 
 
 def test_what_is_known_or_was_never_fitted_has_no_error():
@@ -103,54 +105,54 @@ def test_what_is_known_or_was_never_fitted_has_no_error():
     assert dynamics_error(known, driven(200, seed=0), 3) == "the dynamics are known, not learnt"
 
 
-def judged_memory(episodes=40, length=12, blocks=True):
+def labelled(episodes=40, length=12, blocks=True):
     """A person blocks where the state is beyond .5, in episodes of random states."""
-    draw, memory = np.random.default_rng(0), LabelCollector(2, 1, grace=0)
+    draw, collector = np.random.default_rng(0), LabelCollector(2, 1, grace=0)
     for episode in range(episodes):
-        for moment in range(length):
+        for timestep in range(length):
             state, following = draw.uniform(-1, 1, (2, 2)).astype(np.float32)
             blocked = blocks and bool(following[0] > 0.5)
-            decision = Decision(0.0, 0.0, "block" if blocked else "allow", "person", asked=True)
-            one, last = np.zeros(1, np.float32), moment == length - 1
-            memory.add(Step(state, one, one, decision, following, 0.0, last, False, False, {}, episode=episode))
-    return memory
+            decision = Decision(0.0, 0.0, "block" if blocked else "allow", "person", verdict=Verdict(blocked))
+            one, last = np.zeros(1, np.float32), timestep == length - 1
+            collector.add(Step(state, one, one, decision, following, 0.0, last, False, False, {}, episode=episode))
+    return collector
 
 
-def test_the_reliability_is_that_of_labels_as_the_blocker_tells_them_that_has_not_seen_them():
-    memory, config = judged_memory(), ModelsConfig(members=3, inputs="state", eps=0.2, dynamics=FAST, blockers=FAST)
-    judges = Models(2, 1, config)
-    judges.fit(memory)
-    told, labels = blockers_reliability(judges, memory), memory.labels()
+def test_the_reliability_is_that_of_labels_as_the_blocker_judges_them_that_has_not_seen_them():
+    collector, config = labelled(), ModelsConfig(members=3, inputs="state", eps=0.2, dynamics=FAST, blockers=FAST)
+    models = Models(2, 1, config)
+    models.fit(collector)
+    result, labels = blockers_reliability(models, collector), collector.labels()
     folds = folds_of(labels, 3)
-    said = judges.blockers.probability(labels.states).gather(0, folds[None])[0].detach().numpy()
+    danger = models.blockers.probability(labels.states).gather(0, folds[None])[0].detach().numpy()
     blocked = labels.blocked.numpy()
-    assert told["labels"] == len(blocked) and told["blocks"] == blocked.sum()
-    weight = np.where(blocked, float(judges.blockers.positive_weight), 1.0)
-    place = np.minimum((said * 10).astype(int), 9)
+    assert result["labels"] == len(blocked) and result["blocks"] == blocked.sum()
+    weight = np.where(blocked, float(models.blockers.positive_weight), 1.0)
+    place = np.minimum((danger * 10).astype(int), 9)
     distance = 0.0
     for number in range(10):
         inside = place == number
-        assert told["count"][number] == inside.sum()
+        assert result["count"][number] == inside.sum()
         if inside.any():
-            predicted, observed = (np.average(x[inside], weights=weight[inside]) for x in (said, blocked))
-            assert told["predicted"][number] == pytest.approx(predicted, abs=1e-5)
-            assert told["observed"][number] == pytest.approx(observed, abs=1e-5)
+            predicted, observed = (np.average(x[inside], weights=weight[inside]) for x in (danger, blocked))
+            assert result["predicted"][number] == pytest.approx(predicted, abs=1e-5)
+            assert result["observed"][number] == pytest.approx(observed, abs=1e-5)
             distance += abs(predicted - observed) * weight[inside].sum() / weight.sum()
-    assert told["gap"] == pytest.approx(distance, abs=1e-5)
+    assert result["gap"] == pytest.approx(distance, abs=1e-5)
 
 
-def test_labels_that_are_all_alike_tell_nothing():
-    found = blockers_reliability(Models(2, 1, CONFIG), judged_memory(blocks=False))
-    assert "labels are all alike" in found
+def test_labels_that_are_all_alike_say_nothing():
+    assert "labels are all alike" in blockers_reliability(Models(2, 1, CONFIG), labelled(blocks=False))
 
 
-def phases_of(**changes):
+def phases_of(horizon, **changes):
     """A cart whose overseer blocks nothing."""
     guard = Guard(CartEnv(), RuleOverseer(lambda observation, info: False))
-    config = PhasesConfig(planner="none", plan_samples=8, particles=1, judges=CONFIG, **changes)
+    planning = PlanningConfig(horizon=horizon, planner="none", plan_samples=8, particles=1)
     known = KnownBlockers(lambda states: states[..., 0] > 100)
+    models = Models.from_config(CONFIG, 2, 1, known_danger=known)
     guard.reset(seed=0)
-    return Phases(guard, full_ahead, config, known_danger=known)
+    return Phases(guard, full_ahead, PhasesConfig(**changes), planning, models)
 
 
 def drive(phases, steps):
@@ -162,8 +164,8 @@ def drive(phases, steps):
 def test_the_file_is_plain_data_with_a_reason_for_what_is_missing():
     phases = phases_of(oversight_steps=1000, horizon=0)
     drive(phases, 20)
-    told = diagnosed(phases)
-    assert json.loads(json.dumps(told, allow_nan=False)) == {
+    result = diagnosed(phases)
+    assert json.loads(json.dumps(result, allow_nan=False)) == {
         "dynamics": None, "blockers": None,
         "missing": {"dynamics": "they were never fitted", "blockers": "they were never fitted"},
     }  # fmt: skip
@@ -172,18 +174,22 @@ def test_the_file_is_plain_data_with_a_reason_for_what_is_missing():
 def test_where_a_run_ends_with_a_refit_the_fit_before_it_was_tested_on_the_steps_between_them():
     phases = phases_of(oversight_steps=60, refit_every=80, horizon=3)
     drive(phases, 139)
-    assert phases.phase.value == "autonomy" and phases.foretold is None
-    before = copy.deepcopy(phases.judges)
+    assert phases.phase.value == "autonomy" and phases.dynamics_error is None
+    before = copy.deepcopy(phases.models)
     drive(phases, 1)
-    assert phases.judges.learnt.fitted_to == 140
-    told = diagnosed(phases)
-    assert told["dynamics"] == dynamics_error(before, phases.memory.transitions, 3)
-    assert (told["dynamics"]["steps"], told["dynamics"]["windows"], told["dynamics"]["transitions"]) == (3, 78, 80)
-    assert told["missing"] == {"blockers": "what is dangerous is known, not learnt"}
+    assert phases.models.learnt.fitted_to == 140
+    result = diagnosed(phases)
+    assert result["dynamics"] == dynamics_error(before, phases.labels.transitions, 3)
+    assert (result["dynamics"]["steps"], result["dynamics"]["windows"], result["dynamics"]["transitions"]) == (
+        3,
+        78,
+        80,
+    )
+    assert result["missing"] == {"blockers": "what is dangerous is known, not learnt"}
 
 
 def test_a_row_that_is_not_finite_does_not_spoil_the_error(fitted):
-    judges, transitions, _ = fitted
+    models, transitions, _ = fitted
     spoilt = joined(transitions)
     spoilt.add([np.nan, 0.0], [0.0], [0.0, 0.0], 0.0)
-    assert dynamics_error(judges, spoilt, 4) == dynamics_error(judges, transitions, 4)
+    assert dynamics_error(models, spoilt, 4) == dynamics_error(models, transitions, 4)

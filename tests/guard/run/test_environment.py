@@ -12,7 +12,7 @@ import torch
 from heed.cli.guard import run as run_command
 from heed.errors import HeedError
 from heed.guard.run.config import job_of
-from heed.guard.run.environment import known_point_hazard, need_on_point_hazard, surroundings
+from heed.guard.run.environment import need_of_blocking, surroundings, true_world
 from heed.guard.run.train import train_guard
 from heed.worlds.point_hazard.geometry import Hazards, brake
 
@@ -98,7 +98,7 @@ def test_the_batched_brake_is_the_declared_safe_action_of_each_state():
 
 def test_the_known_dynamics_are_the_worlds_own():
     env = surroundings("heed/PointHazard-v0").env
-    step, danger = known_point_hazard(env)
+    step, danger = true_world(env)
     env.action_space.seed(0)
     observation, _ = env.reset(seed=3)
     for _ in range(40):
@@ -111,11 +111,11 @@ def test_the_known_dynamics_are_the_worlds_own():
             break
         assert float(reward) == pytest.approx(real, abs=1e-5)
     with pytest.raises(HeedError, match="PointHazard"):
-        known_point_hazard(gym.make("CartPole-v1"))
+        true_world(gym.make("CartPole-v1"))
 
 
 def test_blocking_is_needless_exactly_where_the_brake_still_suffices():
-    told = need_on_point_hazard(surroundings("heed/PointHazard-v0").env)
+    told = need_of_blocking(surroundings("heed/PointHazard-v0").env)
     # Full speed towards the disc's left edge at x = -.5: the brake takes 1.05 after the step that is judged.
     for x, needless, needed in ((-1.9, True, False), (-1.6, False, False), (-0.9, False, True)):
         found = told([x, 0.25, 1.5, 0.0], [1.0, 0.0])  # the second: too late to brake, in time to swerve
@@ -125,7 +125,7 @@ def test_blocking_is_needless_exactly_where_the_brake_still_suffices():
         assert found.spare == pytest.approx((-0.5 - braked) / 0.15, abs=1e-6) or inside
     within = told([2.0, 0.0, 1.0, 0.0], [1.0, 0.0]).spare  # the goal's edge at 2.4 ends it, on the way to 2.66
     assert (4 - 2.4) / 0.15 < within < (4 - 2.3) / 0.15
-    assert need_on_point_hazard(gym.make("CartPole-v1")) is None
+    assert need_of_blocking(gym.make("CartPole-v1")) is None
 
 
 def test_a_users_own_environment_overseer_and_catastrophe_run_to_the_end(mine, tmp_path, capsys):

@@ -13,13 +13,12 @@ from heed.guard.learners.sb3 import GuardedDQN, GuardedSAC, GuardedTD3
 from heed.guard.models.ensemble import FitConfig
 from heed.guard.models.models import ModelsConfig
 from heed.guard.phases import PhasesConfig
-from heed.guard.run.build import prepare
+from heed.guard.planning.config import PlanningConfig
+from heed.guard.run.build import build
 from heed.guard.run.config import GuardJob
 from heed.guard.run.train import train_guard
 
 FAST = FitConfig(updates=100, check_every=50)
-JUDGES = ModelsConfig(members=2, dynamics_hidden=16, eps=0.3, dynamics=FAST, blockers=FAST)
-PHASES = PhasesConfig(oversight_steps=100, horizon=3, particles=1, plan_samples=8, plan_iterations=1, judges=JUDGES)
 JOB = GuardJob(
     method="mbhi-true",
     steps=150,
@@ -28,7 +27,9 @@ JOB = GuardJob(
     batch_size=32,
     rollout_steps=64,
     evaluation_episodes=0,
-    phases=PHASES,
+    phases=PhasesConfig(oversight_steps=100),
+    planning=PlanningConfig(horizon=3, particles=1, plan_samples=8, plan_iterations=1),
+    models=ModelsConfig(members=2, dynamics_hidden=16, eps=0.3, dynamics=FAST, blockers=FAST),
 )
 GRID = {"env": "heed/CliffGrid-v0", "method": "mbhi", "overseer": "far-sighted", "steps": 160}
 
@@ -60,15 +61,15 @@ def test_each_learner_trains_under_the_guard(changes, kind, tmp_path):
 
 
 def test_settings_reach_the_learner():
-    learner = prepare(dataclasses.replace(JOB, imagined=8, real_share=0.3, gradient_steps=3)).learner
+    learner = build(dataclasses.replace(JOB, imagined=8, real_share=0.3, gradient_steps=3)).learner
     assert isinstance(learner.replay_buffer, MixedReplayBuffer)
     assert (learner.replay_buffer.real_share, learner.replay_buffer.kept, learner.gradient_steps) == (0.3, 8000, 3)
     assert (learner.learns_from, learner.block_penalty, learner.block_ends) == ("both", -0.2, False)
-    learner = prepare(dataclasses.replace(JOB, balance="pgapo", preference=[0.6, 0.4])).learner
+    learner = build(dataclasses.replace(JOB, balance="pgapo", preference=[0.6, 0.4])).learner
     assert learner.weighting.preference.tolist() == pytest.approx([0.6, 0.4])
-    run = prepare(dataclasses.replace(JOB, learner="ppo", mode="penalty", penalty=2.0))
-    assert (run.learner.n_steps, run.guard.mode, run.guard.penalty) == (64, "penalty", 2.0)
-    assert prepare(dataclasses.replace(JOB, learner="ppo", learns_from="proposed")).learner.n_steps == 64
+    run = build(dataclasses.replace(JOB, learner="ppo", mode="penalty", penalty=2.0))
+    assert (run.learner.n_steps, run.phases.mode, run.guard.penalty) == (64, "penalty", 2.0)
+    assert build(dataclasses.replace(JOB, learner="ppo", learns_from="proposed")).learner.n_steps == 64
 
 
 @pytest.mark.parametrize(
@@ -90,6 +91,6 @@ def test_settings_reach_the_learner():
     ],
 )
 def test_what_a_learner_would_not_follow_is_refused_in_one_line(changes, said):
-    with pytest.raises(HeedError, match=said) as told:
-        prepare(dataclasses.replace(JOB, **changes))
-    assert "\n" not in str(told.value)
+    with pytest.raises(HeedError, match=said) as refused:
+        build(dataclasses.replace(JOB, **changes))
+    assert "\n" not in str(refused.value)

@@ -1,20 +1,20 @@
-"""The moments that a run keeps: an even sample of the blocks, with all that was seen, done and followed."""
+"""The snapshots that a run keeps: an even sample of the blocks, with all that was seen, done and followed."""
 
 import logging
 
 import numpy as np
 import pytest
 import torch
-from guard_worlds import WALL, Cart, CartEnv, Wall, advance, braking, full_ahead
+from guard_worlds import WALL, Cart, CartEnv, Person, Wall, advance, braking, full_ahead
 
 from heed.guard.decisions import Decision, Step
 from heed.guard.guard import Guard
+from heed.guard.intervention import AskWhenUnsure, Lookahead
 from heed.guard.planning.imagination import Futures, Imagination
 from heed.guard.planning.lookahead import Look, Lookout
 from heed.guard.planning.optimizers import ICEM
 from heed.guard.planning.planner import SafePlanner
 from heed.guard.run.snapshots import FOLLOWED, BlockSnapshots
-from heed.oversight.overseers.base import Verdict
 
 
 def a_look(horizon=2):
@@ -35,8 +35,8 @@ def a_step(number=0, blocked=True, look=LOOK, episode=0, stream=0, **ends):
     return Step(states[0], one, -one, decision, states[1], 0.0, info={}, episode=episode, stream=stream, **settled)
 
 
-def saved(moments, folder):
-    moments.save(folder / "moments.npz")
+def saved(snapshots, folder):
+    snapshots.save(folder / "moments.npz")
     with np.load(folder / "moments.npz", allow_pickle=False) as stored:
         return dict(stored)
 
@@ -44,49 +44,49 @@ def saved(moments, folder):
 def test_the_sample_of_blocks_is_even_over_the_run():
     step, quarters, runs = a_step(), np.zeros(4), 60
     for seed in range(runs):
-        moments = BlockSnapshots(most=20, seed=seed)
+        snapshots = BlockSnapshots(most=20, seed=seed)
         for number in range(800):
-            moments(a_step(episode=number) if number % 2 else step)
-        assert len(moments.kept) == 20 and moments.blocks == 800
-        quarters += np.bincount([moment.step // 200 for moment in moments.kept], minlength=4)
+            snapshots(a_step(episode=number) if number % 2 else step)
+        assert len(snapshots.kept) == 20 and snapshots.blocks == 800
+        quarters += np.bincount([snapshot.step // 200 for snapshot in snapshots.kept], minlength=4)
     expected = runs * 20 / 4
     deviation = np.sqrt(runs * 20 * 0.25 * 0.75)
     assert np.abs(quarters - expected).max() < 4 * deviation
-    assert {m.step for m in moments.kept} != {m.step for m in BlockSnapshots(most=20).kept}
+    assert {m.step for m in snapshots.kept} != {m.step for m in BlockSnapshots(most=20).kept}
 
 
-def test_one_seed_keeps_the_same_moments():
-    found = []
+def test_one_seed_keeps_the_same_snapshots():
+    kept = []
     for _ in range(2):
-        moments = BlockSnapshots(most=5, seed=3)
+        snapshots = BlockSnapshots(most=5, seed=3)
         for number in range(100):
-            moments(a_step(number))
-        found.append([moment.step for moment in moments.kept])
-    assert found[0] == found[1]
+            snapshots(a_step(number))
+        kept.append([snapshot.step for snapshot in snapshots.kept])
+    assert kept[0] == kept[1]
 
 
 def test_nothing_is_kept_of_what_was_let_pass_or_judged_without_a_look():
-    moments = BlockSnapshots()
-    moments(a_step(blocked=False))
-    moments(a_step(look=None))  # an overseer's block
-    moments(a_step(2))
-    assert [moment.step for moment in moments.kept] == [2] and moments.blocks == 1
+    snapshots = BlockSnapshots()
+    snapshots(a_step(blocked=False))
+    snapshots(a_step(look=None))  # an overseer's block
+    snapshots(a_step(2))
+    assert [snapshot.step for snapshot in snapshots.kept] == [2] and snapshots.blocks == 1
 
 
 def test_what_followed_is_kept_as_long_as_the_episode_lasts(tmp_path):
-    moments = BlockSnapshots()
+    snapshots = BlockSnapshots()
     for number in range(40):
-        moments(a_step(number, blocked=number in (0, 35), episode=int(number >= 37), terminated=number == 36))
-    happened = saved(moments, tmp_path)["happened"]
+        snapshots(a_step(number, blocked=number in (0, 35), episode=int(number >= 37), terminated=number == 36))
+    happened = saved(snapshots, tmp_path)["happened"]
     assert happened[0, :, 0].tolist() == list(range(FOLLOWED + 1))
     assert happened[1, :3, 0].tolist() == [35, 36, 37] and np.isnan(happened[1, 3:]).all()
 
 
-def test_what_followed_is_of_the_moments_own_environment():
-    moments = BlockSnapshots()
+def test_what_followed_is_of_the_snapshots_own_environment():
+    snapshots = BlockSnapshots()
     for number in range(6):
-        moments(a_step(number, blocked=number == 0, stream=number % 2, episode=number % 2))
-    assert [state[0] for state in moments.kept[0].happened] == [0, 1, 3, 5]  # the next states of steps 0, 2 and 4
+        snapshots(a_step(number, blocked=number == 0, stream=number % 2, episode=number % 2))
+    assert [state[0] for state in snapshots.kept[0].happened] == [0, 1, 3, 5]  # the next states of steps 0, 2 and 4
 
 
 @pytest.fixture(scope="module")
@@ -95,26 +95,27 @@ def driven():
     imagination = Imagination(Cart(members=2), Wall(), full_ahead, particles=3)
     lookout = Lookout(imagination, 20, 0.5, brake=braking)
     planner = SafePlanner(ICEM(15, 1, samples=32, elites=4), imagination, 0.5, deadline=60)
-    moments = BlockSnapshots(most=1000)
-    guard = Guard(CartEnv(), lookout=lookout, planner=planner, policy=full_ahead, brake=braking, observer=moments)
+    snapshots = BlockSnapshots(most=1000)
+    looking = Lookahead(lookout, planner, [full_ahead, braking])
+    guard = Guard(CartEnv(), intervention=looking, observers=[snapshots])
     guard.reset(seed=0)
-    told = [guard.step(np.array([2.0], np.float32))[4]["guard"] for _ in range(50)]
-    return moments, told
+    infos = [guard.step(np.array([2.0], np.float32))[4]["guard"] for _ in range(50)]
+    return snapshots, infos
 
 
 def test_the_guard_hands_on_what_it_saw_and_planned(driven):
-    moments, told = driven
-    blocks = [number for number, info in enumerate(told) if info["decision"] == "block"]
-    assert [moment.step for moment in moments.kept] == blocks and len(blocks) > 10
-    assert "look" not in told[0] and "plan" not in told[0]  # they are not for the learner's infos
-    for moment in moments.kept:
-        state = torch.from_numpy(moment.taken.state)
-        own = moment.look.own.states[:, 0, 0, 0]
+    snapshots, infos = driven
+    blocks = [number for number, info in enumerate(infos) if info["decision"] == "block"]
+    assert [snapshot.step for snapshot in snapshots.kept] == blocks and len(blocks) > 10
+    assert "look" not in infos[0] and "plan" not in infos[0]  # they are not for the learner's infos
+    for snapshot in snapshots.kept:
+        state = torch.from_numpy(snapshot.taken.state)
+        own = snapshot.look.own.states[:, 0, 0, 0]
         assert torch.allclose(own[1], advance(state, torch.ones(1)))  # what was proposed, then the policy
         assert torch.allclose(own[2], advance(own[1], torch.ones(1)))
-        assert bool((moment.look.own.danger.flatten(1).amax(1) > 0.5).equal(own[1:, 0] >= WALL))
-        assert moment.taken.decision.first_unsafe == int((own[1:, 0] >= WALL).nonzero()[0])
-        plan = moment.taken.decision.plan
+        assert bool((snapshot.look.own.danger.flatten(1).amax(1) > 0.5).equal(own[1:, 0] >= WALL))
+        assert snapshot.taken.decision.first_unsafe == int((own[1:, 0] >= WALL).nonzero()[0])
+        plan = snapshot.taken.decision.plan
         expected = [state]
         for action in plan.actions:
             expected.append(advance(expected[-1], action))
@@ -122,23 +123,23 @@ def test_the_guard_hands_on_what_it_saw_and_planned(driven):
         assert bool((plan.states[..., 0] < WALL).all()) == plan.feasible
 
 
-def test_the_file_holds_every_moment_by_value(driven, tmp_path):
-    moments, told = driven
-    kept = saved(moments, tmp_path)
-    n = len(moments.kept)
+def test_the_file_holds_every_snapshot_by_value(driven, tmp_path):
+    snapshots, infos = driven
+    kept = saved(snapshots, tmp_path)
+    n = len(snapshots.kept)
     assert {name: kept[name].shape for name in ("futures", "danger", "plan_states", "plan_actions", "happened")} == {
         "futures": (n, 21, 2, 3, 2), "danger": (n, 20, 2, 3), "plan_states": (n, 16, 2, 3, 2),
         "plan_actions": (n, 15, 1), "happened": (n, 21, 2),
     }  # fmt: skip
     assert int(kept["blocks"]) == n and kept["pictures"].shape[0] == n and not kept["pictured"].any()
-    for row, moment in enumerate(moments.kept):
-        info = told[moment.step]
+    for row, snapshot in enumerate(snapshots.kept):
+        info = infos[snapshot.step]
         assert kept["source"][row] == info["source"] and kept["risk"][row] == info["risk"]
         assert kept["proposed"][row] == 2.0 and kept["executed"][row] == info["executed"]
         assert kept["first_unsafe"][row] == info["first_unsafe"] and kept["feasible"][row] == info["feasible"]
-        assert kept["threshold"][row] == 0.5 and (kept["states"][row] == moment.taken.state).all()
-        np.testing.assert_array_equal(kept["futures"][row], moment.look.own.states[:, :, 0].numpy())
-        np.testing.assert_array_equal(kept["plan_actions"][row], moment.taken.decision.plan.actions.numpy())
+        assert kept["threshold"][row] == 0.5 and (kept["states"][row] == snapshot.taken.state).all()
+        np.testing.assert_array_equal(kept["futures"][row], snapshot.look.own.states[:, :, 0].numpy())
+        np.testing.assert_array_equal(kept["plan_actions"][row], snapshot.taken.decision.plan.actions.numpy())
     assert not list(tmp_path.glob(".*"))
 
 
@@ -154,17 +155,17 @@ def test_without_blocks_there_is_a_file_of_none(tmp_path):
     assert int(kept["blocks"]) == 0 and len(kept["step"]) == len(kept["futures"]) == len(kept["pictures"]) == 0
 
 
-def test_pictures_are_taken_of_kept_moments_alone_and_thinned(tmp_path):
+def test_pictures_are_taken_of_kept_snapshots_alone_and_thinned(tmp_path):
     taken = []
 
     def camera():
         taken.append(len(taken))
         return np.full((400, 700, 3), len(taken), np.uint8)
 
-    moments = BlockSnapshots(most=3, seed=0, picture=camera)
+    snapshots = BlockSnapshots(most=3, seed=0, picture=camera)
     for number in range(60):
-        moments(a_step(number, blocked=number % 2 == 0))
-    kept = saved(moments, tmp_path)
+        snapshots(a_step(number, blocked=number % 2 == 0))
+    kept = saved(snapshots, tmp_path)
     assert 3 <= len(taken) < 30
     assert kept["pictures"].shape == (3, 134, 234, 3) and kept["pictured"].all()
     assert sorted(set(kept["pictures"][:, 0, 0, 0].tolist())) == sorted(kept["pictures"][:, 0, 0, 0].tolist())
@@ -177,31 +178,22 @@ def test_a_camera_that_fails_is_said_once_and_never_asked_again(caplog, tmp_path
         asked.append(1)
         raise OSError("no display")
 
-    moments = BlockSnapshots(picture=broken)
+    snapshots = BlockSnapshots(picture=broken)
     with caplog.at_level(logging.WARNING, logger="heed"):
         for number in range(3):
-            moments(a_step(number))
+            snapshots(a_step(number))
     assert len(asked) == 1 and [r.message for r in caplog.records] == [
         "the environment cannot be drawn (OSError: no display)"
     ]
-    assert len(moments.kept) == 3 and not saved(moments, tmp_path)["pictured"].any()
+    assert len(snapshots.kept) == 3 and not saved(snapshots, tmp_path)["pictured"].any()
 
 
-def test_an_overseers_block_in_autonomy_is_a_moment_too(tmp_path):
-    class Person:
-        name = "person"
-
-        def judge(self, moment):
-            return Verdict(True, instead=np.array([-1.0], np.float32))
-
-        def reset(self, seed):
-            pass
-
-    moments = BlockSnapshots()
-    lookout = Lookout(Imagination(Cart(), Wall(), full_ahead, particles=1), 3, 0.5)
-    guard = Guard(CartEnv(), overseer=Person(), lookout=lookout, ask=lambda look: True, observer=moments)
+def test_an_overseers_block_in_autonomy_is_kept_too(tmp_path):
+    snapshots, person = BlockSnapshots(), Person(lambda _: True, instead=np.array([-1.0], np.float32))
+    looking = Lookahead(Lookout(Imagination(Cart(), Wall(), full_ahead, particles=1), 3, 0.5))
+    guard = Guard(CartEnv(), intervention=AskWhenUnsure(looking, person, lambda look: True), observers=[snapshots])
     guard.reset(seed=0)
     guard.step(np.array([2.0], np.float32))
-    kept = saved(moments, tmp_path)
+    kept = saved(snapshots, tmp_path)
     assert kept["source"].tolist() == ["person"] and kept["plan_states"].shape == (1, 0)
     assert kept["executed"][0].tolist() == [-1.0] and np.isnan(kept["feasible"][0])

@@ -56,12 +56,12 @@ def test_each_is_judged_as_often_as_asked_by_different_people():
     assert (assignment.given, assignment.wanted, assignment.finished) == (2, 4, False)
 
 
-def test_what_is_taken_back_lacks_a_judgement_again():
+def test_what_is_retracted_lacks_a_judgement_again():
     assignment = Assignment(["x", "y"])
     assert assignment.next("ada") == "x"
     assignment.judged("x", "ada")
     assert assignment.next("ada") == "y"
-    assignment.taken_back("x", "ada")
+    assignment.retracted("x", "ada")
     assignment.take("ada", "x")
     assert (assignment.given, assignment.next("ada"), assignment.next("bob")) == (0, "x", "y")
 
@@ -85,7 +85,7 @@ def test_whatever_people_do_all_is_judged_as_often_as_asked_and_no_more(seed):
             assignment.judged(held, person)
             if drawn.random() < 0.2:
                 by[held].remove(person)
-                assignment.taken_back(held, person)
+                assignment.retracted(held, person)
         assert assignment.given == sum(map(len, by.values()))
         assert all(len(found) <= times for found in by.values())
     assert assignment.finished and all(len(found) == times for found in by.values())

@@ -6,7 +6,7 @@ import pytest
 
 from heed.errors import HeedError
 from heed.oversight.comparisons.pairs import Pair
-from heed.oversight.comparisons.session import Comparing, Said
+from heed.oversight.comparisons.session import Comparison, ComparisonSession
 from heed.oversight.store.store import Judgement, Store
 
 PAIRS = [Pair(f"p{number}", f"prompt {number}", (f"one {number}", f"two {number}")) for number in range(40)]
@@ -14,11 +14,11 @@ SAFE = {"left": False, "right": False}
 
 
 def comparing(**options):
-    return Comparing(PAIRS, ["help", "harmless"], run="pairs.jsonl", **options)
+    return ComparisonSession(PAIRS, ["help", "harmless"], run="pairs.jsonl", **options)
 
 
 def said(pair, key="k", **verdicts):
-    return Said(pair, {"help": "left", "harmless": "tie"} | verdicts, {"left": False, "right": True}, key, 1200.0)
+    return Comparison(pair, {"help": "left", "harmless": "tie"} | verdicts, {"left": False, "right": True}, key, 1200.0)
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_what_stands_in_the_store_counts_after_a_stop(store):
         answer(asked, store, "ada", f"k{number}")
     store.add(Judgement("block", "ada", {"x": 1.0}, {"block": True}))
     store.add(Judgement("compare", "ada", "something else", {"better": "a"}))
-    other = Comparing([Pair("p5", "another prompt", ("a", "b"))], ["help", "harmless"])
+    other = ComparisonSession([Pair("p5", "another prompt", ("a", "b"))], ["help", "harmless"])
     answer(other, store, "ada", "another file's p5")
     again = comparing()
     assert again.resume(store.effective("compare")) == 3
@@ -84,21 +84,21 @@ def test_what_stands_in_the_store_counts_after_a_stop(store):
 
 def test_other_objectives_are_another_question(store):
     answer(comparing(), store, "ada", "k")
-    assert Comparing(PAIRS, ["help"]).resume(store.effective("compare")) == 0
+    assert ComparisonSession(PAIRS, ["help"]).resume(store.effective("compare")) == 0
 
 
-def test_what_is_taken_back_is_seen_again_with_what_was_said(store):
+def test_what_is_undone_is_seen_again_with_its_verdict(store):
     asked = comparing()
     first = answer(asked, store, "ada", "k0")
     answer(asked, store, "ada", "k1")
     assert asked.showing("ada")["pair"] == "p2"
     given = asked.last("ada")
     store.retract(given.row, "ada", "undo")
-    asked.taken_back("ada", given)
+    asked.undone("ada", given)
     assert (given.pair, given.row) == ("p1", 2)
     seen = asked.showing("ada")
     assert (seen["pair"], seen["before"]) == ("p1", first.verdict)
-    with pytest.raises(HeedError, match="was taken back"):
+    with pytest.raises(HeedError, match="was retracted"):
         asked.judgement("ada", said("p1", "k1"))  # a late retry of what no longer stands
     answer(asked, store, "ada", "k2")
     assert (asked.showing("ada")["pair"], asked.showing("ada")["before"]) == ("p2", None)
@@ -112,7 +112,7 @@ def test_what_is_taken_back_is_seen_again_with_what_was_said(store):
         (said("p0", key="new"), "compared this pair already"),
         (said("p1", style="left"), "no comparison.*of help, harmless"),
         (said("p1", help="both"), "no comparison.*say left, right, tie, skip"),
-        (Said("p1", {"help": "left"}, SAFE, "k", 0.0), "no comparison"),
+        (Comparison("p1", {"help": "left"}, SAFE, "k", 0.0), "no comparison"),
     ],
 )
 def test_what_is_no_answer_is_refused(store, given, wrong):
@@ -122,7 +122,7 @@ def test_what_is_no_answer_is_refused(store, given, wrong):
         asked.judgement("ada", given)
 
 
-def test_nothing_of_others_is_taken_back(store):
+def test_nothing_of_others_is_undone(store):
     asked = comparing()
     answer(asked, store, "ada", "k")
     with pytest.raises(HeedError, match="nothing of yours"):
@@ -132,4 +132,4 @@ def test_nothing_of_others_is_taken_back(store):
 @pytest.mark.parametrize("objectives", [[], ["help", "help"], [""], ["x" * 65], list("abcdefghij")])
 def test_objectives_are_few_and_told_apart(objectives):
     with pytest.raises(HeedError, match="--objectives"):
-        Comparing(PAIRS, objectives)
+        ComparisonSession(PAIRS, objectives)

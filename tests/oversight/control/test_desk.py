@@ -24,14 +24,14 @@ class Watched:
 
     def show(self, number, asked=False):
         self.desk.put(number, asked)
-        self.desk.drawn("ada's page", number)
+        self.desk.rendered("ada's page", number)
 
     def after(self, seconds):
         """The answer so many seconds on; pages that beat in the meantime stay."""
         self.now += seconds
-        for page in list(self.desk._pages):
-            self.desk.beat(page)
-        return self.desk.answer()
+        for page in ("ada's page", "bob's page"):
+            self.desk.heartbeat(page)
+        return self.desk.collect()
 
 
 @pytest.fixture
@@ -44,39 +44,39 @@ def test_a_fresh_desk_lets_nothing_pass_before_somebody_says_go(watched):
     watched.show(1)
     assert watched.after(50.0) is None
     watched.order("go")
-    found = watched.desk.answer()  # it has been in view for long
+    found = watched.desk.collect()  # it has been in view for long
     assert (found.block, found.person) == (False, "ada")
 
 
-def test_a_moment_that_no_page_has_drawn_never_passes(watched):
+def test_a_proposal_that_no_page_has_rendered_never_passes(watched):
     watched.order("go")
     watched.desk.put(1)
     assert watched.after(50.0) is None
-    watched.desk.drawn("ada's page", 2)  # another's number
+    watched.desk.rendered("ada's page", 2)  # another's number
     assert watched.after(50.0) is None
-    watched.desk.drawn("ada's page", 1)
+    watched.desk.rendered("ada's page", 1)
     assert watched.after(0.09) is None
     assert watched.after(0.02).block is False
 
 
-def test_what_a_watcher_has_drawn_is_unseen():
+def test_what_a_watcher_has_rendered_is_unseen():
     watched = Watched()
     watched.desk.connect("eve's page", "eve", judges=False)
     watched.order("go")
     watched.desk.put(1)
-    watched.desk.drawn("eve's page", 1)
+    watched.desk.rendered("eve's page", 1)
     assert watched.after(50.0) is None
 
 
-def test_a_block_in_view_blocks_and_is_told_with_its_key_and_time(watched):
+def test_a_block_in_view_blocks_and_has_its_key_and_latency(watched):
     watched.order("go")
     watched.show(1)
     watched.now += 0.05
-    watched.order("block", moment=1, key="k1")
-    found = watched.desk.answer()
-    assert (found.block, found.person, found.key, found.since) == (True, "ada", "k1", 1)
-    assert found.seconds == pytest.approx(0.05)
-    assert watched.desk.answer() is None  # the desk is empty
+    watched.order("block", proposal=1, key="k1")
+    found = watched.desk.collect()
+    assert (found.block, found.person, found.key, found.credit) == (True, "ada", "k1", 0)
+    assert found.latency_ms == pytest.approx(50.0)
+    assert watched.desk.collect() is None  # the desk is empty
 
 
 def test_a_block_pressed_for_the_one_before_is_about_both(watched):
@@ -85,8 +85,8 @@ def test_a_block_pressed_for_the_one_before_is_about_both(watched):
         watched.show(number)
         assert watched.after(0.125).block is False
     watched.show(3)
-    watched.order("block", moment=2, key="late")
-    assert watched.desk.answer().since == 2
+    watched.order("block", proposal=2, key="late")
+    assert watched.desk.collect().credit == 1
 
 
 def test_a_block_is_credited_to_what_was_in_view_a_reaction_ago():
@@ -96,9 +96,9 @@ def test_a_block_is_credited_to_what_was_in_view_a_reaction_ago():
         watched.show(number)
         assert watched.after(0.125).block is False
     watched.show(5)
-    watched.now += 0.04  # moment 3 came into view .29 s ago, moment 4 .165 s ago
-    watched.order("block", moment=5, key="k")
-    assert watched.desk.answer().since == 3
+    watched.now += 0.04  # proposal 3 came into view .29 s ago, proposal 4 .165 s ago
+    watched.order("block", proposal=5, key="k")
+    assert watched.desk.collect().credit == 2
 
 
 def test_a_measured_reaction_takes_the_place_of_the_one_assumed():
@@ -110,21 +110,21 @@ def test_a_measured_reaction_takes_the_place_of_the_one_assumed():
         assert watched.after(0.125).block is False
     watched.show(5)
     watched.now += 0.04
-    watched.order("block", moment=5)
-    assert watched.desk.answer().since == 2
+    watched.order("block", proposal=5)
+    assert watched.desk.collect().credit == 3
 
 
 def test_no_block_comes_too_late(watched):
     watched.order("go")
     watched.show(1)
     assert watched.after(0.125).block is False
-    watched.order("block", moment=1, key="between")  # nothing lies on the desk
+    watched.order("block", proposal=1, key="between")  # nothing lies on the desk
     watched.desk.put(2)
-    found = watched.desk.answer()
-    assert (found.block, found.key, found.since) == (True, "between", 1)
+    found = watched.desk.collect()
+    assert (found.block, found.key, found.credit) == (True, "between", 1)
     watched.desk.put(3)
-    watched.order("block", moment=1, key="unseen")  # before any page has drawn it
-    assert watched.desk.answer().block is True
+    watched.order("block", proposal=1, key="unseen")  # before any page has rendered it
+    assert watched.desk.collect().block is True
     watched.show(4)
     assert watched.after(0.125).block is False
 
@@ -133,12 +133,12 @@ def test_a_second_block_of_what_is_blocked_is_refused_and_does_not_fall_on_the_n
     watched.desk.connect("bob's page", "bob")
     watched.order("go")
     watched.show(1)
-    watched.order("block", page="bob's page", moment=1, key="bob's")
+    watched.order("block", page="bob's page", proposal=1, key="bob's")
     with pytest.raises(HeedError, match="it is blocked already, by bob"):
-        watched.order("block", moment=1, key="ada's")
-    assert watched.desk.answer().key == "bob's"
+        watched.order("block", proposal=1, key="ada's")
+    assert watched.desk.collect().key == "bob's"
     with pytest.raises(HeedError, match="it is blocked already, by bob"):
-        watched.order("block", moment=1, key="ada's")
+        watched.order("block", proposal=1, key="ada's")
     watched.show(2)
     assert watched.after(0.125).block is False
 
@@ -147,10 +147,10 @@ def test_a_block_for_the_last_episode_says_nothing_of_the_next(watched):
     watched.order("go")
     watched.show(1)
     assert watched.after(0.125).block is False
-    watched.order("block", moment=1, key="late")
+    watched.order("block", proposal=1, key="late")
     watched.desk.put(2, begins=True)
-    found = watched.desk.answer()
-    assert (found.block, found.person, found.key) == (True, "", "")
+    found = watched.desk.collect()
+    assert (found.block, found.failed, found.person, found.key) == (True, True, "", "")
 
 
 def test_a_late_block_reaches_back_no_further_than_anybody_reacts(watched):
@@ -159,27 +159,27 @@ def test_a_late_block_reaches_back_no_further_than_anybody_reacts(watched):
         watched.show(number)
         assert watched.after(0.125).block is False
     watched.show(40)
-    watched.order("block", moment=1, key="after a lost connection")
-    assert watched.desk.answer().since == 24  # in view 2 s ago
+    watched.order("block", proposal=1, key="after a lost connection")
+    assert watched.desk.collect().credit == 40 - 24  # which was in view 2 s ago
 
 
-def test_paused_is_paused_whatever_was_said(watched):
+def test_paused_is_paused_whatever_was_ordered(watched):
     watched.order("go")
     watched.show(1)
-    watched.order("allow", moment=1, key="a")
+    watched.order("allow", proposal=1, key="a")
     watched.order("pause")
     assert watched.after(9.0) is None
     watched.order("go")
-    assert watched.desk.answer().key == "a"
+    assert watched.desk.collect().key == "a"
 
 
-def test_what_only_a_page_that_is_gone_has_drawn_is_unseen(watched):
+def test_what_only_a_page_that_is_gone_has_rendered_is_unseen(watched):
     watched.desk.connect("bob's page", "bob")
     watched.show(1)
-    watched.desk.gone("ada's page")
+    watched.desk.disconnect("ada's page")
     watched.order("go", page="bob's page")
     assert watched.after(9.0) is None
-    watched.desk.drawn("bob's page", 1)
+    watched.desk.rendered("bob's page", 1)
     assert watched.after(0.125).person == "bob"
 
 
@@ -187,7 +187,7 @@ def test_silence_is_of_whoever_saw_it_first(watched):
     watched.desk.connect("bob's page", "bob")
     watched.order("go")
     watched.desk.put(1)
-    watched.desk.drawn("bob's page", 1)
+    watched.desk.rendered("bob's page", 1)
     found = watched.after(0.125)
     assert (found.person, found.silent) == ("bob", True)
 
@@ -197,7 +197,7 @@ def test_who_takes_over_and_leaves_it_alone_is_paused():
     watched.order("take")
     for number in range(1, 40):
         watched.show(number)
-        watched.order("act", moment=number, action=[0.0, 0.0])  # as the page goes on doing by itself
+        watched.order("act", proposal=number, action=[0.0, 0.0])  # as the page goes on doing by itself
         found = watched.after(1.0)
         if found is None:
             break
@@ -205,12 +205,12 @@ def test_who_takes_over_and_leaves_it_alone_is_paused():
     assert (number, watched.desk.state) == (31, State.PAUSED)
 
 
-def test_a_catastrophe_that_a_person_sees_blocks_and_is_told(watched):
+def test_a_catastrophe_that_a_person_sees_blocks_and_is_reported(watched):
     watched.order("go")
     watched.show(1)
-    watched.order("catastrophe", moment=1, key="c")
-    found = watched.desk.answer()
-    assert (found.block, found.struck, found.key) == (True, True, "c")
+    watched.order("catastrophe", proposal=1, key="c")
+    found = watched.desk.collect()
+    assert (found.block, found.catastrophe, found.key) == (True, True, "c")
 
 
 def test_where_each_waits_a_block_is_about_that_one_alone():
@@ -219,11 +219,11 @@ def test_where_each_waits_a_block_is_about_that_one_alone():
     assert watched.desk.state is State.DECIDING
     watched.show(1)
     assert watched.after(1000.0) is None  # no patience ends it: nobody was asked by the agent
-    watched.order("allow", moment=1, key="a")
-    assert watched.desk.answer().block is False
+    watched.order("allow", proposal=1, key="a")
+    assert watched.desk.collect().block is False
     watched.show(2)
-    watched.order("block", moment=2, key="b")
-    assert watched.desk.answer().since == 2
+    watched.order("block", proposal=2, key="b")
+    assert watched.desk.collect().credit == 0
 
 
 def test_an_agent_that_asks_waits_and_silence_blocks_without_a_verdict():
@@ -232,10 +232,10 @@ def test_an_agent_that_asks_waits_and_silence_blocks_without_a_verdict():
     watched.show(1, asked=True)
     assert watched.after(2.9) is None
     late = watched.after(0.2)
-    assert (late.block, late.person, late.key) == (True, "", "")
+    assert (late.block, late.failed, late.person, late.key) == (True, True, "", "")
     watched.show(2, asked=True)
-    watched.order("allow", moment=2, key="k")
-    assert watched.desk.answer().block is False
+    watched.order("allow", proposal=2, key="k")
+    assert watched.desk.collect().block is False
 
 
 def test_one_step_passes_and_the_desk_pauses_again(watched):
@@ -252,7 +252,7 @@ def test_a_held_block_blocks_everything_until_it_is_let_go(watched):
     watched.order("hold")
     for number in (1, 2):
         watched.show(number)
-        assert watched.desk.answer().block is True
+        assert watched.desk.collect().block is True
     watched.order("loose")
     watched.show(3)
     assert watched.after(0.125).block is False
@@ -267,7 +267,7 @@ def test_who_holds_and_goes_lets_go():
         with pytest.raises(HeedError, match="bob holds the block"):
             watched.order(do)
     assert watched.desk.holding == "bob"
-    watched.desk.gone("bob's page")
+    watched.desk.disconnect("bob's page")
     assert watched.desk.holding is None
     assert watched.desk.state is State.WATCHING
 
@@ -276,13 +276,13 @@ def test_taking_over_acts_in_the_agents_place_until_it_is_given_back(watched):
     watched.order("take")
     watched.show(1)
     assert watched.after(5.0) is None  # nothing passes by itself
-    watched.order("act", moment=1, key="k", action=[0.5, 0.0])
-    found = watched.desk.answer()
+    watched.order("act", proposal=1, key="k", action=[0.5, 0.0])
+    found = watched.desk.collect()
     assert (found.block, found.instead, found.person) == (True, [0.5, 0.0], "ada")
     watched.order("go")
     watched.show(2)
     with pytest.raises(HeedError, match="take over first"):
-        watched.order("act", moment=2, action=[0.0, 0.0])
+        watched.order("act", proposal=2, action=[0.0, 0.0])
     assert watched.after(0.125).block is False
 
 
@@ -291,7 +291,7 @@ def test_who_acts_and_goes_leaves_the_desk_paused(watched):
     watched.order("take", page="bob's page")
     with pytest.raises(HeedError, match="take over first"):
         watched.order("act", action=[0.0])
-    watched.desk.gone("bob's page")
+    watched.desk.disconnect("bob's page")
     assert (watched.desk.state, watched.desk.why) == (State.PAUSED, "bob, who acted, is gone")
 
 
@@ -310,7 +310,7 @@ def test_a_silent_page_is_gone_and_the_next_one_finds_the_desk_paused(watched):
     watched.order("go")
     watched.show(1)
     watched.now += 2.1
-    assert watched.desk.answer() is None
+    assert watched.desk.collect() is None
     assert (watched.desk.state, watched.desk.why) == (State.DISCONNECTED, "nobody is watching")
     watched.desk.connect("ada's page", "ada")
     assert watched.desk.state is State.PAUSED
@@ -320,9 +320,9 @@ def test_a_silent_page_is_gone_and_the_next_one_finds_the_desk_paused(watched):
 def test_one_page_of_two_may_go(watched):
     watched.desk.connect("bob's page", "bob")
     watched.order("go")
-    watched.desk.gone("ada's page")
+    watched.desk.disconnect("ada's page")
     watched.desk.put(1)
-    watched.desk.drawn("bob's page", 1)
+    watched.desk.rendered("bob's page", 1)
     assert watched.after(0.125).person == "bob"
 
 
@@ -341,9 +341,9 @@ def test_people_who_press_nothing_for_long_pause_it():
     ("order", "wrong"),
     [
         (Order("dance"), "is no order"),
-        (Order("allow", moment=1), "moment 1 is not in view"),
-        (Order("allow", moment=3), "moment 3 is not in view"),
-        (Order("act", moment=2, action=[0.0]), "take over first"),
+        (Order("allow", proposal=1), "proposal 1 is not in view"),
+        (Order("allow", proposal=3), "proposal 3 is not in view"),
+        (Order("act", proposal=2, action=[0.0]), "take over first"),
         (Order("react", action=[-0.2]), "a reaction time of -0.2 s"),
         (Order("react", action=3), "a reaction time of None s"),
     ],
@@ -358,13 +358,13 @@ def test_what_makes_no_sense_is_refused_in_words_and_changes_nothing(watched, or
     assert watched.after(0.125).block is False
 
 
-def test_a_second_verdict_on_one_moment_is_refused(watched):
+def test_a_second_verdict_on_one_proposal_is_refused(watched):
     watched.order("go")
     watched.show(1)
-    watched.order("block", moment=1, key="a")
+    watched.order("block", proposal=1, key="a")
     with pytest.raises(HeedError, match="nothing is in view"):
-        watched.order("allow", moment=1, key="b")
-    assert watched.desk.answer().key == "a"
+        watched.order("allow", proposal=1, key="b")
+    assert watched.desk.collect().key == "a"
 
 
 @pytest.mark.parametrize("do", ORDERS)
@@ -372,7 +372,7 @@ def test_a_watcher_and_a_stranger_may_order_nothing(watched, do):
     watched.desk.connect("eve's page", "eve", judges=False)
     for page in ("eve's page", "nobody's page"):
         with pytest.raises(HeedError, match="may only watch"):
-            watched.desk.order(page, Order(do, moment=1))
+            watched.desk.order(page, Order(do, proposal=1))
 
 
 def test_due_is_when_time_itself_may_change_something(watched):
@@ -380,7 +380,7 @@ def test_due_is_when_time_itself_may_change_something(watched):
     assert watched.desk.due() == pytest.approx(2.0)  # the page's heartbeat
     watched.show(1)
     assert watched.desk.due() == pytest.approx(0.1)
-    watched.desk.gone("ada's page")
-    assert watched.desk.answer() is None
+    watched.desk.disconnect("ada's page")
+    assert watched.desk.collect() is None
     watched.now += 100.0
     assert watched.desk.due() == math.inf

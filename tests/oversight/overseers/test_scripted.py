@@ -16,7 +16,7 @@ from heed.oversight import (
     overseer_from_spec,
 )
 from heed.worlds import CLIFF_GRID, POINT_HAZARD
-from heed.worlds.cliff_grid.env import safest_action
+from heed.worlds.cliff_grid.grid import safest_action
 from heed.worlds.point_hazard.geometry import braking_hits, hits
 
 

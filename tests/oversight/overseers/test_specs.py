@@ -6,10 +6,7 @@ import pytest
 
 from heed.cli import main
 from heed.errors import HeedError
-from heed.guard.phases import PhasesConfig
-from heed.guard.run.build import fitting
 from heed.oversight import Proposal, overseer_from_spec
-from heed.oversight.overseers.specs import base_of, is_scripted
 from heed.worlds import CLIFF_GRID, POINT_HAZARD
 
 BLOCKED = [-1.3, 0.25, 0.8, 0.0]
@@ -114,11 +111,3 @@ def test_what_cannot_be_is_one_line_that_names_the_option(spec, said, capsys, tm
     assert ended.value.code == 2 and len(error) == 1
     assert said in error[0] and f"(--overseer {spec})" in error[0]
     assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize("base", ["local", "far-sighted", "rule"])
-def test_what_fits_an_overseer_fits_it_with_its_noise_too(base):
-    noisy = f"{base},delay=300ms,miss=0.05"
-    assert fitting(noisy, PhasesConfig(), (0, 1)) == fitting(base, PhasesConfig(), (0, 1))
-    assert base_of(noisy) == base and is_scripted(noisy)
-    assert not is_scripted("mine:ada,miss=0.1")

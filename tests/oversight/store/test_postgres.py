@@ -99,7 +99,7 @@ def test_who_may_only_add_adds_and_takes_back_and_can_change_nothing(reader, pos
     assert theirs.add(block(key="k")) == number
     theirs.retract(number, "ada", "slip")
     assert theirs.verify() == 3 and [judgement.id for judgement in theirs.effective()] == [1]
-    with pytest.raises(Exception, match="permission denied"), theirs._engine.begin() as connection:
+    with pytest.raises(Exception, match="permission denied"), theirs.reading() as connection:
         connection.exec_driver_sql("UPDATE judgements SET person = 'eve'")
 
 
@@ -185,11 +185,11 @@ def test_a_server_that_does_not_wait_for_its_disk_is_refused(own, postgres_url):
 
 
 def test_a_writer_that_fell_silent_holds_the_others_up_no_longer_than_they_have_patience(postgres_url, monkeypatch):
-    monkeypatch.setattr("heed.oversight.store.database._STUCK_S", 1)
+    monkeypatch.setattr("heed.oversight.store.database.STUCK_S", 1)
     silent, other = Store(postgres_url), Store(postgres_url)
     from heed.oversight.store.database import write_alone
 
-    with silent._engine.connect() as connection:
+    with silent.reading() as connection:
         write_alone(connection)  # and then no word
         done = []
         writer = threading.Thread(target=lambda: done.append(other.add(block())))

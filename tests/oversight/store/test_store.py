@@ -1,5 +1,6 @@
 """The store of judgements: nothing acknowledged is lost, doubled or changed; what is no store is refused."""
 
+import contextlib
 import sqlite3
 import subprocess
 import sys
@@ -108,7 +109,7 @@ def test_sqlite_writes_ahead_and_waits_for_the_disk(path):
     store.add(block())
     with sqlite3.connect(path) as reader:
         assert reader.execute("pragma journal_mode").fetchone() == ("wal",)
-    with store._engine.connect() as connection:  # a setting of the connection, which nobody else can see
+    with store.reading() as connection:  # a setting of the connection, which nobody else can see
         assert connection.exec_driver_sql("pragma synchronous").scalar() == 2
         assert connection.exec_driver_sql("pragma foreign_keys").scalar() == 1
 
@@ -215,8 +216,8 @@ def test_a_password_is_not_repeated_in_an_error():
 def test_a_judgement_that_cannot_be_written_is_not_acknowledged(path):
     store = Store(f"sqlite:///{path}")
     store.add(block())
-    with store._engine.begin() as connection:
-        connection.exec_driver_sql("create trigger full before insert on judgements begin select raise(fail, 'x'); end")
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        other.execute("create trigger full before insert on judgements begin select raise(fail, 'x'); end")
     with pytest.raises(RunFailed, match=r"a judgement could not be written to .*: x; "):
         store.add(block())
     assert store.count() == 1
@@ -247,13 +248,13 @@ def test_of_several_at_once_all_are_written_or_none():
     with pytest.raises(HeedError, match="no JSON"):
         store.add_all([block(), Judgement("block", "ada", {"state": float("nan")}, True)])
     assert store.count() == 0
-    with store._engine.connect() as connection:
+    with store.reading() as connection:
         pages = connection.exec_driver_sql("pragma page_count").scalar_one()
         connection.exec_driver_sql(f"pragma max_page_count = {pages + 2}")  # the disk is full in the midst of them
     with pytest.raises(RunFailed, match=r"200 judgements could not be written .*full"):
         store.add_all(given)
     assert store.count() == 0
-    with store._engine.connect() as connection:
+    with store.reading() as connection:
         connection.exec_driver_sql("pragma max_page_count = 100000")
     assert store.add_all(given) == list(range(1, 201)) and store.count() == 200
 

@@ -1,5 +1,3 @@
-import re
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,12 +5,9 @@ from hypothesis import strategies as st
 from synthetic_runs import VERTICES, make_align_run
 
 from heed.report import gather
-from heed.report.align.front_page import exact_optima, method_points, rank_correlation
-from heed.report.align.front_plots import MethodPoints, crowd
 from heed.report.align.plots import Path2D, plot_conflict, plot_objectives, plot_plane, plot_policy, upper_right_hull
 from heed.report.common.gather import Exact
-from heed.report.common.labels import Label, place_labels
-from heed.report.common.plot_style import INK, SOFT, WIDE, draw, panels, smooth
+from heed.report.common.plot_style import INK, SOFT, WIDE
 
 EXACT = Exact(["help", "harmless"], np.array(VERTICES), np.array([12.0, 0.0]), np.array([0.0, -1.85]))
 
@@ -26,11 +21,6 @@ def test_no_point_lies_beyond_the_upper_right_hull(points):
     for angle in np.linspace(0, np.pi / 2, 9):
         direction = np.array([np.cos(angle), np.sin(angle)])
         assert (points @ direction).max() == pytest.approx((hull @ direction).max(), abs=1e-9)
-
-
-def test_smoothing_leaves_a_constant_alone_and_averages_its_window():
-    assert smooth(np.full(5, 2.0), 9).tolist() == [2.0] * 5
-    assert smooth(np.array([0.0, 0.0, 6.0, 0.0, 0.0]), 3).tolist() == [0.0, 2.0, 2.0, 2.0, 0.0]
 
 
 def test_the_gold_row_plots_the_values_of_the_run(align_run):
@@ -104,72 +94,6 @@ def test_three_objectives_make_three_planes():
         ("a", "c"),
         ("b", "c"),
     ]
-
-
-def test_labels_of_one_point_do_not_cover_each_other():
-    figure, (axes,) = panels(WIDE, 1, 3.0)
-    axes.set_xlim(0, 1)
-    axes.set_ylim(0, 1)
-    point = np.array([0.5, 0.5])
-    place_labels(axes, [Label(point, "one", INK), Label(point, "two", INK), Label(point, "three", INK)], [], 8.0)
-    figure.draw_without_rendering()
-    boxes = [text.get_window_extent() for text in axes.texts]
-    assert not any(boxes[i].overlaps(boxes[j]) for i in range(3) for j in range(i))
-
-
-def test_a_label_stays_in_its_panel_and_off_the_line():
-    figure, (axes,) = panels(WIDE, 1, 3.0)
-    axes.set_xlim(0, 1)
-    axes.set_ylim(0, 1)
-    line = np.array([[0.0, 0.4], [1.0, 0.6]])
-    place_labels(axes, [Label(line[1], "the end of the line", INK)], [line], 8.0)
-    figure.draw_without_rendering()
-    (box,) = [text.get_window_extent() for text in axes.texts]
-    panel = axes.get_window_extent()
-    assert panel.x0 <= box.x0
-    assert box.x1 <= panel.x1 + 1
-    samples = axes.transData.transform(np.linspace(line[0], line[1], 200))
-    assert not any(box.contains(*sample) for sample in samples)
-
-
-def test_a_plot_is_drawn_for_paper_and_for_a_phone():
-    def plot(layout):
-        figure, (axes,) = panels(layout, 1, 2.0)
-        axes.set_title("a < b & $x_1$")
-        return figure
-
-    svg = str(draw(plot, "sample", 'says "this"'))
-    widths = [float(w) for w in re.findall(r'viewBox="0 0 ([\d.]+)', svg)]
-    assert len(widths) == 2
-    assert widths[0] > 2 * widths[1]
-    assert "a &lt; b &amp; $x_1$" in svg
-    assert 'aria-label="says &#34;this&#34;"' in svg
-
-
-def test_one_stray_value_does_not_squeeze_the_others():
-    assert crowd([0.0, -0.5, -1.0, -2.0, -24.8]) == pytest.approx((-2.3, 0.3))
-    assert crowd([0.0, -24.8]) is None
-    assert crowd([1.0, 1.0, 1.0, 1.0]) is None
-
-
-def test_optima_are_those_that_the_front_tells():
-    front = {"names": ["a", "b"], "optima": [{"preference": [0.5, 0.5], "values": [1.0, 2.0]}]}
-    assert exact_optima(front).tolist() == [[1.0, 2.0]]
-    assert exact_optima({"names": ["a", "b"], "preferences": [[0.5, 0.5]]}).shape == (0, 2)
-
-
-def test_the_rank_correlation_is_one_where_the_value_follows_and_none_where_nothing_varies():
-    weights = np.array([[0.1, 0.9], [0.5, 0.5], [0.9, 0.1]])
-    follows = MethodPoints("m", weights, np.array([[1.0, 0.0], [2.0, 0.0], [9.0, 0.0]]), np.zeros(3))
-    assert rank_correlation(follows, 0) == pytest.approx(1.0)
-    assert rank_correlation(follows, 1) is None
-
-
-def test_a_policy_without_values_is_not_a_point():
-    adapter = {"preference": [0.5, 0.5], "method": "pgapo", "seed": 1}
-    front = {"adapters": [adapter | {"values": [1.0, 2.0]}, adapter | {"values": [None, 2.0]}, adapter]}
-    (points,) = method_points(front, 2)
-    assert (points.method, points.values.tolist()) == ("P-GAPO", [[1.0, 2.0]])
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4])

@@ -1,24 +1,22 @@
-"""The page of a guarded run: its counts, its curves, the moments that it draws, and what it says where parts lack."""
+"""The page of a guarded run: its counts, its scenes, and what it says where parts lack."""
 
 import re
 import shutil
-import subprocess
 
 import numpy as np
 import pytest
-from guard_runs import OVERSIGHT, STEPS, STRUCK, is_blocked, make_guard_run
+from guard_runs import OVERSIGHT, STEPS, is_blocked, make_guard_run
+from reading import CHROMIUM, Reader, dumped, excess_widths
 from synthetic_runs import HOSTILE, write_json
-from test_page import CHROMIUM, COLLECT, MEASURE, WIDTHS, Reader
 
 from heed.cli.guard import run as run_command
 from heed.errors import HeedError
 from heed.guard.run.config import job_of
+from heed.guard.run.counts import read_decisions
 from heed.guard.run.train import train_guard
 from heed.report import gather, write_report
-from heed.report.guard.decisions import poisson_bounds, read_decisions
-from heed.report.guard.plots import drifts, shown_variables, thinned
 from heed.report.guard.scene import scenery
-from heed.report.guard.snapshots import moment_caption, moment_picture, moments_block, read_moments
+from heed.report.guard.snapshots import read_snapshots
 
 TINY = {
     "steps": 400, "oversight_steps": 320, "learning_starts": 400, "batch_size": 16, "hidden": 16, "dynamics_hidden": 16,
@@ -84,27 +82,6 @@ def test_the_counts_of_the_page_are_those_of_the_summary(guard_run):
     assert sum(summary["goals"].values()) == whole.goals == 10 and whole.judgements == OVERSIGHT
 
 
-def test_the_cumulative_curve_rises_by_one_after_each_catastrophe(guard_run):
-    steps, totals = read_decisions(guard_run).cumulative_catastrophes()
-    assert steps.tolist() == [0, *(step + 1 for step in sorted(STRUCK)), STEPS]
-    assert totals.tolist() == [0, 1, 2, 3, 4, 5, 6, 6]
-
-
-def test_returns_are_of_whole_episodes_by_the_step_in_which_they_end(guard_run):
-    steps, returns, reached = read_decisions(guard_run).episodes()
-    assert steps.tolist() == list(range(50, 1000, 50))  # the last one is cut off with the run
-    struck = [any(end - 50 <= step < end for step in STRUCK) for end in range(50, 1000, 50)]
-    assert returns.tolist() == [
-        -5.0 * s + 10.0 * (e % 100 == 0) for s, e in zip(struck, range(50, 1000, 50), strict=True)
-    ]
-    assert reached.tolist() == [end % 100 == 0 for end in range(50, 1000, 50)]
-
-
-def test_the_interval_of_a_rare_event_is_the_exact_one():
-    for events, low, high in ((0, 0.0, 3.6889), (1, 0.0253, 5.5716), (5, 1.6235, 11.6683)):
-        assert poisson_bounds(events) == pytest.approx((low, high), abs=1e-4)
-
-
 def test_the_page_loads_nothing_and_every_tag_is_closed(guard_run, html):
     page = Reader(html)
     assert page.open == []
@@ -125,59 +102,6 @@ def test_each_block_is_a_scene_and_six_of_them_stand_still(html):
     assert 'max="40" value="1"' in html and 'max="20" value="20"' in html  # what followed is known for 20 steps
 
 
-def test_a_scene_shows_futures_danger_plan_and_what_followed_in_the_arenas_coordinates(guard_run):
-    kept = read_moments(guard_run)
-    number = kept["step"].tolist().index(610)
-    drawing = scenery("heed/PointHazard-v0", {}, [], None)
-    svg = moment_picture(kept, number, drawing)
-    lines = re.findall(r'<polyline class="(.*?)" data-from="(\d)" points="(.*?)"/>', svg)
-    assert drawing.height == round(6.5 * 1200 / 8.5)
-
-    def points(places):
-        return " ".join(f"{(x + 4.25) * 1200 / 8.5:.0f},{(3.25 - y) * 1200 / 8.5:.0f}" for x, y in places)
-
-    x = -3 + 0.02 * 10
-    futures = [
-        (f"future m{e}", "0", points([(x + pace * t, 0.5) for t in range(5)]))
-        for e, pace in ((0, 0.1), (0, 0.2), (1, 0.3), (1, 0.4))
-    ]
-    unsafe = [("unsafe", "2", points([(x + pace * t, 0.5) for t in range(2, 5)])) for pace in (0.1, 0.2, 0.3, 0.4)]
-    plan = ("plan", "0", points([(x, 0.5 + 0.1 * t) for t in range(5)]))
-    happened = ("happened", "0", points([(x + 0.02 * t, 0.5) for t in range(21)]))
-    assert lines == [*unsafe, *futures, plan, happened]
-
-
-def test_a_scene_says_what_was_proposed_seen_and_done(guard_run):
-    kept = read_moments(guard_run)
-    assert moment_caption(kept, kept["step"].tolist().index(610)) == (
-        "Step 610, episode 12. Proposed: (1, 0), risk 0.90 where less than 0.31 was let pass, unsafe 3 steps ahead. "
-        "Executed: (−0.5, 0.25), the planner's."
-    )
-    assert "the fallback, as no safe plan was found" in moment_caption(kept, kept["step"].tolist().index(620))
-
-
-def test_a_guard_that_looks_at_no_future_is_not_shown_to_imagine_one(own_run):
-    kept = read_moments(own_run)
-    kept["futures"] = np.repeat(kept["states"][:, None, None, None], 2, axis=1)
-    kept |= {"danger": kept["danger"][:, -1:, :1, :1], "plan_states": np.zeros((40, 0))}
-    np.savez(own_run / "moments.npz", **kept)
-    block = moments_block(gather(own_run))
-    assert "This guard imagines no future: it judges the present state and action alone." in block.caption
-    assert [key.label for key in block.key] == ["what followed"] and "Strong line" not in block.caption
-    for scene in block.scenes:
-        assert "ahead" not in scene.caption
-        assert re.findall('class="(.*?)"', scene.picture) == ["happened", "start"]
-
-
-def test_an_environment_without_a_map_is_drawn_in_the_variables_that_catastrophes_depend_on(tmp_path):
-    block = moments_block(gather(make_guard_run(tmp_path / "run", env="CartPole-v1")))
-    assert "Across: state[0]; up: state[2]: the two state variables which catastrophes depend on." in block.caption
-    block = moments_block(gather(make_guard_run(tmp_path / "other", env="mine:Robot")))
-    assert (
-        "Across: state[0]; up: state[1]: the two state variables which vary most." in block.caption
-    )  # the plan goes up
-
-
 def test_one_variable_alone_is_drawn_over_the_steps():
     ways = [np.linspace([0.0, -1.0], [9.0, 1.0], 5)]
     drawing = scenery("mine:Robot", {}, ways, [1])
@@ -189,7 +113,7 @@ def test_one_variable_alone_is_drawn_over_the_steps():
 
 
 def test_the_cells_of_cliff_grid_are_where_its_states_are():
-    from heed.worlds.cliff_grid.env import observation
+    from heed.worlds.cliff_grid.grid import observation
 
     drawing = scenery("heed/CliffGrid-v0", {}, [np.zeros((1, 4))], None)
     places = drawing.project(np.stack([observation((row, column, 0, 0)) for row, column in ((0, 0), (6, 11))]))
@@ -280,24 +204,13 @@ def test_hostile_names_are_text_everywhere(tmp_path):
     assert page.open == [] and html.count("<script") == 1
 
 
-def test_the_judges_are_told_in_numbers_and_words(guard_run, text):
-    told = gather(guard_run).judges["dynamics"]
-    assert drifts(told)[:, 0] == pytest.approx([0.05, 0.05, 0.1]) and np.isnan(drifts(told)[2, 2:]).all()
-    assert shown_variables(told) == [0, 1, 2, 3]
-    wide = {"error": [list(range(12))], "spread": [1.0] * 12}
-    assert shown_variables(wide) == [4, 5, 6, 7, 8, 9, 10, 11]
+def test_the_quality_of_the_models_is_told_in_numbers_and_words(text):
     assert "Tested on 150 steps that followed a fit, before the model learnt from them too, in 120 stretches." in text
     assert "at the end y is worst, with 40.0%" in text and "(mean distance 0.06)" in text
     assert (
         "On the 325 labels, 22 of them blocks, each as the blocker tells it that has not learnt from its episode."
         in text
     )
-
-
-def test_many_points_are_thinned_to_averages():
-    assert thinned(np.arange(6.0)).tolist() == [0, 1, 2, 3, 4, 5]
-    assert thinned(np.arange(1000.0))[:2].tolist() == [1.0, 4.0] and len(thinned(np.arange(1000.0))) == 334
-    assert thinned(np.empty(0)).tolist() == []
 
 
 @pytest.mark.parametrize("name", ["decisions.parquet", "moments.npz", "judges.json"])
@@ -322,14 +235,14 @@ def test_a_real_run_of_every_kind_has_a_page_with_its_own_numbers(method, tmp_pa
     settings = TINY | {"method": method, "env_kwargs": {"render_mode": "rgb_array"}}
     summary = train_guard(job_of(settings), tmp_path / "run")
     page = Reader(html_of(tmp_path / "run"))
-    struck = summary["catastrophes"]
+    catastrophes = summary["catastrophes"]
     if method == "none":
         assert f"in {summary['env_steps']} steps, and {sum(summary['goals'].values())} goal" in page.text
         return
     alone = summary["autonomy_steps"]
     assert 0 < alone == 400 - summary["handed_over_at"] <= 80
-    assert f"autonomy {alone} {struck['autonomy']} " in page.text
-    kept, blocks = read_moments(tmp_path / "run"), summary["interventions_autonomy"]
+    assert f"autonomy {alone} {catastrophes['autonomy']} " in page.text
+    kept, blocks = read_snapshots(tmp_path / "run"), summary["interventions_autonomy"]
     assert int(kept["blocks"]) == blocks and len(kept["step"]) == min(blocks, 40)
     assert kept["pictured"].all() and page.open == []
     assert ("img" in page.tags) == (blocks > 0)
@@ -370,18 +283,11 @@ document.title = told.join();
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 def test_the_player_steps_through_blocks_and_steps(html, tmp_path):
     (tmp_path / "page.html").write_text(html.replace("</body>", PRESS), encoding="utf-8")
-    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    command += ["--dump-dom", (tmp_path / "page.html").as_uri()]
-    shown = subprocess.run(command, capture_output=True, text=True, timeout=60).stdout
+    shown = dumped(tmp_path / "page.html")
     assert "<title>0,5,1,5,1,3,1,5,2,5</title>" in shown
 
 
 @pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 def test_no_guard_page_is_wider_than_its_window(html, tmp_path):
-    (tmp_path / "page.html").write_text(html.replace("</body>", MEASURE), encoding="utf-8")
-    frames = "".join(f'<iframe src="page.html" style="width:{width}px;height:900px"></iframe>' for width in WIDTHS)
-    (tmp_path / "frames.html").write_text(f"<!doctype html>{frames}{COLLECT}")
-    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    command += ["--allow-file-access-from-files", "--dump-dom", (tmp_path / "frames.html").as_uri()]
-    assert "<title>0,0,0</title>" in subprocess.run(command, capture_output=True, text=True, timeout=60).stdout
+    assert excess_widths(html, tmp_path) == "0,0,0"

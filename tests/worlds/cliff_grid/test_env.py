@@ -1,4 +1,4 @@
-"""Cliff grid: its moves by hand, its doomed states against a search that knows only `step`."""
+"""Cliff grid's environment: its moves by hand, its doomed states against a search that knows only `step`."""
 
 import warnings
 from functools import cache
@@ -10,16 +10,8 @@ from gymnasium.utils.env_checker import check_env
 
 import heed.worlds
 from heed.errors import HeedError
-from heed.worlds.cliff_grid.env import (
-    LAYOUT,
-    CliffGridEnv,
-    doomed_states,
-    ends,
-    headed_for_doom,
-    observation,
-    safest_action,
-    state_of,
-)
+from heed.worlds.cliff_grid.env import CliffGridEnv
+from heed.worlds.cliff_grid.grid import LAYOUT, doomed_states, observation
 
 COAST, UP, DOWN, LEFT, RIGHT = range(5)
 STATES = list(doomed_states())
@@ -107,44 +99,6 @@ def test_peeking_tells_what_a_step_will_do_and_moves_nothing(env):
             assert env.unwrapped.state == seen
             np.testing.assert_array_equal(told, observation(seen))
             assert told in env.observation_space
-
-
-def test_an_observation_tells_the_state_and_whether_it_is_over():
-    everywhere = [(row, column, -2, 1) for row in range(-1, 8) for column in range(-1, 13)]
-    assert [state_of(observation(state)) for state in everywhere] == everywhere
-    free = {state[:2] for state in STATES}
-    over = ends(np.stack([observation(state) for state in everywhere]))
-    assert over.tolist() == [state[:2] not in free for state in everywhere]
-
-
-def test_the_safest_action_leads_out_of_doom_wherever_one_does():
-    doomed = doomed_states()
-    for state in STATES:
-        env = CliffGridEnv()
-        env.reset(options={"state": state})
-        assert env.is_doomed(env.peek(safest_action(state))) == doomed[state]
-        assert headed_for_doom(state) == env.is_doomed(env.peek(COAST))
-
-
-def test_who_takes_the_safest_action_instead_of_one_into_doom_never_falls_and_still_arrives():
-    random = np.random.default_rng(0)
-    env = CliffGridEnv()
-    falls, arrivals = {True: 0, False: 0}, {True: 0, False: 0}
-    for guarded in falls:
-        for seed in range(100):
-            env.reset(seed=seed)
-            over = False
-            while not over:
-                action = int(random.choice(5, p=[0.2, 0.1, 0.2, 0.2, 0.3]))
-                if guarded and env.is_doomed(env.peek(action)):
-                    action = safest_action(env.state)
-                _, _, terminated, truncated, info = env.step(action)
-                falls[guarded] += info["catastrophe"]
-                arrivals[guarded] += info["goal"]
-                over = terminated or truncated
-    assert falls[True] == 0
-    assert falls[False] > 90
-    assert arrivals[True] > 5
 
 
 @pytest.mark.parametrize("action", [5, -1, 0.5])

@@ -2,7 +2,7 @@
 
 A prompt is a text or a list of messages ``{"role": ..., "content": ...}`` (TRL's conversational format). A
 completion is a text, or a list that holds one message of the assistant. Everything that turns the two into
-tokens stands here, so that a policy, its warm start and its judges read the same text the same way.
+tokens is in this module, so that a policy, its warm start and its reward models read a text in the same way.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def prompt_and_completion_ids(prompt: Prompt, completion: Completion, tokenizer:
 
 
 def judged_ids(prompt: Prompt, completion: Completion, tokenizer: Any) -> list[int]:
-    """The tokens that a sequence-classification model reads to judge a completion.
+    """The tokens that a sequence-classification model reads to score a completion.
 
     With a chat template, the conversation rendered by it (a text prompt is the user's message); without one, the
     prompt's text followed by the completion's. Where a token would straddle the seam of the two texts (word-level

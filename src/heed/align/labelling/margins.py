@@ -1,4 +1,4 @@
-"""What reward models say of pairs that people are to compare: by how much the first completion is better."""
+"""Margins of pairs that people are to compare: by how much a reward model prefers the first completion."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ AT_ONCE = 64
 """Pairs that are scored in one call; reward models make batches of their own size of them."""
 
 
-def with_scores(pairs: Sequence[Pair], objectives: ObjectiveSet) -> list[Pair]:
-    """The pairs with each objective's margin: the first completion's reward less the second's.
+def with_margins(pairs: Sequence[Pair], objectives: ObjectiveSet) -> list[Pair]:
+    """Add each objective's margin to some pairs: the first completion's reward less the second's.
 
-    By Bradley and Terry's model the first one is preferred with probability ``sigmoid(margin)``, so that the smallest
-    margin is the probability nearest to a half.
+    By Bradley and Terry's model the first is preferred with probability ``sigmoid(margin)``: a margin near 0 marks a
+    pair that the reward models cannot decide.
 
     Args:
-        pairs: whose scores of these objectives, if they have any, are replaced.
+        pairs: margins of these objectives that they have already are replaced.
         objectives: the reward models, with their signs and scales.
 
     Returns:
@@ -31,13 +31,13 @@ def with_scores(pairs: Sequence[Pair], objectives: ObjectiveSet) -> list[Pair]:
     Raises:
         HeedError: a completion that an objective fails on, or leaves unscored.
 
-    >>> from heed.align.objectives.base import RewardFunction
+    >>> from heed.align.objectives.reward_functions import RewardFunction
     >>> def brief(completions, **columns):
     ...     return [-float(len(text)) for text in completions]
-    >>> with_scores([Pair("p", "Cough?", ("Tea.", "Honey."))], ObjectiveSet([RewardFunction(brief)]))[0].scores
+    >>> with_margins([Pair("p", "Cough?", ("Tea.", "Honey."))], ObjectiveSet([RewardFunction(brief)]))[0].scores
     {'brief': 2.0}
     """
-    found: list[Pair] = []
+    scored: list[Pair] = []
     for start in range(0, len(pairs), AT_ONCE):
         batch = pairs[start : start + AT_ONCE]
         prompts = [pair.prompt for pair in batch for _ in pair.completions]
@@ -49,8 +49,8 @@ def with_scores(pairs: Sequence[Pair], objectives: ObjectiveSet) -> list[Pair]:
                 if not math.isfinite(margin):
                     fix = "give a reward that scores every completion, or take --next random"
                     raise HeedError(f"'{name}' does not score both completions", f"pair '{pair.id}'", fix)
-            found.append(replace(pair, scores={**pair.scores, **scores}))
-    return found
+            scored.append(replace(pair, scores={**pair.scores, **scores}))
+    return scored
 
 
 def _completion(pair: Pair, text: str) -> Completion:

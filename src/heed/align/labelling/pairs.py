@@ -1,4 +1,4 @@
-"""Pairs of completions for people to compare, sampled from a model and kept in a file, so that each is drawn once."""
+"""Pairs of completions for people to compare: sampled from a model once, and kept in a file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import torch
 
 from heed.align.data.conversations import Message, Prompt, completion_text
-from heed.align.labelling.sampling_model import is_adapter, speaker
+from heed.align.labelling.sampling_model import is_adapter, load_sampling_model
 from heed.align.models.policy import Policy
 from heed.align.prompts import checked_rows
 from heed.align.rollouts import Sampler, Sampling
@@ -29,20 +29,20 @@ OnPrompts: TypeAlias = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pairing:
-    """What pairs are sampled from, and how.
+class PairSampling:
+    """How pairs are sampled: from which models, with which settings.
 
     Args:
         model: a model folder or hub id.
-        adapter: an adapter on it, merged before it speaks.
-        against: what gives the second completion of each pair: another model, or another adapter of ``model``; the
-            same that gives the first if None.
+        adapter: an adapter on it, merged before sampling.
+        against: what the second completion of each pair is sampled from: another model, or another adapter of
+            ``model``; the same as the first if None.
         pairs_per_prompt: how many pairs of each prompt.
         max_completion_tokens: longest completion, tokens.
         temperature: of sampling.
         top_p: nucleus of sampling; 1 keeps all tokens.
         top_k: likeliest tokens kept in sampling; 0 keeps all.
-        seed: of what is drawn.
+        seed: of the sampling.
 
     Raises:
         HeedError: a number out of its range.
@@ -71,26 +71,32 @@ class Pairing:
             if not right:
                 raise HeedError(f"{name} is {getattr(self, name)}", f"--{name}", f"give {wanted}")
 
-    def speakers(self) -> tuple[Policy, Policy]:
-        """Load what gives the first completion and what gives the second."""
-        first = speaker(self.model, self.adapter)
+    def sampling_models(self) -> tuple[Policy, Policy]:
+        """Load the models of the first and of the second completions."""
+        first = load_sampling_model(self.model, self.adapter)
         if self.against is None:
             return first, first
-        return first, speaker(self.model, self.against) if is_adapter(self.against) else speaker(self.against)
+        if is_adapter(self.against):
+            return first, load_sampling_model(self.model, self.against)
+        return first, load_sampling_model(self.against)
 
 
-def sampled_pairs(
-    path: Path, prompts: Sequence[Prompt], pairing: Pairing, batch_size: int = 16, on_prompts: OnPrompts | None = None
+def sample_pairs(
+    path: Path,
+    prompts: Sequence[Prompt],
+    sampling: PairSampling,
+    batch_size: int = 16,
+    on_prompts: OnPrompts | None = None,
 ) -> list[Pair]:
-    """The pairs of a file; where there is none yet, they are sampled into it.
+    """Read the pairs of a file; where there is none yet, sample them into it.
 
     The pairs' ids tell from which prompts and settings they came. Batches that were drawn before an interruption are
-    found again in a hidden file beside it, so that the pairs are those of an uninterrupted start.
+    kept in a hidden file beside it, so that a resumed sampling gives the pairs of an uninterrupted one.
 
     Args:
         path: the file of pairs, written whole or not at all.
         prompts: texts or messages.
-        pairing: what is sampled, and how.
+        sampling: which models and settings.
         batch_size: prompts whose completions are drawn at once.
         on_prompts: follows the sampling.
 
@@ -104,8 +110,8 @@ def sampled_pairs(
     """
     if batch_size < 1:
         raise HeedError(f"a batch of {batch_size}", "--batch_size", "give at least 1")
-    mark = _mark(prompts, pairing, batch_size)
-    prompts = [_plain(prompt) for prompt in prompts for _ in range(pairing.pairs_per_prompt)]
+    mark = _mark(prompts, sampling, batch_size)
+    prompts = [_plain(prompt) for prompt in prompts for _ in range(sampling.pairs_per_prompt)]
     if path.exists():
         pairs = read_pairs(path)
         if not all(pair.id.startswith(f"{mark}-") for pair in pairs):
@@ -119,13 +125,13 @@ def sampled_pairs(
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.touch()
         drop_torn_line(partial)
-        said = _sampled(partial, prompts, pairing, batch_size, on_prompts)
+        completions = _sampled(partial, prompts, sampling, batch_size, on_prompts)
     except OSError as error:
         raise HeedError(f"no pairs can be kept: {error.strerror}", str(path), "free or choose a folder") from error
     rows = [
-        {"id": f"{mark}-{index}", "prompt": prompt, "completions": completions}
-        for index, (prompt, completions) in enumerate(zip(prompts, said, strict=True))
-        if _differ(*completions)
+        {"id": f"{mark}-{index}", "prompt": prompt, "completions": pair}
+        for index, (prompt, pair) in enumerate(zip(prompts, completions, strict=True))
+        if _differ(*pair)
     ]
     if not rows:
         partial.unlink()
@@ -150,51 +156,51 @@ def _plain(prompt: Prompt) -> str | list[Message]:
     return [{"role": message["role"], "content": message["content"]} for message in prompt]
 
 
-def _mark(prompts: Sequence[Prompt], pairing: Pairing, batch_size: int) -> str:
-    """A digest of where pairs come from; what a prompt draws depends on those it is drawn with."""
-    return hashlib.sha256(json.dumps([asdict(pairing), batch_size, list(prompts)]).encode()).hexdigest()[:16]
+def _mark(prompts: Sequence[Prompt], sampling: PairSampling, batch_size: int) -> str:
+    """A digest of prompts and settings; a completion also depends on the prompts that it is drawn in a batch with."""
+    return hashlib.sha256(json.dumps([asdict(sampling), batch_size, list(prompts)]).encode()).hexdigest()[:16]
 
 
 def _sampled(
-    partial: Path, prompts: Sequence[Prompt], pairing: Pairing, batch_size: int, on_prompts: OnPrompts | None
+    partial: Path, prompts: Sequence[Prompt], sampling: PairSampling, batch_size: int, on_prompts: OnPrompts | None
 ) -> list[list[str]]:
     """Two completions of each prompt, [N, 2]; each batch is kept as soon as it is drawn."""
-    said = [pair for batch in read_lines(partial) for pair in batch["completions"]]
-    if len(said) < len(prompts):
-        draw = _Drawing(pairing, prompts)
-        while len(said) < len(prompts):
-            first = len(said)
+    completions = [pair for batch in read_lines(partial) for pair in batch["completions"]]
+    if len(completions) < len(prompts):
+        draw = _Drawing(sampling, prompts)
+        while len(completions) < len(prompts):
+            first = len(completions)
             drawn = draw(prompts[first : first + batch_size], place=first)
             append_line(partial, {"completions": drawn})
-            said += drawn
+            completions += drawn
             if on_prompts is not None:
-                on_prompts(len(said), len(prompts))
-    return said
+                on_prompts(len(completions), len(prompts))
+    return completions
 
 
 class _Drawing:
     """Draws two completions of each prompt; what a batch gets follows from the seed and its place."""
 
-    def __init__(self, pairing: Pairing, prompts: Sequence[Prompt]) -> None:
-        self.seed = pairing.seed
-        speakers = pairing.speakers()
-        sampling = Sampling(pairing.max_completion_tokens, pairing.temperature, pairing.top_p, pairing.top_k)
-        for policy in dict.fromkeys(speakers):
-            checked_rows([{"prompt": prompt} for prompt in prompts], policy, sampling.max_tokens)
-        self.first, self.second = (Sampler(policy, sampling) for policy in speakers)
+    def __init__(self, sampling: PairSampling, prompts: Sequence[Prompt]) -> None:
+        self.seed = sampling.seed
+        models = sampling.sampling_models()
+        drawing = Sampling(sampling.max_completion_tokens, sampling.temperature, sampling.top_p, sampling.top_k)
+        for policy in dict.fromkeys(models):
+            checked_rows([{"prompt": prompt} for prompt in prompts], policy, drawing.max_tokens)
+        self.first, self.second = (Sampler(policy, drawing) for policy in models)
 
     def __call__(self, prompts: Sequence[Prompt], place: int) -> list[list[str]]:
         generator = torch.Generator(self.first.policy.device).manual_seed(1_000_003 * self.seed + place)
         first, second = (_texts(sampler, prompts, generator) for sampler in (self.first, self.second))
-        said = [[one, other] for one, other in zip(first, second, strict=True)]
+        completions = [[one, other] for one, other in zip(first, second, strict=True)]
         for _ in range(TRIES):
-            same = [row for row, pair in enumerate(said) if not _differ(*pair)]
+            same = [row for row, pair in enumerate(completions) if not _differ(*pair)]
             if not same:
                 break
             again = _texts(self.second, [prompts[row] for row in same], generator)
             for row, text in zip(same, again, strict=True):
-                said[row][1] = text
-        return said
+                completions[row][1] = text
+        return completions
 
 
 def _texts(sampler: Sampler, prompts: Sequence[Any], generator: torch.Generator) -> list[str]:

@@ -1,4 +1,4 @@
-"""A language model that only speaks: loaded to be sampled from, with an adapter merged into it or without."""
+"""The sampling model: a language model that is loaded to be sampled from, with an adapter merged into it or without."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from heed.align.models.pretrained import quiet_transformers
 from heed.errors import HeedError
 
 
-def speaker(model: str | Path, adapter: str | Path | None = None) -> Policy:
-    """Load a model to sample from; nothing is kept to train it by.
+def load_sampling_model(model: str | Path, adapter: str | Path | None = None) -> Policy:
+    """Load a model to sample from, without what training would need.
 
     Args:
         model: a folder or a hub id.

@@ -42,7 +42,7 @@ class Critics(nn.Module):
     With a LoRA policy the critics are a second adapter on the same base; with full fine-tuning a copy of the backbone.
 
     Args:
-        policy: whose base the critics stand on.
+        policy: whose base the critics share.
         objectives: K, the number of heads.
         config: how they learn.
         seed: of the adapter's initial weights.
@@ -71,18 +71,20 @@ class Critics(nn.Module):
         self.body = body
         self.optimizer = torch.optim.AdamW([*body, *self.heads.parameters()], lr=config.learning_rate, weight_decay=0.0)
 
-    def _active(self) -> AbstractContextManager[None]:
+    def active(self) -> AbstractContextManager[None]:
+        """Within: the base computes with the critics' adapter, where they have one."""
         return nullcontext() if self.policy.peft_config is None else self.policy.critic_adapter()
 
-    def _scaled_values(self, batch: Sequences) -> Tensor:
+    def scaled_values(self, batch: Sequences) -> Tensor:
+        """Values in units of the returns' running deviation, [K, B, T] with graph; call it while `active`."""
         hidden = self.policy.hidden(batch, self.backbone)
         return self.heads(hidden.to(self.heads.weight.dtype)).permute(2, 0, 1) * batch.mask
 
     @torch.no_grad()
     def values(self, batch: Sequences) -> Tensor:
         """Values of the states from which the completions' tokens are chosen, in the rewards' units, [K, B, T]."""
-        with self._active():
-            scaled = self._scaled_values(batch)
+        with self.active():
+            scaled = self.scaled_values(batch)
         return (scaled * self.std[:, None, None] + self.mean[:, None, None]) * batch.mask
 
     def fit(self, parts: list[Sequences], returns: list[Tensor]) -> float:
@@ -96,17 +98,17 @@ class Critics(nn.Module):
             The mean squared error before the step, in units of the returns' standard deviation.
         """
         if self.config.scale:
-            self._observe(parts, returns)
+            self.follow_scale(parts, returns)
         known = [part.mask * ~target.isnan() for part, target in zip(parts, returns, strict=True)]
         count = float(distributed.mean(torch.stack([each.sum() for each in known]).sum().double()).clamp(min=1))
         old: list[Tensor] = []
         first = 0.0
         for epoch in range(self.config.epochs):
             self.optimizer.zero_grad(set_to_none=True)
-            with self._active():
+            with self.active():
                 for i, (part, target) in enumerate(zip(parts, returns, strict=True)):
                     goal = ((target - self.mean[:, None, None]) / self.std[:, None, None]).nan_to_num(0.0)
-                    value = self._scaled_values(part)
+                    value = self.scaled_values(part)
                     if epoch == 0:
                         old.append(value.detach())
                     error = (value - goal).square()
@@ -121,8 +123,11 @@ class Critics(nn.Module):
             self.optimizer.step()
         return first
 
-    def _observe(self, parts: list[Sequences], returns: list[Tensor]) -> None:
-        """Follow the returns' mean and deviation; the heads are rescaled so that no value changes (PopArt)."""
+    def follow_scale(self, parts: list[Sequences], returns: list[Tensor]) -> None:
+        """Move the running mean and deviation towards the returns'; the heads are rescaled so that no value changes.
+
+        This is PopArt (van Hasselt et al. 2016). The arguments are those of `fit`.
+        """
         flat = torch.cat([target[:, part.mask.bool()] for part, target in zip(parts, returns, strict=True)], dim=1)
         count = distributed.mean(
             (~flat.isnan()).sum(1).to(flat.dtype)

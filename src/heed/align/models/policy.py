@@ -56,7 +56,7 @@ class Policy:
 
     With ``peft_config`` only an adapter is trained, and the reference is the model with that adapter switched off.
     Without, all parameters are trained and the reference is a frozen copy. The model is kept in evaluation mode: with
-    dropout the policy that is trained would not be the one that spoke.
+    dropout the policy that is trained would not be the one that sampled.
 
     Args:
         model: a model, a folder or a hub id; what is loaded here is put on a CUDA device if there is one.
@@ -64,7 +64,7 @@ class Policy:
         peft_config: LoRA settings, or None for full fine-tuning.
         dtype: of the base's weights when it is loaded here.
         seed: of the adapter's initial weights.
-        reference: whether the frozen copy is kept without ``peft_config``; what only speaks needs none.
+        reference: whether the frozen copy is kept without ``peft_config``; a sampling model needs none.
     """
 
     def __init__(

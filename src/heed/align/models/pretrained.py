@@ -102,7 +102,7 @@ def lora_config(rank: int, alpha: int, targets: str) -> LoraConfig | None:
 def pad_right(rows: Sequence[Sequence[int]], pad_id: int) -> dict[str, Tensor]:
     """Pad rows of token ids on the right.
 
-    On the right whatever the tokenizer says: models with absolute positions then see every row start at 0. The
+    On the right whatever the tokenizer's own side: models with absolute positions then see every row start at 0. The
     mask is made from the lengths, not from the ids, so that a padding token that is also the eos token stays seen.
 
     Returns:
@@ -121,7 +121,7 @@ def pad_right(rows: Sequence[Sequence[int]], pad_id: int) -> dict[str, Tensor]:
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Keep transformers' bars and reports on loading and saving off the terminal; ours say what is wrong."""
+    """Keep transformers' bars and reports on loading and saving off the terminal; heed's errors name what is wrong."""
     verbosity, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import numbers
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from heed.align.data.conversations import Completion, Prompt, as_message_completion, completion_text
+from heed.align.data.conversations import Completion, Prompt, completion_text
 from heed.errors import HeedError
 
 
@@ -105,6 +104,7 @@ class ObjectiveSet:
     Raises:
         HeedError: no objective, or two of one name.
 
+    >>> from heed.align.objectives.reward_functions import RewardFunction
     >>> def words(prompts, completions, **columns):
     ...     return [float(len(completion.split())) for completion in completions]
     >>> brevity = RewardFunction(words, name="brevity", sign=-1, scale=0.1)
@@ -154,58 +154,6 @@ class ObjectiveSet:
         return raw * factors
 
 
-class RewardFunction(Objective):
-    """An objective given by a Python function with TRL's signature.
-
-    Args:
-        function: called as ``function(prompts=..., completions=..., **columns)``; returns a list of B floats, with
-            None for a completion that it does not score. Where the prompts are messages, the completions are
-            ``[[{"role": "assistant", "content": ...}], ...]``, as TRL passes them. Columns that its signature has
-            no place for are left out.
-        name: the objective's name, else the function's.
-        sign: +1 if more is better, -1 if less is.
-        scale: positive factor on the values.
-        unit: what the values are measured in.
-
-    >>> def polite(completions, **columns):
-    ...     return [float("please" in completion) for completion in completions]
-    >>> RewardFunction(polite).score(["Ask."], ["Sit, please."], {})
-    tensor([[1.]])
-    """
-
-    def __init__(
-        self,
-        function: Callable[..., Sequence[float | None]],
-        name: str | None = None,
-        sign: float = 1.0,
-        scale: float = 1.0,
-        unit: str = "",
-    ) -> None:
-        self.function = function
-        self.specs = (ObjectiveSpec(name or str(getattr(function, "__name__", "")), sign, scale, unit),)
-        parameters = inspect.signature(function).parameters
-        takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
-        self._accepted = None if takes_all else set(parameters)
-
-    def score(
-        self, prompts: Sequence[Prompt], completions: Sequence[Completion], columns: Mapping[str, Sequence[Any]]
-    ) -> Tensor:
-        """Score a batch; see ``Objective.score``. The function's own exception becomes a HeedError."""
-        name = self.specs[0].name
-        passed = {**columns, "prompts": list(prompts), "completions": _as_trl(prompts, completions)}
-        if self._accepted is not None:
-            passed = {key: value for key, value in passed.items() if key in self._accepted}
-        try:
-            values = self.function(**passed)
-        except Exception as error:
-            raise HeedError(
-                f"objective {name!r} raised {type(error).__name__}: {error}",
-                where=f"a batch of {len(completions)} completions, the first {_excerpt(completions, 0)}",
-                fix="mend the reward function; return None for a completion that it cannot score",
-            ) from error
-        return values_to_column(values, name, completions, source="function")
-
-
 def values_to_column(values: object, name: str, completions: Sequence[Completion], source: str) -> Tensor:
     """Check the values that a function or service returned and make a column of them.
 
@@ -244,7 +192,7 @@ def values_to_column(values: object, name: str, completions: Sequence[Completion
         if value is not None and not isinstance(value, numbers.Real):
             raise HeedError(
                 f"objective {name!r} returned {value!r}, which is not a number",
-                where=f"completion {index} {_excerpt(completions, index)}",
+                where=f"completion {index} {excerpt(completions, index)}",
                 fix="return a float, or None if it is not to be scored",
             )
         if value is not None and not math.isfinite(value):
@@ -259,7 +207,7 @@ def _require_finite(column: Tensor, name: str, completions: Sequence[Completion]
     if column.numel() and bool(column.isnan().all()):
         raise HeedError(
             f"objective {name!r} scored none of {len(completions)} completions",
-            where=f"completions 0 to {len(completions) - 1}, the first {_excerpt(completions, 0)}",
+            where=f"completions 0 to {len(completions) - 1}, the first {excerpt(completions, 0)}",
             fix="return a number for at least one completion of each batch, or leave the objective out",
         )
     if bool(column.isinf().any()):
@@ -283,17 +231,11 @@ def require_numbers(scores: Tensor, specs: Sequence[ObjectiveSpec], completions:
 def _not_finite(value: float, name: str, index: int, completions: Sequence[Completion]) -> HeedError:
     return HeedError(
         f"objective {name!r} returned {value}",
-        where=f"completion {index} {_excerpt(completions, index)}",
+        where=f"completion {index} {excerpt(completions, index)}",
         fix="return a finite number, or None if it is not to be scored",
     )
 
 
-def _excerpt(completions: Sequence[Completion], index: int) -> str:
+def excerpt(completions: Sequence[Completion], index: int) -> str:
+    """The beginning of one of some completions, for an error."""
     return repr(completion_text(completions[index])[:60]) if completions else "(none)"
-
-
-def _as_trl(prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[Completion]:
-    pairs = zip(prompts, completions, strict=True)
-    return [
-        completion if isinstance(prompt, str) else as_message_completion(completion) for prompt, completion in pairs
-    ]

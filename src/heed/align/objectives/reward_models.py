@@ -1,10 +1,14 @@
-"""Objectives given by sequence-classification models: one head, or several heads of one forward pass."""
+"""Objectives given by sequence-classification models: one head, or several heads of one forward pass.
+
+The command line names one by its folder or hub id, several heads of it with ``heads=``.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +20,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from heed.align.data.conversations import Completion, Prompt, judged_ids
 from heed.align.models.pretrained import pad_right, quiet_transformers, require_model_path, with_pad_token
 from heed.align.objectives.base import Objective, ObjectiveSpec, require_numbers
+from heed.align.objectives.kinds import COMMON_KEYS, ObjectiveKind, ObjectiveText, register_objective_kind
 from heed.errors import HeedError
 
 logger = logging.getLogger(__name__)
@@ -254,3 +259,30 @@ class RewardModel(ManyHeadedRewardModel):
     ) -> None:
         heads = [HeadSpec(name or Path(path).name, head, sign, scale, unit)]
         super().__init__(path, heads, dtype, device, batch_size, max_length)
+
+
+_KEYS: dict[str, Callable[[str], Any]] = {"batch_size": int, "max_length": int, "dtype": str, "device": str}
+
+
+def _from_text(text: ObjectiveText) -> ManyHeadedRewardModel:
+    if "heads" not in text.given:
+        return RewardModel(text.target, name=text.name, **text.options(COMMON_KEYS | _KEYS | {"head": str}))
+    if text.name is not None:
+        where, fix = f"{text.option} {text.name}=", f"leave out {text.name}="
+        raise HeedError("a many-headed model's objectives are named in heads=", where, fix)
+    heads = [_head(part, text.option) for part in text.given["heads"].split("+")]
+    rest = dataclasses.replace(text, given={key: value for key, value in text.given.items() if key != "heads"})
+    return ManyHeadedRewardModel(text.target, heads, **rest.options(_KEYS))
+
+
+def _head(part: str, option: str) -> HeadSpec:
+    """One head from ``NAME[:HEAD[:SIGN]]``."""
+    name, _, rest = part.partition(":")
+    head, _, sign = rest.partition(":")
+    if not name or sign not in ("", "1", "-1"):
+        fix = "give NAME, NAME:HEAD or NAME:HEAD:-1"
+        raise HeedError(f"cannot read the head {part!r}", where=f"{option} heads=", fix=fix)
+    return HeadSpec(name, head or name, sign=float(sign or 1))
+
+
+register_objective_kind(ObjectiveKind("a reward model's folder or hub id", lambda _: True, _from_text, last=True))

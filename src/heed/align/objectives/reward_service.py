@@ -1,4 +1,4 @@
-"""An objective that is scored by a service over HTTP."""
+"""An objective that is scored by a service over HTTP, and how the command line names one: by its URL."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from urllib3.util.retry import Retry
 
 from heed.align.data.conversations import Completion, Prompt
 from heed.align.objectives.base import Objective, ObjectiveSpec, values_to_column
+from heed.align.objectives.kinds import COMMON_KEYS, ObjectiveKind, ObjectiveText, register_objective_kind
 from heed.errors import HeedError
 
 RETRIED_STATUSES = (429, 500, 502, 503, 504)
@@ -132,3 +133,13 @@ class RewardService(Objective):
 
     def _error(self, what: str, fix: str) -> HeedError:
         return HeedError(what, where=self.shown, fix=fix)
+
+
+def _from_text(text: ObjectiveText) -> RewardService:
+    options = text.options(COMMON_KEYS | {"timeout": float, "retries": int})
+    return RewardService(text.target, name=text.name, **options)
+
+
+register_objective_kind(
+    ObjectiveKind("http://... or https://...", lambda target: target.startswith(("http://", "https://")), _from_text)
+)

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import pkgutil
 import re
-import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
-from heed.align.objectives.base import Objective, RewardFunction
-from heed.align.objectives.reward_models import HeadSpec, ManyHeadedRewardModel, RewardModel
-from heed.align.objectives.reward_service import RewardService
+from heed.align import objectives
+from heed.align.objectives.base import Objective
+from heed.align.objectives.kinds import ObjectiveText, kind_of
 from heed.errors import HeedError
 
-_COMMON: dict[str, Callable[[str], Any]] = {"sign": float, "scale": float, "unit": str}
-_MODEL: dict[str, Callable[[str], Any]] = {"batch_size": int, "max_length": int, "dtype": str, "device": str}
-_SERVICE: dict[str, Callable[[str], Any]] = {"timeout": float, "retries": int}
+for _module in pkgutil.iter_modules(objectives.__path__, f"{objectives.__name__}."):
+    importlib.import_module(_module.name)  # each registers the kind that it defines
 
 
 def parse_objective(text: str, option: str = "--objectives") -> Objective:
@@ -24,10 +20,10 @@ def parse_objective(text: str, option: str = "--objectives") -> Objective:
 
     Args:
         text: ``[name=]TARGET[,key=value...]``. TARGET is a folder or hub id of a sequence-classification model, the
-            URL of a reward service, or ``module:function`` (modules of the current folder included). Keys: ``sign``,
-            ``scale``, ``unit``; for models also ``head``, ``batch_size``, ``max_length``, ``dtype``, ``device``, or
-            ``heads=NAME[:HEAD[:SIGN]]+...`` (no HEAD: the one labelled NAME); for services
-            ``timeout``, ``retries``.
+            URL of a reward service, ``module:function`` (modules of the current folder included), or what another
+            `ObjectiveKind` names. Keys: ``sign``, ``scale``, ``unit``; for models also ``head``, ``batch_size``,
+            ``max_length``, ``dtype``, ``device``, or ``heads=NAME[:HEAD[:SIGN]]+...`` (no HEAD: the one labelled
+            NAME); for services ``timeout``, ``retries``.
         option: where the text was given, for errors.
 
     Raises:
@@ -38,70 +34,11 @@ def parse_objective(text: str, option: str = "--objectives") -> Objective:
     """
     # A comma belongs to the target unless a key follows it.
     head, *pairs = re.split(r",(?=[a-z_]+=)", text.strip())
-    options = {key: value for key, _, value in (pair.partition("=") for pair in pairs)}
+    given = {key: value for key, _, value in (pair.partition("=") for pair in pairs)}
     named = re.fullmatch(r"([\w.\-]+)=(.+)", head)
     name, target = (named[1], named[2]) if named else (None, head)
     if not target:
         raise HeedError(
             "an objective without a target", where=f"{option} {text!r}", fix="give [name=]TARGET[,key=value]"
         )
-    if target.startswith(("http://", "https://")):
-        return RewardService(target, name=name, **_convert(options, _COMMON | _SERVICE, target, option))
-    if not Path(target).is_dir() and re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", target):
-        return RewardFunction(_import(target, option), name=name, **_convert(options, _COMMON, target, option))
-    if "heads" not in options:
-        return RewardModel(target, name=name, **_convert(options, _COMMON | _MODEL | {"head": str}, target, option))
-    if name is not None:
-        raise HeedError(
-            "a many-headed model's objectives are named in heads=", where=f"{option} {name}=", fix=f"leave out {name}="
-        )
-    heads = [_parse_head(part, option) for part in options.pop("heads").split("+")]
-    return ManyHeadedRewardModel(target, heads, **_convert(options, _MODEL, target, option))
-
-
-def _parse_head(text: str, option: str) -> HeadSpec:
-    name, _, rest = text.partition(":")
-    head, _, sign = rest.partition(":")
-    if not name or sign not in ("", "1", "-1"):
-        raise HeedError(
-            f"cannot read the head {text!r}", where=f"{option} heads=", fix="give NAME, NAME:HEAD or NAME:HEAD:-1"
-        )
-    return HeadSpec(name, head or name, sign=float(sign or 1))
-
-
-def _convert(
-    options: dict[str, str], known: dict[str, Callable[[str], Any]], target: str, option: str
-) -> dict[str, Any]:
-    converted = {}
-    for key, value in options.items():
-        where = f"{option} {key}={value}"
-        if key not in known:
-            raise HeedError(
-                f"{key!r} is no option of {target.rpartition('@')[2]}", where, fix=f"its options are {', '.join(known)}"
-            )
-        try:
-            converted[key] = known[key](value)
-        except ValueError:
-            raise HeedError(f"{value!r} is not a number", where, fix=f"give {key} a number") from None
-    return converted
-
-
-def _import(target: str, option: str) -> Callable[..., Any]:
-    module_name, _, path = target.partition(":")
-    where = f"{option} {target}"
-    here = str(Path.cwd())
-    if here not in sys.path:  # a console script does not look in the current folder; its user does
-        sys.path.append(here)
-    try:
-        found: Any = importlib.import_module(module_name)
-    except ImportError as error:
-        raise HeedError(
-            f"cannot import {module_name!r}: {error}", where, fix="run where the module lies, or install it"
-        ) from error
-    for part in path.split("."):
-        if part not in dir(found):
-            raise HeedError(f"module {module_name!r} has no {path!r}", where, fix="give module:function")
-        found = getattr(found, part)
-    if not callable(found):
-        raise HeedError(f"{target!r} is not a function", where, fix="give a function (prompts, completions, **columns)")
-    return found
+    return kind_of(target).build(ObjectiveText(name, target, given, option))

@@ -1,4 +1,4 @@
-"""From comparisons to judges: readers of comparisons, supervised warm start, reward models."""
+"""From comparisons to reward models: readers of comparisons, supervised warm start, Bradley-Terry training."""
 
 from heed.align.preferences.comparisons import Comparison, read_comparisons
 from heed.align.preferences.reward_training import RewardTrainingConfig, RewardTrainingReport, train_reward_model

@@ -23,7 +23,7 @@ _ASSISTANT = "\n\nAssistant:"
 class Comparison(TypedDict):
     """Two completions of one prompt, and for each objective which of them is better.
 
-    ``margins`` says by how much at least the winner's score is to exceed the loser's (absent: 0).
+    ``margins`` are the least differences by which the winner's score is to exceed the loser's (absent: 0).
     """
 
     prompt: str | list[Message]
@@ -43,7 +43,7 @@ def read_comparisons(
         format: "heed" (prompt, left, right, verdicts, margins), "pku" (PKU-SafeRLHF: objectives ``helpful`` and
             ``harmless``), "hh" (HH-RLHF: transcripts chosen and rejected, split where they part, so that
             ``prompt + left == chosen``), "trl" (prompt, chosen, rejected; the prompt may be left implicit), or "auto"
-            to tell by the columns.
+            to detect it by the columns.
         objective: the name of the one objective of "hh" and "trl".
         split: which split, where there are several; "train" if there is one of that name.
 

@@ -142,7 +142,7 @@ def train_reward_model(
 
     Args:
         base_model: a folder or hub id, or a model in memory, whose body is copied; the heads are new.
-        tokenizer: the base model's; its chat template, if any, is part of what the judge reads.
+        tokenizer: the base model's; its chat template, if any, is part of what the reward model reads.
         comparisons: what was judged; see ``Comparison``.
         objectives: the K objectives to learn, in the order of the heads.
         output_dir: a new folder for model and tokenizer.
@@ -245,8 +245,8 @@ def encode_comparison(
     """One comparison as numbers.
 
     Returns:
-        ``left`` and ``right``, token ids as the judge reads them, cut to their last ``limit``; ``cut``, whether they
-        were; ``verdicts`` (+1 left, -1 right, 0 otherwise) and ``margins``, K floats each.
+        ``left`` and ``right``, the reward model's token ids, cut to their last ``limit``; ``cut``, whether they were;
+        ``verdicts`` (+1 left, -1 right, 0 otherwise) and ``margins``, K floats each.
     """
     sides = [judged_ids(comparison["prompt"], text, tokenizer) for text in (comparison["left"], comparison["right"])]
     verdicts, margins = comparison["verdicts"], comparison.get("margins", {})

@@ -1,6 +1,6 @@
-"""The built-in world made ready for alignment: a warm-started policy and judges learnt from noisy comparisons.
+"""The apothecary's setup: a warm-started policy, and reward models learnt from noisy comparisons.
 
-Everything is made on the spot from a seed, kept in a folder and found again there, so that many runs share it.
+Both are made from a seed and kept in a cache folder, so that many runs share them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ import torch
 import heed
 from heed.align.models.policy import Policy
 from heed.align.models.pretrained import quiet_transformers
-from heed.align.objectives.base import Objective, RewardFunction
+from heed.align.objectives.base import Objective
+from heed.align.objectives.reward_functions import RewardFunction
 from heed.align.objectives.reward_models import HeadSpec, ManyHeadedRewardModel
 from heed.align.preferences.comparisons import Comparison
 from heed.align.preferences.reward_training import RewardTrainingConfig, train_reward_model
@@ -31,13 +32,14 @@ from heed.errors import HeedError
 from heed.runs.config import config_hash
 from heed.worlds.apothecary import Apothecary
 
-OnStage = Callable[[str, int, int], None]
+SetupProgress = Callable[[str, int, int], None]
+"""Called with the stage's name, the step and the number of steps."""
 Rewards = Literal["learnt", "gold"]
 
 
 @dataclass(frozen=True)
 class ApothecarySetup:
-    """What is made of the world, and how much of it.
+    """From what the policy and the reward models of the apothecary are made.
 
     Args:
         objectives: out of help, harmless, brevity, price.
@@ -46,8 +48,8 @@ class ApothecarySetup:
         layers: depth of the policy.
         demonstrations: of the warm start.
         warm_epochs: passes of the warm start over these.
-        comparisons: of two replies each; half demonstrated, half the warm policy's own.
-        noise: of the comparisons' Bradley-Terry judges, in ranges of the front.
+        comparisons: of two replies each; half of demonstrations, half sampled from the warm-started policy.
+        noise: scale of the simulated comparisons' logistic noise, in ranges of the front.
         judge_epochs: passes of the reward model over these.
     """
 
@@ -63,8 +65,8 @@ class ApothecarySetup:
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A world, its warm-started policy and, if asked for, its judges.
+class PreparedApothecary:
+    """The apothecary with its warm-started policy and, if asked for, its reward models.
 
     Args:
         world: the world.
@@ -79,7 +81,7 @@ class Prepared:
     accuracy: dict[str, float] = field(default_factory=dict)
 
     def objectives(self, rewards: Rewards) -> list[Objective]:
-        """The world's objectives: learnt judges, or gold itself (to see a method without its judges' errors)."""
+        """The world's objectives: learnt reward models, or the exact values, with which only the method can err."""
         names = self.world.names
         if rewards == "gold":
             return [RewardFunction(function, name=name) for name, function in self.world.reward_functions().items()]
@@ -88,49 +90,49 @@ class Prepared:
 
 
 def cache_folder() -> Path:
-    """Where prepared worlds are kept: ``HEED_CACHE``, or the user's cache folder."""
+    """The cache folder: ``HEED_CACHE``, or the user's."""
     return Path(os.environ.get("HEED_CACHE") or platformdirs.user_cache_dir("heed"))
 
 
 def prepare(
-    preparation: ApothecarySetup, judges: bool, folder: Path | None = None, on_stage: OnStage | None = None
-) -> Prepared:
-    """Make the world's policy and judges, or find them.
+    setup: ApothecarySetup, judges: bool, folder: Path | None = None, on_stage: SetupProgress | None = None
+) -> PreparedApothecary:
+    """Make the world's policy and reward models, or find those that were made before.
 
     Args:
-        preparation: what to make.
-        judges: whether learnt judges are needed.
+        setup: from what they are made.
+        judges: whether learnt reward models are needed.
         folder: where to keep them; the cache by default.
-        on_stage: called with the stage's name, the step and the number of steps.
+        on_stage: follows the stages.
     """
-    world = Apothecary(preparation.seed, preparation.objectives)
-    policy, judge = prepared_folders(preparation, folder or cache_folder())
-    _once(policy, lambda into: _warm_start(world, preparation, into, on_stage))
+    world = Apothecary(setup.seed, setup.objectives)
+    policy, judge = prepared_folders(setup, folder or cache_folder())
+    _once(policy, lambda into: _warm_start(world, setup, into, on_stage))
     if not judges:
-        return Prepared(world, policy)
-    _once(judge, lambda into: _train_judges(world, policy, preparation, into, on_stage))
+        return PreparedApothecary(world, policy)
+    _once(judge, lambda into: _train_judges(world, policy, setup, into, on_stage))
     accuracy = json.loads((judge / "accuracy.json").read_text())
-    return Prepared(world, policy, judge, accuracy)
+    return PreparedApothecary(world, policy, judge, accuracy)
 
 
-def prepared_folders(preparation: ApothecarySetup, folder: Path) -> tuple[Path, Path]:
-    """Where below a cache folder the policy and the judges of a preparation lie, or will."""
-    world = Apothecary(preparation.seed, preparation.objectives)
-    made = {**asdict(preparation), "world": _fingerprint(world)}
+def prepared_folders(setup: ApothecarySetup, folder: Path) -> tuple[Path, Path]:
+    """The folders of a setup's policy and reward models below a cache folder, made or not."""
+    world = Apothecary(setup.seed, setup.objectives)
+    made = {**asdict(setup), "world": _fingerprint(world)}
     warm_part = {k: made[k] for k in ("world", "seed", "hidden", "layers", "demonstrations", "warm_epochs")}
     root = folder / f"apothecary-{heed.__version__}"
     return root / f"policy-{config_hash(warm_part)[:12]}", root / f"judges-{config_hash(made)[:12]}"
 
 
 def _fingerprint(world: Apothecary) -> list[Any]:
-    """What tells this world from another version of it: its language and its values."""
+    """Samples of the world's language and values, which differ between versions of it."""
     shown = world.demonstrations(8, torch.Generator().manual_seed(0))
     gold = world.gold([row["prompt"] for row in shown], [row["completion"] for row in shown])
     return [shown, gold.tolist()]
 
 
 def _once(target: Path, make: Callable[[Path], None]) -> None:
-    """Make a folder whole or not at all; two processes at once both end with one whole folder."""
+    """Make a folder whole or not at all; of two processes at once, one's folder is kept."""
     if target.exists():
         return
     try:
@@ -154,33 +156,33 @@ def _make(target: Path, make: Callable[[Path], None]) -> None:
             shutil.rmtree(made)
 
 
-def _warm_start(world: Apothecary, preparation: ApothecarySetup, into: Path, on_stage: OnStage | None) -> None:
-    generator = torch.Generator().manual_seed(preparation.seed)
+def _warm_start(world: Apothecary, setup: ApothecarySetup, into: Path, on_stage: SetupProgress | None) -> None:
+    generator = torch.Generator().manual_seed(setup.seed)
     supervised_warm_start(
-        world.model(preparation.seed, preparation.hidden, preparation.layers),
+        world.model(setup.seed, setup.hidden, setup.layers),
         world.tokenizer(),
-        world.demonstrations(preparation.demonstrations, generator),
+        world.demonstrations(setup.demonstrations, generator),
         into,
-        TrainingConfig(learning_rate=2e-3, batch_size=32, epochs=preparation.warm_epochs, seed=preparation.seed),
-        staged("warm start", on_stage),
+        TrainingConfig(learning_rate=2e-3, batch_size=32, epochs=setup.warm_epochs, seed=setup.seed),
+        stage_progress("warm start", on_stage),
     )
 
 
 def _train_judges(
-    world: Apothecary, policy: Path, preparation: ApothecarySetup, into: Path, on_stage: OnStage | None
+    world: Apothecary, policy: Path, setup: ApothecarySetup, into: Path, on_stage: SetupProgress | None
 ) -> None:
-    generator = torch.Generator().manual_seed(preparation.seed + 1)
-    said = _replies(world, policy, preparation.comparisons // 2, generator)
-    compared = world.comparisons(preparation.comparisons // 2, preparation.noise, generator)
-    compared += world.comparisons(preparation.comparisons // 2, preparation.noise, generator, completions=said)
+    generator = torch.Generator().manual_seed(setup.seed + 1)
+    replies = _replies(world, policy, setup.comparisons // 2, generator)
+    compared = world.comparisons(setup.comparisons // 2, setup.noise, generator)
+    compared += world.comparisons(setup.comparisons // 2, setup.noise, generator, completions=replies)
     report = train_reward_model(
         str(policy),
         world.tokenizer(),
         cast(list[Comparison], compared),
         list(world.names),
         into,
-        RewardTrainingConfig(learning_rate=1e-3, batch_size=32, epochs=preparation.judge_epochs, seed=preparation.seed),
-        on_step=staged("reward models", on_stage),
+        RewardTrainingConfig(learning_rate=1e-3, batch_size=32, epochs=setup.judge_epochs, seed=setup.seed),
+        on_step=stage_progress("reward models", on_stage),
     )
     (into / "accuracy.json").write_text(json.dumps(report.accuracy))
 
@@ -188,14 +190,14 @@ def _train_judges(
 def _replies(world: Apothecary, policy: Path, count: int, generator: torch.Generator) -> list[dict[str, Any]]:
     sampler = Sampler(Policy(policy), Sampling(max_tokens=32))
     asked = [world.prompts[i % len(world.prompts)] for i in range(2 * count)]
-    said: list[str] = []
+    replies: list[str] = []
     for lo in range(0, len(asked), 256):
-        said += sampler.roll(asked[lo : lo + 256], generator).completions
-    return [{"prompt": prompt, "completion": reply} for prompt, reply in zip(asked, said, strict=True)]
+        replies += sampler.roll(asked[lo : lo + 256], generator).completions
+    return [{"prompt": prompt, "completion": reply} for prompt, reply in zip(asked, replies, strict=True)]
 
 
-def staged(name: str, on_stage: OnStage | None) -> OnStep | None:
-    """What follows the steps of one named stage, as the trainers call it."""
+def stage_progress(name: str, on_stage: SetupProgress | None) -> OnStep | None:
+    """A callback for a trainer that reports its steps as those of a stage; None for None."""
     if on_stage is None:
         return None
 

@@ -1,4 +1,4 @@
-"""Reward models as one declares them: from which comparisons, on which model, by which objectives."""
+"""A reward model's job: from which comparisons it learns, on which model, for which objectives."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from heed.align.objectives.base import ObjectiveSpec
 from heed.align.preferences.comparisons import Comparison, Format, read_comparisons
 from heed.align.preferences.reward_training import RewardTrainingConfig, RewardTrainingReport, train_reward_model
 from heed.align.preferences.training import require_empty
-from heed.align.run.apothecary import ApothecarySetup, OnStage, prepare, staged
+from heed.align.run.apothecary import ApothecarySetup, SetupProgress, prepare, stage_progress
 from heed.errors import HeedError
 
 
 @dataclass(frozen=True, kw_only=True)
 class RewardJob:
-    """What a reward model learns, from what.
+    """Which reward model is learnt, from which comparisons.
 
     Args:
         comparisons: .jsonl, .parquet, a datasets folder or a hub id; see heed label --out.
@@ -46,11 +46,11 @@ class RewardJob:
 
 
 APOTHECARY: dict[str, Any] = {"learning_rate": 1e-3, "batch_size": 32, "epochs": 8.0}
-"""Settings of the training that fit the apothecary's small model, where no others are asked for."""
+"""Defaults of the training for the apothecary's small model."""
 
 
 def learn_rewards(
-    job: RewardJob, config: RewardTrainingConfig, out: Path, on_stage: OnStage | None = None
+    job: RewardJob, config: RewardTrainingConfig, out: Path, on_stage: SetupProgress | None = None
 ) -> RewardTrainingReport:
     """Read comparisons and train one model with a head for each objective.
 
@@ -58,7 +58,7 @@ def learn_rewards(
         job: from what, on what.
         config: how it is trained.
         out: a new folder for model and tokenizer.
-        on_stage: called with the stage's name, the step and the number of steps.
+        on_stage: follows the stages.
 
     Raises:
         HeedError: comparisons that cannot be read, an objective that nobody judged or that cannot be one of ``heed
@@ -82,12 +82,12 @@ def learn_rewards(
         out,
         config,
         lora_config(job.lora_r, job.lora_alpha, job.lora_targets),
-        staged("reward models", on_stage),
+        stage_progress("reward models", on_stage),
     )
 
 
 def _judged(comparisons: Sequence[Comparison]) -> list[str]:
-    """Every objective that was judged, in the order in which they first come."""
+    """Every objective with a verdict, in the order of first appearance."""
     return list(dict.fromkeys(name for comparison in comparisons for name in comparison["verdicts"]))
 
 

@@ -18,7 +18,7 @@ from heed.align.data.dataset import load_prompts
 from heed.align.models.pretrained import quiet_transformers
 from heed.align.objectives.base import Objective, ObjectiveSet
 from heed.align.objectives.spec import parse_objective
-from heed.align.run.apothecary import ApothecarySetup, OnStage, Prepared, prepare
+from heed.align.run.apothecary import ApothecarySetup, PreparedApothecary, SetupProgress, prepare
 from heed.align.run.job import AlignJob, check_source, complete, record_of, split_settings
 from heed.align.trainer import AlignTrainer, OnStep
 from heed.errors import HeedError, RunFailed, Stopped
@@ -31,8 +31,8 @@ def start(
     job: AlignJob,
     config: AlignConfig,
     out: Path | None,
-    prepared: Prepared | None = None,
-    on_stage: OnStage | None = None,
+    prepared: PreparedApothecary | None = None,
+    on_stage: SetupProgress | None = None,
 ) -> AlignTrainer:
     """Make the run folder and the trainer; where the trainer cannot be made, no folder is left.
 
@@ -140,8 +140,8 @@ def _build(
     job: AlignJob,
     config: AlignConfig,
     run: RunFolder | None,
-    prepared: Prepared | None,
-    on_stage: OnStage | None,
+    prepared: PreparedApothecary | None,
+    on_stage: SetupProgress | None,
 ) -> AlignTrainer:
     check_source(job)
     world, eval_prompts = None, None

@@ -89,11 +89,11 @@ class BalancedSAC(GuardedSAC):
 
     def _learn_of(self, taken: ExecutedStep) -> None:
         """Keep what was executed with whether it broke anything, and what was blocked as the end at full cost."""
-        struck = np.array([bool(info.get("catastrophe", False)) for info in taken.infos])
-        ended, costs = replace(taken, ended=taken.ended | struck), struck.astype(np.float32)
+        catastrophes = np.array([bool(info.get("catastrophe", False)) for info in taken.infos])
+        ended, costs = replace(taken, ended=taken.ended | catastrophes), catastrophes.astype(np.float32)
         self.safety_buffer.add(ended.before, ended.after, ended.executed, costs, ended.ended, ended.infos)
         ended.add_blocked(self.safety_buffer, costs, price=1.0, ends=True)
-        self.costs_seen |= bool(struck.any() or taken.blocked.any())
+        self.costs_seen |= bool(catastrophes.any() or taken.blocked.any())
 
     def costs(self, observations: Tensor, actions: Tensor) -> Tensor:
         """What the safety critics think proposals come to: observations [N, S] and actions in [-1, 1]^A [N, A] to [N].
@@ -189,8 +189,8 @@ class BalancedSAC(GuardedSAC):
             actions, _ = self.actor.action_log_prob(batch.next_observations)
             most = torch.cat(self.safety_critic_target(batch.next_observations, actions), dim=1).amax(1, keepdim=True)
             target = (batch.rewards + (1 - batch.dones) * self.cost_gamma * most).clamp(0, 1)
-        found = self.safety_critic(batch.observations, batch.actions)
-        loss = _step_towards(target, found, self.safety_critic.optimizer)
+        result = self.safety_critic(batch.observations, batch.actions)
+        loss = _step_towards(target, result, self.safety_critic.optimizer)
         polyak_update(self.safety_critic.parameters(), self.safety_critic_target.parameters(), self.tau)
         return loss
 
@@ -202,9 +202,9 @@ class BalancedSAC(GuardedSAC):
         return [*modules, "safety_critic", "safety_critic_target", "safety_critic.optimizer"], variables
 
 
-def _step_towards(target: Tensor, found: Sequence[Tensor], optimizer: torch.optim.Optimizer) -> float:
+def _step_towards(target: Tensor, result: Sequence[Tensor], optimizer: torch.optim.Optimizer) -> float:
     """Least squares of each critic [N, 1] to the target [N, 1]; their loss, as Stable-Baselines3 counts it."""
-    loss = 0.5 * torch.stack([functional.mse_loss(each, target) for each in found]).sum()
+    loss = 0.5 * torch.stack([functional.mse_loss(each, target) for each in result]).sum()
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()

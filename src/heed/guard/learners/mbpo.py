@@ -123,13 +123,13 @@ class MixedReplayBuffer(ReplayBuffer):
 
 
 class ImaginedRollouts(BaseCallback):
-    """Feeds imagined rollouts to an off-policy learner, once the phases have judges to imagine with.
+    """Feeds imagined rollouts to an off-policy learner, once there are models to imagine with.
 
     The learner needs a `MixedReplayBuffer`; give this as ``callback`` to its ``learn``. Rollouts begin in states that
     the learner has been in.
 
     Args:
-        phases: the judges, and whether they are in force.
+        phases: the models, and whether they are in force.
         per_step: imagined rows for each step of the environment, at most (rollouts may end early).
         penalty: see `Rollouts`.
         horizon: steps of a rollout.
@@ -166,13 +166,13 @@ class ImaginedRollouts(BaseCallback):
         return True
 
     def rows(self) -> ReplayBufferSamples:
-        """One round of rollouts under the present policy and the judges in force."""
-        judges, policy = self.phases.judges, controller(self.model, deterministic=False)
-        where = (judges.reach, judges.termination, self.generator)
+        """One round of rollouts under the present policy and models."""
+        models, policy = self.phases.models, controller(self.model, deterministic=False)
+        where = (models.reach, models.termination, self.generator)
         rollouts = Rollouts(
-            Imagination(judges.dynamics, judges, policy, 1, *where), judges.threshold, self.penalty, self.horizon
+            Imagination(models.dynamics, models, policy, 1, *where), models.threshold, self.penalty, self.horizon
         )
-        states = self.phases.memory.transitions.tensors().states
+        states = self.phases.labels.transitions.tensors().states
         states = states[states.isfinite().all(1)]
         count = -(-self.per_step * self.every // self.horizon)
         return rollouts.rows(states[torch.randint(len(states), (count,), generator=self.generator)])

@@ -102,8 +102,8 @@ def controller(model: BaseAlgorithm, deterministic: bool = True) -> Controller:
     low, high = torch.as_tensor(space.low), torch.as_tensor(space.high)  # type: ignore[attr-defined] # a Box
 
     def act(states: Tensor) -> Tensor:
-        found = model.policy._predict(states.to(model.device), deterministic).to(states.device)
+        result = model.policy._predict(states.to(model.device), deterministic).to(states.device)
         # SAC's and TD3's policies speak in [-1, 1]; PPO's in the environment's own units.
-        return found if model.policy.squash_output else (2 * (found - low) / (high - low) - 1).clamp(-1, 1)
+        return result if model.policy.squash_output else (2 * (result - low) / (high - low) - 1).clamp(-1, 1)
 
     return torch.no_grad()(act)

@@ -1,1 +1,36 @@
 """What a guard learns: the dynamics, the blockers, their threshold, where both have seen data, how episodes end."""
+
+from heed.guard.models.blockers import Blockers, DangerJudge, KnownBlockers
+from heed.guard.models.calibration import Threshold, accept_refit, conformal_threshold, hirl_threshold
+from heed.guard.models.dynamics import Dynamics, EnsembleDynamics, KnownDynamics
+from heed.guard.models.ensemble import BatchConfig, FitConfig
+from heed.guard.models.labels import Experience, Labels
+from heed.guard.models.models import Models, ModelsConfig, ModelsReport
+from heed.guard.models.rewards import WithReward
+from heed.guard.models.support import Range
+from heed.guard.models.termination import LearntTermination
+from heed.guard.models.transitions import Transitions
+
+__all__ = [
+    "BatchConfig",
+    "Blockers",
+    "DangerJudge",
+    "Dynamics",
+    "EnsembleDynamics",
+    "Experience",
+    "FitConfig",
+    "KnownBlockers",
+    "KnownDynamics",
+    "Labels",
+    "LearntTermination",
+    "Models",
+    "ModelsConfig",
+    "ModelsReport",
+    "Range",
+    "Threshold",
+    "Transitions",
+    "WithReward",
+    "accept_refit",
+    "conformal_threshold",
+    "hirl_threshold",
+]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,14 @@ BLOCKER_INPUTS = ("next_state", "state", "state_action")
 BLOCKERS_FIT = BatchConfig(updates=2000, learning_rate=1e-2, weight_decay=1e-4)
 """How blockers are fitted unless told otherwise: they are small, and labels are few. All updates are made: the rows
 that a member does not learn from are for calibration alone, so that nothing may be chosen by them."""
+
+
+class DangerJudge(Protocol):
+    """What finds a step dangerous: learnt blockers, or a known rule."""
+
+    def danger(self, states: Tensor, actions: Tensor, next_states: Tensor) -> Tensor:
+        """Danger in [0, 1] of the steps from states [..., S] by actions [..., A] to next states [..., S]: [...]."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -146,9 +155,9 @@ class Blockers(nn.Module):
             raise ValueError(f"inputs are [..., {self.input_size}], these are {list(inputs.shape)}")
         rows = inputs.reshape(-1, self.input_size)
         x = self.normaliser(rows[:, self.columns])
-        found = self.network(x.expand(self.members, -1, -1)).squeeze(-1)
+        result = self.network(x.expand(self.members, -1, -1)).squeeze(-1)
         # x - x is 0 of a number and NaN of an infinity, in which a logit might stay finite.
-        return (found + (rows - rows).sum(-1)).view(self.members, *inputs.shape[:-1])
+        return (result + (rows - rows).sum(-1)).view(self.members, *inputs.shape[:-1])
 
     def probability(self, inputs: Tensor) -> Tensor:
         """Each member's probability of a block, [M, ...], as if blocks and their absence were equally frequent."""
@@ -212,8 +221,8 @@ class Blockers(nn.Module):
         x, y = self.normaliser(inputs[:, self.columns]), labels.float()
 
         def loss(batch: Tensor) -> Tensor:
-            found = self.network(x[batch]).squeeze(-1)
-            return functional.binary_cross_entropy_with_logits(found, y[batch], reduction="none").mean(1)
+            result = self.network(x[batch]).squeeze(-1)
+            return functional.binary_cross_entropy_with_logits(result, y[batch], reduction="none").mean(1)
 
         decayed = [(parameter, config.weight_decay) for parameter in self.network.weights]
         biases = [(parameter, 0.0) for parameter in self.network.biases]
@@ -232,7 +241,7 @@ class Blockers(nn.Module):
 
     def _learnt(self, rows: Tensor, folds: Tensor, bootstrap: bool, generator: torch.Generator) -> Tensor:
         """Each member's rows of one class, [M, n], none of them of its own fold."""
-        found = []
+        result = []
         for member in range(self.members):
             seen = rows[folds[rows] != member]
             if not len(seen):
@@ -240,8 +249,8 @@ class Blockers(nn.Module):
                     f"all {len(rows)} judgements of one kind are of one fold", "Blockers.fit", "oversee more episodes"
                 )
             chosen = torch.randint(len(seen), (len(rows),), generator=generator) if bootstrap else None
-            found.append(seen[torch.arange(len(rows)) % len(seen) if chosen is None else chosen])
-        return torch.stack(found)
+            result.append(seen[torch.arange(len(rows)) % len(seen) if chosen is None else chosen])
+        return torch.stack(result)
 
 
 class KnownBlockers:

@@ -170,7 +170,7 @@ class RefitDecision:
 
 
 def accept_refit(old: Judged | None, new: Judged, lost: float = 0.02, cap: float = 0.03) -> RefitDecision:
-    """A refit is believed only if it still flags what the old one flagged, without flagging everything.
+    """A refit is accepted only if it still flags what the old one flagged, without flagging everything.
 
     Two faults are met, both seen in practice. Thresholds drift upwards from refit to refit and the policy goes through
     the hole: the new threshold is lowered until the new fit flags what the old one flagged. One outlier among the
@@ -254,11 +254,11 @@ def accept_refit(old: Judged | None, new: Judged, lost: float = 0.02, cap: float
 
 def _flagging_catastrophes(fit: Judged, threshold: float, passed: NDArray[np.float64], limit: float) -> float:
     """The threshold, or a lower one that flags all catastrophes, if that flags no more of the rest than the limit."""
-    struck = np.asarray(fit.catastrophes, np.float64)
-    struck = struck[np.isfinite(struck)]
-    if not len(struck) or struck.min() >= threshold:
+    catastrophes = np.asarray(fit.catastrophes, np.float64)
+    catastrophes = catastrophes[np.isfinite(catastrophes)]
+    if not len(catastrophes) or catastrophes.min() >= threshold:
         return threshold
-    lower = float(struck.min())
+    lower = float(catastrophes.min())
     return lower if _share(passed >= lower) <= limit else threshold
 
 
@@ -284,7 +284,7 @@ def _share(flags: NDArray[np.bool_]) -> float:
 
 def _finite(scores: ArrayLike) -> NDArray[np.float64]:
     """Scores as float64 [n], or what is wrong with them."""
-    found = np.asarray(scores, dtype=np.float64)
-    if found.ndim != 1 or not np.isfinite(found).all():
+    result = np.asarray(scores, dtype=np.float64)
+    if result.ndim != 1 or not np.isfinite(result).all():
         raise ValueError("scores are finite numbers, [n]")
-    return found
+    return result

@@ -234,9 +234,9 @@ def fit_members(
         done += 1
         if done % config.check_every and done < config.updates:
             continue
-        found = _measured(held_out)
-        better = found < best
-        best = torch.where(better, found, best)
+        result = _measured(held_out)
+        better = result < best
+        best = torch.where(better, result, best)
         for parameter, saved in zip(parameters, kept, strict=True):
             saved[better] = parameter.detach()[better]
         progressed = best < mark - config.improvement
@@ -270,8 +270,8 @@ def _updating(
 def _measured(held_out: Callable[[], Tensor]) -> Tensor:
     """The held-out loss [E]; what is not finite counts as infinite, so that anything finite is better."""
     with torch.no_grad():
-        found = held_out()
-    return torch.where(found.isfinite(), found, torch.inf)
+        result = held_out()
+    return torch.where(result.isfinite(), result, torch.inf)
 
 
 def shuffled(rows: Tensor, size: int, generator: torch.Generator) -> Iterator[Tensor]:

@@ -11,13 +11,13 @@ LEAST = 50
 """Windows from which an error is told."""
 
 
-def dynamics_error(judges: Models, transitions: Transitions, horizon: int) -> dict[str, Any] | str:
+def dynamics_error(models: Models, transitions: Transitions, horizon: int) -> dict[str, Any] | str:
     """How far the learnt dynamics drift from what happened, and how well they know it.
 
     Measured on the transitions that came after the last fit: nothing else is held out from it, early stopping included.
 
     Args:
-        judges: with the dynamics.
+        models: with the dynamics.
         transitions: all of the run; those that are not finite are left out.
         horizon: steps to follow; fewer where episodes are too short for `LEAST` windows of so many.
 
@@ -27,9 +27,9 @@ def dynamics_error(judges: Models, transitions: Transitions, horizon: int) -> di
         reward last; ``gap`` and ``nll`` of `Calibration`; and the ``steps`` k, ``windows`` and ``transitions`` that
         this stands on. Or, in words, why it cannot be told.
     """
-    if judges.known_dynamics is not None:
+    if models.known_dynamics is not None:
         return "the dynamics are known, not learnt"
-    model = judges.learnt
+    model = models.learnt
     if not model.fitted_to:
         return "they were never fitted"
     fresh = since(transitions, model.fitted_to)
@@ -62,6 +62,6 @@ def since(transitions: Transitions, start: int) -> Transitions:
     late = [column[start:] for column in transitions.tensors()]
     states, actions, next_states, rewards = late[:4]
     finite = (states.isfinite() & next_states.isfinite()).all(1) & actions.isfinite().all(1) & rewards.isfinite()
-    found = Transitions(transitions.state_size, transitions.action_size)
-    found.add(*(column[finite].numpy() for column in late))
-    return found
+    result = Transitions(transitions.state_size, transitions.action_size)
+    result.add(*(column[finite].numpy() for column in late))
+    return result

@@ -1,4 +1,4 @@
-"""The learnt judges of a guard, fitted together: dynamics, blockers, the threshold and the range of what is known."""
+"""The learnt models of a guard, fitted together: dynamics, blockers, their threshold, and the range of known states."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from heed.errors import HeedError
-from heed.guard.labels import LabelCollector, Labels
-from heed.guard.models.blockers import BLOCKERS_FIT, Blockers
+from heed.guard.models.blockers import BLOCKERS_FIT, Blockers, DangerJudge
 from heed.guard.models.calibration import (
     Judged,
     RefitDecision,
@@ -26,10 +26,10 @@ from heed.guard.models.calibration import (
 )
 from heed.guard.models.dynamics import Dynamics, EnsembleDynamics, FitReport
 from heed.guard.models.ensemble import BatchConfig, FitConfig
+from heed.guard.models.labels import Experience, Labels
 from heed.guard.models.rewards import Reward, WithReward
 from heed.guard.models.support import Range
-from heed.guard.models.termination import LearntTermination
-from heed.guard.planning.imagination import DangerJudge
+from heed.guard.models.termination import LearntTermination, TerminationChoice, choose_termination
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ STRETCH = 100
 
 @dataclass(frozen=True)
 class ModelsConfig:
-    """How the judges are fitted.
+    """How the models are fitted.
 
     Args:
         members: E of the dynamics and M of the blockers.
@@ -50,7 +50,9 @@ class ModelsConfig:
         eps: miss rate that the conformal threshold promises.
         cap: share of the known steps let pass that blockers may flag; most members have learnt from each of them,
             so that of fresh ones it may be more (see `accept_refit`).
-        range_margin: how far beyond the states seen is still believed, in widths of what was seen.
+        range_margin: how far beyond the states seen the models are trusted, in widths of what was seen.
+        termination: which states end an imagined future harmlessly: given (the environment is known to), learnt (from
+            the ends that happened) or none; auto takes what is given, and learns where nothing is.
         dynamics: the dynamics' fit.
         blockers: the blockers' fit.
     """
@@ -63,19 +65,20 @@ class ModelsConfig:
     eps: float = 0.1
     cap: float = 0.03
     range_margin: float = 0.02
+    termination: TerminationChoice = "auto"
     dynamics: FitConfig = field(default_factory=FitConfig)
     blockers: BatchConfig = BLOCKERS_FIT
 
 
 @dataclass(frozen=True)
 class ModelsReport:
-    """How a fit of the judges went.
+    """How a fit of the models went.
 
     Args:
         dynamics: the dynamics' fit; None where they are known or were left as they are.
         calibrated: the threshold as held-out blocks calibrated it, with its promise; None where danger is known.
         in_force: the threshold in force from now on, with what the held-out blocks promise of it.
-        decision: whether the blockers' refit was believed, and why.
+        decision: whether the blockers' refit was accepted, and why.
         blocks: labels that say block.
         labels: all.
     """
@@ -89,13 +92,13 @@ class ModelsReport:
 
 
 class Models:
-    """Dynamics and blockers that are fitted again as the memory grows.
+    """Dynamics and blockers that are fitted again as experience grows.
 
     Every episode is kept from one of the blockers, and the threshold is calibrated on what each says of the blocks
     that it has not seen. What the members say together is surer than what one says alone, and nothing proves that
     the promise carries over: `heed bench coverage` counts.
 
-    Whether a refit is believed is judged on all that is known, each label of which all members but one have learnt
+    Whether a refit is accepted is judged on all that is known, each label of which all members but one have learnt
     from: that compares fits and meets their collapse, and is no measure of what they flag or miss of fresh steps
     (`accept_refit`).
 
@@ -136,6 +139,34 @@ class Models:
         self.threshold = 0.5
         self.reach: Range | None = None
 
+    @classmethod
+    def from_config(
+        cls,
+        config: ModelsConfig,
+        state_size: int,
+        action_size: int,
+        seed: int = 0,
+        termination: Callable[[Tensor], Tensor] | None = None,
+        **known: Any,
+    ) -> Models:
+        """Models that end imagined futures as the configuration chooses.
+
+        Args:
+            config: how all is fitted.
+            state_size: S.
+            action_size: A.
+            seed: see the class.
+            termination: batched, which states end an episode harmlessly, where that is known.
+            known: further arguments of the class: ``known_dynamics``, ``known_danger``, ``reward``.
+
+        Raises:
+            HeedError: an unknown choice, or one that needs what is not given.
+        """
+        chosen = choose_termination(
+            config.termination, termination, state_size, config.members, config.range_margin, seed
+        )
+        return cls(state_size, action_size, config, seed, termination=chosen, **known)
+
     @property
     def dynamics(self) -> Dynamics:
         """The dynamics in force."""
@@ -143,7 +174,7 @@ class Models:
         return model if self.reward is None else WithReward(model, self.reward)
 
     def danger(self, states: Tensor, actions: Tensor, next_states: Tensor) -> Tensor:
-        """Danger in [0, 1] of steps, as the judges in force see it, [...]."""
+        """Danger in [0, 1] of steps, by the models in force, [...]."""
         judge: DangerJudge = self.blockers if self.known_danger is None else self.known_danger
         return judge.danger(states, actions, next_states)
 
@@ -154,39 +185,39 @@ class Models:
             return torch.zeros(states.shape[:-1])
         return blockers.disagreement(blockers.inputs_of(states, actions, next_states))
 
-    def fit(self, memory: LabelCollector, dynamics: bool = True) -> ModelsReport:
+    def fit(self, experience: Experience, dynamics: bool = True) -> ModelsReport:
         """Fit what is not known to all that is remembered; ``dynamics=False`` leaves the dynamics as they are.
 
-        Blockers that would flag less of the known blocks, or nearly everything, are not believed (`accept_refit`).
+        Blockers that would flag less of the known blocks, or nearly everything, are not accepted (`accept_refit`).
         Where anything cannot be fitted, all that is in force stays as it was.
 
         Raises:
             HeedError: no blocks, or too few for the promise.
         """
         fitted = copy.copy(self)
-        report = fitted._fit(memory, dynamics)
+        report = fitted._fit(experience, dynamics)
         vars(self).update(vars(fitted))
         return report
 
-    def _fit(self, memory: LabelCollector, dynamics: bool) -> ModelsReport:
-        """Fit a copy of the judges in force: whatever is part of them is replaced here, never changed."""
-        labels = memory.labels()
+    def _fit(self, experience: Experience, dynamics: bool) -> ModelsReport:
+        """Fit a copy of the models in force: whatever is part of them is replaced here, never changed."""
+        labels = experience.labels()
         if self.known_danger is None:
             self._check_enough(int(labels.blocked.sum()))
         report = None
         if self.known_dynamics is None and dynamics:
             self.learnt = copy.deepcopy(self.learnt)
-            report = self.learnt.fit(memory.transitions, self.config.dynamics, self.generator)
-            seen = memory.transitions.tensors()
+            report = self.learnt.fit(experience.transitions, self.config.dynamics, self.generator)
+            seen = experience.transitions.tensors()
             states = torch.cat([seen.states, seen.next_states])
             self.reach = Range.around(states[states.isfinite().all(1)], self.config.range_margin)
         if isinstance(self.termination, LearntTermination):  # after a catastrophe too: no end may hide it
             self.termination = copy.deepcopy(self.termination)
-            self.termination.fit(memory.transitions, self.generator, self.config.blockers)
+            self.termination.fit(experience.transitions, self.generator, self.config.blockers)
         self.fits += 1
         if self.known_danger is not None:
-            return ModelsReport(report, None, Threshold(self.threshold), None, memory.blocks, len(labels.blocked))
-        inputs, blocked, struck = self.inputs_of(labels), labels.blocked, labels.catastrophes
+            return ModelsReport(report, None, Threshold(self.threshold), None, experience.blocks, len(labels.blocked))
+        inputs, blocked, catastrophes = self.inputs_of(labels), labels.blocked, labels.catastrophes
         fresh = self._fresh()
         unseen = fresh.fit(
             inputs, blocked, self.generator, self.config.blockers, folds_of(labels, self.config.members)
@@ -197,7 +228,7 @@ class Models:
             decision = RefitDecision(True, calibrated.value, 0.0, 0.0, "HIRL believes every fit")
         else:
             calibrated = conformal_threshold(unseen[usable & blocked].numpy(), self.config.eps)
-            parts = (inputs[usable], blocked[usable], struck[usable])
+            parts = (inputs[usable], blocked[usable], catastrophes[usable])
             new = _judged(fresh, *parts, calibrated.value)
             old = _judged(self.blockers, *parts, self.threshold) if self.fitted else None
             decision = accept_refit(old, new, cap=self.config.cap)
@@ -209,7 +240,7 @@ class Models:
         self.threshold, self.fitted = decision.threshold, True
         in_force = promised(decision.threshold, self.unseen[self.unseen.isfinite() & blocked].numpy())
         logger.info("fit %d: %s; %s", self.fits, in_force, decision.reason)
-        return ModelsReport(report, calibrated, in_force, decision, memory.blocks, len(blocked))
+        return ModelsReport(report, calibrated, in_force, decision, experience.blocks, len(blocked))
 
     def inputs_of(self, labels: Labels) -> Tensor:
         """The blockers' inputs [N, D]; the next state of a blocked action is what the dynamics expects."""
@@ -262,6 +293,6 @@ def folds_of(labels: Labels, members: int) -> Tensor:
     return torch.searchsorted(with_blocks, stretches) % members
 
 
-def _judged(blockers: Blockers, inputs: Tensor, blocked: Tensor, struck: Tensor, threshold: float) -> Judged:
+def _judged(blockers: Blockers, inputs: Tensor, blocked: Tensor, catastrophes: Tensor, threshold: float) -> Judged:
     danger = blockers.danger_of(inputs)
-    return Judged(danger[blocked].numpy(), danger[~blocked].numpy(), threshold, danger[struck].numpy())
+    return Judged(danger[blocked].numpy(), danger[~blocked].numpy(), threshold, danger[catastrophes].numpy())

@@ -1,4 +1,4 @@
-"""Where the models have seen data: beyond it they are not believed."""
+"""Where the models have seen data: beyond it they are not trusted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Range:
-    """Where states are believed, [S] each; what leaves it has left the model's knowledge and counts as dangerous.
+    """The states in which the models are trusted, [S] each; what lies beyond counts as dangerous.
 
     >>> reach = Range.around(torch.tensor([[0.0], [0.5], [1.0]]), margin=0.5)
     >>> reach.outside(torch.tensor([[1.4], [1.6], [float("nan")]])).tolist()

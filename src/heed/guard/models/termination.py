@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -17,8 +19,10 @@ from heed.guard.models.transitions import Transitions
 
 logger = logging.getLogger(__name__)
 
+TerminationChoice = Literal["auto", "given", "learnt", "none"]
+"""Who says which states end an imagined future harmlessly."""
 LEAST_ENDS = 5
-"""Harmless ends without which nothing is learnt, and known unseen without which no fit is believed."""
+"""Harmless ends without which nothing is learnt, and known unseen without which no fit is accepted."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +36,13 @@ class TerminationReport:
     """
 
     ends: int
-    told: int
+    recognised: int
     mistaken: int
 
     @property
     def precision(self) -> float:
         """Share of ends among the steps that would count as one; 0 where none would."""
-        return self.told / max(1, self.told + self.mistaken)
+        return self.recognised / max(1, self.recognised + self.mistaken)
 
 
 class LearntTermination:
@@ -47,7 +51,7 @@ class LearntTermination:
     An ensemble of classifiers of next states, as the blockers are (`Blockers`), fitted from fresh weights each time.
     What follows an end does not count, so that a wrong end would hide the danger behind it. A state is therefore an end
     only where every member says so with a probability of ``bar`` or more, in the frequencies of what happened, and
-    within the range of the harmless ends seen. A fit is believed only if at least the share ``bar`` of what would count
+    within the range of the harmless ends seen. A fit is accepted only if at least the share ``bar`` of what would count
     as an end was one, as told by members that had not learnt from it. Otherwise, and with fewer than `LEAST_ENDS`
     harmless ends, nothing is an end, and futures go on.
 
@@ -121,13 +125,15 @@ class LearntTermination:
         fit = self.blockers.fit(states, ended, generator, replace(config, weight_decay=0.0))
         slack = self.margin * (states.amax(0) - states.amin(0))
         reach = Range(states[ended].amin(0) - slack, states[ended].amax(0) + slack)
-        told = self._likely(fit.unseen.logit()) & ~reach.outside(states)
-        report = TerminationReport(ends, int((told & ended).sum()), int((told & ~ended).sum()))
-        believed = report.told >= LEAST_ENDS and report.precision >= self.bar
-        if believed:
+        recognised = self._likely(fit.unseen.logit()) & ~reach.outside(states)
+        report = TerminationReport(ends, int((recognised & ended).sum()), int((recognised & ~ended).sum()))
+        accepted = report.recognised >= LEAST_ENDS and report.precision >= self.bar
+        if accepted:
             self.reach = reach
-        found = f"{report.told} of {ends} harmless ends known unseen, {report.mistaken} other steps taken for one"
-        logger.info("%s: %s", "imagined futures may end" if believed else "no imagined future ends", found)
+        result = (
+            f"{report.recognised} of {ends} harmless ends known unseen, {report.mistaken} other steps taken for one"
+        )
+        logger.info("%s: %s", "imagined futures may end" if accepted else "no imagined future ends", result)
         return report
 
     def _likely(self, logits: Tensor) -> Tensor:
@@ -137,3 +143,38 @@ class LearntTermination:
         ends' share; NaN is not likely.
         """
         return logits >= math.log(self.bar / (1 - self.bar)) + math.log(float(self.blockers.positive_weight))
+
+
+def choose_termination(
+    choice: str,
+    given: Callable[[Tensor], Tensor] | None,
+    state_size: int,
+    members: int = 5,
+    margin: float = 0.02,
+    seed: int = 0,
+) -> Callable[[Tensor], Tensor] | None:
+    """What ends an imagined future harmlessly: states [..., S] to bool [...]; None where nothing does.
+
+    Args:
+        choice: one of `TerminationChoice`.
+        given: what is known of the environment; None where nothing is.
+        state_size: S.
+        members: of a learnt one.
+        margin: of a learnt one.
+        seed: of a learnt one.
+
+    Raises:
+        HeedError: an unknown choice, or given where nothing is.
+    """
+    if choice not in get_args(TerminationChoice):
+        choices = ", ".join(get_args(TerminationChoice))
+        raise HeedError(f"'{choice}' ends no future", "--termination", f"take {choices}")
+    if choice == "given" and given is None:
+        raise HeedError(
+            "nothing is known of which states end an episode harmlessly", "--termination", "take learnt or none"
+        )
+    if choice == "none":
+        return None
+    if given is not None and choice != "learnt":
+        return given
+    return LearntTermination(state_size, members, margin=margin, seed=seed)

@@ -167,9 +167,9 @@ class Transitions:
             raise HeedError("the transitions cannot be read", str(path), fix) from error
         if columns["states"].ndim != 2 or columns["actions"].ndim != 2:
             raise HeedError("the transitions cannot be read", str(path), fix)
-        found = cls(columns["states"].shape[1], columns["actions"].shape[1])
-        found.add(*columns.values())
-        return found
+        result = cls(columns["states"].shape[1], columns["actions"].shape[1])
+        result.add(*columns.values())
+        return result
 
     def _reserve(self, count: int) -> None:
         """Grow the arrays to twice their size, or to what is needed."""

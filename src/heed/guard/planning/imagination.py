@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from heed.guard.models.blockers import DangerJudge
 from heed.guard.models.dynamics import Dynamics
 from heed.guard.models.support import Range
 from heed.guard.planning.risk import RiskStrategy
@@ -19,14 +19,6 @@ Controller = Callable[[Tensor], Tensor]
 
 Following = dict[int, tuple[int, Controller]]
 """By a plan's number: from which step on, and which controller."""
-
-
-class DangerJudge(Protocol):
-    """What finds a step dangerous: learnt blockers, or a known rule."""
-
-    def danger(self, states: Tensor, actions: Tensor, next_states: Tensor) -> Tensor:
-        """Danger in [0, 1] of the steps from states [..., S] by actions [..., A] to next states [..., S]: [...]."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -66,12 +58,12 @@ class Futures:
     def returns(self, gamma: float = 1.0) -> Tensor:
         """Mean predicted return of each plan, discounted, [C]; minus infinity where it is not finite."""
         discounts = gamma ** torch.arange(len(self.rewards), dtype=self.rewards.dtype, device=self.rewards.device)
-        found = (self.rewards * discounts[:, None, None, None]).sum(0).mean((0, 2))
-        return torch.where(found.isfinite(), found, -torch.inf)
+        result = (self.rewards * discounts[:, None, None, None]).sum(0).mean((0, 2))
+        return torch.where(result.isfinite(), result, -torch.inf)
 
 
 class Imagination:
-    """Rolls plans forward in the dynamics and has the blockers judge every step (MBHI's look; methods.md 4).
+    """Rolls plans forward in the dynamics and has the blockers judge every step (docs/methods.md, section 6).
 
     All C plans are rolled at once, with E members and P particles of each; a particle keeps its member, so that each
     future is one consistent story (TS-infinity, Chua et al. 2018).

@@ -78,10 +78,11 @@ class Lookout:
         imagination: rolls the futures.
         horizon: H, steps; 0 asks the blockers about the present state and action alone, which is HIRL.
         threshold: danger from which a step is unsafe.
-        block_when: ``policy_fails`` judges the policy's own future (the paper); ``no_way_out`` blocks only where
-            brake and every swerve fail too, so that a policy which can still be saved is left alone (ours). A swerve
-            is held for a third of the horizon and then braked, where there is a brake. ``no_plan`` is the same here;
-            before a block the guard asks its planner for a way on from the action (`SafePlanner.plan_after`).
+        block_when: ``policy_fails`` judges the policy's own future (our reading of the paper); ``no_way_out``
+            blocks only where brake and every swerve fail too, so that a policy which can still be saved is left alone
+            (ours). A swerve is held for a third of the horizon and then braked, where there is a brake. ``no_plan`` is
+            the same here; before a block the guard asks its planner for a way on from the action
+            (`SafePlanner.plan_after`).
         risk: how the futures' risks are combined.
         brake: what slows the agent down, or None.
         swerves: constant actions to try as ways out, [n, A].
@@ -126,8 +127,8 @@ class Lookout:
             return own
         out = self.imagination.roll(state, plans, controllers)
         best = int(out.risk(self.risk).argmin())
-        found = self._judged(out, best, limit)
-        return replace(found, first_unsafe=own.first_unsafe, own=own.futures) if found.risk < own.risk else own
+        result = self._judged(out, best, limit)
+        return replace(result, first_unsafe=own.first_unsafe, own=own.futures) if result.risk < own.risk else own
 
     def follow(self, state: Tensor, plan: Tensor, look: Look) -> Look:
         """The same look with a plan as the way out, imagined anew.
@@ -143,8 +144,8 @@ class Lookout:
         missing = max(0, self.horizon - len(plan))
         after = self.imagination.policy if self.brake is None else self.brake
         whole = torch.cat([plan, plan[-1:].expand(missing, -1)])[None]
-        found = self._judged(self.imagination.roll(state, whole, {0: (len(plan), after)}), 0, look.limit)
-        return replace(found, first_unsafe=look.first_unsafe, own=look.own)
+        result = self._judged(self.imagination.roll(state, whole, {0: (len(plan), after)}), 0, look.limit)
+        return replace(result, first_unsafe=look.first_unsafe, own=look.own)
 
     def _ways_out(self, proposed: Tensor) -> tuple[Tensor, Following]:
         plans, following = [], {}

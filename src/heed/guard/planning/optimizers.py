@@ -301,8 +301,8 @@ class ChoiceCEM:
         elites = plans[order[utility[order].isfinite()]]
         if not len(elites):
             return
-        found = self.momentum * self.probabilities + (1 - self.momentum) * elites.mean(0)
-        self.probabilities = self.least + (1 - self.size * self.least) * found
+        result = self.momentum * self.probabilities + (1 - self.momentum) * elites.mean(0)
+        self.probabilities = self.least + (1 - self.size * self.least) * result
 
 
 def search_from_name(name: str, horizon: int, size: int, samples: int, discrete: bool) -> Search:

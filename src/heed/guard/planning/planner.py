@@ -54,7 +54,7 @@ def utilities(risk: Tensor, value: Tensor, threshold: float) -> Tensor:
 
 
 class SafePlanner:
-    """Plans where the guard has blocked (MBHI's "efficient MPC"; methods.md 4).
+    """Plans where the guard has blocked (MBHI's "efficient MPC"; docs/methods.md, section 6).
 
     The first population is joined by seeds: what the policy would do, what the brake would do, idling, the way out
     that was known a step ago. The search stops when enough plans are feasible or the deadline has passed; the best plan
@@ -162,8 +162,8 @@ class SafePlanner:
             late = self.clock() - began > self.deadline
             if best is None or rank > best_rank:
                 best_rank = rank
-                found = (plans[number].clone(), least, feasible, float(value[number]))
-                best = Plan(*found, 0, 0, late, futures.states[:, :, number].clone())
+                result = (plans[number].clone(), least, feasible, float(value[number]))
+                best = Plan(*result, 0, 0, late, futures.states[:, :, number].clone())
             self.search.update(plans, utility)
             if late or int((risk < self.safe).sum()) >= self.enough:
                 break
@@ -226,5 +226,5 @@ class SafePlanner:
 
 def _order(feasible: bool, risk: float, value: float) -> float:
     """By value among feasible plans, by risk among the others; what is not finite last."""
-    found = value if feasible else -risk
-    return found if math.isfinite(found) else -math.inf
+    result = value if feasible else -risk
+    return result if math.isfinite(result) else -math.inf

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,22 +13,26 @@ from heed.errors import HeedError
 from heed.guard.decision_log import DecisionLog
 from heed.guard.decisions import Step
 from heed.guard.guard import Guard
+from heed.guard.intervention import Off, check_mode
 from heed.guard.learners.sb3 import Learner, controller, state_values
 from heed.guard.models.blockers import KnownBlockers
 from heed.guard.models.dynamics import KnownDynamics
-from heed.guard.phases import Phase, Phases, PhasesConfig
+from heed.guard.models.models import Models, ModelsConfig
+from heed.guard.phases import Phases, PhasesConfig
+from heed.guard.planning.config import Controllers
 from heed.guard.run.config import GuardJob
 from heed.guard.run.env_checks import EnvironmentChecks
-from heed.guard.run.environment import Surroundings, known_point_hazard, need_on_point_hazard, surroundings
+from heed.guard.run.environment import Surroundings, need_of_blocking, surroundings, true_world
+from heed.guard.run.feedback import Retractions, Spectator
 from heed.guard.run.learner import learner_of
-from heed.guard.run.methods import method_from_name
+from heed.guard.run.methods import Method, method_from_name
 from heed.guard.run.snapshots import BlockSnapshots
 from heed.guard.stored_labels import recalled_from
-from heed.oversight.overseers.base import Proposal
+from heed.oversight.overseers.base import Scope, scope_of
 from heed.oversight.overseers.fail_closed import fail_closed
 from heed.oversight.overseers.human import HumanOverseer
 from heed.oversight.overseers.recorded import Recorded
-from heed.oversight.overseers.specs import BROWSER, base_of, is_scripted, overseer_from_spec
+from heed.oversight.overseers.specs import overseer_from_spec
 from heed.oversight.store.store import Store, open_store
 
 TOGETHER = 100
@@ -45,7 +50,7 @@ class GuardRun:
         learner: behind it.
         phases: who judges; None where there is no guard.
         log: every decision.
-        moments: what the guard saw where it blocked; None where there is no guard.
+        snapshots: what the guard saw where it blocked; None where there is no guard.
         overseer: whom the guard asks; writes down what it says. None where there is no guard.
         store: where to; None for the run folder's own.
     """
@@ -56,13 +61,13 @@ class GuardRun:
     learner: Learner
     phases: Phases | None
     log: DecisionLog
-    moments: BlockSnapshots | None
+    snapshots: BlockSnapshots | None
     overseer: Recorded | None
     store: Store | None
 
 
-def prepare(job: GuardJob, person: HumanOverseer | None = None) -> GuardRun:
-    """The environment, the guard and the learner of a job.
+def build(job: GuardJob, person: HumanOverseer | None = None) -> GuardRun:
+    """The environment, the guard and the learner of a job, and what observes them.
 
     Args:
         job: what was declared.
@@ -74,104 +79,101 @@ def prepare(job: GuardJob, person: HumanOverseer | None = None) -> GuardRun:
     """
     if job.steps < 1:
         raise HeedError(f"{job.steps} steps are none", "--steps", "give at least 1")
+    check_mode(job.mode)
     method = method_from_name(job.method)
     set_random_seed(job.seed)
     place = surroundings(job.env, job.env_kwargs, job.catastrophe)
-    overseer = None
-    if method.guarded:
-        judge = person or fail_closed(overseer_from_spec(job.overseer, place.env), job.overseer_timeout)
-        overseer = Recorded(judge, every=TOGETHER if person is None and is_scripted(job.overseer) else 1)
-        overseer.reset(job.seed)
-    env = EnvironmentChecks(place.env, place.name)
-    guard = Guard(env, overseer, safe_action=place.safe_action, mode=job.mode, penalty=job.penalty)
+    env, truth = EnvironmentChecks(place.env, place.name), _truth(place)
+    if not method.guarded:
+        guard = Guard(env, intervention=Off(), safe_action=place.safe_action)
+        learner = learner_of(job, guard)
+        log = DecisionLog(lambda steps: _unguarded_phase(steps, job.phases.oversight_steps), truth)
+        guard.observers.append(log)
+        return GuardRun(job, place, guard, learner, None, log, None, None, None)
+    overseer = _overseer(job, place, person)
+    guard = Guard(env, overseer, safe_action=place.safe_action, penalty=job.penalty if job.mode == "penalty" else 0.0)
     learner = learner_of(job, guard)
-    log, need = DecisionLog(), need_on_point_hazard(place.env)
+    phases = _phases(job, method, place, guard, learner, scope_of(overseer))
+    snapshots = BlockSnapshots(seed=job.seed, picture=guard.render if guard.render_mode == "rgb_array" else None)
+    log = DecisionLog(lambda _: phases.phase.value, truth)
+    guard.observers = [snapshots, log, phases]
+    if person is not None:
+        person.bind(overseer, lambda: {"phase": phases.phase.value, "counts": {"judged": phases.labels.judgements}})
+        guard.observers = [snapshots, Retractions(person, phases.labels), log, phases, Spectator(person, phases, guard)]
+    store = None if job.store is None else open_store(job.store, "--store")
+    return GuardRun(job, place, guard, learner, phases, log, snapshots, overseer, store)
+
+
+def _overseer(job: GuardJob, place: Surroundings, person: HumanOverseer | None) -> Recorded:
+    """Who is asked, started; their verdicts are written down once a store is there."""
+    judge = person or fail_closed(overseer_from_spec(job.overseer, place.env), job.overseer_timeout)
+    together = TOGETHER if scope_of(judge).scripted else 1
+    overseer = Recorded(judge, together, listeners=[] if person is None else [person])
+    overseer.reset(job.seed)
+    return overseer
+
+
+def _phases(
+    job: GuardJob,
+    method: Method,
+    place: Surroundings,
+    guard: Guard,
+    learner: Learner,
+    scope: Scope,
+) -> Phases:
+    """Who judges when, over models of what the method does not know."""
+    known: dict[str, Any] = {}
+    if method.true_dynamics or method.true_danger:
+        dynamics, danger = true_world(place.env)
+        known |= {"known_dynamics": KnownDynamics(dynamics, members=1)} if method.true_dynamics else {}
+        known |= {"known_danger": KnownBlockers(danger)} if method.true_danger else {}
+    phases, models = fitting(scope, job.phases, job.models, place.label_keys)
+    planning, models = method.configure(job.planning, models)
+    sizes = (guard.situation.state_size, guard.situation.actions.size)
+    learnt = Models.from_config(models, *sizes, job.seed, termination=place.goal, **known)
+    controllers = Controllers(controller(learner), place.brake, state_values(learner))
+    made = Phases(guard, controllers, phases, planning, learnt, job.seed, job.mode)
+    if job.judgements is not None:
+        made.labels.add_stored(recalled_from(job.judgements, place.env, place.name))
+    return made
+
+
+def _truth(place: Surroundings) -> Callable[[Step], dict[str, Any]]:
+    """What an oracle knows of each step, for the log."""
+    need = need_of_blocking(place.env)
 
     def truth(step: Step) -> dict[str, Any]:
-        found: dict[str, Any] = {"goal": bool(step.info.get("goal", False))}
+        known: dict[str, Any] = {"goal": bool(step.info.get("goal", False))}
         if need is not None and step.proposed is not None:
-            found |= vars(need(step.state, step.decision.proposed))
-        return found
+            known |= vars(need(step.state, step.decision.proposed))
+        return known
 
-    if not method.guarded:
-        guard.mode = "off"
-
-        def note(step: Step) -> None:
-            phase = "oversight" if len(log.rows) < job.phases.oversight_steps else "autonomy"
-            at = (len(log.rows), step.episode, phase)
-            log.add(step.decision, *at, step.reward, step.catastrophe, **truth(step))
-
-        guard.observer = note
-        return GuardRun(job, place, guard, learner, None, log, None, None, None)
-    known = known_point_hazard(place.env) if method.true_dynamics or method.true_danger else None
-    judged_by = job.overseer if person is None else BROWSER
-    config = method.configure(fitting(judged_by, job.phases, place.label_keys))
-    phases = Phases(
-        guard,
-        controller(learner),
-        config,
-        seed=job.seed,
-        brake=place.brake,
-        termination=place.goal,
-        value=state_values(learner),
-        known_dynamics=KnownDynamics(known[0], members=1) if known and method.true_dynamics else None,
-        known_danger=KnownBlockers(known[1]) if known and method.true_danger else None,
-        log=log,
-        truth=truth,
-    )
-    if person is not None and overseer is not None:
-        person.retract = overseer.retract
-        person.about = lambda: {"phase": phases.phase.value, "counts": {"judged": phases.memory.judgements}}
-    if job.judgements is not None:
-        phases.memory.recall(recalled_from(job.judgements, place.env, place.name))
-    moments = BlockSnapshots(seed=job.seed, picture=guard.render if guard.render_mode == "rgb_array" else None)
-
-    late: list[str] = []
-    """Taken back before the step that they judged brought its label."""
-
-    def watch(step: Step) -> None:
-        moments(step)
-        if person is not None:  # before the step may end in a fit; a label that this step brings is there by the next
-            for key in late:
-                phases.memory.take_back(key)
-            late[:] = [key for key in person.taken_back() if not phases.memory.take_back(key)]
-        before = phases.phase
-        phases(step)
-        if person is not None and phases.phase is not before:
-            person.alone()
-        if person is not None and phases.phase is Phase.AUTONOMY:
-            person.glance(_seen_after(step, guard))
-            person.rest()
-
-    guard.observer = watch
-    store = None if job.store is None else open_store(job.store, "--store")
-    return GuardRun(job, place, guard, learner, phases, log, moments, overseer, store)
+    return truth
 
 
-def _seen_after(step: Step, guard: Guard) -> Proposal:
-    """What is to be seen after a step: where it led, and what was done."""
-    return Proposal(step.next_state, step.decision.executed, step.info, guard.env, guard.moment, step.episode)
+def _unguarded_phase(steps: int, oversight_steps: int) -> str:
+    """An unguarded run has no phases; its first steps count as oversight, so that the same steps are compared."""
+    return "oversight" if steps < oversight_steps else "autonomy"
 
 
-def fitting(overseer: str, config: PhasesConfig, label_keys: tuple[int, ...] | None) -> PhasesConfig:
-    """The configuration with what fits the overseer wherever nothing was chosen.
+def fitting(
+    scope: Scope, phases: PhasesConfig, models: ModelsConfig, label_keys: tuple[int, ...] | None
+) -> tuple[PhasesConfig, ModelsConfig]:
+    """The configurations with what fits the overseer wherever nothing was chosen.
 
     A last-moment overseer judges whether the next state is a catastrophe: so do its blockers, by the parts of the state
-    that catastrophes depend on, and what came to no harm needed no block. A far-sighted one judges the next state by
-    all of it, and one that follows a rule judges the present state; to both, what came to no harm may still have been
-    worth a block. What noise is laid over its verdicts changes none of this.
+    that catastrophes depend on, and what came to no harm needed no block. To any other, what came to no harm may still
+    have been worth a block. Blockers judge what the overseer judges: the next state, or the present one.
 
-    >>> fitting("local,miss=0.05", PhasesConfig(), (0, 1)).judges.label_keys
+    >>> fitting(Scope(last_moment=True), PhasesConfig(), ModelsConfig(), (0, 1))[1].label_keys
     (0, 1)
-    >>> fitting("rule", PhasesConfig(), (0, 1)).judges.inputs
+    >>> fitting(Scope(inputs="state"), PhasesConfig(), ModelsConfig(), (0, 1))[1].inputs
     'state'
     """
-    base, judges = base_of(overseer), config.judges
-    local = base == "local"
     changes: dict[str, Any] = {}
-    if judges.inputs is None:
-        changes["inputs"] = "state" if base == "rule" else "next_state"
-    if judges.label_keys is None and local:
+    if models.inputs is None:
+        changes["inputs"] = scope.inputs
+    if models.label_keys is None and scope.last_moment:
         changes["label_keys"] = label_keys
-    grace = (1 if local else 0) if config.grace is None else config.grace
-    return dataclasses.replace(config, grace=grace, judges=dataclasses.replace(judges, **changes))
+    grace = int(scope.last_moment) if phases.grace is None else phases.grace
+    return dataclasses.replace(phases, grace=grace), dataclasses.replace(models, **changes)

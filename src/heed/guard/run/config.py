@@ -13,12 +13,13 @@ from heed.errors import HeedError
 from heed.guard.learners.replay import LearnsFrom
 from heed.guard.models.models import ModelsConfig
 from heed.guard.phases import PhasesConfig
+from heed.guard.planning.config import PlanningConfig
 from heed.guard.run.methods import method_from_name
 
 
 @dataclass
 class GuardJob:
-    """What is trained where, under whose eyes.
+    """What is trained, where, overseen by whom.
 
     Args:
         env: a Gymnasium id, or module:Class.
@@ -59,7 +60,9 @@ class GuardJob:
         hidden: units of each of the learner's two hidden layers.
         evaluation_episodes: at the end, with the guard on, and with it off where the overseer is one of heed's own; 0
             leaves them out.
-        phases: when who judges, and how far ahead the guard looks.
+        phases: when who judges.
+        planning: how far ahead the guard looks, and how it plans.
+        models: how what is learnt is fitted.
     """
 
     env: str = "heed/PointHazard-v0"
@@ -94,11 +97,14 @@ class GuardJob:
     hidden: int = 128
     evaluation_episodes: int = 20
     phases: PhasesConfig = field(default_factory=PhasesConfig)
+    planning: PlanningConfig = field(default_factory=PlanningConfig)
+    models: ModelsConfig = field(default_factory=ModelsConfig)
 
 
 PARTS: dict[type, set[str]] = {
-    GuardJob: {"phases"},
-    PhasesConfig: {"judges"},
+    GuardJob: {"phases", "planning", "models"},
+    PhasesConfig: set(),
+    PlanningConfig: set(),
     ModelsConfig: {"dynamics", "blockers"},
 }
 """The dataclasses that hold settings, each without the fields that hold another, or how ensembles are fitted."""
@@ -115,7 +121,7 @@ def job_of(settings: dict[str, Any]) -> GuardJob:
     Raises:
         HeedError: an unknown setting.
 
-    >>> job_of({"horizon": 5, "eps": 0.1, "steps": 100}).phases.judges.eps
+    >>> job_of({"horizon": 5, "eps": 0.1, "steps": 100}).models.eps
     0.1
     """
     left = dict(settings)
@@ -125,8 +131,10 @@ def job_of(settings: dict[str, Any]) -> GuardJob:
     keys = parts[ModelsConfig].get("label_keys")
     if isinstance(keys, list):  # YAML and JSON know no tuples
         parts[ModelsConfig]["label_keys"] = tuple(keys)
-    judges = ModelsConfig(**parts[ModelsConfig])
-    return GuardJob(**parts[GuardJob], phases=PhasesConfig(**parts[PhasesConfig], judges=judges))
+    sections = (PhasesConfig(**parts[PhasesConfig]), PlanningConfig(**parts[PlanningConfig]))
+    return GuardJob(
+        **parts[GuardJob], phases=sections[0], planning=sections[1], models=ModelsConfig(**parts[ModelsConfig])
+    )
 
 
 def variant(spec: str, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -163,7 +171,7 @@ def flat(job: GuardJob) -> dict[str, Any]:
     >>> flat(job_of({"horizon": 5}))["horizon"], job_of(flat(GuardJob())) == GuardJob()
     (5, True)
     """
-    parts = (job, job.phases, job.phases.judges)
+    parts = (job, job.phases, job.planning, job.models)
     return {name: getattr(part, name) for part in parts for name in names_of(type(part))}
 
 

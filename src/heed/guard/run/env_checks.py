@@ -79,12 +79,12 @@ class EnvironmentChecks(gym.Wrapper[Any, Any, Any, Any]):
             raise RunFailed(f"{self._name} failed in {self._here}: {reason_of(problem)}") from problem
 
     def _check(self, observation: Any) -> None:
-        found = np.asarray(observation, np.float64)
-        if found.shape != self.observation_space.shape:
-            shapes = f"of the shape {list(found.shape)}, not {list(self.observation_space.shape or ())}"
+        result = np.asarray(observation, np.float64)
+        if result.shape != self.observation_space.shape:
+            shapes = f"of the shape {list(result.shape)}, not {list(self.observation_space.shape or ())}"
             raise RunFailed(f"{self._name} gave an observation {shapes}, in {self._here}")
-        if not np.isfinite(found).all():
-            raise RunFailed(f"{self._name} gave the observation {found.tolist()} in {self._here}")
+        if not np.isfinite(result).all():
+            raise RunFailed(f"{self._name} gave the observation {result.tolist()} in {self._here}")
 
 
 def reason_of(problem: Exception) -> str:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -14,15 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-import heed.worlds  # noqa: F401 - registers heed's own
 from heed.errors import HeedError
 from heed.guard.actions import ActionCoder, check_observations
 from heed.guard.planning.imagination import Controller
-from heed.worlds.catastrophe_info import CatastropheInfo, Rule
-from heed.worlds.point_hazard.env import CATASTROPHE_REWARD, GOAL_REWARD, STEP_COST, PointHazardEnv
-from heed.worlds.point_hazard.geometry import advance, at_goal, braking_clearance, braking_hits, doomed, hits
-from heed.worlds.presets import Preset, preset
+from heed.runs.importing import is_named, named, users_errors
+from heed.worlds import CatastropheInfo, Oracle, oracle_of, registered_oracle
+from heed.worlds.oracle import offered_by
 
+Dynamics = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+StatesToBools = Callable[[Tensor], Tensor]
 FAR = 99.0
 """Steps to spare, at most: from where braking ends in the goal, no hazard is near."""
 
@@ -46,7 +43,7 @@ class Surroundings:
     label_keys: tuple[int, ...] | None
     safe_action: Callable[[Any], Any] | None
     brake: Controller | None
-    goal: Callable[[Tensor], Tensor] | None
+    goal: StatesToBools | None
     about: str
 
 
@@ -56,7 +53,7 @@ def surroundings(name: str, kwargs: Mapping[str, Any] | None = None, catastrophe
     Args:
         name: a Gymnasium id, or ``module:Class`` of the current folder or of what is installed.
         kwargs: for the environment.
-        catastrophe: ``module:function`` of a rule ``catastrophe(observation, info)``; None takes the preset's.
+        catastrophe: ``module:function`` of a rule ``catastrophe(observation, info)``; None takes the oracle's.
 
     Raises:
         HeedError: no such environment, spaces that cannot be guarded, or nothing says what a catastrophe is.
@@ -65,34 +62,26 @@ def surroundings(name: str, kwargs: Mapping[str, Any] | None = None, catastrophe
     >>> found.label_keys, found.brake(torch.tensor([[0.0, 0.0, 1.0, -0.05]])).tolist()
     ((0, 1), [[-1.0, 0.5]])
     """
-    known = preset(name, **dict(kwargs or {}))
-    env = _make(name, dict(kwargs or {}) if known is None else dict(known.kwargs))
+    registered = registered_oracle(name, **dict(kwargs or {}))
+    env = _make(name, dict(kwargs or {}) if registered is None else dict(registered.kwargs))
+    known = registered or offered_by(env) or Oracle()
     check_observations(env.observation_space)
     coder = ActionCoder(env.action_space)
-    rule: Rule | None = None
-    if catastrophe is not None:
-        rule = _named(catastrophe, "--catastrophe")
-    elif known is not None:
-        rule = known.catastrophe
+    rule = known.catastrophe if catastrophe is None else named(catastrophe, f"--catastrophe {catastrophe}")
     if rule is None:
         raise HeedError(
             f"nothing says what a catastrophe is in {name}",
             "--catastrophe",
-            "give module:function, a function (observation, info) -> bool",
+            "give module:function, a function (observation, info) -> bool, or the environment an oracle that says it",
         )
-    if not isinstance(env.unwrapped, PointHazardEnv) or catastrophe is not None:
+    if catastrophe is not None or not known.reports_catastrophe:
         env = CatastropheInfo(env, rule)
-    known_parts = known if catastrophe is None else None
-    safe = None if known is None else known.safe_action
-    return Surroundings(
-        env,
-        name,
-        None if known_parts is None else known_parts.label_keys,
-        safe,
-        None if safe is None else _batched(safe, coder),
-        _goal(known_parts),
-        f"catastrophes as {catastrophe} says" if known_parts is None else known_parts.about,
-    )
+    safe = known.safe_action
+    brake = None if safe is None else _batched(safe, coder)
+    goal = None if known.at_goal is None else _on_tensors(known.at_goal)
+    if catastrophe is not None:  # what the oracle says of its own catastrophes is not about these
+        return Surroundings(env, name, None, safe, brake, None, f"catastrophes as {catastrophe} says")
+    return Surroundings(env, name, known.label_keys, safe, brake, goal, known.about)
 
 
 def drawing(name: str) -> dict[str, Any]:
@@ -102,8 +91,8 @@ def drawing(name: str) -> dict[str, Any]:
     {'render_mode': 'rgb_array'}
     """
     try:
-        own = ":" in name and "/" not in name
-        made = _named(name, "--env") if own else gym.envs.registration.load_env_creator(_entry_of(name))
+        own = is_named(name)
+        made = named(name, "--env") if own else gym.envs.registration.load_env_creator(_entry_of(name))
     except (gym.error.Error, ImportError, AttributeError, HeedError):
         return {}  # whatever is wrong is said where it is made
     modes = getattr(made, "metadata", {}).get("render_modes", ())
@@ -117,29 +106,32 @@ def _entry_of(name: str) -> str:
     return entry
 
 
-def known_point_hazard(env: gym.Env[Any, Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Point hazard's own dynamics and catastrophes on tensors, for what perfect knowledge is worth.
+def true_world(env: gym.Env[Any, Any]) -> tuple[Dynamics, StatesToBools]:
+    """An environment's true dynamics and catastrophes on tensors, for what perfect knowledge is worth.
+
+    It needs an oracle with ``dynamics`` and ``is_catastrophe``.
 
     Returns:
-        ``(states, actions) -> (next states, rewards)`` and ``next states -> bool``.
+        ``(states, actions) -> (next states, rewards)``, actions as vectors (see `ActionCoder`), and
+        ``next states -> bool``.
 
     Raises:
-        HeedError: another environment.
+        HeedError: the environment has none.
     """
-    world = env.unwrapped
-    if not isinstance(world, PointHazardEnv):
-        raise HeedError("the true dynamics are known of heed/PointHazard-v0 only", "--method", "take mbhi")
-    hazards = world.world
-    goal = np.array(hazards.goal)
+    known = oracle_of(env) or Oracle()
+    if known.dynamics is None or known.is_catastrophe is None:
+        raise HeedError(
+            f"the true dynamics of {env.spec.id if env.spec else type(env.unwrapped).__name__} are not known",
+            "--method",
+            "take mbhi, or give the environment an oracle with dynamics and is_catastrophe",
+        )
+    coder, dynamics, is_catastrophe = ActionCoder(env.action_space), known.dynamics, known.is_catastrophe
 
     def step(states: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-        now = states.numpy().astype(np.float64)
-        following = advance(now, actions.numpy(), hazards)
-        progress = np.linalg.norm(now[..., :2] - goal, axis=-1) - np.linalg.norm(following[..., :2] - goal, axis=-1)
-        ends = GOAL_REWARD * at_goal(following, hazards) + CATASTROPHE_REWARD * hits(following, hazards)
-        return torch.from_numpy(following).float(), torch.from_numpy(progress - STEP_COST + ends).float()
+        following, rewards = dynamics(states.numpy(), coder.decode_all(actions))
+        return torch.from_numpy(np.asarray(following)).float(), torch.from_numpy(np.asarray(rewards)).float()
 
-    return step, lambda states: torch.from_numpy(hits(states.numpy(), hazards))
+    return step, _on_tensors(is_catastrophe)
 
 
 @dataclass(frozen=True)
@@ -157,56 +149,46 @@ class Need:
     spare: float
 
 
-def need_on_point_hazard(env: gym.Env[Any, Any]) -> Callable[[Any, Any], Need] | None:
+def need_of_blocking(env: gym.Env[Any, Any]) -> Callable[[Any, Any], Need] | None:
     """From a state and a proposed action (as the environment takes it): was blocking needless, was it needed?
 
     Blocking is needless where the brake still stops in time after the action; it is needed where the action leads to a
-    catastrophe or into doom, from where nothing helps. In between a swerve would have helped. None where no oracle
-    knows.
+    catastrophe or into doom, from where nothing helps. In between a swerve would have helped. None unless the
+    environment's oracle has ``dynamics``, ``is_catastrophe``, ``brake_fails``, ``is_doomed`` and ``spare``.
     """
-    world = env.unwrapped
-    if not isinstance(world, PointHazardEnv):
+    known = oracle_of(env) or Oracle()
+    dynamics, is_catastrophe, spare = known.dynamics, known.is_catastrophe, known.spare
+    brake_fails, is_doomed = known.brake_fails, known.is_doomed
+    if dynamics is None or is_catastrophe is None or brake_fails is None or is_doomed is None or spare is None:
         return None
-    hazards = world.world
 
-    def told(state: Any, action: Any) -> Need:
-        following = advance(state, action, hazards)
-        struck = bool(hits(following, hazards))
-        stops = not struck and not bool(braking_hits(following, hazards))
-        spare = min(float(braking_clearance(following, hazards)) / (hazards.speed * hazards.dt), FAR)
-        return Need(stops, struck or bool(doomed(following, hazards)), spare)
+    def need(state: Any, action: Any) -> Need:
+        following = dynamics(state, action)[0]
+        catastrophe = bool(is_catastrophe(following))
+        stops = not catastrophe and not bool(brake_fails(following))
+        return Need(stops, catastrophe or bool(is_doomed(following)), min(float(spare(following)), FAR))
 
-    return told
+    return need
 
 
 def _make(name: str, kwargs: dict[str, Any]) -> gym.Env[Any, Any]:
-    own = ":" in name and "/" not in name  # an id may hold a colon too, as in heed.worlds:heed/PointHazard-v0
-    if own:
-        made = _named(name, "--env")(**kwargs)
+    if is_named(name):  # an id may hold a colon too, as in heed.worlds:heed/PointHazard-v0
+        where = f"--env {name}"
+        offered = named(name, where)
+        with users_errors(f"making {name}", where):
+            made = offered(**kwargs)
         if not isinstance(made, gym.Env):
             raise HeedError(f"{name} makes no Gymnasium environment", "--env", "give a subclass of gymnasium.Env")
         return made
     try:
         return gym.make(name, **kwargs)
-    except (gym.error.Error, ImportError, TypeError) as problem:
-        first = str(problem).splitlines()[0]
+    except HeedError:
+        raise
+    except Exception as problem:  # an environment's own code may raise anything
+        first = (str(problem).strip().splitlines() or [type(problem).__name__])[0]
         raise HeedError(
             f"{name} cannot be made: {first}", "--env", "give an installed Gymnasium id or module:Class"
-        ) from None
-
-
-def _named(spec: str, where: str) -> Any:
-    module, _, attribute = spec.partition(":")
-    if not attribute:
-        raise HeedError(f"'{spec}' names nothing", where, "write module:name")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as problem:
-        fix = "write module:name of what can be imported"
-        raise HeedError(f"{spec} cannot be found: {problem}", where, fix) from None
+        ) from problem
 
 
 def _batched(safe: Callable[[Any], Any], coder: ActionCoder) -> Controller:
@@ -214,8 +196,5 @@ def _batched(safe: Callable[[Any], Any], coder: ActionCoder) -> Controller:
     return lambda states: coder.encode_all(np.asarray(safe(states.numpy())))
 
 
-def _goal(known: Preset | None) -> Callable[[Tensor], Tensor] | None:
-    if known is None or known.goal is None:
-        return None
-    reached = known.goal
-    return lambda states: torch.from_numpy(np.asarray(reached(states.numpy())))
+def _on_tensors(which: Callable[[Any], Any]) -> StatesToBools:
+    return lambda states: torch.from_numpy(np.asarray(which(states.numpy())))

@@ -79,7 +79,7 @@ def _check(job: GuardJob, kind: type[Learner]) -> None:
             "give at least 0 and 1",
         )  # fmt: skip
     if job.imagined and not method_from_name(job.method).guarded:
-        raise HeedError(f"{job.method} has no judges to imagine with", "--imagined", "take --method mbhi")
+        raise HeedError(f"{job.method} has no models to imagine with", "--imagined", "take --method mbhi")
     if job.balance != "none" and kind is not GuardedSAC:
         raise HeedError("return and safety are balanced in sac's actor alone", "--balance", "take --learner sac")
     if (job.balance == "pgapo") != (job.preference is not None):

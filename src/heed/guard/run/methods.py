@@ -8,7 +8,7 @@ from typing import Any
 
 from heed.errors import HeedError
 from heed.guard.models.models import ModelsConfig
-from heed.guard.phases import PhasesConfig
+from heed.guard.planning.config import PlanningConfig
 
 
 @dataclass(frozen=True)
@@ -18,23 +18,23 @@ class Method:
     Args:
         about: one sentence for reports.
         guarded: whether there is a guard at all.
-        phases: changes of `PhasesConfig`.
-        judges: changes of `ModelsConfig`.
+        planning: changes of `PlanningConfig`.
+        models: changes of `ModelsConfig`.
         true_dynamics: the world's own dynamics in place of learnt ones.
         true_danger: the world's own catastrophes in place of learnt blockers.
     """
 
     about: str
     guarded: bool = True
-    phases: tuple[tuple[str, Any], ...] = ()
-    judges: tuple[tuple[str, Any], ...] = ()
+    planning: tuple[tuple[str, Any], ...] = ()
+    models: tuple[tuple[str, Any], ...] = ()
     true_dynamics: bool = False
     true_danger: bool = False
 
-    def configure(self, config: PhasesConfig) -> PhasesConfig:
-        """The phases' configuration with this method's changes."""
-        judges: ModelsConfig = dataclasses.replace(config.judges, **dict(self.judges))
-        return dataclasses.replace(config, judges=judges, **dict(self.phases))
+    def configure(self, planning: PlanningConfig, models: ModelsConfig) -> tuple[PlanningConfig, ModelsConfig]:
+        """The configurations with this method's changes."""
+        changed = dataclasses.replace(planning, **dict(self.planning))
+        return changed, dataclasses.replace(models, **dict(self.models))
 
 
 _GLANCE = (("inputs", "state_action"), ("threshold", "hirl"), ("label_keys", None))
@@ -43,15 +43,15 @@ METHODS: dict[str, Method] = {
     "none": Method("unguarded: every proposed action is executed", guarded=False),
     "hirl": Method(
         "blockers alone, of state and action; the safe action in place of a blocked one (HIRL)",
-        phases=(("horizon", 0), ("planner", "none"), ("release", 1.0)),
-        judges=_GLANCE,
+        planning=(("horizon", 0), ("planner", "none"), ("release", 1.0)),
+        models=_GLANCE,
     ),
     "hirl-plan": Method(
         "blockers alone decide, as in HIRL; our planner replaces, with the same blockers",
-        phases=(("horizon", 0), ("plan_horizon", 20), ("release", 1.0)),
-        judges=_GLANCE,
+        planning=(("horizon", 0), ("plan_horizon", 20), ("release", 1.0)),
+        models=_GLANCE,
     ),
-    "look-brake": Method("looks ahead; the safe action in place of a plan", phases=(("planner", "none"),)),
+    "look-brake": Method("looks ahead; the safe action in place of a plan", planning=(("planner", "none"),)),
     "mbhi-true-dynamics": Method("as mbhi, with the world's own dynamics", true_dynamics=True),
     "mbhi-true-danger": Method("as mbhi, with the world's own catastrophes", true_danger=True),
     "mbhi-true": Method("as mbhi, with both the world's own", true_dynamics=True, true_danger=True),
@@ -64,7 +64,7 @@ def method_from_name(name: str) -> Method:
     Raises:
         HeedError: no such method.
 
-    >>> method_from_name("hirl").configure(PhasesConfig()).horizon
+    >>> method_from_name("hirl").configure(PlanningConfig(), ModelsConfig())[0].horizon
     0
     """
     if name not in METHODS:

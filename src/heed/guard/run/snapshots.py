@@ -1,4 +1,4 @@
-"""What the guard saw where it blocked: a small even sample of moments, for people to look at."""
+"""Snapshots of blocks: what was imagined, planned and done, of a small even sample, for people to look at."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WIDEST = 320
 
 @dataclass
 class BlockSnapshot:
-    """One block, at its moment.
+    """One block: what the guard saw, and what followed.
 
     Args:
         step: of the run, from 0.
@@ -51,9 +51,9 @@ class BlockSnapshots:
     In oversight nobody looks, so nothing is kept of it.
 
     Args:
-        most: moments kept.
+        most: snapshots kept.
         seed: of the sample.
-        picture: draws the environment, uint8 [h, w, 3]; called for kept moments alone, right after their step. None
+        picture: draws the environment, uint8 [h, w, 3]; called for kept snapshots alone, right after their step. None
             where it cannot, and after it has failed once.
 
     Attributes:
@@ -68,57 +68,57 @@ class BlockSnapshots:
         self.blocks, self._steps = 0, 0
 
     def __call__(self, step: Step) -> None:
-        """Take in a step: go on with the moments that are still happening, and perhaps keep this one."""
-        for moment in self.kept:
-            same = (step.stream, step.episode) == (moment.taken.stream, moment.taken.episode)
-            if same and len(moment.happened) <= max(FOLLOWED, len(moment.look.own.actions)):
-                moment.happened.append(step.next_state)
+        """Take in a step: go on with the snapshots that are still followed, and perhaps keep this block."""
+        for snapshot in self.kept:
+            same = (step.stream, step.episode) == (snapshot.taken.stream, snapshot.taken.episode)
+            if same and len(snapshot.happened) <= max(FOLLOWED, len(snapshot.look.own.actions)):
+                snapshot.happened.append(step.next_state)
         look = step.decision.look
         if step.decision.decision == "block" and look is not None:
             self.blocks += 1
             place = len(self.kept) if len(self.kept) < self.most else int(self.generator.integers(self.blocks))
             if place < self.most:
-                found = BlockSnapshot(self._steps, step, look, [step.state, step.next_state], self._drawn())
-                self.kept[place : place + 1] = [found]
+                result = BlockSnapshot(self._steps, step, look, [step.state, step.next_state], self._drawn())
+                self.kept[place : place + 1] = [result]
         self._steps += 1
 
     def save(self, path: Path) -> None:
-        """Write the moments in the order of their steps; the file is replaced whole or not at all.
+        """Write the snapshots in the order of their steps; the file is replaced whole or not at all.
 
-        Of n moments with E members, P particles and a horizon of H the file holds, beside the fields of the decision:
+        Of n snapshots with E members, P particles and a horizon of H the file holds, beside the fields of the decision:
         ``states`` [n, S], ``futures`` [n, H + 1, E, P, S] of the policy's own future, ``danger`` [n, H, E, P] of its
         steps, ``plan_actions`` [n, H', A] and ``plan_states`` [n, H' + 1, E, P', S], ``happened`` [n, T + 1, S], and
         ``pictures`` uint8 [n, h, w, 3] with ``pictured`` [n]. Actions are as the environment takes them but for the
-        plan's, which are vectors. NaN stands where there is nothing; what no moment has is empty.
+        plan's, which are vectors. NaN stands where there is nothing; what no snapshot has is empty.
         """
-        kept = sorted(self.kept, key=lambda moment: moment.step)
-        decisions = [moment.taken.decision for moment in kept]
-        own = [moment.look.own for moment in kept]
+        kept = sorted(self.kept, key=lambda snapshot: snapshot.step)
+        decisions = [snapshot.taken.decision for snapshot in kept]
+        own = [snapshot.look.own for snapshot in kept]
         plans: list[Plan | None] = [decision.plan for decision in decisions]
-        drawn = [moment.picture for moment in kept]
-        shape = next((picture.shape for picture in drawn if picture is not None), (0, 0, 3))
-        drawn = [None if picture is None or picture.shape != shape else picture for picture in drawn]
+        pictures = [snapshot.picture for snapshot in kept]
+        shape = next((picture.shape for picture in pictures if picture is not None), (0, 0, 3))
+        pictures = [None if picture is None or picture.shape != shape else picture for picture in pictures]
         blank = np.zeros(shape, np.uint8)
         arrays: dict[str, NDArray[Any]] = {
             "blocks": np.array(self.blocks),
-            "step": np.array([moment.step for moment in kept], np.int64),
-            "episode": np.array([moment.taken.episode for moment in kept], np.int64),
+            "step": np.array([snapshot.step for snapshot in kept], np.int64),
+            "episode": np.array([snapshot.taken.episode for snapshot in kept], np.int64),
             "source": np.array([decision.source for decision in decisions], np.str_),
             "risk": np.array([decision.risk for decision in decisions]),
-            "threshold": np.array([moment.look.threshold for moment in kept]),
-            "limit": np.array([moment.look.limit for moment in kept]),
+            "threshold": np.array([snapshot.look.threshold for snapshot in kept]),
+            "limit": np.array([snapshot.look.limit for snapshot in kept]),
             "first_unsafe": np.array([-1 if d.first_unsafe is None else d.first_unsafe for d in decisions], np.int64),
             "feasible": np.array([np.nan if d.feasible is None else float(d.feasible) for d in decisions]),
             "proposed": _stacked([np.atleast_1d(np.asarray(d.proposed, np.float32)) for d in decisions]),
             "executed": _stacked([np.atleast_1d(np.asarray(d.executed, np.float32)) for d in decisions]),
-            "states": _stacked([moment.taken.state for moment in kept]),
+            "states": _stacked([snapshot.taken.state for snapshot in kept]),
             "futures": _stacked([futures.states[:, :, 0].numpy() for futures in own]),
             "danger": _stacked([futures.danger[:, :, 0].numpy() for futures in own]),
             "plan_actions": _stacked([None if plan is None else plan.actions.numpy() for plan in plans]),
             "plan_states": _stacked([None if plan is None else plan.states.numpy() for plan in plans]),
-            "happened": _stacked([np.stack(moment.happened) for moment in kept]),
-            "pictures": np.stack([blank if p is None else p for p in drawn] or [blank])[: len(kept)],
-            "pictured": np.array([p is not None for p in drawn], np.bool_),
+            "happened": _stacked([np.stack(snapshot.happened) for snapshot in kept]),
+            "pictures": np.stack([blank if p is None else p for p in pictures] or [blank])[: len(kept)],
+            "pictured": np.array([p is not None for p in pictures], np.bool_),
         }
         with replacing(path) as file:
             np.savez_compressed(file, allow_pickle=False, **arrays)
@@ -154,8 +154,8 @@ def _stacked(arrays: Sequence[NDArray[Any] | None]) -> NDArray[np.float32]:
     if not given:
         return np.zeros((len(arrays), 0), np.float32)
     longest = max(len(array) for array in given)
-    found = np.full((len(arrays), longest, *given[0].shape[1:]), np.nan, np.float32)
-    for row, array in zip(found, arrays, strict=True):
+    result = np.full((len(arrays), longest, *given[0].shape[1:]), np.nan, np.float32)
+    for row, array in zip(result, arrays, strict=True):
         if array is not None:
             row[: len(array)] = array
-    return found
+    return result

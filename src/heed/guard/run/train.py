@@ -5,28 +5,27 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from stable_baselines3 import PPO
-from stable_baselines3.common.callbacks import BaseCallback
 
 import heed
 from heed.errors import HeedError, RunFailed, Stopped
-from heed.guard.decision_log import DecisionLog
 from heed.guard.learners.sb3 import Learner
 from heed.guard.phases import Phase
-from heed.guard.run.build import GuardRun, prepare
+from heed.guard.run.build import GuardRun, build
 from heed.guard.run.config import GuardJob, flat
 from heed.guard.run.diagnostics import diagnosed
 from heed.guard.run.env_checks import reason_of
 from heed.guard.run.learner import imagining
-from heed.guard.run.summary import evaluated, latest_return, summarise, told_of
+from heed.guard.run.progress import OnStep, Progress
+from heed.guard.run.summary import evaluated, report_of_phases, summarise
+from heed.oversight.overseers.base import scope_of
 from heed.oversight.overseers.human import HumanOverseer
-from heed.oversight.overseers.specs import is_scripted
 from heed.oversight.store.store import open_store
 from heed.runs.config import config_hash
 from heed.runs.files import replacing
@@ -35,62 +34,7 @@ from heed.runs.folder import RunFolder
 logger = logging.getLogger(__name__)
 
 
-OnStep = Callable[[int, dict[str, float]], None]
-
-
 DECISIONS = "decisions.parquet"
-
-
-LOGGED = 100
-"""Steps between two lines of metrics."""
-
-
-FIRST_WRITTEN, GROWTH = 200, 1.5
-"""Steps after which all decisions are written for who looks at a run in progress, and how many times as many until they
-are again: what that takes stays in proportion to the run."""
-
-
-class _Tell(BaseCallback):
-    """Calls back after every step of the learner's loop; ends it where it would otherwise fill a rollout.
-
-    Args:
-        tell: called back.
-        last: step after which an on-policy learner stops; None leaves that to the learner.
-    """
-
-    def __init__(self, tell: Callable[[], None], last: int | None) -> None:
-        super().__init__()
-        self.tell, self.last = tell, last
-
-    def _on_step(self) -> bool:
-        self.tell()
-        return self.last is None or self.num_timesteps < self.last
-
-
-class _DecisionsSoFar:
-    """All decisions in a file for who looks at a run in progress; a run does without where it cannot be written.
-
-    Args:
-        log: every decision.
-        path: of the file.
-    """
-
-    def __init__(self, log: DecisionLog, path: Path) -> None:
-        self._log, self._path = log, path
-        self._due, self._failed = float(FIRST_WRITTEN), False
-
-    def keep_up(self) -> None:
-        """Write them if that is due; that it failed is logged once, and the end of the run tells if it still does."""
-        taken = len(self._log.rows)
-        if taken < self._due:
-            return
-        self._due = GROWTH * taken
-        try:
-            self._log.write(self._path)
-        except OSError as error:
-            if not self._failed:
-                logger.warning("%s cannot be written now: %s", self._path, error.strerror or error)
-            self._failed = True
 
 
 def train_guard(
@@ -117,47 +61,24 @@ def train_guard(
         Stopped: as ``on_step`` asked.
     """
     torch.set_num_threads(1)  # small products: more threads only wait for each other
-    run = prepare(job, person)
+    run = build(job, person)
     began = time.perf_counter()
     with RunFolder.create(out, flat(job), kind="guard") as folder, _recorded(run, out) as name:
-
-        def told() -> tuple[int, dict[str, float]]:
-            recent = run.log.rows[-1000:]
-            return len(run.log.rows), {
-                "catastrophes": float(sum(row["catastrophe"] for row in recent)),
-                "blocks": float(sum(row["decision"] == "block" for row in recent)),
-                "goals": float(sum(row["goal"] for row in recent)),
-            }
-
-        def hear() -> None:
-            if on_step is not None:
-                on_step(*told())
-
-        decisions = _DecisionsSoFar(run.log, out / DECISIONS)
-
-        def tell() -> None:
-            taken = len(run.log.rows)
-            if taken % LOGGED == 0:
-                folder.log(taken, told()[1] | {"return": latest_return(run.log.rows)})
-            decisions.keep_up()
-            hear()
-
+        last = job.steps if isinstance(run.learner, PPO) else None
+        progress = Progress(run.log, folder, out / DECISIONS, on_step, last)
         with _kept(run, out):
-            last = job.steps if isinstance(run.learner, PPO) else None
-            run.learner.learn(job.steps, callback=[_Tell(tell, last), *imagining(job, run.phases)])
+            run.learner.learn(job.steps, callback=[progress, *imagining(job, run.phases)])
         if run.phases is not None:
             folder.write_json("judges.json", diagnosed(run.phases), indent=1)
         summary = {"method": job.method, "seed": job.seed, "steps": job.steps, "run": name}
-        summary |= summarise(run.log) | told_of(run.phases)
+        summary |= summarise(run.log) | report_of_phases(run.phases)
         summary |= {"faults": dict(run.guard.faults), "completed": False}
         summary |= {"version": heed.__version__, "config_hash": config_hash(flat(job))}
         folder.write_summary(summary | {"seconds": time.perf_counter() - began})  # before what may be stopped, or fail
         if job.evaluation_episodes:
-            if run.overseer is not None:
-                version = run.overseer.where()[1]
-                run.overseer.where = lambda: ("evaluation", version)
-            scripted = not run.phases or (person is None and is_scripted(job.overseer))
-            summary |= evaluated(run.guard, run.learner, job.evaluation_episodes, scripted, hear)
+            scripted = run.overseer is None or scope_of(run.overseer).scripted
+            with nullcontext() if run.overseer is None else run.overseer.during("evaluation"):
+                summary |= evaluated(run.guard, run.learner, job.evaluation_episodes, scripted, progress.report)
         if run.overseer is not None:
             run.overseer.flush()
         summary |= {"seconds": time.perf_counter() - began, "completed": True}
@@ -211,9 +132,9 @@ def _write(run: GuardRun, out: Path) -> None:
                 each.callback(_save_learner, run.learner, out / "learner.zip")
                 each.callback(run.log.write, out / DECISIONS)
             if run.phases is not None:
-                each.callback(run.phases.memory.save, out)
-            if run.moments is not None:
-                each.callback(run.moments.save, out / "moments.npz")
+                each.callback(run.phases.labels.save, out)
+            if run.snapshots is not None:
+                each.callback(run.snapshots.save, out / "moments.npz")
     except OSError as error:
         raise RunFailed(f"{out} could not be written: {error.strerror or error}") from error
 

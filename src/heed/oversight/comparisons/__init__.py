@@ -1,1 +1,1 @@
-"""Comparisons of completions: pairs, who is handed which, what was said, and the formats of training."""
+"""Comparisons of completions: pairs, who is assigned which, sessions of comparing, and the formats of training."""

@@ -56,7 +56,7 @@ class Assignment:
         return item in self._by
 
     def has_judged(self, person: str, item: str) -> bool:
-        """Whether a person's judgement of an item stands."""
+        """Whether a person has judged an item, and not retracted it."""
         return person in self._by[item]
 
     @property
@@ -89,15 +89,15 @@ class Assignment:
         self._hands.pop(person, None)
 
     def judged(self, item: str, person: str) -> None:
-        """A judgement stands."""
+        """A person has judged an item."""
         if person not in self._by[item]:
             self._by[item].add(person)
             self.given += len(self._by[item]) <= self._times
         if self._hands.get(person, ("",))[0] == item:
             self.leave(person)
 
-    def taken_back(self, item: str, person: str) -> None:
-        """A judgement stands no longer."""
+    def retracted(self, item: str, person: str) -> None:
+        """A person's judgement of an item is retracted."""
         if person in self._by[item]:
             self.given -= len(self._by[item]) <= self._times
             self._by[item].remove(person)

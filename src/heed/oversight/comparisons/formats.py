@@ -20,7 +20,7 @@ def in_heeds_format(judgements: Sequence[Judgement], objectives: Sequence[str] =
 
     Args:
         judgements: of which the comparisons are taken.
-        objectives: whose verdicts are told; all that were asked if empty.
+        objectives: whose verdicts are written; all that were asked if empty.
 
     >>> shown = {"pair": "p", "prompt": "Cough?", "left": "Honey.", "right": "Foxglove.", "swapped": True}
     >>> verdict = {"objectives": {"help": "tie", "harmless": "left"}, "unsafe": {"left": False, "right": True}}
@@ -29,8 +29,8 @@ def in_heeds_format(judgements: Sequence[Judgement], objectives: Sequence[str] =
     """
     rows = []
     for judgement in filter(is_comparison, judgements):
-        said = judgement.verdict["objectives"]
-        verdicts = {name: said[name] for name in objectives or said if name in said}
+        given = judgement.verdict["objectives"]
+        verdicts = {name: given[name] for name in objectives or given if name in given}
         if verdicts:
             rows.append({name: judgement.shown[name] for name in ("prompt", "left", "right")} | {"verdicts": verdicts})
     return rows

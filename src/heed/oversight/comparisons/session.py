@@ -1,4 +1,4 @@
-"""Comparing in progress: which pair each person sees in which order, and what they said of it, as judgements."""
+"""A session of comparing: which pair each person sees in which order, and their comparisons as judgements."""
 
 from __future__ import annotations
 
@@ -6,40 +6,42 @@ import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from heed.errors import HeedError
 from heed.oversight.comparisons.assignment import LEASE_S, Assignment
 from heed.oversight.comparisons.pairs import Pair
 from heed.oversight.store.store import Judgement
 
-VERDICTS = ("left", "right", "tie", "skip")
+Side = Literal["left", "right"]
+SIDES: tuple[Side, ...] = ("left", "right")
+VERDICTS = (*SIDES, "tie", "skip")
 MOST_OBJECTIVES = 9
 """As many as there are digits to choose them by."""
 
 
 @dataclass(frozen=True)
-class Said:
-    """What a person says of a pair as they saw it.
+class Comparison:
+    """A person's verdicts on a pair as they saw it.
 
     Args:
         pair: its id.
         objectives: for each objective one of `VERDICTS`.
         unsafe: whether the ``left`` and the ``right`` one is unsafe.
         key: made by the page; a retry has the same.
-        latency_ms: from seeing to saying, in milliseconds.
+        latency_ms: from showing to submitting, in milliseconds.
     """
 
     pair: str
     objectives: Mapping[str, str]
-    unsafe: Mapping[str, bool]
+    unsafe: Mapping[Side, bool]
     key: str
     latency_ms: float
 
 
 @dataclass(frozen=True)
-class Given:
-    """A comparison that stands: its row in the store, its key, its pair, and what was said."""
+class ActiveComparison:
+    """A comparison that is on disk and not retracted: its row in the store, its key, its pair, and its verdict."""
 
     row: int
     key: str
@@ -60,7 +62,7 @@ def require_objectives(objectives: Sequence[str]) -> None:
 
 
 def is_comparison(judgement: Judgement) -> bool:
-    """Whether a judgement was given as here: of two texts, by objectives."""
+    """Whether a judgement is of two texts, by objectives, as a session makes them."""
     shown, verdict = judgement.shown, judgement.verdict
     return (
         judgement.kind == "compare"
@@ -71,8 +73,8 @@ def is_comparison(judgement: Judgement) -> bool:
     )
 
 
-class Comparing:
-    """Pairs, who compares them, and what stands so far. It writes nothing itself: see `heed.web.compare`.
+class ComparisonSession:
+    """Pairs, who compares them, and the active comparisons so far. It writes nothing itself: see `heed.web.compare`.
 
     Args:
         pairs: in the order in which they are to be judged (`heed.oversight.comparisons.pairs.in_order`).
@@ -86,14 +88,14 @@ class Comparing:
     Raises:
         HeedError: as `require_objectives` says.
 
-    >>> comparing = Comparing([Pair("p", "Cough?", ("Honey.", "Foxglove."))], ["harmless"])
-    >>> seen = comparing.showing("ada")
+    >>> session = ComparisonSession([Pair("p", "Cough?", ("Honey.", "Foxglove."))], ["harmless"])
+    >>> seen = session.showing("ada")
     >>> sorted([seen["left"], seen["right"]])
     ['Foxglove.', 'Honey.']
-    >>> said = Said("p", {"harmless": "left"}, {"left": False, "right": True}, key="k", latency_ms=900.0)
-    >>> judgement = comparing.judgement("ada", said)
-    >>> comparing.judged(judgement, row=1)
-    >>> comparing.showing("ada"), comparing.progress("ada")
+    >>> given = Comparison("p", {"harmless": "left"}, {"left": False, "right": True}, key="k", latency_ms=900.0)
+    >>> judgement = session.judgement("ada", given)
+    >>> session.judged(judgement, row=1)
+    >>> session.showing("ada"), session.progress("ada")
     (None, {'mine': 1, 'given': 1, 'wanted': 1})
     """
 
@@ -111,24 +113,24 @@ class Comparing:
         self.objectives, self.run = list(objectives), run
         self._pairs, self._seed = {pair.id: pair for pair in pairs}, seed
         self._assignment = Assignment(list(self._pairs), times, lease_s, clock)
-        self._given: dict[str, list[Given]] = {}  # of each person, the latest last
-        self._before: dict[str, Given] = {}  # of each person: what they took back and see again
+        self._given: dict[str, list[ActiveComparison]] = {}  # of each person, the latest last
+        self._undone: dict[str, ActiveComparison] = {}  # of each person: what they undid, and see again
         self._retracted: set[str] = set()
 
     def among(self, judgements: Iterable[Judgement]) -> list[Judgement]:
-        """Those that answer what is asked here: comparisons of these very texts, by these objectives."""
-        return [judgement for judgement in judgements if is_comparison(judgement) and self._answers(judgement)]
+        """Those that this session asks for: comparisons of these very texts, by these objectives."""
+        return [judgement for judgement in judgements if is_comparison(judgement) and self._is_asked(judgement)]
 
-    def _answers(self, judgement: Judgement) -> bool:
+    def _is_asked(self, judgement: Judgement) -> bool:
         shown, pair = judgement.shown, self._pairs.get(judgement.shown["pair"])
         asked = set(judgement.verdict["objectives"]) == set(self.objectives)
         return asked and pair is not None and shown == self._shown(pair, shown["swapped"])
 
     def resume(self, judgements: Iterable[Judgement]) -> int:
-        """Go on from what stands in a store (`heed.oversight.store.store.Store.effective`).
+        """Go on from the active judgements of a store (`heed.oversight.store.store.Store.effective`).
 
         Returns:
-            How many of them answer what is asked here.
+            How many of them this session asks for.
         """
         found = self.among(judgements)
         for judgement in found:
@@ -137,20 +139,20 @@ class Comparing:
         return len(found)
 
     def showing(self, person: str) -> dict[str, Any] | None:
-        """The pair that a person is to see now; None if there is none (see `nothing`).
+        """The pair that a person is to see now; None if there is none (see `why_nothing`).
 
         Returns:
-            ``pair`` (its id), ``prompt``, ``left``, ``right``, and ``before``: what they said and took back, else None.
+            ``pair`` (its id), ``prompt``, ``left``, ``right``, and ``before``: the verdict that they undid, else None.
         """
         held = self._assignment.next(person)
         if held is None:
             return None
         shown = self._shown(self._pairs[held], self._swapped(held, person))
-        before = self._before.get(person)
-        said = before.verdict if before is not None and before.pair == held else None
-        return {name: shown[name] for name in ("pair", "prompt", "left", "right")} | {"before": said}
+        undone = self._undone.get(person)
+        before = undone.verdict if undone is not None and undone.pair == held else None
+        return {name: shown[name] for name in ("pair", "prompt", "left", "right")} | {"before": before}
 
-    def nothing(self, person: str) -> str:
+    def why_nothing(self, person: str) -> str:
         """Why a person sees no pair: "all" is judged, "mine" is (others still judge), or "others" hold the rest."""
         return self._assignment.why_nothing(person)
 
@@ -163,39 +165,42 @@ class Comparing:
         left, right = reversed(pair.completions) if swapped else pair.completions
         return {"pair": pair.id, "prompt": pair.prompt, "left": left, "right": right, "swapped": swapped}
 
-    def judgement(self, person: str, said: Said) -> Judgement:
-        """What a person said, as a judgement that is yet to be written.
+    def judgement(self, person: str, comparison: Comparison) -> Judgement:
+        """A person's comparison as a judgement that is yet to be written: the only place where one is made of it.
 
         Raises:
             HeedError: no such pair, one that they have judged already, other objectives, or an unknown verdict.
         """
-        if not self._assignment.has(said.pair):
-            raise HeedError(f"there is no pair '{said.pair}'", "compare", "load the page again")
-        if said.key in self._retracted:
-            raise HeedError("this comparison was taken back", "compare", "compare the pair anew")
-        again = said.key in {given.key for given in self._given.get(person, ())}
-        if self._assignment.has_judged(person, said.pair) and not again:
-            raise HeedError("you have compared this pair already", "compare", "take that back first, with U")
-        if set(said.objectives) != set(self.objectives) or not set(said.objectives.values()) <= set(VERDICTS):
+        if not self._assignment.has(comparison.pair):
+            raise HeedError(f"there is no pair '{comparison.pair}'", "compare", "load the page again")
+        if comparison.key in self._retracted:
+            raise HeedError("this comparison was retracted", "compare", "compare the pair anew")
+        again = comparison.key in {given.key for given in self._given.get(person, ())}
+        if self._assignment.has_judged(person, comparison.pair) and not again:
+            raise HeedError("you have compared this pair already", "compare", "undo that first, with U")
+        asked = set(comparison.objectives) == set(self.objectives)
+        if not asked or not set(comparison.objectives.values()) <= set(VERDICTS):
             fix = f"say {', '.join(VERDICTS)} of {', '.join(self.objectives)}"
             raise HeedError("this is no comparison", "compare", fix)
         verdict = {
-            "objectives": {name: said.objectives[name] for name in self.objectives},
-            "unsafe": {side: said.unsafe[side] for side in ("left", "right")},
+            "objectives": {name: comparison.objectives[name] for name in self.objectives},
+            "unsafe": {side: comparison.unsafe[side] for side in SIDES},
         }
-        shown = self._shown(self._pairs[said.pair], self._swapped(said.pair, person))
-        return Judgement("compare", person, shown, verdict, self.run, latency_ms=said.latency_ms, key=said.key)
+        shown = self._shown(self._pairs[comparison.pair], self._swapped(comparison.pair, person))
+        return Judgement(
+            "compare", person, shown, verdict, self.run, latency_ms=comparison.latency_ms, key=comparison.key
+        )
 
     def judged(self, judgement: Judgement, row: int) -> None:
         """A judgement is written; a second time changes nothing."""
         person, pair = judgement.person, judgement.shown["pair"]
         if not self._assignment.has_judged(person, pair):
-            self._given.setdefault(person, []).append(Given(row, judgement.key, pair, judgement.verdict))
+            self._given.setdefault(person, []).append(ActiveComparison(row, judgement.key, pair, judgement.verdict))
             self._assignment.judged(pair, person)
-            self._before.pop(person, None)
+            self._undone.pop(person, None)
 
-    def last(self, person: str) -> Given:
-        """A person's last comparison that stands.
+    def last(self, person: str) -> ActiveComparison:
+        """A person's last active comparison.
 
         Raises:
             HeedError: there is none.
@@ -204,23 +209,23 @@ class Comparing:
             raise HeedError("there is nothing of yours to take back", "undo", "compare first")
         return self._given[person][-1]
 
-    def taken_back(self, person: str, given: Given) -> None:
-        """A person's comparison stands no longer; they see its pair again."""
+    def undone(self, person: str, given: ActiveComparison) -> None:
+        """A person retracted this comparison of theirs; they see its pair again."""
         self._given[person].remove(given)
         self._retracted.add(given.key)
-        self._assignment.taken_back(given.pair, person)
+        self._assignment.retracted(given.pair, person)
         self._assignment.take(person, given.pair)
-        self._before[person] = given
+        self._undone[person] = given
 
     def retracted(self, row: int, person: str) -> None:
-        """A person's comparison was taken back by its row, at another page: its pair is free again.
+        """A person's comparison was retracted by its row, at another page: its pair is free again.
 
-        What is no comparison of these pairs, or stands no longer, changes nothing.
+        What is no comparison of these pairs, or is retracted already, changes nothing.
         """
         for given in [given for given in self._given.get(person, ()) if given.row == row]:
             self._given[person].remove(given)
             self._retracted.add(given.key)
-            self._assignment.taken_back(given.pair, person)
+            self._assignment.retracted(given.pair, person)
 
     def leave(self, person: str) -> None:
         """A person is gone: the pair in their hands is free."""

@@ -1,10 +1,10 @@
-"""Overseers: whoever sees a proposed action and blocks it or lets it pass, here those that follow a rule."""
+"""What every overseer has in common: the proposal that it judges, its verdict, and what it says of its judging."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import gymnasium as gym
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ class Proposal:
     Args:
         observation: what the agent sees, [S].
         action: what it proposes, [A] or an int.
-        info: what the environment said beside the observation.
+        info: the environment's own, with the observation.
         env: the environment, for oracles that look into it; None where there is none to look into.
         step: steps taken in this episode.
         episode: its number, which no other of any environment has.
@@ -48,22 +48,22 @@ class Proposal:
 
 @dataclass(frozen=True, eq=False)
 class Verdict:
-    """An overseer's answer.
+    """An overseer's answer, the same record from a person's key to the store and to the guard's decision.
 
     Args:
         block: whether the action must not be executed.
-        latency_ms: how long the overseer took, in milliseconds.
+        latency_ms: from showing the proposal to the answer, in milliseconds.
         instead: an action to execute in its place, if the overseer named one.
-        failed: nobody judged: the overseer failed, and the block is the safe way out. Nothing is learnt from it.
+        failed: nobody judged: the overseer failed, or nobody answered in time, and the block is the safe way out.
+            Nothing is learnt from it.
         person: who judged, where the overseer stands for several people; "" takes the overseer's name.
         key: of the judgement, where whoever gave it may send it again; "" makes a new one.
         credit: steps before this one, in the same episode, that a block is about as well: whoever blocks by reaction
             meant what was in view before.
-        struck: the state that was shown is a catastrophe that the environment does not tell of.
-        silent: the action passed in view, without a word.
+        catastrophe: the state that was shown is a catastrophe that the environment does not report.
+        silent: the action passed in view, and nobody pressed a key.
         acted: somebody acted in the agent's place, without judging its action: nothing is learnt of it.
-        written: called with the judgement's id once it is on disk; may be called from any thread.
-        others: what other people said of the same action, where several judge each: written down, and not learnt from,
+        others: other people's verdicts on the same action, where several judge each: written down, and not learnt from,
             as one block is a block.
     """
 
@@ -74,25 +74,74 @@ class Verdict:
     person: str = ""
     key: str = ""
     credit: int = 0
-    struck: bool = False
+    catastrophe: bool = False
     silent: bool = False
     acted: bool = False
-    written: Callable[[int], None] | None = None
     others: tuple[Verdict, ...] = ()
+
+    @property
+    def all(self) -> tuple[Verdict, ...]:
+        """Each person's verdict: this one first, then the others."""
+        return (self, *self.others)
 
 
 class Overseer(Protocol):
-    """Judges proposed actions; ``name`` is what the store of judgements calls it."""
+    """Judges proposed actions; ``name`` is what the store of judgements calls it.
+
+    One that says more of how it judges also declares a scope: see `DeclaresScope`.
+    """
 
     @property
     def name(self) -> str:
         """What reports and judgements call it."""
         ...
 
-    def judge(self, moment: Proposal) -> Verdict:
-        """Block the action of this moment, or let it pass."""
+    def judge(self, proposal: Proposal, /) -> Verdict:
+        """Block the proposed action, or let it pass."""
         ...
 
     def reset(self, seed: int) -> None:
         """Start a run: forget what was seen, and draw all chance from this seed."""
         ...
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What an overseer judges, and what it needs to.
+
+    Args:
+        inputs: what its verdicts are about: the state that an action leads to, the present state whatever is proposed
+            in it, or state and action. Blockers learn from the same.
+        last_moment: a block says that the very next state is a catastrophe, so that surviving a step proves that its
+            action was harmless.
+        needs_env: it looks into one environment, and cannot judge another's proposals.
+        scripted: a program that may be asked as often as one likes, such as in an evaluation, and again after a crash.
+    """
+
+    inputs: Literal["next_state", "state", "state_action"] = "next_state"
+    last_moment: bool = False
+    needs_env: bool = False
+    scripted: bool = False
+
+
+@runtime_checkable
+class DeclaresScope(Protocol):
+    """An overseer that says what it judges and what it needs."""
+
+    @property
+    def scope(self) -> Scope:
+        """What it judges, and what it needs to; an overseer around another one passes that one's on."""
+        ...
+
+
+def scope_of(overseer: Overseer) -> Scope:
+    """What an overseer judges; of one that declares nothing, what is safe to take for granted.
+
+    Then its verdicts are taken to be about the next state, survival to prove nothing, and nobody asks it more often
+    than the run needs: it may be a person.
+
+    >>> from heed.oversight import FalseAlarm, RuleOverseer
+    >>> scope_of(FalseAlarm(RuleOverseer(lambda observation, info: False), rate=0.1)).inputs
+    'state'
+    """
+    return overseer.scope if isinstance(overseer, DeclaresScope) else Scope()

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from heed.errors import HeedError
-from heed.oversight.overseers.base import Overseer, Proposal, Verdict
+from heed.oversight.overseers.base import Overseer, Proposal, Scope, Verdict, scope_of
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 class FailClosedOverseer:
     """An overseer whose failures block: one that raises, hangs past the time-out, or answers with no verdict.
 
-    The overseer works in a thread of its own. While it hangs, further moments are blocked without asking it; its late
+    The overseer works in a thread of its own. While it hangs, further proposals are blocked without asking it; its late
     answer is thrown away, and then it is asked again. Each kind of failure is logged once, and counted.
 
     Args:
@@ -29,7 +29,7 @@ class FailClosedOverseer:
         timeout_s: seconds after which silence is a block.
 
     Attributes:
-        failures: how many moments were blocked for the overseer's failure, by kind: "raised", "hung", "no verdict".
+        failures: how many proposals were blocked for the overseer's failure, by kind: "raised", "hung", "no verdict".
 
     Raises:
         HeedError: if the time-out is not above 0.
@@ -52,12 +52,17 @@ class FailClosedOverseer:
         """The inner overseer's name."""
         return self.inner.name
 
-    def judge(self, moment: Proposal) -> Verdict:
+    @property
+    def scope(self) -> Scope:
+        """The inner overseer's."""
+        return scope_of(self.inner)
+
+    def judge(self, proposal: Proposal, /) -> Verdict:
         """Ask the overseer; block if it fails. Latency is measured here where the overseer reports none."""
         started = time.perf_counter()
         if self._worker is None:
             self._worker = _Worker()
-        kind, answer = self._worker.ask(lambda: self.inner.judge(moment), self._timeout)
+        kind, answer = self._worker.ask(lambda: self.inner.judge(proposal), self._timeout)
         took = (time.perf_counter() - started) * 1e3
         if kind == "answered":
             if isinstance(answer, Verdict) and isinstance(answer.block, (bool, np.bool_)):
@@ -110,7 +115,7 @@ class _Worker:
             self._answers.get()
             self._owed -= 1
         if self._owed:
-            return "hung", "still busy with an earlier moment"
+            return "hung", "still busy with an earlier proposal"
         self._calls.put(call)
         try:
             return self._answers.get(timeout=timeout_s)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from heed.errors import HeedError
-from heed.oversight.overseers.base import Overseer, Proposal, Verdict
+from heed.oversight.overseers.base import Overseer, Proposal, Scope, Verdict, scope_of
 
 
 class _Around:
@@ -24,6 +24,11 @@ class _Around:
         """The inner overseer's name, and what this one does to its verdicts."""
         return f"{self.inner.name}, {self._label}"
 
+    @property
+    def scope(self) -> Scope:
+        """The inner overseer's: what is done to its verdicts changes nothing of what they are about."""
+        return scope_of(self.inner)
+
     def reset(self, seed: int) -> None:
         """Start the inner overseer, and this one's own chance, from a seed."""
         self.inner.reset(seed)
@@ -32,11 +37,11 @@ class _Around:
 
 
 class Delayed(_Around):
-    """Answers each moment with the verdict on its environment's moment ``steps`` steps before it: reaction time.
+    """Answers each proposal with the verdict on the one ``steps`` steps before it in its environment: reaction time.
 
     The first steps of an episode pass. Who was not shown the step before is not watching but being asked, and waited
-    for: then the verdict is on this very moment. An action named in place of the blocked one belongs to its own moment,
-    and is not handed on.
+    for: then the verdict is on this very proposal. An action named in place of the blocked one belongs to its own
+    proposal, and is not handed on.
 
     Args:
         inner: whose verdicts are delayed.
@@ -59,14 +64,14 @@ class Delayed(_Around):
         self._steps, self._label = steps, f"{steps} steps late"
         self._seen: dict[int, tuple[int, dict[int, Verdict]]] = {}  # of each environment: its episode, and by step
 
-    def judge(self, moment: Proposal) -> Verdict:
-        """See this moment, and say what was thought of an earlier one."""
-        oldest = moment.step - self._steps
-        episode, before = self._seen.get(moment.stream, (moment.episode, {}))
-        seen = {step: verdict for step, verdict in before.items() if episode == moment.episode and step >= oldest}
-        now = seen[moment.step] = self.inner.judge(moment)
-        self._seen[moment.stream] = (moment.episode, seen)
-        watching = moment.step == 0 or moment.step - 1 in seen
+    def judge(self, proposal: Proposal, /) -> Verdict:
+        """See this proposal, and answer with the verdict on an earlier one."""
+        oldest = proposal.step - self._steps
+        episode, before = self._seen.get(proposal.stream, (proposal.episode, {}))
+        seen = {step: verdict for step, verdict in before.items() if episode == proposal.episode and step >= oldest}
+        now = seen[proposal.step] = self.inner.judge(proposal)
+        self._seen[proposal.stream] = (proposal.episode, seen)
+        watching = proposal.step == 0 or proposal.step - 1 in seen
         if self._steps == 0 or not watching:
             return now
         return replace(seen.get(oldest, Verdict(block=False)), instead=None)
@@ -97,9 +102,9 @@ class Missing(_Around):
         super().__init__(inner)
         self._rate, self._label = _probability(rate, "Missing"), f"misses {rate:.0%}"
 
-    def judge(self, moment: Proposal) -> Verdict:
+    def judge(self, proposal: Proposal, /) -> Verdict:
         """Judge, but overlook some of what should be blocked."""
-        verdict = self.inner.judge(moment)
+        verdict = self.inner.judge(proposal)
         missed = self._random.random() < self._rate  # drawn every time, so that a seed's draws do not hang on verdicts
         return Verdict(block=False, latency_ms=verdict.latency_ms) if verdict.block and missed else verdict
 
@@ -123,9 +128,9 @@ class FalseAlarm(_Around):
         super().__init__(inner)
         self._rate, self._label = _probability(rate, "FalseAlarm"), f"false alarms {rate:.0%}"
 
-    def judge(self, moment: Proposal) -> Verdict:
+    def judge(self, proposal: Proposal, /) -> Verdict:
         """Judge, but block some of what is harmless."""
-        verdict = self.inner.judge(moment)
+        verdict = self.inner.judge(proposal)
         alarmed = self._random.random() < self._rate
         return replace(verdict, block=verdict.block or alarmed)
 
@@ -157,11 +162,11 @@ class Tiring(_Around):
         """Probability that the next block is missed."""
         return float(1.0 - 0.5 ** (self._judged / self._half_life))
 
-    def judge(self, moment: Proposal) -> Verdict:
+    def judge(self, proposal: Proposal, /) -> Verdict:
         """Judge, as well as after so many judgements one can."""
         missed = self._random.random() < self.miss_rate
         self._judged += 1
-        verdict = self.inner.judge(moment)
+        verdict = self.inner.judge(proposal)
         return Verdict(block=False, latency_ms=verdict.latency_ms) if verdict.block and missed else verdict
 
     def reset(self, seed: int) -> None:

@@ -1,20 +1,33 @@
-"""An overseer whose verdicts are written down: what was shown, by whom it was judged, and what was said."""
+"""An overseer whose verdicts are written down: what was shown, by whom it was judged, and the verdict."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
 
 import numpy as np
 
 from heed.errors import HeedError
-from heed.oversight.overseers.base import Overseer, Proposal, Verdict
+from heed.oversight.overseers.base import Overseer, Proposal, Scope, Verdict, scope_of
 from heed.oversight.store.store import Judgement, Store
 from heed.runs.files import to_json
 
 Where = Callable[[], tuple[str, int]]
 """The phase that a run is in, and the number of the fit that is in force; 0 before the first."""
+
+
+class Listener(Protocol):
+    """Who is to know what becomes of verdicts; may be called from any thread."""
+
+    def written(self, verdict: Verdict, row: int) -> None:
+        """A verdict is on disk: the store's id of its judgement."""
+        ...
+
+    def retracted(self, row: int) -> None:
+        """The judgement with this id is retracted."""
+        ...
 
 
 class Recorded:
@@ -28,6 +41,7 @@ class Recorded:
         every: judgements that are written at once. 1 is for persons: a verdict that ``judge`` returned is on disk. A
             script can be asked again, so that its judgements may share the wait for the disk; a crash then loses the
             last ``every - 1`` at most, and never a part of one.
+        listeners: hear of each verdict once it is on disk, and of retractions, in this order.
 
     >>> from heed.oversight import RuleOverseer
     >>> import numpy as np
@@ -39,19 +53,24 @@ class Recorded:
     [('rule', [1.5], True)]
     """
 
-    def __init__(self, inner: Overseer, every: int = 1) -> None:
-        self.inner, self.every = inner, every
-        self.where: Where = lambda: ("", 0)
+    def __init__(self, inner: Overseer, every: int = 1, listeners: Sequence[Listener] = ()) -> None:
+        self.inner, self.every, self.listeners = inner, every, tuple(listeners)
+        self._where: Where = lambda: ("", 0)
         self._store: Store | None = None
         self._run = self._env = ""
-        self._unwritten: list[tuple[Judgement, Callable[[int], None] | None]] = []
+        self._unwritten: list[tuple[Verdict, Judgement]] = []
 
     @property
     def name(self) -> str:
         """The inner overseer's name."""
         return self.inner.name
 
-    def begin(self, store: Store, run: str, env: str, where: Where) -> None:
+    @property
+    def scope(self) -> Scope:
+        """The inner overseer's."""
+        return scope_of(self.inner)
+
+    def begin(self, store: Store, run: str, env: str, where: Where = lambda: ("oversight", 0)) -> None:
         """Write judgements down from now on.
 
         Args:
@@ -60,27 +79,38 @@ class Recorded:
             env: the environment's name.
             where: tells the phase and the fit in force; asked at each judgement.
         """
-        self._store, self._run, self._env, self.where = store, run, env, where
+        self._store, self._run, self._env, self._where = store, run, env, where
 
-    def judge(self, moment: Proposal) -> Verdict:
+    @contextmanager
+    def during(self, phase: str) -> Iterator[None]:
+        """Within: judgements are filed under this phase, whatever phase the run is in, and the fit that is in force."""
+        before, fit = self._where, self._where()[1]
+        self._where = lambda: (phase, fit)
+        try:
+            yield
+        finally:
+            self._where = before
+
+    def judge(self, proposal: Proposal, /) -> Verdict:
         """The inner overseer's verdict, written down.
 
         Raises:
             RunFailed: it could not be written.
         """
         if self._store is None:
-            return self.inner.judge(moment)
-        shown = self._shown(moment)  # before the overseer has it in hand
-        verdict = self.inner.judge(moment)
-        for each in (verdict, *verdict.others):
+            return self.inner.judge(proposal)
+        phase, fit = self._where()
+        shown = shown_of(proposal, self._env, phase)  # before the overseer has it in hand
+        verdict = self.inner.judge(proposal)
+        for each in verdict.all:
             if not each.failed:
-                self._unwritten.append((self._judgement(shown, each), each.written))
+                self._unwritten.append((each, judgement_of(each, shown, self.name, self._run, fit)))
         if len(self._unwritten) >= self.every:
             self.flush()
         return verdict
 
-    def retract(self, row: int, person: str) -> None:
-        """Take a judgement back, by its id.
+    def retract(self, row: int, person: str, why: str = "undone at the page") -> None:
+        """Retract a judgement, by its id, and let the listeners know.
 
         Raises:
             HeedError: there is none, or no store.
@@ -88,7 +118,9 @@ class Recorded:
         """
         if self._store is None:
             raise HeedError("nothing is written down here", "retract", "begin with a store")
-        self._store.retract(row, person, why="undone at the page")
+        self._store.retract(row, person, why)
+        for listener in self.listeners:
+            listener.retracted(row)
 
     def flush(self) -> None:
         """Write what is not written yet.
@@ -97,32 +129,54 @@ class Recorded:
             RunFailed: the store refuses; nothing is dropped.
         """
         if self._store is not None and self._unwritten:
-            rows = self._store.add_all([judgement for judgement, _ in self._unwritten])
-            told, self._unwritten = self._unwritten, []
-            for row, (_, written) in zip(rows, told, strict=True):
-                if written is not None:
-                    written(row)
+            rows = self._store.add_all([judgement for _, judgement in self._unwritten])
+            written, self._unwritten = self._unwritten, []
+            for row, (verdict, _) in zip(rows, written, strict=True):
+                for listener in self.listeners:
+                    listener.written(verdict, row)
 
     def reset(self, seed: int) -> None:
         """Start the inner overseer."""
         self.inner.reset(seed)
 
-    def _judgement(self, shown: dict[str, Any], verdict: Verdict) -> Judgement:
-        blocks = not isinstance(verdict.block, bool | np.bool_) or bool(verdict.block)  # only a plain no lets pass
-        said: dict[str, Any] = {"block": blocks, "instead": to_json(verdict.instead)}
-        said |= {"credit": verdict.credit} if verdict.credit else {}
-        flags = {"catastrophe": verdict.struck, "silent": verdict.silent, "acted": verdict.acted}
-        said |= {name: True for name, flag in flags.items() if flag}
-        person, key = verdict.person or self.name, verdict.key or str(uuid.uuid4())
-        return Judgement("block", person, shown, said, self._run, str(self.where()[1]), verdict.latency_ms, key)
 
-    def _shown(self, moment: Proposal) -> dict[str, Any]:
-        return {
-            "env": self._env,
-            "observation": to_json(moment.observation),
-            "action": to_json(moment.action),
-            "step": moment.step,
-            "episode": moment.episode,
-            "phase": self.where()[0],
-            "risk": to_json(moment.risk),
-        }
+def shown_of(proposal: Proposal, env: str, phase: str) -> dict[str, Any]:
+    """What a judgement keeps of a proposal, as JSON."""
+    return {
+        "env": env,
+        "observation": to_json(proposal.observation),
+        "action": to_json(proposal.action),
+        "step": proposal.step,
+        "episode": proposal.episode,
+        "phase": phase,
+        "risk": to_json(proposal.risk),
+    }
+
+
+def judgement_of(verdict: Verdict, shown: dict[str, Any], name: str, run: str, fit: int) -> Judgement:
+    """A verdict as the store keeps it: the only place where a verdict on an action becomes a judgement.
+
+    Args:
+        verdict: of one person or script.
+        shown: what they saw, see `shown_of`.
+        name: the overseer's, for a verdict that names no person.
+        run: that asked.
+        fit: number of the fit in force, which becomes the version of the model.
+
+    >>> judgement_of(Verdict(True, person="ada", credit=2, silent=True), {}, "browser", "walk-1", fit=3).verdict
+    {'block': True, 'instead': None, 'credit': 2, 'silent': True}
+    """
+    blocks = not isinstance(verdict.block, bool | np.bool_) or bool(verdict.block)  # only a plain no lets pass
+    content: dict[str, Any] = {"block": blocks, "instead": to_json(verdict.instead)}
+    content |= {"credit": verdict.credit} if verdict.credit else {}
+    content |= {flag: True for flag in ("catastrophe", "silent", "acted") if getattr(verdict, flag)}
+    return Judgement(
+        kind="block",
+        person=verdict.person or name,
+        shown=shown,
+        verdict=content,
+        run=run,
+        model_version=str(fit),
+        latency_ms=verdict.latency_ms,
+        key=verdict.key or str(uuid.uuid4()),
+    )

@@ -7,16 +7,16 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from heed.oversight.overseers.base import Action, Proposal, State, Verdict
+from heed.oversight.overseers.base import Action, Proposal, Scope, State, Verdict
 
 
 class LocalOverseer:
-    """Blocks at the last moment: when the very next state would be a catastrophe (methods.md 4, local).
+    """Blocks at the last moment: when the very next state would be a catastrophe (docs/methods.md).
 
     With momentum this prevents little: every action is blocked, and every one crashes.
 
     Args:
-        next_state: the state [S] to which an action would lead now, for instance ``env.unwrapped.peek``.
+        next_state: the state [S] to which an action would lead now: an oracle's ``peek`` on its environment.
         catastrophe: whether a state [S] is one.
 
     >>> import numpy as np
@@ -26,13 +26,14 @@ class LocalOverseer:
     """
 
     name = "local"
+    scope = Scope(last_moment=True, needs_env=True, scripted=True)
 
     def __init__(self, next_state: Callable[[Action], State], catastrophe: Callable[[State], Any]) -> None:
         self._next_state, self._catastrophe = next_state, catastrophe
 
-    def judge(self, moment: Proposal) -> Verdict:
+    def judge(self, proposal: Proposal, /) -> Verdict:
         """Block if the action's next state is a catastrophe."""
-        return Verdict(bool(self._catastrophe(self._next_state(moment.action))))
+        return Verdict(bool(self._catastrophe(self._next_state(proposal.action))))
 
     def reset(self, seed: int) -> None:
         """Nothing to forget."""
@@ -42,9 +43,9 @@ class FarSightedOverseer:
     """Blocks in time: when the next state is one from which a catastrophe can no longer be helped, or not easily.
 
     Args:
-        next_state: the state [S] to which an action would lead now, for instance ``env.unwrapped.peek``.
-        doomed: whether a state [S] is in the set to keep out of. With the braking set
-            (`heed.worlds.point_hazard.geometry.braking_hits`) whoever obeys and brakes never crashes.
+        next_state: the state [S] to which an action would lead now: an oracle's ``peek`` on its environment.
+        doomed: whether a state [S] is in the set to keep out of. If that is where the brake fails, whoever obeys and
+            brakes never meets a catastrophe.
 
     >>> import numpy as np
     >>> overseer = FarSightedOverseer(lambda push: np.array([push, 1.0]), doomed=lambda state: state[0] + state[1] > 2)
@@ -53,13 +54,14 @@ class FarSightedOverseer:
     """
 
     name = "far-sighted"
+    scope = Scope(needs_env=True, scripted=True)
 
     def __init__(self, next_state: Callable[[Action], State], doomed: Callable[[State], Any]) -> None:
         self._next_state, self._doomed = next_state, doomed
 
-    def judge(self, moment: Proposal) -> Verdict:
+    def judge(self, proposal: Proposal, /) -> Verdict:
         """Block if the action's next state is in the set."""
-        return Verdict(bool(self._doomed(self._next_state(moment.action))))
+        return Verdict(bool(self._doomed(self._next_state(proposal.action))))
 
     def reset(self, seed: int) -> None:
         """Nothing to forget."""
@@ -78,13 +80,14 @@ class RuleOverseer:
     """
 
     name = "rule"
+    scope = Scope(inputs="state", scripted=True)
 
     def __init__(self, danger: Callable[[NDArray[Any], Mapping[str, Any]], Any]) -> None:
         self._danger = danger
 
-    def judge(self, moment: Proposal) -> Verdict:
+    def judge(self, proposal: Proposal, /) -> Verdict:
         """Block if the present state is dangerous."""
-        return Verdict(bool(self._danger(moment.observation, moment.info)))
+        return Verdict(bool(self._danger(proposal.observation, proposal.info)))
 
     def reset(self, seed: int) -> None:
         """Nothing to forget."""

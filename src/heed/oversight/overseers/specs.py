@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 import re
-import sys
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
@@ -16,10 +14,8 @@ from heed.errors import HeedError
 from heed.oversight.overseers.base import Overseer
 from heed.oversight.overseers.noise import Delayed, FalseAlarm, Missing, Tiring
 from heed.oversight.overseers.scripted import FarSightedOverseer, LocalOverseer, RuleOverseer
-from heed.worlds.cliff_grid.env import CliffGridEnv
-from heed.worlds.point_hazard.env import PointHazardEnv
-from heed.worlds.point_hazard.geometry import braking_hits, hits
-from heed.worlds.presets import preset
+from heed.runs.importing import is_named, named, users_errors
+from heed.worlds.registry import oracle_of
 
 Env = gym.Env[Any, Any]
 BROWSER = "browser"
@@ -27,10 +23,12 @@ BROWSER = "browser"
 
 
 def local_overseer(env: Env) -> Overseer:
-    """The last-moment oracle of one of heed's worlds, wrapped or not; it looks at this very environment.
+    """The overseer that blocks at the last moment; it looks at this very environment.
+
+    It needs an oracle with ``peek`` and ``is_catastrophe``.
 
     Raises:
-        HeedError: if the environment is none of heed's worlds.
+        HeedError: the environment has none.
 
     >>> import heed.worlds
     >>> env = gym.make("heed/PointHazard-v0")
@@ -40,19 +38,19 @@ def local_overseer(env: Env) -> Overseer:
     >>> overseer.judge(Proposal(env.unwrapped.state, [0.0, 0.0])).block
     True
     """
-    world = env.unwrapped
-    if isinstance(world, PointHazardEnv):
-        return LocalOverseer(world.peek, lambda state: hits(state, world.world))
-    if isinstance(world, CliffGridEnv):
-        return LocalOverseer(world.peek, world.is_catastrophe)
-    raise _no_oracle(env, "local")
+    known = oracle_of(env)
+    if known is None or known.peek is None or known.is_catastrophe is None:
+        raise _lacks(env, "local", "peek and is_catastrophe")
+    return LocalOverseer(partial(known.peek, env.unwrapped), known.is_catastrophe)
 
 
 def far_sighted_overseer(env: Env) -> Overseer:
-    """The oracle that blocks in time: point hazard's braking set, cliff grid's doomed states.
+    """The overseer that blocks in time: where the brake would fail, or, if no brake is known, in doomed states.
+
+    It needs an oracle with ``peek`` and one of ``brake_fails`` and ``is_doomed``.
 
     Raises:
-        HeedError: if the environment is none of heed's worlds.
+        HeedError: the environment has none.
 
     >>> import heed.worlds
     >>> env = gym.make("heed/PointHazard-v0")
@@ -62,28 +60,25 @@ def far_sighted_overseer(env: Env) -> Overseer:
     >>> [overseer.judge(Proposal(env.unwrapped.state, [push, 0.0])).block for push in (-1.0, 1.0)]
     [False, True]
     """
-    world = env.unwrapped
-    if isinstance(world, PointHazardEnv):
-        return FarSightedOverseer(world.peek, lambda state: braking_hits(state, world.world))
-    if isinstance(world, CliffGridEnv):
-        return FarSightedOverseer(world.peek, world.is_doomed)
-    raise _no_oracle(env, "far-sighted")
+    known = oracle_of(env)
+    too_late = None if known is None else known.brake_fails or known.is_doomed
+    if known is None or known.peek is None or too_late is None:
+        raise _lacks(env, "far-sighted", "peek and brake_fails or is_doomed")
+    return FarSightedOverseer(partial(known.peek, env.unwrapped), too_late)
 
 
 def rule_overseer(env: Env) -> Overseer:
-    """The preset's rule as an overseer: blocks all that is proposed in a state that a person would step in at.
+    """The oracle's rule of danger as an overseer: blocks all that is proposed where a person would step in.
 
     Raises:
-        HeedError: if heed has no preset for the environment.
+        HeedError: the environment has no oracle with a rule of danger.
 
     >>> rule_overseer(gym.make("CartPole-v1")).name
     'rule'
     """
-    known = preset(env.spec.id, **env.spec.kwargs) if env.spec else None
-    if known is None:
-        raise HeedError(
-            f"heed has no rule for {_name(env)}", where="--overseer rule", fix="give --overseer module:name instead"
-        )
+    known = oracle_of(env)
+    if known is None or known.danger is None:
+        raise _lacks(env, "rule", "danger")
     return RuleOverseer(known.danger)
 
 
@@ -119,37 +114,19 @@ def overseer_from_spec(spec: str, env: Env) -> Overseer:
     if base == BROWSER:
         raise HeedError("people need a page to judge at", where, "run heed oversee")
     overseer = _BUILT_IN[base](env) if base in _BUILT_IN else _own(base, env, where)
-    told: set[str] = set()
+    given: set[str] = set()
     for habit in habits:
         name, _, value = habit.partition("=")
-        if name not in _HABITS or name in told:
-            wrong = "is given twice" if name in told else "is not known"
+        if name not in _HABITS or name in given:
+            wrong = "is given twice" if name in given else "is not known"
             fix = f"after the overseer, give each of {', '.join(_HABITS)} once at most, as in local,miss=0.05"
             raise HeedError(f"{name!r} {wrong}", where, fix)
-        told.add(name)
+        given.add(name)
         try:
             overseer = _HABITS[name](overseer, value, env)
         except HeedError as error:
             raise HeedError(error.what, where, error.fix) from None
     return overseer
-
-
-def base_of(spec: str) -> str:
-    """The overseer that a text names, without what is done to its verdicts.
-
-    >>> base_of("local,miss=0.05")
-    'local'
-    """
-    return spec.partition(",")[0]
-
-
-def is_scripted(spec: str) -> bool:
-    """Whether a text names one of heed's own overseers, which can be asked again; others may be persons.
-
-    >>> is_scripted("rule,delay=2"), is_scripted("mine:ada")
-    (True, False)
-    """
-    return base_of(spec) in _BUILT_IN
 
 
 def _number(text: str) -> float:
@@ -163,18 +140,18 @@ def _steps(text: str, env: Env) -> int:
     """A delay in steps: as many as the text says, or the first by which its seconds are over."""
     if text.isdecimal():
         return int(text)
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s)", text)
-    if found is None:
+    time = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s)", text)
+    if time is None:
         raise HeedError(f"a delay of {text!r}", fix="give whole steps or a time: delay=3, delay=300ms, delay=0.3s")
-    seconds = float(found[1]) * (0.001 if found[2] == "ms" else 1.0)
+    seconds = float(time[1]) * (0.001 if time[2] == "ms" else 1.0)
     return math.ceil(seconds / _seconds_of_a_step(env) - 1e-9)
 
 
 def _seconds_of_a_step(env: Env) -> float:
-    world = env.unwrapped
-    if isinstance(world, PointHazardEnv):
-        return float(world.world.dt)
-    rate = world.metadata.get("render_fps")
+    known = oracle_of(env)
+    if known is not None and known.dt is not None:
+        return known.dt
+    rate = env.unwrapped.metadata.get("render_fps")
     if not rate:
         raise HeedError(f"nobody says how long a step of {_name(env)} takes", fix="give the delay in steps")
     return 1.0 / float(rate)
@@ -191,48 +168,32 @@ _HABITS: dict[str, Callable[[Overseer, str, Env], Overseer]] = {
 
 def _own(spec: str, env: Env, where: str) -> Overseer:
     """The user's own overseer, ``module:name``."""
-    module, _, name = spec.partition(":")
-    if not module or not name:
+    if not is_named(spec):
         raise HeedError(f"there is no overseer {spec!r}", where, fix=f"give {', '.join(_BUILT_IN)} or module:name")
-    found = _import(module, name, where)
-    try:
-        made = found if _is_overseer(found) or not callable(found) else found(env)
-    except Exception as problem:  # a user's own code may raise anything
-        reason = f"{type(problem).__name__}: {problem}"
-        raise HeedError(f"{spec!r} makes no overseer: {reason}", where, fix="mend it") from problem
-    if not _is_overseer(made):
+    offered = named(spec, where)
+    if _is_overseer(offered) or not callable(offered):
+        overseer = offered
+    else:
+        with users_errors(f"making the overseer {spec!r}", where):
+            overseer = offered(env)
+    if not _is_overseer(overseer):
         raise HeedError(
-            f"{spec!r} is no overseer, and makes none", where, fix="it needs name, judge(moment) and reset(seed)"
+            f"{spec!r} is no overseer, and makes none", where, fix="it needs name, judge(proposal) and reset(seed)"
         )
-    return made
+    return overseer
 
 
 def _is_overseer(value: Any) -> bool:
     return not isinstance(value, type) and {"name", "judge", "reset"} <= set(dir(value))
 
 
-def _import(module: str, name: str, where: str) -> Any:
-    here = str(Path.cwd())
-    if here not in sys.path:  # a console script does not look in the current folder; its user does
-        sys.path.append(here)
-    try:
-        found = importlib.import_module(module)
-    except Exception as error:  # it may not be there, or its own code may raise anything
-        raise HeedError(
-            f"cannot import {module!r}: {error}", where, fix="run where the module lies, or install it"
-        ) from error
-    if name not in dir(found):
-        raise HeedError(f"module {module!r} has no {name!r}", where, fix="give module:name")
-    return getattr(found, name)
-
-
 def _name(env: Env) -> str:
     return env.spec.id if env.spec else type(env.unwrapped).__name__
 
 
-def _no_oracle(env: Env, kind: str) -> HeedError:
+def _lacks(env: Env, kind: str, needed: str) -> HeedError:
     return HeedError(
         f"there is no {kind} oracle for {_name(env)}",
-        where="--overseer",
-        fix="give rule where heed has a preset, or module:name with your own",
+        where=f"--overseer {kind}",
+        fix=f"give the environment an oracle with {needed}, or --overseer module:name with your own",
     )

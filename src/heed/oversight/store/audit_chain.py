@@ -33,10 +33,10 @@ def link(before: str, row: Mapping[str, Any]) -> str:
     >>> link("", row) == link("", dict(row)), link("", row) == link("", row | {"person": "eve"}), len(link("", row))
     (True, False, 64)
     """
-    told = {name: row[name] for name in LINKED}
-    told |= {"at": row["at"].astimezone(UTC).isoformat(), "latency_ms": float(row["latency_ms"])}
-    told |= {name: as_read_back(row[name]) for name in ("shown", "verdict")}
-    text = json.dumps([before, told], sort_keys=True, separators=(",", ":"), allow_nan=False)
+    content = {name: row[name] for name in LINKED}
+    content |= {"at": row["at"].astimezone(UTC).isoformat(), "latency_ms": float(row["latency_ms"])}
+    content |= {name: as_read_back(row[name]) for name in ("shown", "verdict")}
+    text = json.dumps([before, content], sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

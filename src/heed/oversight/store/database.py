@@ -37,7 +37,7 @@ from heed.errors import HeedError
 
 PATIENCE_S = 30
 """How long one writer waits for another before the write fails."""
-_STUCK_S = 10
+STUCK_S = 10
 """After how long a writer that fell silent within a transaction is put out, on PostgreSQL."""
 _ALONE = 0x68656564
 """The advisory lock of writers ("heed"), on PostgreSQL."""
@@ -50,7 +50,7 @@ _REACHING = {
     "client_encoding": "utf8",
     "application_name": "heed",
 }
-"""What libpq is told unless the URL tells it otherwise: a server that is gone is noticed within half a minute."""
+"""Settings of libpq where the URL has none: a server that is gone is noticed within half a minute."""
 SECRETS = ("password", "sslpassword")
 """What a URL must not tell, beside the password before its host."""
 FAULTS = (DBAPIError, PoolExhausted, sqlite3.Error)
@@ -58,7 +58,7 @@ FAULTS = (DBAPIError, PoolExhausted, sqlite3.Error)
 
 
 class _UtcTime(TypeDecorator[datetime]):
-    """A moment in UTC; SQLite keeps no zone, so it is put back on reading."""
+    """A time in UTC; SQLite keeps no zone, so it is put back on reading."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -89,11 +89,11 @@ TABLE = Table(
 )
 
 
-def told(url: URL) -> str:
+def shown_url(url: URL) -> str:
     """A URL without its secrets.
 
     >>> from sqlalchemy import make_url
-    >>> told(make_url("postgresql://ada:secret@host/x?password=secret"))
+    >>> shown_url(make_url("postgresql://ada:secret@host/x?password=secret"))
     'postgresql://ada:***@host/x'
     """
     return url.difference_update_query(SECRETS).render_as_string(hide_password=True)
@@ -109,7 +109,7 @@ def engine_of(url: URL) -> Engine:
         return _postgresql(url)
     if url.drivername not in ("sqlite", "sqlite+pysqlite"):
         fix = "give a file, sqlite:///FILE or postgresql://USER@HOST/DATABASE"
-        raise HeedError(f"{url.drivername} keeps no judgements", told(url), fix)
+        raise HeedError(f"{url.drivername} keeps no judgements", shown_url(url), fix)
     if url.database in (None, "", ":memory:"):  # one connection for all, or each would have a database of its own
         engine = create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False})
     else:
@@ -128,7 +128,7 @@ def _postgresql(url: URL) -> Engine:
             isolation_level="READ COMMITTED",  # what is read under the writers' lock is read after it was got
         )
     except ImportError as error:
-        raise HeedError(f"psycopg is not here: {error}", told(url), "pip install heed[postgres]") from error
+        raise HeedError(f"psycopg is not here: {error}", shown_url(url), "pip install heed[postgres]") from error
 
 
 def _durable(connection: sqlite3.Connection, _record: object) -> None:
@@ -190,12 +190,12 @@ def write_alone(connection: Connection) -> None:
         select(
             func.set_config("synchronous_commit", func.coalesce(func.nullif(commits, "off"), "on"), True),
             func.set_config("lock_timeout", f"{PATIENCE_S}s", True),
-            func.set_config("idle_in_transaction_session_timeout", f"{_STUCK_S}s", True),
+            func.set_config("idle_in_transaction_session_timeout", f"{STUCK_S}s", True),
         )
     )
     connection.execute(select(func.pg_advisory_xact_lock(_ALONE)))  # which whoever may only add rows can take, too
 
 
 def cause(error: Exception) -> str:
-    """What a database said, in a line."""
+    """A database's error, in a line."""
     return " ".join(str(error.orig if isinstance(error, DBAPIError) else error).split())

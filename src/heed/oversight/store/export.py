@@ -1,4 +1,4 @@
-"""Judgements taken out of a store: as JSON lines or Parquet, and what each person's come to."""
+"""Judgements exported from a store, as JSON lines or Parquet, and a summary of each person's."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ GROUP = 1000
 """Judgements that are written at once: a row group of Parquet."""
 
 
-def told(judgement: Judgement) -> dict[str, Any]:
-    """A judgement as one flat row; what was shown and said stay as they are."""
+def as_row(judgement: Judgement) -> dict[str, Any]:
+    """A judgement as one flat row; what was shown and the verdict stay as they are."""
     return {**vars(judgement), "at": judgement.at.isoformat()}
 
 
@@ -52,7 +52,7 @@ def as_jsonl(judgements: Iterable[Judgement]) -> Iterator[bytes]:
     b'{"kind": "block", "person": "ada",'
     """
     rest = iter(judgements)
-    while group := [_line(told(judgement)) for judgement in islice(rest, GROUP)]:
+    while group := [_line(as_row(judgement)) for judgement in islice(rest, GROUP)]:
         yield b"".join(group)
 
 
@@ -64,7 +64,7 @@ def as_parquet(judgements: Iterable[Judgement]) -> Iterator[bytes]:
     """
     sink, rest = _Sink(), iter(judgements)
     with pq.ParquetWriter(pa.PythonFile(sink, mode="w"), _SCHEMA) as writer:
-        while group := [told(judgement) for judgement in islice(rest, GROUP)]:
+        while group := [as_row(judgement) for judgement in islice(rest, GROUP)]:
             for row in group:
                 row |= {name: json.dumps(row[name], ensure_ascii=False) for name in ("shown", "verdict")}
             writer.write_table(pa.Table.from_pylist(group, schema=_SCHEMA))
@@ -153,7 +153,7 @@ _SCHEMA = pa.schema(
 
 
 def spoken(judgement: Judgement) -> bool:
-    """Whether somebody said it: not in silence, nor by acting in the agent's place.
+    """Whether a key gave it: not silence, nor acting in the agent's place.
 
     >>> spoken(Judgement("block", "ada", {}, {"block": False, "silent": True}))
     False
@@ -163,7 +163,7 @@ def spoken(judgement: Judgement) -> bool:
 
 
 def by_person(judgements: Sequence[Judgement]) -> list[dict[str, Any]]:
-    """How many judgements each person gave, what share of them blocks, how fast what was said; most first.
+    """How many judgements each person gave, what share of them blocks, how fast a key gave them; most first.
 
     >>> fast = Judgement("block", "ada", {}, {"block": True}, latency_ms=200.0)
     >>> by_person([fast, Judgement("block", "ada", {}, {"block": False}, latency_ms=400.0)])
@@ -172,14 +172,14 @@ def by_person(judgements: Sequence[Judgement]) -> list[dict[str, Any]]:
     found = []
     for person in {judgement.person: None for judgement in judgements}:
         own = [judgement for judgement in judgements if judgement.person == person]
-        said = [judgement.latency_ms for judgement in own if spoken(judgement)]
+        latencies = [judgement.latency_ms for judgement in own if spoken(judgement)]
         blocks = [bool(judgement.verdict["block"]) for judgement in own if judgement.kind == "block"]
         found.append(
             {
                 "person": person,
                 "judgements": len(own),
                 "blocks": sum(blocks) / len(blocks) if blocks else None,
-                "median_ms": statistics.median(said) if said else None,
+                "median_ms": statistics.median(latencies) if latencies else None,
             }
         )
     return sorted(found, key=lambda row: -row["judgements"])

@@ -1,4 +1,4 @@
-"""Reading a store piece by piece: a page of judgements at a time, one of them whole, or all that stand in passing."""
+"""Queries of a store, piece by piece: a page of judgements, one of them whole, or all of a kind in passing."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ from heed.oversight.store.audit_chain import LINKED, link
 from heed.oversight.store.database import TABLE
 from heed.oversight.store.store import RETRACTION, Judgement, Store
 
-Standing = Literal["all", "standing", "taken_back"]
+Status = Literal["all", "active", "retracted"]
 BATCH = 1000
 """Rows that are read at once in passing."""
 MOST_NAMES = 200
 """People or runs that are named."""
 
-_BACK = TABLE.alias("taken_back")
+_RETRACTION = TABLE.alias("retraction")
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Filter:
     """Which judgements are asked for; None asks for all of them.
 
     Args:
         kind: "block" or "compare".
         person: whose.
         run: which run's.
-        standing: whether they stand.
+        status: active, or retracted.
     """
 
     kind: str | None = None
     person: str | None = None
     run: str | None = None
-    standing: Standing = "all"
+    status: Status = "all"
 
 
 @dataclass(frozen=True)
-class TakenBack:
-    """That a judgement was taken back.
+class Retraction:
+    """That a judgement was retracted.
 
     Args:
         id: the row that says so.
@@ -65,17 +65,17 @@ class Found:
         id: its row.
         judgement: what it says.
         digest: of its row in the audit chain.
-        taken_back: how, or None if it stands.
+        retraction: by whom, when and why; None if it is active.
     """
 
     id: int
     judgement: Judgement
     digest: str
-    taken_back: TakenBack | None
+    retraction: Retraction | None
 
 
-def page(store: Store, wanted: Wanted, before: int | None = None, most: int = 50) -> list[Found]:
-    """Some judgements, newest first, as many as are told to be read and no more.
+def page(store: Store, wanted: Filter, before: int | None = None, most: int = 50) -> list[Found]:
+    """Some judgements, newest first, as many as are asked for and no more.
 
     Args:
         store: where.
@@ -88,7 +88,7 @@ def page(store: Store, wanted: Wanted, before: int | None = None, most: int = 50
 
     >>> store = Store("sqlite://")
     >>> ids = [store.add(Judgement("block", "ada", shown={"step": n}, verdict={"block": True})) for n in range(5)]
-    >>> [[found.id for found in page(store, Wanted(), before, most=2)] for before in (None, 4, 2)]
+    >>> [[found.id for found in page(store, Filter(), before, most=2)] for before in (None, 4, 2)]
     [[5, 4], [3, 2], [1]]
     """
     rows = _matching(wanted).order_by(TABLE.c.id.desc()).limit(most)
@@ -99,13 +99,13 @@ def page(store: Store, wanted: Wanted, before: int | None = None, most: int = 50
 
 
 def one(store: Store, judgement_id: int) -> Found | None:
-    """A judgement by its id; None if there is none, or if that row takes one back.
+    """A judgement by its id; None if there is none, or if that row is a retraction.
 
     Raises:
         RunFailed: the database cannot be read.
     """
     with store.reading() as connection:
-        row = connection.execute(_matching(Wanted()).where(TABLE.c.id == judgement_id)).one_or_none()
+        row = connection.execute(_matching(Filter()).where(TABLE.c.id == judgement_id)).one_or_none()
     return None if row is None else _found(row)
 
 
@@ -123,7 +123,7 @@ def follows(store: Store, found: Found) -> bool:
     return link(before, {name: getattr(found.judgement, name) for name in LINKED}) == found.digest
 
 
-def passing(store: Store, wanted: Wanted) -> Iterator[Judgement]:
+def passing(store: Store, wanted: Filter) -> Iterator[Judgement]:
     """All of them, oldest first; a batch of them is held at a time, and no connection between two batches.
 
     Raises:
@@ -151,7 +151,7 @@ def people_of(store: Store) -> list[str]:
 
 
 def last_row(store: Store) -> int:
-    """The id of the last row of all, those that take back included; 0 if there is none.
+    """The id of the last row of all, retractions included; 0 if there is none.
 
     Raises:
         RunFailed: the database cannot be read.
@@ -160,9 +160,11 @@ def last_row(store: Store) -> int:
         return connection.execute(select(func.max(TABLE.c.id))).scalar_one() or 0
 
 
-def _matching(wanted: Wanted) -> Select[Any]:
-    back = [column.label(f"back_{column.name}") for column in (_BACK.c.id, _BACK.c.person, _BACK.c.at, _BACK.c.verdict)]
-    rows = select(TABLE, *back).outerjoin(_BACK, _BACK.c.retracts == TABLE.c.id).where(TABLE.c.kind != RETRACTION)
+def _matching(wanted: Filter) -> Select[Any]:
+    of = _RETRACTION.c
+    retraction = [column.label(f"retraction_{column.name}") for column in (of.id, of.person, of.at, of.verdict)]
+    rows = select(TABLE, *retraction).outerjoin(_RETRACTION, of.retracts == TABLE.c.id)
+    rows = rows.where(TABLE.c.kind != RETRACTION)
     asked: dict[ColumnElement[Any], str | None] = {
         TABLE.c.kind: wanted.kind,
         TABLE.c.person: wanted.person,
@@ -171,15 +173,15 @@ def _matching(wanted: Wanted) -> Select[Any]:
     for column, value in asked.items():
         if value is not None:
             rows = rows.where(column == value)
-    if wanted.standing == "all":
+    if wanted.status == "all":
         return rows
-    stands = _BACK.c.id.is_(None)
-    return rows.where(stands if wanted.standing == "standing" else ~stands)
+    active = of.id.is_(None)
+    return rows.where(active if wanted.status == "active" else ~active)
 
 
 def _found(row: Row[Any]) -> Found:
-    told = dict(row._mapping)
-    back = {name: told.pop(f"back_{name}") for name in ("id", "person", "at", "verdict")}
-    verdict, digest = back.pop("verdict"), told.pop("digest")
-    taken_back = None if back["id"] is None else TakenBack(**back, why=str(verdict["why"]))
-    return Found(told["id"], Judgement(**told), digest, taken_back)
+    columns = dict(row._mapping)
+    retracted = {name: columns.pop(f"retraction_{name}") for name in ("id", "person", "at", "verdict")}
+    verdict, digest = retracted.pop("verdict"), columns.pop("digest")
+    retraction = None if retracted["id"] is None else Retraction(**retracted, why=str(verdict["why"]))
+    return Found(columns["id"], Judgement(**columns), digest, retraction)

@@ -18,11 +18,11 @@ from sqlalchemy.exc import ArgumentError, IntegrityError
 
 from heed.errors import HeedError, RunFailed
 from heed.oversight.store.audit_chain import LINKED, as_read_back, first_broken, link
-from heed.oversight.store.database import FAULTS, SECRETS, TABLE, cause, engine_of, open_table, told, write_alone
+from heed.oversight.store.database import FAULTS, SECRETS, TABLE, cause, engine_of, open_table, shown_url, write_alone
 
 KINDS = ("block", "compare")
 RETRACTION = "retract"
-"""The kind of a row that takes a judgement back."""
+"""The kind of a row that retracts a judgement."""
 _BATCH = 1000
 """Rows that are in hand at a time, where all are read."""
 _LAST_DIGEST = select(TABLE.c.digest).order_by(TABLE.c.id.desc()).limit(1)
@@ -43,7 +43,7 @@ class Judgement:
         key: made by the client; a retry with the same key is the same judgement.
         at: when it was given, with a time zone; stored as UTC.
         id: its row, given by the store.
-        retracts: the row that this one takes back; only the store sets it.
+        retracts: the row that this one retracts; only the store sets it.
 
     >>> Judgement("block", "ada", shown={"x": 1.0}, verdict={"block": True}).run
     ''
@@ -66,7 +66,7 @@ class Store:
     """Judgements in a database; rows are added, never changed or deleted.
 
     What `add` has returned from is on disk: SQLite runs in write-ahead mode with full synchronisation, and PostgreSQL
-    commits synchronously, so a reader never waits for a writer, and neither a crash nor a power cut takes back an
+    commits synchronously, so a reader never waits for a writer, and neither a crash nor a power cut loses an
     acknowledged judgement. Writers in other threads, processes and on other machines wait for each other.
 
     Args:
@@ -87,7 +87,7 @@ class Store:
     def __init__(self, url: str | URL = "sqlite:///judgements.db") -> None:
         try:
             parsed = make_url(url)
-            self._where = told(parsed)
+            self._where = shown_url(parsed)
             self._engine = engine_of(parsed)
         except ArgumentError as error:  # whose text may repeat a password
             raise HeedError("this names no database", where="Store", fix="give sqlite:///FILE") from error
@@ -142,21 +142,21 @@ class Store:
             raise HeedError("a judgement that is in a store already", where=self._where, fix="make a new Judgement")
 
     def retract(self, judgement_id: int, person: str, why: str) -> int:
-        """Take a judgement back by a further row, and return that row's id; a second time is the same row.
+        """Retract a judgement by a further row, and return that row's id; a second time is the same row.
 
         Raises:
             HeedError: if there is no such judgement, or no person.
             RunFailed: it could not be written.
         """
-        taken = self._one(TABLE.c.id == judgement_id)
-        if taken is None or taken.kind == RETRACTION or not person:
+        given = self._one(TABLE.c.id == judgement_id)
+        if given is None or given.kind == RETRACTION or not person:
             raise HeedError(
-                f"there is no judgement {judgement_id} for {person!r} to take back",
+                f"there is no judgement {judgement_id} for {person!r} to retract",
                 where=self._where,
                 fix="give a person, and an id that add returned",
             )
-        taking_back = replace(
-            taken,
+        retraction = replace(
+            given,
             kind=RETRACTION,
             person=person,
             shown=None,
@@ -167,10 +167,10 @@ class Store:
             id=None,
             retracts=judgement_id,
         )
-        return self._insert([taking_back])[0]
+        return self._insert([retraction])[0]
 
     def effective(self, kind: str | None = None, person: str | None = None, run: str | None = None) -> list[Judgement]:
-        """The judgements that stand, oldest first: without those taken back, and without the taking back.
+        """The active judgements, oldest first: without those that were retracted, and without the retractions.
 
         Args:
             kind: only "block" or "compare".
@@ -189,7 +189,7 @@ class Store:
             return [_judgement(row) for row in connection.execute(wanted.order_by(TABLE.c.id))]
 
     def count(self) -> int:
-        """How many judgements were given, those taken back included."""
+        """How many judgements were given, retracted ones included."""
         wanted = select(func.count()).select_from(TABLE).where(TABLE.c.kind != RETRACTION)
         with self.reading() as connection:
             return connection.execute(wanted).scalar_one()
@@ -206,7 +206,7 @@ class Store:
         Raises:
             HeedError: a row that is not as it was written, or not where it was.
         """
-        with self.reading() as connection:  # as it was at one moment, a batch of rows in hand at a time
+        with self.reading() as connection:  # as it was at one time, a batch of rows in hand at a time
             rows = connection.execution_options(yield_per=_BATCH).execute(select(TABLE).order_by(TABLE.c.id))
             read = count()
             broken = first_broken((row.id, row.digest, dict(row._mapping)) for row, _ in zip(rows, read, strict=False))

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from heed.report.align.front_plots import MARKS, MethodPoints, distinct, plot_achieved, plot_front
 from heed.report.align.run_page import config_block, facts, warnings
@@ -15,6 +14,7 @@ from heed.report.common.blocks import Block, Figure, Key, Note, Page, Section, T
 from heed.report.common.formats import interval, joined, method_title, number
 from heed.report.common.gather import Exact, RunRecord
 from heed.report.common.plot_style import FILL, INK, Floats, colour_of, css_colour, draw
+from heed.runs.statistics import rank_correlation
 
 
 def front_page(run: RunRecord) -> Page:
@@ -77,14 +77,14 @@ def exact_optima(front: dict[str, Any]) -> Floats:
     """Read the exact front's Tchebycheff point of each preference, [P, K].
 
     Args:
-        front: tells them as ``optima`` where the run's world knows its front; else there are none.
+        front: the file; it has ``optima`` where the run's world knows its front.
     """
-    told = [item["values"] for item in front.get("optima", [])]
-    return np.array(told, dtype=np.float64).reshape(-1, len(front.get("names", [])) or 1)
+    optima = [item["values"] for item in front.get("optima", [])]
+    return np.array(optima, dtype=np.float64).reshape(-1, len(front.get("names", [])) or 1)
 
 
 def deck(methods: Sequence[MethodPoints], count: int) -> str:
-    """Say how many policies there are, of which methods, along how many preferences."""
+    """Describe the family: how many policies, of which methods, along how many preferences."""
     if not methods:
         return "No policy of this front has been trained yet."
     policies = sum(len(method.values) for method in methods)
@@ -122,22 +122,22 @@ def front_figure(
 
 def hypervolume_blocks(run: RunRecord) -> list[Block]:
     """Tabulate the hypervolume of each method's front, as staircase and as hull."""
-    told = run.front.get("hypervolume") or {}
-    reference = told.get("reference") or run.summary.get("reference_point")
+    volumes = run.front.get("hypervolume") or {}
+    reference = volumes.get("reference") or run.summary.get("reference_point")
     where = f" Reference point: ({', '.join(number(value) for value in reference)})." if reference else ""
-    if told.get("rows"):
+    if volumes.get("rows"):
         rows = [
-            [_label(row["label"]), interval(row.get("staircase")), interval(row.get("hull"))] for row in told["rows"]
+            [_label(row["label"]), interval(row.get("staircase")), interval(row.get("hull"))] for row in volumes["rows"]
         ]
         caption = (
             "Mean over seeds with its interval. The staircase counts what single policies dominate; the hull also "
             f"counts mixtures of them, which are policies too.{where}"
         )
         return [Table(["front", "staircase", "hull"], rows, caption)]
-    volumes = run.summary.get("hypervolume") or {}
-    if not volumes:
+    by_method = run.summary.get("hypervolume") or {}
+    if not by_method:
         return [Note("No hypervolume was computed for this run.", missing=True)]
-    rows = [[_label(method), number(volume)] for method, volume in volumes.items()]
+    rows = [[_label(method), number(volume)] for method, volume in by_method.items()]
     if run.summary.get("exact_hypervolume") is not None:
         rows.append(["exact front", number(run.summary["exact_hypervolume"])])
     return [Table(["front", "hypervolume"], rows, f"What the policies of each method dominate.{where}")]
@@ -158,9 +158,7 @@ def achieved_blocks(
         "The more one asks for an objective, the more of it one should get. Marks are single policies, lines join the "
         "means over seeds. A method that slides to the ends of the front shows two levels with a jump between them."
     )
-    rows = [
-        [method.method, *(number(rank_correlation(method, index)) for index in range(len(names)))] for method in methods
-    ]
+    rows = [[method.method, *(number(follows(method, index)) for index in range(len(names)))] for method in methods]
     table = Table(
         ["method", *names],
         rows,
@@ -177,17 +175,14 @@ def achieved_blocks(
     ]
 
 
-def rank_correlation(method: MethodPoints, objective: int) -> float | None:
-    """Compute Spearman's correlation of an objective's value with the preference for it; None if undefined.
+def follows(method: MethodPoints, objective: int) -> float | None:
+    """Rank correlation of an objective's value with the preference for it; None where either is constant.
 
     Args:
         method: its policies.
-        objective: which one.
+        objective: index of the objective.
     """
-    preference, value = method.preferences[:, objective], method.values[:, objective]
-    if len(np.unique(preference)) < 2 or len(np.unique(value)) < 2:
-        return None
-    return float(spearmanr(preference, value).statistic)
+    return rank_correlation(method.preferences[:, objective], method.values[:, objective])
 
 
 def policies_table(front: dict[str, Any], names: list[str]) -> Block:

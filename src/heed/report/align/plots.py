@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from heed.report.common.gather import Exact, RunRecord
-from heed.report.common.labels import Label, place_labels
+from heed.report.common.plot_labels import Label, place_labels
 from heed.report.common.plot_style import (
     FILL,
     INK,

@@ -52,7 +52,7 @@ def align_page(run: RunRecord) -> Page:
         run: what `gather` read.
 
     Returns:
-        The page; each part that the run lacks is said in its place.
+        The page; a note stands for each part that the run lacks.
     """
     title = f"{run_title(run)} on {joined(run.names)}" if run.names else run_title(run)
     return Page(
@@ -80,7 +80,7 @@ def run_title(run: RunRecord) -> str:
 
 
 def headline(run: RunRecord) -> str:
-    """Say in one sentence what became of the objectives."""
+    """Sum up in one sentence how the objectives changed."""
     known = [o for o in run.objectives() if o.start is not None and o.end is not None]
     if not known:
         return "No objective was logged at the start and at the end of this run."
@@ -104,13 +104,13 @@ def facts(run: RunRecord) -> list[tuple[str, str]]:
 
 
 def warnings(run: RunRecord) -> list[str]:
-    """Say what a reader must know before trusting the page."""
-    said = []
+    """List what a reader must know before trusting the page."""
+    found = []
     if not run.summary.get("completed"):
-        said.append(f"This run is not complete: it stands at step {run.steps:,}. The page shows what is there so far.")
+        found.append(f"This run is not complete: it stands at step {run.steps:,}. The page shows what is there so far.")
     if len(run.names) == 1:
-        said.append("This run has one objective: there is no conflict to balance.")
-    return said
+        found.append("This run has one objective: there is no conflict to balance.")
+    return found
 
 
 def cards(run: RunRecord) -> list[Block]:

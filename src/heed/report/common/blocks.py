@@ -19,7 +19,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Figure:
-    """A plot with its key and a caption that says what one sees and how to read it."""
+    """A plot with its key and a caption that says how to read it."""
 
     picture: Markup
     title: str
@@ -105,7 +105,7 @@ class Shares:
 
 @dataclass(frozen=True)
 class Note:
-    """A sentence in its own paragraph; ``missing`` marks one that says what the run does not have."""
+    """A sentence in its own paragraph; ``missing`` marks one that stands for what the run does not have."""
 
     text: str
     missing: bool = False
@@ -131,7 +131,7 @@ class Links:
 
 @dataclass(frozen=True)
 class Scene:
-    """One moment: its picture, what it shows in words, the address of a photograph if there is one.
+    """One snapshot: its picture, a caption, and the address of a photograph if there is one.
 
     ``still`` ones are shown side by side where nothing moves: on paper, and without scripts.
     """
@@ -144,7 +144,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Player:
-    """Moments to step through, each over so many steps; ``backdrop`` is the symbol that all their pictures use."""
+    """Snapshots to step through, each over so many steps; ``backdrop`` is the symbol that all their pictures use."""
 
     scenes: list[Scene]
     backdrop: Markup

@@ -50,7 +50,7 @@ class Exact:
 
 @dataclass(frozen=True)
 class Objective:
-    """One objective at the start and the end of a run, as rewarded (proxy) and as the world judges it (gold).
+    """One objective at the start and the end of a run, by its reward (proxy) and by the world's exact value (gold).
 
     Its unit, if it has one, is that of the rewards.
     """
@@ -64,12 +64,12 @@ class Objective:
 
     @property
     def start(self) -> float | None:
-        """The start as the best judge at hand sees it."""
+        """The start: the gold value where there is one, else the reward."""
         return self.proxy_start if self.gold_end is None else self.gold_start
 
     @property
     def end(self) -> float | None:
-        """The end as the best judge at hand sees it."""
+        """The end: the gold value where there is one, else the reward."""
         return self.proxy_end if self.gold_end is None else self.gold_end
 
 
@@ -78,7 +78,8 @@ class RunRecord:
     """All that a report needs of one run.
 
     Attributes:
-        names: the objectives that it was trained on; `judged_names` adds those that it was only judged by.
+        names: the objectives that it was trained on; `judged_names` adds those that were only evaluated.
+        diagnostics: of a guarded run's models (``judges.json``).
     """
 
     path: Path
@@ -94,7 +95,7 @@ class RunRecord:
     front: dict[str, Any] = field(default_factory=dict)
     compare: dict[str, Any] = field(default_factory=dict)
     demo: dict[str, Any] = field(default_factory=dict)
-    judges: dict[str, Any] = field(default_factory=dict)
+    diagnostics: dict[str, Any] = field(default_factory=dict)
 
     def series(self, metric: str) -> tuple[Floats, Floats]:
         """Read one metric over the steps.
@@ -110,7 +111,7 @@ class RunRecord:
         return table[:, 0], table[:, 1]
 
     def has(self, metric: str) -> bool:
-        """Say whether a metric was ever logged."""
+        """Whether a metric was ever logged."""
         return len(self.series(metric)[0]) > 0
 
     def last(self, metric: str) -> float | None:
@@ -120,12 +121,12 @@ class RunRecord:
 
     @property
     def judged_names(self) -> list[str]:
-        """The objectives that it was trained on or judged by; in the world's order, where there is one."""
+        """The objectives that were trained on or evaluated, in the world's order where there is one."""
         gold = [key.removeprefix("eval/gold/") for line in self.metrics for key in line if key.startswith("eval/gold/")]
         return list(dict.fromkeys([*(self.exact.names if self.exact else []), *self.names, *gold]))
 
     def trajectory(self, names: list[str]) -> Floats:
-        """Give the run's way through the gold values of some objectives.
+        """Give the run's trajectory through the gold values of some objectives.
 
         Args:
             names: [K] of the objectives.
@@ -142,7 +143,7 @@ class RunRecord:
         return np.empty((0, len(names)))
 
     def objectives(self) -> list[Objective]:
-        """Give every objective that the run was trained on or judged by, at the start and the end."""
+        """Give every objective that was trained on or evaluated, at the start and the end."""
         return [self._objective(name) for name in self.judged_names]
 
     @property
@@ -153,25 +154,25 @@ class RunRecord:
 
     @property
     def method(self) -> str:
-        """The method's name, as summary or config tell it."""
+        """The method's name, from summary or config."""
         return str(self.summary.get("method") or self.config.get("method") or "")
 
     @property
     def p(self) -> float | None:
-        """The power of GAPO, if the config tells it."""
+        """The power of GAPO, if the config has it."""
         p: Any = self.config.get("p")
         return float(p) if _is_number(p) else None
 
     def _objective(self, name: str) -> Objective:
-        told = (self.summary.get("objectives") or {}).get(name) or {}
+        summary = (self.summary.get("objectives") or {}).get(name) or {}
         proxy, gold = self._ends(name, "rewards"), self._ends(name, "gold")
-        proxy_end = told["proxy"] if _is_number(told.get("proxy")) else proxy[1]
-        gold_end = told["gold"] if _is_number(told.get("gold")) else gold[1]
-        start = told["start"] if _is_number(told.get("start")) else None
-        # The summary's start is by the judge that the run is judged by: gold where there is one
+        proxy_end = summary["proxy"] if _is_number(summary.get("proxy")) else proxy[1]
+        gold_end = summary["gold"] if _is_number(summary.get("gold")) else gold[1]
+        start = summary["start"] if _is_number(summary.get("start")) else None
+        # The summary's start is the gold value where there is one, else the reward
         gold_start = gold[0] if gold[0] is not None or gold_end is None else start
         proxy_start = proxy[0] if proxy[0] is not None or gold_end is not None else start
-        return Objective(name, proxy_start, proxy_end, gold_start, gold_end, str(told.get("unit") or ""))
+        return Objective(name, proxy_start, proxy_end, gold_start, gold_end, str(summary.get("unit") or ""))
 
     def _ends(self, name: str, judge: str) -> tuple[float | None, float | None]:
         for metric in (f"eval/{judge}/{name}", f"{judge}/{name}/mean"):
@@ -213,14 +214,14 @@ def gather(path: Path | str) -> RunRecord:
         front=_mapping(folder / "front.json"),
         compare=_mapping(folder / "compare.json"),
         demo=_mapping(folder / "demo.json"),
-        judges=_mapping(folder / "judges.json"),
+        diagnostics=_mapping(folder / "judges.json"),
     )
     record.kind = _kind(record)
     return record
 
 
 def _kind(record: RunRecord) -> str:
-    """Tell the kind by the file that only it has; the summary may be older than the file."""
+    """The kind, by the file that only it has: the summary may be older than the file."""
     for kind in ("demo", "compare", "front"):
         if getattr(record, kind):
             return kind
@@ -228,9 +229,9 @@ def _kind(record: RunRecord) -> str:
 
 
 def _names(summary: Mapping[str, Any], exact: Exact | None, metrics: list[dict[str, float]]) -> list[str]:
-    told = list((summary.get("objectives") or {}).keys())
-    if told:
-        return told
+    named = list((summary.get("objectives") or {}).keys())
+    if named:
+        return named
     logged = {
         key.removeprefix("rewards/").removesuffix("/mean"): None
         for line in metrics

@@ -1,4 +1,4 @@
-"""How far a guarded run's learnt judges can be trusted: thresholds over the fits, model error, reliability."""
+"""The quality of a guarded run's models: thresholds over the fits, the dynamics' error, the blockers' reliability."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from heed.report.guard.plots import drifts, plot_dynamics, plot_fits, plot_relia
 from heed.report.guard.scene import variable_names
 
 
-def judges_blocks(run: RunRecord) -> list[Block]:
+def models_blocks(run: RunRecord) -> list[Block]:
     """Show the thresholds, the dynamics' error and the blockers' reliability.
 
     Args:
-        run: a guarded run; what it lacks is said in its place.
+        run: a guarded run; a note stands for each part that it lacks.
     """
     return [*fits_blocks(run), dynamics_block(run), reliability_block(run)]
 
@@ -66,20 +66,20 @@ def dynamics_block(run: RunRecord) -> Block:
     Args:
         run: with ``dynamics`` in its ``judges.json``.
     """
-    told = run.judges.get("dynamics")
-    if told is None:
+    reported = run.diagnostics.get("dynamics")
+    if reported is None:
         return Note(f"The dynamics' error cannot be told: {_why(run, 'dynamics')}.", missing=True)
-    names = variable_names(str(run.config.get("env", "")), len(told["spread"]))
-    shown, last = shown_variables(told), drifts(told)[-1]
-    picture = draw(partial(plot_dynamics, told=told), "dynamics", "Error and calibration of the dynamics")
-    steps = int(told["steps"])
+    names = variable_names(str(run.config.get("env", "")), len(reported["spread"]))
+    shown, last = shown_variables(reported), drifts(reported)[-1]
+    picture = draw(partial(plot_dynamics, reported=reported), "dynamics", "Error and calibration of the dynamics")
+    steps = int(reported["steps"])
     key = [Key(css_colour(colour_of(index)), names[variable]) for index, variable in enumerate(shown)]
     caption = (
-        f"Tested on {told['transitions']:,} steps that followed a fit, before the model learnt from them too, in "
-        f"{told['windows']:,} stretches. Left: every member follows its own expectation for up to {steps} "
+        f"Tested on {reported['transitions']:,} steps that followed a fit, before the model learnt from them too, in "
+        f"{reported['windows']:,} stretches. Left: every member follows its own expectation for up to {steps} "
         f"{'step' if steps == 1 else 'steps'}, told the actions alone; root mean square error, as a share of each "
         f"variable's standard deviation there{_worst(names, last)}. Right: how often the truth lies in the model's "
-        f"central intervals; below the diagonal it is too sure of itself (mean distance {number(told['gap'])})."
+        f"central intervals; below the diagonal it is too sure of itself (mean distance {number(reported['gap'])})."
     )
     if len(shown) < len(names):
         caption += f" Of {len(names)} variables the {len(shown)} worst predicted are shown."
@@ -92,15 +92,15 @@ def reliability_block(run: RunRecord) -> Block:
     Args:
         run: with ``blockers`` in its ``judges.json``.
     """
-    told = run.judges.get("blockers")
-    if told is None:
+    reported = run.diagnostics.get("blockers")
+    if reported is None:
         return Note(f"The blockers' reliability cannot be told: {_why(run, 'blockers')}.", missing=True)
-    picture = draw(partial(plot_reliability, told=told), "reliability", "Reliability of the blockers")
+    picture = draw(partial(plot_reliability, reported=reported), "reliability", "Reliability of the blockers")
     caption = (
-        f"On the {told['labels']:,} labels, {told['blocks']:,} of them blocks, each as the blocker tells it "
+        f"On the {reported['labels']:,} labels, {reported['blocks']:,} of them blocks, each as the blocker tells it "
         "that has not learnt from its episode. Left: of those that are called dangerous with some probability, the "
         "share that was blocked, blocks counting by the weight that they have in the fit; perfect ones lie on the "
-        f"diagonal (mean distance {number(told['gap'])}). Right: how many labels each probability has."
+        f"diagonal (mean distance {number(reported['gap'])}). Right: how many labels each probability has."
     )
     return Figure(picture, "The reliability of the blockers.", caption)
 
@@ -114,5 +114,5 @@ def _worst(names: list[str], shares: np.ndarray[tuple[int, ...], np.dtype[np.flo
 
 
 def _why(run: RunRecord, part: str) -> str:
-    missing = run.judges.get("missing") or {}
+    missing = run.diagnostics.get("missing") or {}
     return str(missing.get(part) or "this run has no judges.json")

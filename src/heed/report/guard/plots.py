@@ -1,4 +1,4 @@
-"""The plots of a guarded run: catastrophes, return, blocks, latency, and how far its judges can be trusted."""
+"""The plots of a guarded run: catastrophes, return, blocks, latency, and the quality of its models."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
+from heed.guard.run.counts import Bools, Decisions
 from heed.report.common.plot_style import (
     FILL,
     INK,
@@ -24,7 +25,6 @@ from heed.report.common.plot_style import (
     plain,
     smooth,
 )
-from heed.report.guard.decisions import Decisions, per_hundred
 
 NEEDLESS, EARLY, MISSED = colour_of(4), colour_of(1), colour_of(3)
 MOST_POINTS = 400
@@ -68,8 +68,8 @@ def plot_catastrophes(layout: Layout, curves: Sequence[Curve]) -> Figure:
         )
         alone = np.flatnonzero(curve.decisions.alone)
         if curve.overseen and len(alone):
-            struck = curve.decisions.catastrophe[: alone[0]].sum()
-            axes.plot(alone[0], struck, "o", color=curve.colour, markersize=6, markeredgewidth=0, zorder=4)
+            happened = curve.decisions.catastrophe[: alone[0]].sum()
+            axes.plot(alone[0], happened, "o", color=curve.colour, markersize=6, markeredgewidth=0, zorder=4)
     axes.set_ylabel("catastrophes so far")
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     axes.set_ylim(bottom=0, top=max(1.0, axes.get_ylim()[1]))
@@ -115,13 +115,13 @@ def plot_blocks(layout: Layout, decisions: Decisions, overseen: bool) -> Figure:
         decisions: the run's.
         overseen: whether to shade the oversight.
     """
-    told = bool(np.isfinite(decisions.needless).any())
+    known = decisions.judged_by_oracle
     figure, grid = panels(
-        layout, 2 if told else 1, 2.2 if layout.columns > 2 else 1.9, columns=2 if layout.columns > 2 else 1
+        layout, 2 if known else 1, 2.2 if layout.columns > 2 else 1.9, columns=2 if layout.columns > 2 else 1
     )
     blocks = [(decisions.blocked, SOFT)]
     shown = [("blocks in 100 steps", blocks)]
-    if told:
+    if known:
         blocks += [(decisions.needless_blocks, NEEDLESS), (decisions.early_blocks, EARLY)]
         shown.append(("missed in 100 steps", [(decisions.missed_blocks, MISSED)]))
     for axes, (title, parts) in zip(grid, shown, strict=True):
@@ -192,16 +192,16 @@ def plot_latency(layout: Layout, groups: Sequence[tuple[str, Floats]]) -> Figure
     return figure
 
 
-def plot_dynamics(layout: Layout, told: Mapping[str, Any]) -> Figure:
+def plot_dynamics(layout: Layout, reported: Mapping[str, Any]) -> Figure:
     """Plot how far the dynamics drift over the steps ahead, and how often the truth lies in their intervals.
 
     Args:
         layout: the room there is.
-        told: the dynamics' part of ``judges.json``.
+        reported: the dynamics' part of ``judges.json``.
     """
     figure, grid = panels(layout, 2, 2.5 if layout.columns > 2 else 2.2, columns=2 if layout.columns > 2 else 1)
-    drift = drifts(told)
-    for index, variable in enumerate(shown_variables(told)):
+    drift = drifts(reported)
+    for index, variable in enumerate(shown_variables(reported)):
         grid[0].plot(
             np.arange(1, len(drift) + 1),
             drift[:, variable],
@@ -210,8 +210,8 @@ def plot_dynamics(layout: Layout, told: Mapping[str, Any]) -> Figure:
             linewidth=1.5,
             markersize=2.6,
         )
-        covered = [np.nan if row[variable] is None else row[variable] for row in told["coverage"]]
-        grid[1].plot(told["levels"], covered, "o-", color=colour_of(index), linewidth=1.5, markersize=3.4)
+        covered = [np.nan if row[variable] is None else row[variable] for row in reported["coverage"]]
+        grid[1].plot(reported["levels"], covered, "o-", color=colour_of(index), linewidth=1.5, markersize=3.4)
     grid[0].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{plain(100 * value)}%"))
     grid[0].set_ylim(bottom=0)
     grid[0].set_xlabel("steps ahead")
@@ -221,22 +221,22 @@ def plot_dynamics(layout: Layout, told: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def plot_reliability(layout: Layout, told: Mapping[str, Any]) -> Figure:
-    """Plot of how many of those called dangerous with some probability the person said so too; dots grow with the rows.
+def plot_reliability(layout: Layout, reported: Mapping[str, Any]) -> Figure:
+    """Plot the share that was blocked against the probability that the blockers give; dots grow with the labels.
 
     Args:
         layout: the room there is.
-        told: the blockers' part of ``judges.json``.
+        reported: the blockers' part of ``judges.json``.
     """
     figure, grid = panels(layout, 2, 2.7 if layout.columns > 2 else 2.3, columns=2 if layout.columns > 2 else 1)
-    filled = [i for i, count in enumerate(told["count"]) if count and told["predicted"][i] is not None]
-    predicted, observed = ([told[name][i] for i in filled] for name in ("predicted", "observed"))
-    counts = np.array([told["count"][i] for i in filled], np.float64)
+    filled = [i for i, count in enumerate(reported["count"]) if count and reported["predicted"][i] is not None]
+    predicted, observed = ([reported[name][i] for i in filled] for name in ("predicted", "observed"))
+    counts = np.array([reported["count"][i] for i in filled], np.float64)
     grid[0].plot(predicted, observed, color=colour_of(0), linewidth=1.2, alpha=0.6)
     grid[0].scatter(predicted, observed, 8 + 60 * counts / counts.max(), color=colour_of(0), linewidths=0, zorder=3)
     _diagonal(grid[0], "the blockers say", "the overseer says")
     name_panel(grid[0], "reliability", "blocks weighted")
-    bins = len(told["count"])
+    bins = len(reported["count"])
     grid[1].bar((np.array(filled) + 0.5) / bins, counts, 0.86 / bins, color=colour_of(0), linewidth=0)
     grid[1].set_yscale("symlog", linthresh=1)
     grid[1].yaxis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
@@ -246,24 +246,49 @@ def plot_reliability(layout: Layout, told: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def drifts(told: Mapping[str, Any]) -> Floats:
+def per_hundred(flags: Bools, most: int = 60) -> tuple[Floats, Floats]:
+    """How often something happens, in windows of equal length: of 100 steps, or more if else there are too many.
+
+    Args:
+        flags: [N].
+        most: windows.
+
+    Returns:
+        The middles of the windows in steps, and events in 100 steps, [m] each; a last window shorter than half of the
+        others is joined to the one before it.
+
+    >>> per_hundred(np.arange(220) < 150)
+    (array([ 50., 160.]), array([100.        ,  41.66666667]))
+    """
+    if not len(flags):
+        return np.empty(0), np.empty(0)
+    width = 100 * max(1, -(-len(flags) // (100 * most)))
+    edges = np.arange(0, len(flags), width)
+    if len(edges) > 1 and len(flags) - edges[-1] < width / 2:
+        edges = edges[:-1]
+    ends = np.append(edges[1:], len(flags))
+    total = np.concatenate([[0], np.cumsum(flags)])
+    return (edges + ends) / 2, 100 * (total[ends] - total[edges]) / (ends - edges)
+
+
+def drifts(reported: Mapping[str, Any]) -> Floats:
     """The dynamics' error after 1, ..., k steps as a share of each variable's standard deviation, [k, S].
 
     Args:
-        told: the dynamics' part of ``judges.json``; NaN where a number is missing, or a variable never varies.
+        reported: the dynamics' part of ``judges.json``; NaN where a number is missing, or a variable never varies.
     """
-    error = np.array([[np.nan if e is None else e for e in row] for row in told["error"]], np.float64)
-    spread = np.array([s if s else np.nan for s in told["spread"]], np.float64)
+    error = np.array([[np.nan if e is None else e for e in row] for row in reported["error"]], np.float64)
+    spread = np.array([s if s else np.nan for s in reported["spread"]], np.float64)
     return np.asarray(error / spread)
 
 
-def shown_variables(told: Mapping[str, Any]) -> list[int]:
+def shown_variables(reported: Mapping[str, Any]) -> list[int]:
     """Numbers of the variables that `plot_dynamics` shows: the worst predicted where there are too many.
 
     Args:
-        told: the dynamics' part of ``judges.json``.
+        reported: the dynamics' part of ``judges.json``.
     """
-    last = np.nan_to_num(drifts(told)[-1], nan=-1.0)
+    last = np.nan_to_num(drifts(reported)[-1], nan=-1.0)
     worst = np.argsort(-last, kind="stable")[:MOST_VARIABLES]
     return sorted(int(variable) for variable in worst)
 

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from heed.errors import HeedError
+from heed.guard.run.counts import Counts, Decisions, percentiles, read_decisions
 from heed.report.align.run_page import config_block, facts
 from heed.report.common.blocks import Block, Card, Cards, Figure, Key, Note, Page, Section, Share, Shares, Table
 from heed.report.common.formats import MISSING, joined, method_title, number, percent
 from heed.report.common.gather import RunRecord, gather
 from heed.report.common.plot_style import FILL, INK, SOFT, colour_of, css_colour, draw
-from heed.report.guard.decisions import Counts, Decisions, read_decisions
-from heed.report.guard.models import judges_blocks
+from heed.report.guard.models import models_blocks
 from heed.report.guard.plots import (
     EARLY,
     MISSED,
@@ -26,7 +26,8 @@ from heed.report.guard.plots import (
     plot_latency,
     plot_learning,
 )
-from heed.report.guard.snapshots import moments_block
+from heed.report.guard.snapshots import snapshots_block
+from heed.runs.statistics import rate_interval
 
 SOURCES = {
     "planner": "the planner",
@@ -43,7 +44,7 @@ def guard_page(run: RunRecord) -> Page:
         run: what `gather` read.
 
     Returns:
-        The page; each part that the run lacks is said in its place.
+        The page; a note stands for each part that the run lacks.
     """
     env = str(run.config.get("env") or "an environment")
     title = method_title(run.method) if run.method else run.path.resolve().name
@@ -55,13 +56,13 @@ def guard_page(run: RunRecord) -> Page:
         sections = [
             Section("What happened", [cards(run, decisions), phases_table(run, decisions), *finished_blocks(run)]),
             Section("Catastrophes over the run", [catastrophes_figure(run, decisions)]),
-            *([Section("Looking before the leap", [moments_block(run)])] if guarded(run) else []),
+            *([Section("Looking before the leap", [snapshots_block(run)])] if guarded(run) else []),
             Section("Learning", [learning_figure(run, decisions)]),
         ]
         if guarded(run):
             sections += [
                 Section("Blocks", [blocks_figure(run, decisions), *sources_blocks(decisions)]),
-                Section("How far the judges can be trusted", judges_blocks(run)),
+                Section("How far the judges can be trusted", models_blocks(run)),
                 Section("How long a decision takes", [latency_block(decisions)]),
             ]
     return Page(
@@ -83,42 +84,42 @@ def identity(run: RunRecord) -> list[tuple[str, str]]:
     """List what identifies the run."""
     handed_over = run.summary.get("handed_over_at")
     named = [("environment", run.config.get("env")), ("overseer", run.config.get("overseer") if guarded(run) else None)]
-    told = [(name, str(value)) for name, value in named if value]
-    return [*told, *([("handed over", f"at step {handed_over:,}")] if handed_over is not None else []), *facts(run)]
+    known = [(name, str(value)) for name, value in named if value]
+    return [*known, *([("handed over", f"at step {handed_over:,}")] if handed_over is not None else []), *facts(run)]
 
 
 def headline(run: RunRecord, decisions: Decisions | None) -> str:
-    """Say in one sentence what became of it."""
+    """Sum the run up in one sentence."""
     if decisions is None:
         return "Nothing has happened in this run yet."
     whole, alone, overseen = (decisions.counts(phase) for phase in (None, "autonomy", "oversight"))
     if not guarded(run):
-        return f"Nobody judged: {_struck(whole)} in {whole.steps:,} steps, and {_many(whole.goals, 'goal')}."
-    rate = alone.per_10_000
+        return f"Nobody judged: {_catastrophes(whole)} in {whole.steps:,} steps, and {_many(whole.goals, 'goal')}."
+    rate = _rate(alone)
     if rate is None:
         return (
             f"Autonomy was never begun: the overseer judged all {whole.steps:,} steps, blocked {whole.blocks:,} of "
-            f"them, and {_struck(whole)} happened all the same."
+            f"them, and {_catastrophes(whole)} happened all the same."
         )
     return (
-        f"After {overseen.steps:,} steps of oversight with {_struck(overseen)}, the guard looked for itself: "
-        f"{_struck(alone)} in {alone.steps:,} steps, {number(rate[0])} in 10,000 "
+        f"After {overseen.steps:,} steps of oversight with {_catastrophes(overseen)}, the guard looked for itself: "
+        f"{_catastrophes(alone)} in {alone.steps:,} steps, {number(rate[0])} in 10,000 "
         f"(95% interval {number(rate[1])} to {number(rate[2])})."
     )
 
 
 def warnings(run: RunRecord, decisions: Decisions | None) -> list[str]:
-    """Say what a reader must know before trusting the page."""
-    said = []
+    """List what a reader must know before trusting the page."""
+    found = []
     steps = 0 if decisions is None else len(decisions)
     if not run.summary.get("completed"):
-        said.append(f"This run is not complete: it stands at step {steps:,}. The page shows what is there so far.")
+        found.append(f"This run is not complete: it stands at step {steps:,}. The page shows what is there so far.")
     if guarded(run) and decisions is not None and not decisions.alone.any():
         fix = "allow more steps, or a larger --eps or --cap; heed guard says at each try what stood against it"
-        said.append(f"Autonomy was never begun, so nothing here tells what the guard is worth: {fix}.")
+        found.append(f"Autonomy was never begun, so nothing here tells what the guard is worth: {fix}.")
     faults: dict[str, int] = run.summary.get("faults") or {}
-    said += [f"{what} ({'once' if count == 1 else f'{count:,} times'})" for what, count in faults.items()]
-    return said
+    found += [f"{what} ({'once' if count == 1 else f'{count:,} times'})" for what, count in faults.items()]
+    return found
 
 
 def cards(run: RunRecord, decisions: Decisions) -> Block:
@@ -134,15 +135,16 @@ def cards(run: RunRecord, decisions: Decisions) -> Block:
     else:
         shown.append(("catastrophes alone", f"{alone.catastrophes:,}", f"in {alone.steps:,} steps of autonomy"))
         if alone.needless is None:
-            shown.append(("blocks alone", f"{alone.blocks:,}", f"{number(_per_100(alone))} in 100 steps"))
+            shown.append(("blocks alone", f"{alone.blocks:,}", f"{number(alone.blocks_per_100)} in 100 steps"))
         else:
             share = percent(alone.needless / alone.blocks) if alone.blocks else MISSING
             note = f"{alone.needless:,} of {alone.blocks:,}, {alone.early:,} of them early; {alone.missed:,} missed"
             shown.append(("needless blocks", share, note))
         shown.append(judged)
         if _evaluated(run):
-            note = f"in {_many(run.summary['evaluation_episodes'], 'episode')}; with it {_told(run, 'guarded')}"
-            shown[-1] = ("catastrophes, guard off", _told(run, "unguarded"), note)
+            guarded_count = _evaluated_catastrophes(run, "guarded")
+            note = f"in {_many(run.summary['evaluation_episodes'], 'episode')}; with it {guarded_count}"
+            shown[-1] = ("catastrophes, guard off", _evaluated_catastrophes(run, "unguarded"), note)
     colours = (css_colour(colour_of(index)) for index in (1, 0, 4, 2))
     return Cards([Card(*card, colour) for card, colour in zip(shown, colours, strict=False)])
 
@@ -151,12 +153,12 @@ def phases_table(run: RunRecord, decisions: Decisions) -> Block:
     """Tabulate what happened in each phase."""
     rows = []
     for name, counts in (("oversight", decisions.counts("oversight")), ("autonomy", decisions.counts("autonomy"))):
-        rate = counts.per_10_000
-        told = MISSING if rate is None else f"{number(rate[0])} [{number(rate[1])}, {number(rate[2])}]"
-        blocks = [f"{counts.blocks:,}", number(_per_100(counts) if counts.steps else None)]
+        rate = _rate(counts)
+        per_10_000 = MISSING if rate is None else f"{number(rate[0])} [{number(rate[1])}, {number(rate[2])}]"
+        blocks = [f"{counts.blocks:,}", number(counts.blocks_per_100 if counts.steps else None)]
         known = [MISSING if value is None else f"{value:,}" for value in (counts.needless, counts.early, counts.missed)]
         ends = [f"{counts.goals:,}", f"{counts.judgements:,}"]
-        rows.append([name, f"{counts.steps:,}", f"{counts.catastrophes:,}", told, *blocks, *known, *ends])
+        rows.append([name, f"{counts.steps:,}", f"{counts.catastrophes:,}", per_10_000, *blocks, *known, *ends])
     columns = [
         "phase",
         "steps",
@@ -213,13 +215,13 @@ def catastrophes_figure(run: RunRecord, decisions: Decisions) -> Block:
     absent = []
     for label, folder in run.siblings:
         try:
-            other, found = gather(folder), read_decisions(folder)
+            other, others = gather(folder), read_decisions(folder)
         except HeedError:
-            found = None
-        if found is None:
+            others = None
+        if others is None:
             absent.append(label)
         else:
-            curves.append(Curve(label, found, colour_of(len(curves) - 1), guarded(other)))
+            curves.append(Curve(label, others, colour_of(len(curves) - 1), guarded(other)))
     picture = draw(partial(plot_catastrophes, curves=curves), "catastrophes", "Catastrophes so far over the steps")
     key = [Key(css_colour(curve.colour), curve.label) for curve in curves]
     caption = "Every catastrophe is a step upwards."
@@ -255,12 +257,11 @@ def blocks_figure(run: RunRecord, decisions: Decisions) -> Block:
     """Show blocks over the steps, needless and missed ones where an oracle knows."""
     if not decisions.blocked.any():
         return Note("Nothing was blocked in this run.", missing=True)
-    told = bool(np.isfinite(decisions.needless).any())
     key = [Key(css_colour(SOFT), "blocks", "area")]
     caption = "In oversight the blocks and the misses are the overseer's, afterwards the guard's."
-    if told:
-        told_apart = (("needless", NEEDLESS), ("early", EARLY), ("missed", MISSED))
-        key += [Key(css_colour(colour), name, "area") for name, colour in told_apart]
+    if decisions.judged_by_oracle:
+        kinds = (("needless", NEEDLESS), ("early", EARLY), ("missed", MISSED))
+        key += [Key(css_colour(colour), name, "area") for name, colour in kinds]
     else:
         caption += " No oracle knows this environment, so that nobody can say which blocks were needless or missed."
     picture = draw(partial(plot_blocks, decisions=decisions, overseen=True), "blocks", "Blocks over the steps")
@@ -269,17 +270,17 @@ def blocks_figure(run: RunRecord, decisions: Decisions) -> Block:
 
 def sources_blocks(decisions: Decisions) -> list[Block]:
     """Show who chose the executed action where autonomy blocked, and how many plans were safe."""
-    shares = decisions.shares()
-    total = sum(count for _, count in shares)
+    sources = decisions.sources()
+    total = sum(count for _, count in sources)
     if not total:
         return [Note("Autonomy blocked nothing.", missing=True)]
     parts = [
         Share(
             SOURCES.get(name, name), count / total, f"{count:,}, {percent(count / total)}", css_colour(colour_of(index))
         )
-        for index, (name, count) in enumerate(shares)
+        for index, (name, count) in enumerate(sources)
     ]
-    planned = decisions.feasible[decisions.alone & decisions.blocked & np.isfinite(decisions.feasible)]
+    planned = decisions.feasible[decisions.plans()]
     caption = f"Who chose the action in place of the {total:,} that autonomy blocked."
     caption += (
         f" A plan was searched {len(planned):,} times and was safe in {percent(planned.mean())}."
@@ -298,12 +299,12 @@ def latency_block(decisions: Decisions) -> Block:
     if not groups:
         return Note("No decision of autonomy, so none to time.", missing=True)
     picture = draw(partial(plot_latency, groups=groups), "latency", "Milliseconds of decisions and plans")
-    told = [
-        f"{name} takes {number(float(np.median(values)))} ms in the median, {number(float(np.percentile(values, 99)))} "
-        f"ms at the 99th percentile of {len(values):,}"
-        for name, values in groups
+    sentences = [
+        f"{name} takes {number(times['p50'])} ms in the median, {number(times['p99'])} ms at the 99th percentile of "
+        f"{len(values):,}"
+        for name, values, times in ((name, values, percentiles(values)) for name, values in groups)
     ]
-    sentence = "; ".join(told)
+    sentence = "; ".join(sentences)
     caption = f"{sentence[0].upper()}{sentence[1:]}. Dashed: these two. "
     caption += "As it was in the run, beside whatever else the machine did."
     return Figure(picture, "Latency in autonomy.", caption)
@@ -321,11 +322,11 @@ def _evaluated(run: RunRecord) -> bool:
     return bool(summary.get("evaluation_episodes")) and all(summary.get(name) is not None for name in names)
 
 
-def _told(run: RunRecord, kind: str) -> str:
+def _evaluated_catastrophes(run: RunRecord, kind: str) -> str:
     return f"{run.summary[f'catastrophes_{kind}']:,}"
 
 
-def _struck(counts: Counts) -> str:
+def _catastrophes(counts: Counts) -> str:
     return _many(counts.catastrophes, "catastrophe")
 
 
@@ -333,10 +334,11 @@ def _many(count: int, what: str) -> str:
     return f"{count:,} {what}" + ("" if count == 1 else "s")
 
 
+def _rate(counts: Counts) -> tuple[float, float, float] | None:
+    """Catastrophes in 10,000 steps with their interval; None without a step."""
+    return rate_interval(counts.catastrophes, counts.exposure)
+
+
 def _per_10_000(counts: Counts) -> str:
-    rate = counts.per_10_000
+    rate = _rate(counts)
     return MISSING if rate is None else number(rate[0])
-
-
-def _per_100(counts: Counts) -> float:
-    return 100 * counts.blocks / counts.steps

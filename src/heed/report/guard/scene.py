@@ -1,4 +1,4 @@
-"""Where the states of a guarded run are drawn: in the arena of a known world, else in the plane of two variables."""
+"""Where a guarded run's states are drawn: before a known world's backdrop, else in the plane of two variables."""
 
 from __future__ import annotations
 
@@ -11,19 +11,10 @@ from markupsafe import Markup
 
 from heed.report.common.formats import number
 from heed.report.common.plot_style import Floats
-from heed.worlds import CLIFF_GRID, POINT_HAZARD
-from heed.worlds.cliff_grid.env import LAYOUT
-from heed.worlds.point_hazard.geometry import Hazards
-from heed.worlds.presets import preset
+from heed.worlds import Backdrop, Disc, registered_oracle
 
 WIDTH = 1200
 """Of every scene, in its own units; the page scales it."""
-_NAMES = {
-    POINT_HAZARD: ("x", "y", "x velocity", "y velocity"),
-    CLIFF_GRID: ("row", "column", "row velocity", "column velocity"),
-}
-_MARGIN = 0.25  # of the arena, beyond the walls
-_CELLS = {"#": "hazard", "G": "goal"}
 
 
 @dataclass(frozen=True)
@@ -52,7 +43,7 @@ class Scenery:
         finite = np.asarray(np.isfinite(places).all(-1))
         whole = len(finite) if finite.all() else int(finite.argmin())
         room = np.array([WIDTH, self.height])
-        near = np.clip(places[:whole], -room, 2 * room)  # what has left the picture need not be told from afar
+        near = np.clip(places[:whole], -room, 2 * room)  # how far beyond the picture makes no difference
         return " ".join(f"{x:.0f},{y:.0f}" for x, y in near)
 
 
@@ -60,17 +51,14 @@ def scenery(env: str, env_kwargs: Mapping[str, Any], seen: Sequence[Floats], key
     """The drawing plane of an environment.
 
     Args:
-        env: its id, as the run was told it.
-        env_kwargs: as the run was told them.
+        env: its id, as the run was given it.
+        env_kwargs: as the run was given them.
         seen: the states that are to be drawn, of T successive steps, [T, ..., S] each.
-        keys: the variables that catastrophes depend on, if the run was told; else the preset's are taken.
+        keys: the variables that catastrophes depend on, if the run was given them; else the oracle's are taken.
     """
-    name = env.removeprefix("heed.worlds:")
-    if name == POINT_HAZARD:
-        return _arena(Hazards(**{key: value for key, value in env_kwargs.items() if key != "render_mode"}))
-    if name == CLIFF_GRID:
-        return _grid()
-    known = preset(env, **env_kwargs)
+    known = registered_oracle(env, **env_kwargs)
+    if known is not None and known.backdrop is not None:
+        return _before(known.backdrop)
     chosen = keys or (known.label_keys if known is not None else None)
     size = seen[0].shape[-1]
     return _plane(seen, [key for key in chosen or () if key < size], variable_names(env, size))
@@ -82,55 +70,25 @@ def variable_names(env: str, size: int) -> list[str]:
     >>> variable_names("heed/PointHazard-v0", 4)[0], variable_names("CartPole-v1", 4)[2]
     ('x', 'state[2]')
     """
-    names = _NAMES.get(env.removeprefix("heed.worlds:"), ())
+    known = registered_oracle(env)
+    names = (known.variable_names if known is not None else None) or ()
     return list(names) if len(names) == size else [f"state[{index}]" for index in range(size)]
 
 
-def _arena(world: Hazards) -> Scenery:
-    """Point hazard's, seen from above."""
-    half = np.array([world.half_width, world.half_height]) + _MARGIN
-    scale = WIDTH / (2 * half[0])
-    height = round(2 * half[1] * scale)
+def _before(backdrop: Backdrop) -> Scenery:
+    """Places before what stands still in a world, at the page's scale."""
+    scale = WIDTH / backdrop.width
 
     def project(states: Floats) -> Floats:
-        return np.asarray((states[..., :2] * (1, -1) + half) * scale)
-
-    def box(kind: str, left: float, bottom: float, right: float, top: float) -> Markup:
-        (x, y), (across, down) = project(np.array([left, top])), (right - left, top - bottom)
-        return _rectangle(kind, x, y, across * scale, down * scale)
-
-    def disc(kind: str, centre: tuple[float, float], radius: float) -> Markup:
-        x, y = project(np.array(centre))
-        return Markup('<circle class="{}" cx="{:.0f}" cy="{:.0f}" r="{:.0f}"/>').format(kind, x, y, radius * scale)
+        return np.asarray(backdrop.place(states) * scale)
 
     shapes = [
-        _rectangle("hazard", 0, 0, WIDTH, height),
-        box("floor", -world.half_width, -world.half_height, world.half_width, world.half_height),
-        disc("goal", world.goal, world.goal_radius),
-        *(box("hazard", *sides) for sides in world.boxes),
-        disc("hazard", world.centre, world.disc),
+        _disc(shape.kind, shape.x * scale, shape.y * scale, shape.radius * scale)
+        if isinstance(shape, Disc)
+        else _rectangle(shape.kind, *(scale * n for n in (shape.left, shape.top, shape.width, shape.height)))
+        for shape in backdrop.shapes
     ]
-    about = "The arena from above: hazards and walls are red, the goal is green. "
-    return Scenery(height, project, Markup("").join(shapes), about)
-
-
-def _grid() -> Scenery:
-    """Cliff grid's cells, with the cliff beyond its edge."""
-    rows, columns = len(LAYOUT), len(LAYOUT[0])
-    side = WIDTH / (columns + 1)
-    height = round((rows + 1) * side)
-
-    def project(states: Floats) -> Floats:
-        down, right = ((states[..., axis] + 1) / 2 * (count - 1) for axis, count in ((0, rows), (1, columns)))
-        return np.stack([(right + 1) * side, (down + 1) * side], axis=-1)
-
-    cells = [
-        _rectangle(_CELLS.get(cell, "floor"), (column + 0.5) * side, (row + 0.5) * side, side, side)
-        for row, cells in enumerate(LAYOUT)
-        for column, cell in enumerate(cells)
-    ]
-    about = "The grid from above: cliffs and the edge are red, the goal is green. "
-    return Scenery(height, project, _rectangle("hazard", 0, 0, WIDTH, height) + Markup("").join(cells), about)
+    return Scenery(round(backdrop.height * scale), project, Markup("").join(shapes), f"{backdrop.about} ")
 
 
 def _plane(seen: Sequence[Floats], keys: Sequence[int], names: Sequence[str]) -> Scenery:
@@ -186,3 +144,7 @@ def _plane(seen: Sequence[Floats], keys: Sequence[int], names: Sequence[str]) ->
 def _rectangle(kind: str, x: float, y: float, width: float, height: float) -> Markup:
     shape = Markup('<rect class="{}" x="{:.0f}" y="{:.0f}" width="{:.0f}" height="{:.0f}"/>')
     return shape.format(kind, x, y, width, height)
+
+
+def _disc(kind: str, x: float, y: float, radius: float) -> Markup:
+    return Markup('<circle class="{}" cx="{:.0f}" cy="{:.0f}" r="{:.0f}"/>').format(kind, x, y, radius)

@@ -1,4 +1,4 @@
-"""The moments at which a guard blocked, drawn: what it imagined, where that is unsafe, and what was done instead."""
+"""Snapshots of a guard's blocks as pictures: what it imagined, where that is unsafe, and what was done instead."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from heed.report.guard.scene import WIDTH, Scenery, scenery
 
 Arrays = Mapping[str, NDArray[Any]]
 STILLS = 6
-"""Moments shown at once where there is no player: on paper, and without scripts."""
+"""Snapshots shown at once where there is no player: on paper, and without scripts."""
 MEMBER_COLOURS = tuple(css_colour(colour_of(index)) for index in (0, 2, 4, 6, 5, 3))
 """Of the members; orange is left out, being too near to the red of danger."""
 _TAKEN = {
@@ -34,7 +34,7 @@ _TAKEN = {
 }
 
 
-def read_moments(folder: Path) -> dict[str, NDArray[Any]] | None:
+def read_snapshots(folder: Path) -> dict[str, NDArray[Any]] | None:
     """Read ``moments.npz``.
 
     Args:
@@ -58,31 +58,31 @@ def read_moments(folder: Path) -> dict[str, NDArray[Any]] | None:
     return found
 
 
-def moments_block(run: RunRecord) -> Block:
-    """Show what the guard saw at its blocks.
+def snapshots_block(run: RunRecord) -> Block:
+    """Show what the guard imagined when it blocked.
 
     Args:
         run: a guarded run.
     """
-    kept = read_moments(run.path)
+    kept = read_snapshots(run.path)
     if kept is None:
         return Note("This run kept no moments: there is no moments.npz.", missing=True)
     count = len(kept["step"])
     if not count:
         return Note("Nothing was imagined and then blocked in this run.", missing=True)
     ways = [kept["happened"], kept["futures"], *([kept["plan_states"]] if _planned(kept) else [])]
-    seen = [way[moment].astype(np.float64) for way in ways for moment in range(count)]
+    seen = [way[index].astype(np.float64) for way in ways for index in range(count)]
     env = str(run.config.get("env", ""))
     drawing = scenery(env, run.config.get("env_kwargs") or {}, seen, run.config.get("label_keys"))
-    stills = {int(index) for index in np.linspace(0, count - 1, min(STILLS, count)).round()}
+    stills = {int(place) for place in np.linspace(0, count - 1, min(STILLS, count)).round()}
     scenes = [
         Scene(
-            moment_picture(kept, moment, drawing),
-            moment_caption(kept, moment),
-            _photograph(kept, moment),
-            still=moment in stills,
+            snapshot_picture(kept, index, drawing),
+            snapshot_caption(kept, index),
+            _photograph(kept, index),
+            still=index in stills,
         )
-        for moment in range(count)
+        for index in range(count)
     ]
     return Player(
         scenes=scenes,
@@ -96,16 +96,16 @@ def moments_block(run: RunRecord) -> Block:
     )
 
 
-def moment_picture(kept: Arrays, moment: int, drawing: Scenery) -> Markup:
-    """One moment: the policy's own future in each member and particle, the plan, and what came of it.
+def snapshot_picture(kept: Arrays, index: int, drawing: Scenery) -> Markup:
+    """Draw one snapshot: the policy's own future in each member and particle, the plan, and what happened.
 
     Args:
-        kept: what `read_moments` read.
-        moment: its number.
+        kept: what `read_snapshots` read.
+        index: of the snapshot.
         drawing: where to.
     """
-    futures, unsafe = kept["futures"][moment], kept["danger"][moment] >= kept["threshold"][moment]
-    ways = [] if _glanced(kept) else [(e, p) for e in range(futures.shape[1]) for p in range(futures.shape[2])]
+    futures, unsafe = kept["futures"][index], kept["danger"][index] >= kept["threshold"][index]
+    ways = [] if _without_futures(kept) else [(e, p) for e in range(futures.shape[1]) for p in range(futures.shape[2])]
     lines = [
         _line("unsafe", drawing.line(futures[start : end + 1, e, p]), start)
         for e, p in ways
@@ -113,39 +113,39 @@ def moment_picture(kept: Arrays, moment: int, drawing: Scenery) -> Markup:
     ]
     lines += [_line(f"future m{e % len(MEMBER_COLOURS)}", drawing.line(futures[:, e, p])) for e, p in ways]
     if _planned(kept):
-        lines.append(_line("plan", drawing.line(kept["plan_states"][moment].mean((1, 2)))))
-    lines.append(_line("happened", drawing.line(kept["happened"][moment])))
-    x, y = drawing.project(kept["happened"][moment][:1].astype(np.float64))[0]
+        lines.append(_line("plan", drawing.line(kept["plan_states"][index].mean((1, 2)))))
+    lines.append(_line("happened", drawing.line(kept["happened"][index])))
+    x, y = drawing.project(kept["happened"][index][:1].astype(np.float64))[0]
     return Markup(
         '<svg viewBox="0 0 {w} {h}" role="img" aria-label="What the guard imagined at step {step}">'
         '<use href="#backdrop" width="{w}" height="{h}"/>{lines}'
         '<circle class="start" cx="{x:.0f}" cy="{y:.0f}" r="13"/></svg>'
-    ).format(w=WIDTH, h=drawing.height, step=int(kept["step"][moment]), lines=Markup("").join(lines), x=x, y=y)
+    ).format(w=WIDTH, h=drawing.height, step=int(kept["step"][index]), lines=Markup("").join(lines), x=x, y=y)
 
 
-def moment_caption(kept: Arrays, moment: int) -> str:
-    """One moment in words: what was proposed, what was seen, what was done.
+def snapshot_caption(kept: Arrays, index: int) -> str:
+    """Describe one snapshot: what was proposed, what the look showed, what was executed.
 
     Args:
-        kept: what `read_moments` read.
-        moment: its number.
+        kept: what `read_snapshots` read.
+        index: of the snapshot.
     """
-    first, source = int(kept["first_unsafe"][moment]), str(kept["source"][moment])
+    first, source = int(kept["first_unsafe"][index]), str(kept["source"][index])
     text = (
-        f"Step {int(kept['step'][moment]):,}, episode {int(kept['episode'][moment]):,}. Proposed: "
-        f"{_action(kept['proposed'][moment])}, risk {number(float(kept['risk'][moment]))} where less than "
-        f"{number(float(kept['limit'][moment]))} was let pass"
+        f"Step {int(kept['step'][index]):,}, episode {int(kept['episode'][index]):,}. Proposed: "
+        f"{_action(kept['proposed'][index])}, risk {number(float(kept['risk'][index]))} where less than "
+        f"{number(float(kept['limit'][index]))} was let pass"
     )
-    if first >= 0 and not _glanced(kept):
+    if first >= 0 and not _without_futures(kept):
         text += f", unsafe {first + 1} {'step' if first == 0 else 'steps'} ahead"
     taken = _TAKEN.get(source, source)
-    if source == "fallback" and kept["feasible"][moment] == 1:
+    if source == "fallback" and kept["feasible"][index] == 1:
         taken = "a safe plan, as the overseer failed"
-    return f"{text}. Executed: {_action(kept['executed'][moment])}, {taken}."
+    return f"{text}. Executed: {_action(kept['executed'][index])}, {taken}."
 
 
 def stretches(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Where flags [H] of steps are true without a gap: the first step of each stretch, and the one after its last.
+    """Stretches of steps in which flags [H] are true without a gap: the first step of each, and the one after its last.
 
     >>> stretches(np.array([True, False, True, True]))
     [(0, 1), (2, 4)]
@@ -164,7 +164,7 @@ def _caption(kept: Arrays, drawing: Scenery) -> str:
     text = f"{count} of the {blocks:,} blocks of autonomy, an even sample of the run. " if count < blocks else ""
     text = text or f"All {count} blocks of autonomy. "
     text += drawing.about
-    if _glanced(kept):
+    if _without_futures(kept):
         return (
             text + "This guard imagines no future: it judges the present state and action alone. Dotted: what followed."
         )
@@ -181,7 +181,7 @@ def _caption(kept: Arrays, drawing: Scenery) -> str:
 def _key(kept: Arrays) -> list[Key]:
     members = min(kept["futures"].shape[2], len(MEMBER_COLOURS))
     key = []
-    if not _glanced(kept):
+    if not _without_futures(kept):
         key += [Key(MEMBER_COLOURS[e], f"member {e + 1}") for e in range(members)]
         key.append(Key("var(--unsafe)", "unsafe", "area"))
     if _planned(kept):
@@ -193,8 +193,8 @@ def _planned(kept: Arrays) -> bool:
     return bool(kept["plan_states"].ndim == 5 and kept["plan_states"].size)
 
 
-def _glanced(kept: Arrays) -> bool:
-    """Whether nobody looked ahead: a glance is told as one step that leads nowhere (HIRL)."""
+def _without_futures(kept: Arrays) -> bool:
+    """Whether the guard imagines no future (HIRL): such a look is stored as one step that leads nowhere."""
     futures = kept["futures"]
     return futures.shape[1] == 2 and np.array_equal(futures[:, 0], futures[:, 1], equal_nan=True)
 
@@ -204,10 +204,10 @@ def _action(action: Floats) -> str:
     return f"({numbers})" if len(action) > 1 else numbers
 
 
-def _photograph(kept: Arrays, moment: int) -> str:
+def _photograph(kept: Arrays, index: int) -> str:
     """The environment's own picture as an address that holds it; empty where there is none."""
-    if not kept["pictured"][moment]:
+    if not kept["pictured"][index]:
         return ""
     buffer = io.BytesIO()
-    matplotlib.image.imsave(buffer, kept["pictures"][moment], format="png")
+    matplotlib.image.imsave(buffer, kept["pictures"][index], format="png")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -10,7 +10,7 @@ const SMOOTHED = 0.05; // of the steps, the share that one point is the mean of
 const UNITS = [[/^seconds\//, "s"], [/^tokens_per_second$/, "tokens/s"], [/mean_length$/, "tokens"], [/^(kl|entropy)$/, "nats"],
   [/^(catastrophes|blocks|goals)$/, "in the last 1,000 steps"]];
 
-function drawn(tag, attributes) {
+function shape(tag, attributes) {
   const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
   return made;
@@ -69,7 +69,7 @@ export class Chart {
     this.field.tabIndex = 0;
     this.field.setAttribute("role", "slider");
     this.field.setAttribute("aria-label", `${name}, read step by step`);
-    this.svg = drawn("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, "aria-hidden": "true" });
+    this.svg = shape("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, "aria-hidden": "true" });
     this.field.append(this.svg);
     this.figure.append(caption, this.field);
     this.svg.addEventListener("pointermove", (event) => this.point(event));
@@ -104,7 +104,7 @@ export class Chart {
       : ROOM.left + (WIDTH - ROOM.left - ROOM.right) * (step - begin) / (end - begin));
     this.y = (value) => HEIGHT - ROOM.bottom - (HEIGHT - ROOM.top - ROOM.bottom) * (scale(value) - bottom) / (top - bottom);
     this.shown = this.smooth && end > begin ? smoothed(this.steps, this.values) : this.values;
-    this.mark = drawn("g", { class: "mark" });
+    this.mark = shape("g", { class: "mark" });
     this.svg.replaceChildren(
       ...(this.log ? decades(low, high) : ticks(low, high)).flatMap((tick) => this.rule(tick)),
       ...(end === begin ? [begin] : ticks(begin, end)).map((tick) => this.label(this.x(tick), HEIGHT - 5, short(tick), "middle")),
@@ -117,11 +117,11 @@ export class Chart {
 
   rule(tick) {
     const y = this.y(tick).toFixed(1);
-    return [drawn("path", { class: "rule", d: `M${ROOM.left} ${y}H${WIDTH - ROOM.right}` }), this.label(ROOM.left - 5, Number(y) + 4, short(tick), "end")];
+    return [shape("path", { class: "rule", d: `M${ROOM.left} ${y}H${WIDTH - ROOM.right}` }), this.label(ROOM.left - 5, Number(y) + 4, short(tick), "end")];
   }
 
   label(x, y, text, anchor) {
-    const made = drawn("text", { x: Math.min(Math.max(x, 4), WIDTH - 12).toFixed(1), y, "text-anchor": anchor });
+    const made = shape("text", { x: Math.min(Math.max(x, 4), WIDTH - 12).toFixed(1), y, "text-anchor": anchor });
     made.textContent = text;
     return made;
   }
@@ -134,10 +134,10 @@ export class Chart {
       if (value === null) { pen = "M"; return; }
       const [x, y] = [this.x(this.steps[index]).toFixed(1), this.y(value).toFixed(1)];
       path += `${pen}${x} ${y}`;
-      if (pen === "M" && (values[index + 1] ?? null) === null) dots.push(drawn("circle", { class: `${kind} dot`, cx: x, cy: y, r: 2.5 }));
+      if (pen === "M" && (values[index + 1] ?? null) === null) dots.push(shape("circle", { class: `${kind} dot`, cx: x, cy: y, r: 2.5 }));
       pen = "L";
     });
-    return [drawn("path", { class: kind, d: path }), ...dots];
+    return [shape("path", { class: kind, d: path }), ...dots];
   }
 
   // Tells the values at one point, or the last ones.
@@ -146,16 +146,16 @@ export class Chart {
     const place = index === null ? this.steps.length - 1 : index;
     const [step, value] = [this.steps[place], this.values[place]];
     const mean = this.shown === this.values || this.shown[place] === null ? "" : ` (smooth ${short(this.shown[place])})`;
-    const said = `${short(value, 4)}${mean}${this.unit && value !== null ? ` ${this.unit}` : ""}`;
-    this.value.textContent = `${said} at step ${step.toLocaleString("en")}${this.log ? ", log scale" : ""}`;
+    const reading = `${short(value, 4)}${mean}${this.unit && value !== null ? ` ${this.unit}` : ""}`;
+    this.value.textContent = `${reading} at step ${step.toLocaleString("en")}${this.log ? ", log scale" : ""}`;
     this.field.setAttribute("aria-valuemin", this.steps[0]);
     this.field.setAttribute("aria-valuemax", this.steps[this.steps.length - 1]);
     this.field.setAttribute("aria-valuenow", step);
-    this.field.setAttribute("aria-valuetext", `${said} at step ${step}`);
+    this.field.setAttribute("aria-valuetext", `${reading} at step ${step}`);
     if (index === null) { this.mark.replaceChildren(); return; }
     const x = this.x(step).toFixed(1);
-    this.mark.replaceChildren(drawn("path", { d: `M${x} ${ROOM.top}V${HEIGHT - ROOM.bottom}` }),
-      ...(this.shown[place] === null ? [] : [drawn("circle", { cx: x, cy: this.y(this.shown[place]).toFixed(1), r: 3.5 })]));
+    this.mark.replaceChildren(shape("path", { d: `M${x} ${ROOM.top}V${HEIGHT - ROOM.bottom}` }),
+      ...(this.shown[place] === null ? [] : [shape("circle", { cx: x, cy: this.y(this.shown[place]).toFixed(1), r: 3.5 })]));
   }
 
   point(event) {

@@ -6,11 +6,11 @@ const RETRY_MS = 1000;
 export const byId = (name) => document.getElementById(name);
 export const token = new URLSearchParams(location.hash.slice(1)).get("token") || "";
 
-// A line to the server that comes back by itself. `heard` gets each message, `pictured` each picture; `lost` is told why
-// the line is gone, and says whether it is to be tried again.
+// A line to the server that comes back by itself. `received` gets each message, `pictured` each picture; `lost` gets
+// the reason why the line is gone, and answers whether it is to be tried again.
 export class Line {
-  constructor(path, { heard, pictured, lost }) {
-    Object.assign(this, { path, heard, pictured, lost, socket: null });
+  constructor(path, { received, pictured, lost }) {
+    Object.assign(this, { path, received, pictured, lost, socket: null });
     this.open();
   }
 
@@ -18,7 +18,7 @@ export class Line {
     this.socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${this.path}`);
     this.socket.binaryType = "blob";
     this.socket.onopen = () => this.send({ token });
-    this.socket.onmessage = ({ data }) => (typeof data === "string" ? this.heard(JSON.parse(data)) : this.pictured(data));
+    this.socket.onmessage = ({ data }) => (typeof data === "string" ? this.received(JSON.parse(data)) : this.pictured(data));
     this.socket.onclose = (event) => {
       const refused = event.code === 4401;
       const again = this.lost(refused ? "the token is wrong: open the address that heed printed" : "trying again");
@@ -55,8 +55,8 @@ export function facts(place, rows) {
   }));
 }
 
-export function say(text) {
-  byId("said").textContent = text;
+export function announce(text) {
+  byId("notice").textContent = text;
 }
 
 // Ways to the other pages of this server, with the token behind the #, which browsers send nowhere.

@@ -1,7 +1,7 @@
 "use strict";
 // The page on which people compare. Completions are hostile text: whatever comes is set as text, never as markup.
 
-import { byId, element, enable, enabled, facts, Line, newKey, put, say } from "./common.js";
+import { announce, byId, element, enable, enabled, facts, Line, newKey, put } from "./common.js";
 
 const VERDICTS = ["left", "tie", "right", "skip"];
 const MOST_CELLS = 4e6; // of the table by which two texts are compared word by word
@@ -15,23 +15,23 @@ let over = false; // all is judged
 let mine = 0;
 const unwritten = new Map(); // comparisons that are not known to be on disk, by key
 
-function heard(message) {
+function received(message) {
   if (message.hello) greeted(message.hello);
   if (message.pair) show(message.pair);
   if (message.nothing) showNothing(message.nothing);
   if (message.progress) progress(message.progress);
   if (message.written) written(message.written);
-  if (message.undone) say(`taken back: comparison ${message.undone.id}`);
+  if (message.undone) announce(`taken back: comparison ${message.undone.id}`);
   if (message.refused) {
     unwritten.delete(message.refused.key);
-    say(message.refused.why);
+    announce(message.refused.why);
   }
   buttons();
 }
 
 function greeted(hello) {
   byId("title").textContent = hello.title;
-  stand("watching", `you compare as ${hello.person}`);
+  showState("watching", `you compare as ${hello.person}`);
   if (objectives.join("\n") !== hello.objectives.join("\n")) {
     objectives = hello.objectives;
     byId("rows").replaceChildren(...objectives.map(rowOf));
@@ -72,12 +72,12 @@ function show(next) {
   pair = next;
   differing = false;
   texts();
-  const said = next.before;
+  const before = next.before;
   byId("comparison").reset();
-  if (said !== null) {
-    objectives.forEach((name, index) => { if (said.objectives[name]) box(index, said.objectives[name]).checked = true; });
-    byId("unsafe-left").checked = said.unsafe.left;
-    byId("unsafe-right").checked = said.unsafe.right;
+  if (before !== null) {
+    objectives.forEach((name, index) => { if (before.objectives[name]) box(index, before.objectives[name]).checked = true; });
+    byId("unsafe-left").checked = before.unsafe.left;
+    byId("unsafe-right").checked = before.unsafe.right;
   }
   window.scrollTo(0, 0);
   for (const place of ["left", "right", "prompt"]) byId(place).scrollTop = 0;
@@ -110,7 +110,7 @@ function texts() {
   const marks = differing ? difference(words(pair.left), words(pair.right)) : null;
   if (differing && marks === null) {
     differing = false;
-    say("these texts are too long to be compared word by word");
+    announce("these texts are too long to be compared word by word");
   }
   write("left", pair.left, marks && marks[0]);
   write("right", pair.right, marks && marks[1]);
@@ -194,7 +194,7 @@ function submit() {
   if (pair === null || waiting()) return;
   const unsaid = objectives.findIndex((_, index) => chosen(index) === null);
   if (unsaid >= 0) {
-    say(`nothing is said of ${objectives[unsaid]} yet: left, tie, right, or skip it`);
+    announce(`nothing is said of ${objectives[unsaid]} yet: left, tie, right, or skip it`);
     goTo(unsaid);
     return;
   }
@@ -218,7 +218,7 @@ function written(note) {
   const compared = unwritten.get(note.key);
   unwritten.delete(note.key);
   if (compared && pair !== null && compared.pair === pair.pair) pair = null; // the next one is on its way
-  say(`comparison ${note.id} is on disk`);
+  announce(`comparison ${note.id} is on disk`);
   document.body.dataset.written = note.id;
 }
 
@@ -235,7 +235,7 @@ function buttons() {
   enable(byId("undo"), line.connected && mine > 0 && !waiting());
 }
 
-function stand(state, text) {
+function showState(state, text) {
   byId("state").dataset.state = state;
   put(byId("state"), text);
   buttons();
@@ -244,7 +244,7 @@ function stand(state, text) {
 function toggle(side) {
   const box = byId(`unsafe-${side}`);
   box.checked = !box.checked;
-  say(`the ${side} one is ${box.checked ? "unsafe" : "not marked as unsafe"}`);
+  announce(`the ${side} one is ${box.checked ? "unsafe" : "not marked as unsafe"}`);
 }
 
 function undo() {
@@ -283,6 +283,6 @@ document.addEventListener("keydown", (event) => {
   if (!event.repeat) does();
 });
 const line = new Line("/compare", {
-  heard,
-  lost: (why) => { stand("disconnected", `disconnected: ${over ? "all is compared" : why}`); return !over; },
+  received,
+  lost: (why) => { showState("disconnected", `disconnected: ${over ? "all is compared" : why}`); return !over; },
 });

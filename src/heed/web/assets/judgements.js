@@ -1,15 +1,15 @@
 "use strict";
 // The page of judgements. Whatever people or models wrote is set as text, never as markup.
 
-import { byId, element, enable, enabled, facts, put, say, token } from "./common.js";
+import { announce, byId, element, enable, enabled, facts, put, token } from "./common.js";
 
-const FILTERS = ["kind", "person", "run", "standing"];
+const FILTERS = ["kind", "person", "run", "status"];
 const NONE = "\u2013";
 const KEPT_MS = 60000; // for which a browser may still be writing a file that was saved
 
 let filter = {}; // of what is listed
 let next = null; // where the older ones begin
-let judges = false; // whether the person may take judgements back
+let judges = false; // whether the person may retract judgements
 let open = null; // the judgement that is shown whole
 
 class Refused extends Error {
@@ -29,14 +29,14 @@ async function request(path, how = {}) {
   }
   if (answer.ok) return answer;
   if (answer.status === 401) throw new Refused(401, "the token is wrong: open the address that heed printed");
-  throw new Refused(answer.status, await answer.json().then((told) => told.detail, () => answer.statusText));
+  throw new Refused(answer.status, await answer.json().then((refusal) => refusal.detail, () => answer.statusText));
 }
 
 async function asked(path, how) {
   return (await request(path, how)).json();
 }
 
-function stand(state, text) {
+function showState(state, text) {
   byId("state").dataset.state = state;
   put(byId("state"), text);
 }
@@ -49,8 +49,8 @@ async function trying(button, does) {
     await does();
   } catch (refusal) {
     if (!(refusal instanceof Refused)) throw refusal;
-    if (refusal.status === 401 || refusal.status === 0) stand("disconnected", `disconnected: ${refusal.message}`);
-    else say(refusal.message);
+    if (refusal.status === 401 || refusal.status === 0) showState("disconnected", `disconnected: ${refusal.message}`);
+    else announce(refusal.message);
   } finally {
     enable(button, true);
   }
@@ -59,10 +59,10 @@ async function trying(button, does) {
 async function begin() {
   const about = await asked("/about");
   judges = about.judges;
-  stand("watching", `you ${judges ? "judge" : "watch"} as ${about.person}`);
+  showState("watching", `you ${judges ? "judge" : "watch"} as ${about.person}`);
   byId("people").replaceChildren(...about.people.map(option));
   byId("runs").replaceChildren(...about.runs.map(option));
-  say(`${about.count} judgements in all`);
+  announce(`${about.count} judgements in all`);
 }
 
 function option(value) {
@@ -75,8 +75,8 @@ function chosen(names) {
   return Object.fromEntries(names.map((name) => [name, byId(name).value]).filter(([, value]) => value !== ""));
 }
 
-function query(told) {
-  return `?${new URLSearchParams(told)}`;
+function query(parameters) {
+  return `?${new URLSearchParams(parameters)}`;
 }
 
 async function list() {
@@ -88,7 +88,7 @@ async function list() {
     more(found);
   } catch (refusal) {
     if (refusal.status === 404) {
-      stand("paused", "nothing has been judged yet");
+      showState("paused", "nothing has been judged yet");
       nothing("There are no judgements yet. Look again when the first is given.");
       return;
     }
@@ -120,17 +120,17 @@ async function older() {
 function rowOf(row) {
   const made = document.createElement("tr");
   made.id = `row-${row.id}`;
-  made.classList.toggle("gone", !row.stands);
+  made.classList.toggle("gone", !row.active);
   const button = element("button", row.id);
   button.type = "button";
   button.setAttribute("aria-label", `Open judgement ${row.id}`);
   button.addEventListener("click", () => trying(button, () => show(row.id)));
   const first = document.createElement("td");
   first.append(button);
-  const said = row.stands ? row.said : `${row.said} (taken back)`;
+  const verdict = row.active ? row.summary : `${row.summary} (taken back)`;
   const after = element("td", speed(row.latency_ms));
   after.className = "number";
-  made.append(first, element("td", when(row.at)), element("td", row.person), element("td", row.shown), element("td", said), after);
+  made.append(first, element("td", when(row.at)), element("td", row.person), element("td", row.shown), element("td", verdict), after);
   return made;
 }
 
@@ -161,7 +161,7 @@ function opened(found) {
   open = found;
   const compared = found.kind === "compare" && isObject(found.shown) && "left" in found.shown && "right" in found.shown;
   byId("one-title").textContent = `Judgement ${found.id}`;
-  byId("words").textContent = found.said;
+  byId("words").textContent = found.summary;
   byId("compared").hidden = !compared;
   if (compared) for (const name of ["prompt", "left", "right"]) byId(name).textContent = textOf(found.shown[name]);
   facts(byId("facts"), [
@@ -173,7 +173,7 @@ function opened(found) {
     ? "Its row is as it was written, after the row before it."
     : "Its row, or the one before it, is not as it was written.";
   byId("raw").textContent = JSON.stringify({ shown: found.shown, verdict: found.verdict }, null, 1);
-  const back = found.taken_back;
+  const back = found.retraction;
   byId("back").hidden = back === null;
   if (back !== null) byId("back").textContent = `Taken back by ${back.person}, ${when(back.at)}, row ${back.id}: ${back.why || "no reason given"}`;
   byId("retract").hidden = !judges || back !== null;
@@ -205,7 +205,7 @@ async function retract() {
     }
     opened(found);
     byId("one-title").focus();
-    say(`judgement ${found.id} is taken back`);
+    announce(`judgement ${found.id} is taken back`);
   } catch (refusal) {
     byId("refused").hidden = false;
     byId("refused").textContent = refusal.message;
@@ -214,14 +214,14 @@ async function retract() {
 }
 
 async function save(ending) {
-  say("the file is being made");
+  announce("the file is being made");
   const content = await (await request(`/export/${ending}${query(chosen(["kind", "person", "run"]))}`)).blob();
   const link = document.createElement("a");
   link.href = URL.createObjectURL(content);
   link.download = `judgements.${ending}`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), KEPT_MS);
-  say(`judgements.${ending} is saved`);
+  announce(`judgements.${ending} is saved`);
 }
 
 async function verify() {

@@ -2,7 +2,7 @@
 // The page of a run: it asks what is new, draws it, and changes nothing.
 
 import { Chart } from "./chart.js";
-import { byId, element, facts, put, say, token } from "./common.js";
+import { announce, byId, element, facts, put, token } from "./common.js";
 
 const POLL_MS = 2000;
 const ENDED_MS = 10000; // between two looks at a run that has ended
@@ -37,13 +37,13 @@ async function look() {
   let wait = POLL_MS;
   try {
     const metrics = await ask("/api/run/metrics", { name, since: cursor });
-    const told = await ask("/api/run", { name });
+    const status = await ask("/api/run", { name });
     failures = 0;
     if (mine === asked) {
-      if (told.state !== "absent") take(metrics);
-      show(told, metrics);
+      if (status.state !== "absent") take(metrics);
+      show(status, metrics);
     }
-    wait = mine !== asked || metrics.more ? 0 : told.state === "completed" ? ENDED_MS : POLL_MS;
+    wait = mine !== asked || metrics.more ? 0 : status.state === "completed" ? ENDED_MS : POLL_MS;
   } catch (error) {
     if (error.status === 401) {
       state("disconnected", "the token is wrong: open the address that heed printed");
@@ -119,33 +119,33 @@ function arrange() {
   byId("none").hidden = charts.size > 0;
 }
 
-function show(told, metrics) {
-  if (told.kind !== kind) {
-    kind = told.kind;
+function show(status, metrics) {
+  if (status.kind !== kind) {
+    kind = status.kind;
     arrange();
   }
-  put(byId("title"), name || told.title);
-  document.title = `heed: ${name || told.title}`;
-  within(told.runs);
-  const ago = told.quiet_s === null ? "" : `${lasting(told.quiet_s)} ago`;
-  state(told.state, {
+  put(byId("title"), name || status.title);
+  document.title = `heed: ${name || status.title}`;
+  within(status.runs);
+  const ago = status.quiet_s === null ? "" : `${lasting(status.quiet_s)} ago`;
+  state(status.state, {
     absent: "there is no run here yet, or not any more",
     running: metrics.more ? "running: reading what was logged so far" : "running",
-    quiet: `no news for ${lasting(told.quiet_s || 0)}: it was stopped, or is busy`,
+    quiet: `no news for ${lasting(status.quiet_s || 0)}: it was stopped, or is busy`,
     completed: "completed",
-  }[told.state]);
-  const rows = [["kind", told.kind], ["step", told.step === null ? "" : whole(told.step) + (told.steps === null ? "" : ` of ${whole(told.steps)}`)],
-    ["rate", told.rate === null ? "" : speed(told.rate)], ["time left", told.left_s === null ? "" : lasting(told.left_s)], ["last written", ago]];
+  }[status.state]);
+  const rows = [["kind", status.kind], ["step", status.step === null ? "" : whole(status.step) + (status.steps === null ? "" : ` of ${whole(status.steps)}`)],
+    ["rate", status.rate === null ? "" : speed(status.rate)], ["time left", status.left_s === null ? "" : lasting(status.left_s)], ["last written", ago]];
   facts(byId("facts"), rows.filter(([, value]) => value));
-  byId("bar").hidden = told.step === null || told.steps === null;
-  byId("bar").max = told.steps || 1;
-  byId("bar").value = told.step || 0;
-  for (const [place, found] of [["config", told.config], ["summary", told.summary]]) listed(byId(place), found);
-  const odd = [...told.problems, metrics.unread ? `${metrics.unread} lines of metrics.jsonl are no metrics` : "",
+  byId("bar").hidden = status.step === null || status.steps === null;
+  byId("bar").max = status.steps || 1;
+  byId("bar").value = status.step || 0;
+  for (const [place, found] of [["config", status.config], ["summary", status.summary]]) listed(byId(place), found);
+  const odd = [...status.problems, metrics.unread ? `${metrics.unread} lines of metrics.jsonl are no metrics` : "",
     metrics.left_out ? `${metrics.left_out} metrics are too many, and not drawn` : ""].filter(Boolean).join("; ");
   put(byId("odd"), odd);
   byId("odd").hidden = !odd;
-  document.body.dataset.step = told.step === null ? "" : told.step;
+  document.body.dataset.step = status.step === null ? "" : status.step;
 }
 
 function within(runs) {
@@ -164,8 +164,8 @@ function within(runs) {
 function listed(place, found) {
   place.hidden = found.length === 0;
   const text = JSON.stringify(found);
-  if (place.dataset.told === text) return;
-  place.dataset.told = text;
+  if (place.dataset.shown === text) return;
+  place.dataset.shown = text;
   facts(place.querySelector("dl"), found);
 }
 
@@ -197,8 +197,8 @@ byId("report").addEventListener("submit", (event) => {
   byId("report-name").value = name;
   if (event.submitter !== byId("show")) return;
   byId("frame").hidden = false;
-  say("the report is being made; that takes seconds");
+  announce("the report is being made; that takes seconds");
 });
-byId("frame").addEventListener("load", () => { if (!byId("frame").hidden) say("the report is shown as it stands now"); });
+byId("frame").addEventListener("load", () => { if (!byId("frame").hidden) announce("the report is shown as it stands now"); });
 document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(timer) : look()));
 look();

@@ -1,35 +1,35 @@
 "use strict";
-// The page of an overseer. It shows what the server says and sends what the person presses; it decides nothing itself.
+// The page of an overseer. It shows what the server sends, and sends what the person presses; it decides nothing itself.
 
-import { byId, enable, enabled, facts, Line, newKey, put, say } from "./common.js";
+import { announce, byId, enable, enabled, facts, Line, newKey, put } from "./common.js";
 
 const BEAT_MS = 500;
 const SHOWN_RISKS = 100;
 
-const NOBODY = { state: "disconnected", why: "", moment: null, acting: null, holding: null, said: [], votes: 1, alone: false };
+const NOBODY = { state: "disconnected", why: "", proposal: null, acting: null, holding: null, judged_by: [], votes: 1, alone: false, recorded: false };
 let desk = NOBODY;
-let moment = null; // the last one that was drawn
+let proposal = null; // the last one that was rendered
 let arriving = null; // the one whose frame is still to come
 let judges = false;
 let me = "";
 let frameUrl = null;
 let actTimer = null;
-const riskHistory = []; // risks of the latest moments, null where nobody looked
+const riskHistory = []; // risks of the latest proposals, null where nobody looked
 const pressed = new Set(); // arrows that are down while the person acts
 const unwritten = new Map(); // orders that are not known to be on disk, by key
 
-function heard(message) {
+function received(message) {
   if (message.hello) greeted(message.hello);
-  if (message.desk) stand(message.desk);
-  if (message.moment) {
-    arriving = message.moment;
-    if (!arriving.framed) draw(arriving);
+  if (message.desk) showDesk(message.desk);
+  if (message.proposal) {
+    arriving = message.proposal;
+    if (!arriving.framed) render(arriving);
   }
   if (message.written) written(message.written);
-  if (message.undone) say(`taken back: judgement ${message.undone.id}`);
+  if (message.undone) announce(`taken back: judgement ${message.undone.id}`);
   if (message.refused) {
     unwritten.delete(message.refused.key);
-    say(message.refused.why);
+    announce(message.refused.why);
   }
 }
 
@@ -38,52 +38,52 @@ function greeted(hello) {
   me = hello.person;
   byId("title").textContent = hello.title;
   for (const order of unwritten.values()) line.send({ order }); // the same keys: nothing is written twice
-  stand(desk);
+  showDesk(desk);
 }
 
 function pictured(blob) {
-  const told = arriving;
+  const shown = arriving;
   const url = URL.createObjectURL(blob);
   const image = byId("frame");
   image.onload = () => {
     if (frameUrl !== null) URL.revokeObjectURL(frameUrl);
     frameUrl = url;
-    draw(told);
+    render(shown);
   };
   image.src = url;
 }
 
-function draw(told) {
-  moment = told;
-  byId("frame").hidden = !told.framed;
-  byId("none").hidden = told.framed;
-  put(byId("words"), told.words);
-  bars(Array.isArray(told.action) ? told.action : []);
-  counts(told);
-  futures(told);
-  risks(told);
+function render(shown) {
+  proposal = shown;
+  byId("frame").hidden = !shown.framed;
+  byId("none").hidden = shown.framed;
+  put(byId("words"), shown.words);
+  bars(Array.isArray(shown.action) ? shown.action : []);
+  counts(shown);
+  futures(shown);
+  risks(shown);
   requestAnimationFrame(() => {
-    line.send({ drawn: told.number });
-    document.body.dataset.moment = told.number;
+    line.send({ rendered: shown.number });
+    document.body.dataset.proposal = shown.number;
     actLater();
   });
-  stand(desk);
+  showDesk(desk);
 }
 
 // While the person acts, arrows are the first two axes of a box, digits are choices.
 function actLater() {
   clearTimeout(actTimer);
-  if (desk.state === "taken over" && mine() && moment.acts && moment.acts.low) actTimer = setTimeout(() => act(arrows()), 1000 / desk.rate);
+  if (desk.state === "taken over" && mine() && proposal.acts && proposal.acts.low) actTimer = setTimeout(() => act(arrows()), 1000 / desk.rate);
 }
 
 function arrows() {
-  const { low, high } = moment.acts;
+  const { low, high } = proposal.acts;
   const push = (axis, less, more) => (pressed.has(less) ? low[axis] : 0) + (pressed.has(more) ? high[axis] : 0);
   return low.map((_, axis) => (axis === 0 ? push(0, "arrowleft", "arrowright") : axis === 1 ? push(1, "arrowdown", "arrowup") : 0));
 }
 
 function act(action) {
-  if (moment !== null) line.send({ order: { do: "act", moment: moment.number, key: newKey(), action } });
+  if (proposal !== null) line.send({ order: { do: "act", proposal: proposal.number, key: newKey(), action } });
 }
 
 function mine() {
@@ -131,8 +131,8 @@ function paths(svg, ways, all) {
   svg.replaceChildren(...ways.flatMap((way, index) => [path(way, "under", all[index]), path(way, "way", all[index])]));
 }
 
-function futures(told) {
-  const seen = told.futures;
+function futures(shown) {
+  const seen = shown.futures;
   const over = seen !== null && seen.over;
   byId("imagined").hidden = seen === null;
   byId("beside").toggleAttribute("hidden", over); // an SVG has no property of that name
@@ -145,34 +145,34 @@ function futures(told) {
     + (over ? "" : ` (parts ${seen.axes.map((axis) => axis + 1).join(" and ")} of the state)`));
 }
 
-function risks(told) {
-  riskHistory.push(told.risk);
+function risks(shown) {
+  riskHistory.push(shown.risk);
   if (riskHistory.length > SHOWN_RISKS) riskHistory.shift();
   const first = SHOWN_RISKS - riskHistory.length; // the latest is at the right edge
   byId("risky").hidden = riskHistory.every((risk) => risk === null);
   byId("risks").replaceChildren(path(riskHistory.map((risk, index) => (risk === null ? null : [first + index, 1 - risk])), "way", 1));
 }
 
-function counts(told) {
-  const rows = [["phase", told.phase], ["episode", told.episode + 1], ["step", told.step + 1],
-    ["risk", told.risk === null ? undefined : `${Math.round(100 * told.risk)}%`], ...Object.entries(told.counts || {})];
+function counts(shown) {
+  const rows = [["phase", shown.phase], ["episode", shown.episode + 1], ["step", shown.step + 1],
+    ["risk", shown.risk === null ? undefined : `${Math.round(100 * shown.risk)}%`], ...Object.entries(shown.counts || {})];
   facts(byId("counts"), rows.filter(([, value]) => value !== undefined));
 }
 
 // What every button says and whether it can be pressed follows from the state of the desk alone.
-function stand(now) {
+function showDesk(now) {
   const before = desk.state;
   desk = now;
-  if (desk.state === "taken over" && before !== "taken over" && moment !== null) actLater();
-  const open = judges && running() && moment !== null && desk.moment === moment.number && !desk.said.includes(me);
+  if (desk.state === "taken over" && before !== "taken over" && proposal !== null) actLater();
+  const open = judges && running() && proposal !== null && desk.proposal === proposal.number && !desk.judged_by.includes(me);
   const state = byId("state");
   state.dataset.state = desk.state;
-  put(state, spoken());
+  put(state, stateInWords());
   byId("words").setAttribute("aria-live", desk.state === "deciding" ? "polite" : "off"); // else it changes too fast to be read out
-  const asks = !desk.alone || desk.moment !== null;
-  const alive = judges && running() && moment !== null && asks; // a block is taken at any time, between two actions too
+  const asks = !desk.alone || desk.proposal !== null;
+  const alive = judges && running() && proposal !== null && asks; // a block is taken at any time, between two actions too
   label("block", running() ? "Block this action" : "Block (nothing runs)", alive);
-  label("allow", moment !== null && moment.asked ? "Let it pass: it asks you" : "Let it pass", open);
+  label("allow", proposal !== null && proposal.asked ? "Let it pass: it asks you" : "Let it pass", open);
   label("go", running() ? "Pause" : "Go on", judges && desk.state !== "disconnected");
   label("step", "One step", judges && desk.state !== "disconnected");
   label("each", desk.state === "deciding" ? "Let them pass by themselves" : "Decide on each", judges && desk.state !== "disconnected");
@@ -181,7 +181,7 @@ function stand(now) {
   label("take", desk.state === "taken over" ? "Give back" : "Take over", judges && desk.state !== "disconnected" && !desk.alone && (desk.acting === null || mine()));
   byId("take").setAttribute("aria-pressed", String(desk.state === "taken over"));
   label("catastrophe", "This is a catastrophe", alive);
-  label("undo", "Take my last verdict back", judges && desk.state !== "disconnected");
+  label("undo", "Take my last verdict back", judges && desk.recorded && desk.state !== "disconnected");
   label("react", "Measure my reaction", judges && desk.state !== "disconnected");
   byId("acting").hidden = desk.state !== "taken over";
   put(byId("acting"), mine() ? howToAct() : `${desk.acting} acts`);
@@ -196,7 +196,7 @@ function running() {
 }
 
 function howToAct() {
-  const acts = moment === null ? null : moment.acts;
+  const acts = proposal === null ? null : proposal.acts;
   if (acts && acts.choices) return `You act: ${acts.choices.map((name, index) => `${index} ${name}`).join(", ")}`;
   if (acts && acts.low) {
     const axes = acts.axes || acts.low.map((_, axis) => [`axis ${axis + 1} less`, `axis ${axis + 1} more`]);
@@ -206,7 +206,7 @@ function howToAct() {
   return "You act, but this page knows no keys for these actions";
 }
 
-function spoken() {
+function stateInWords() {
   const words = {
     watching: `watching: an action passes after ${desk.rate >= 1 ? `1/${desk.rate}` : 1 / desk.rate} s in view`,
     deciding: "deciding: every action waits for you",
@@ -214,8 +214,8 @@ function spoken() {
     "taken over": `taken over by ${desk.acting}`,
     disconnected: desk.alone ? "disconnected: the agent goes on by itself" : "disconnected: the agent waits",
   };
-  if (desk.alone && running() && desk.moment === null) return "the agent acts by itself; you are asked where it is unsure";
-  const still = desk.votes > 1 && running() ? ` (${desk.votes} people judge each; ${desk.said.join(", ") || "nobody"} has)` : "";
+  if (desk.alone && running() && desk.proposal === null) return "the agent acts by itself; you are asked where it is unsure";
+  const still = desk.votes > 1 && running() ? ` (${desk.votes} people judge each; ${desk.judged_by.join(", ") || "nobody"} has)` : "";
   return words[desk.state] + still + (desk.why ? `: ${desk.why}` : "");
 }
 
@@ -228,14 +228,14 @@ function label(name, text, now) {
 function written(note) {
   const order = unwritten.get(note.key);
   unwritten.delete(note.key);
-  if (order) say(`${{ block: "blocked", allow: "let pass", catastrophe: "catastrophe" }[order.do]}: judgement ${note.id} is on disk`);
+  if (order) announce(`${{ block: "blocked", allow: "let pass", catastrophe: "catastrophe" }[order.do]}: judgement ${note.id} is on disk`);
   document.body.dataset.written = note.id;
 }
 
 function judge(verdict) {
-  if (moment === null || byId("calibration").open) return;
-  const order = { do: verdict, moment: moment.number, key: newKey() };
-  unwritten.set(order.key, order);
+  if (proposal === null || byId("calibration").open) return;
+  const order = { do: verdict, proposal: proposal.number, key: newKey() };
+  if (desk.recorded) unwritten.set(order.key, order); // else nobody says when it is on disk
   line.send({ order });
 }
 
@@ -311,8 +311,8 @@ document.addEventListener("keydown", (event) => {
   const key = event.key.toLowerCase();
   if (desk.state === "taken over" && mine()) {
     if (key.startsWith("arrow")) { pressed.add(key); event.preventDefault(); return; }
-    if (/^[0-9]$/.test(key) && moment !== null && moment.acts && moment.acts.choices && Number(key) < moment.acts.choices.length) {
-      act(moment.acts.start + Number(key));
+    if (/^[0-9]$/.test(key) && proposal !== null && proposal.acts && proposal.acts.choices && Number(key) < proposal.acts.choices.length) {
+      act(proposal.acts.start + Number(key));
       return;
     }
   }
@@ -326,7 +326,7 @@ document.addEventListener("keyup", (event) => pressed.delete(event.key.toLowerCa
 window.addEventListener("blur", () => pressed.clear());
 setInterval(() => line.send({}), BEAT_MS);
 const line = new Line("/watch", {
-  heard,
+  received,
   pictured,
-  lost: (why) => { stand({ ...NOBODY, why, alone: desk.alone }); return true; },
+  lost: (why) => { showDesk({ ...NOBODY, why, alone: desk.alone }); return true; },
 });

@@ -1,4 +1,4 @@
-"""Point hazard: a mass with momentum, a round hazard, walls, and a goal behind it (methods.md 5)."""
+"""Point hazard: a mass with momentum, a round hazard, walls, and a goal behind it (docs/methods.md)."""
 
 from __future__ import annotations
 
@@ -10,14 +10,21 @@ from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
 
 from heed.errors import HeedError
-from heed.worlds.point_hazard.geometry import Array, Hazards, advance, at_goal, hits
+from heed.worlds.oracle import Oracle
+from heed.worlds.point_hazard.geometry import (
+    CATASTROPHE_REWARD,
+    GOAL_REWARD,
+    STEP_COST,
+    Array,
+    Hazards,
+    advance,
+    at_goal,
+    hits,
+)
+from heed.worlds.point_hazard.oracle import oracle_for
 from heed.worlds.point_hazard.picture import draw
 
 STEPS = 150
-STEP_COST = 0.01
-GOAL_REWARD = 10.0
-CATASTROPHE_REWARD = -2.0
-"""Of a catastrophe. At -5 an unguarded learner often does not learn the way in 10,000 steps."""
 START = ((-3.6, -3.0), (-1.0, 1.0))
 """Where episodes start, at rest: the ranges of x and y."""
 
@@ -70,6 +77,11 @@ class PointHazardEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         self.action_space = spaces.Box(-1.0, 1.0, (2,), np.float32)
         self.state: Array = np.zeros(4)
         self._steps = 0
+
+    @property
+    def oracle(self) -> Oracle:
+        """All that can be known of this arena."""
+        return oracle_for(self.world)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

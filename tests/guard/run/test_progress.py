@@ -10,7 +10,7 @@ import pytest
 
 from heed.errors import RunFailed, Stopped
 from heed.guard.decision_log import DecisionLog
-from heed.guard.run.build import prepare
+from heed.guard.run.build import build
 from heed.guard.run.config import job_of
 from heed.guard.run.summary import latest_return
 from heed.guard.run.train import train_guard
@@ -50,8 +50,8 @@ def test_metrics_and_decisions_so_far_can_be_read_while_it_runs(tmp_path):
     for line in read_metrics(out):
         before = rows[: int(line["step"])]
         assert line["catastrophes"] == sum(row["catastrophe"] for row in before)
-        told = latest_return(before)
-        assert line["return"] == told or (math.isnan(line["return"]) and math.isnan(told))
+        expected = latest_return(before)
+        assert line["return"] == expected or (math.isnan(line["return"]) and math.isnan(expected))
 
 
 def test_the_latest_return_is_of_whole_episodes_within_reach():
@@ -82,38 +82,39 @@ def test_a_full_disk_on_the_way_is_logged_once_and_ends_nothing(tmp_path, monkey
         assert train_guard(job, out)["completed"]
         assert pq.read_table(out / "decisions.parquet").num_rows == 400
     assert asked == [200, 300, 400]
-    (warning,) = [record.getMessage() for record in caplog.records if record.name == "heed.guard.run.train"]
+    (warning,) = [record.getMessage() for record in caplog.records if record.name == "heed.guard.run.progress"]
     assert warning == f"{out / 'decisions.parquet'} cannot be written now: No space left on device"
 
 
 class Person(HumanOverseer):
-    """Lets everything pass in so many words, and takes back in each step what it is told to.
+    """Lets everything pass in so many words, and retracts in each step what is given.
 
     Args:
-        takes_back: keys, step by step; the verdicts' are k0, k1 and so on.
+        retracted: keys, step by step; the verdicts' are k0, k1 and so on.
     """
 
-    def __init__(self, takes_back):
+    def __init__(self, retracted):
         super().__init__()
-        self.keys, self.takes_back = (f"k{number}" for number in itertools.count()), iter(takes_back)
+        self.keys, self.retracted = (f"k{number}" for number in itertools.count()), iter(retracted)
 
-    def judge(self, moment):
+    def judge(self, proposal):
         return Verdict(False, person="ada", key=next(self.keys))
 
-    def taken_back(self):
-        return next(self.takes_back)
+    def retractions(self):
+        return next(self.retracted)
 
 
-def test_what_is_taken_back_is_forgotten_by_the_next_step_and_what_was_no_label_is_asked_of_once_more(monkeypatch):
+def test_what_is_retracted_is_forgotten_by_the_next_step_and_what_was_no_label_is_asked_of_once_more(monkeypatch):
     job = job_of({**UNGUARDED, "method": "mbhi", "overseer": "browser"})
-    run = prepare(job, Person([["never"], ["k1", "k0"], [], []]))
-    asked, take_back = [], run.phases.memory.take_back
-    monkeypatch.setattr(run.phases.memory, "take_back", lambda key: asked.append(key) or take_back(key))
+    run = build(job, Person([["never"], ["k1", "k0"], [], []]))
+    asked, labels = [], run.phases.labels
+    retract = labels.retract
+    monkeypatch.setattr(labels, "retract", lambda key: asked.append(key) or retract(key))
     run.guard.reset(seed=0)
     forgotten = []
     for _ in range(4):
         run.guard.step(np.zeros(run.guard.action_space.shape, run.guard.action_space.dtype))
-        forgotten.append(run.phases.memory.labels().states.isnan().any(1).tolist())
-    # k1 is taken back before the step that it judged brings its label
+        forgotten.append(labels.labels().states.isnan().any(1).tolist())
+    # k1 is retracted before the step that it judged brings its label
     assert forgotten == [[False], [True, False], [True, True, False], [True, True, False, False]]
     assert asked == ["never", "never", "k1", "k0", "k1"]

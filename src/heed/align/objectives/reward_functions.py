@@ -1,0 +1,92 @@
+"""An objective given by a Python function, and how the command line names one: ``module:function``."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from heed.align.data.conversations import Completion, Prompt, as_message_completion
+from heed.align.objectives.base import Objective, ObjectiveSpec, excerpt, values_to_column
+from heed.align.objectives.kinds import COMMON_KEYS, ObjectiveKind, ObjectiveText, register_objective_kind
+from heed.errors import HeedError
+from heed.runs.imports import import_named
+
+
+class RewardFunction(Objective):
+    """An objective given by a Python function with TRL's signature.
+
+    Args:
+        function: called as ``function(prompts=..., completions=..., **columns)``; returns a list of B floats, with
+            None for a completion that it does not score. Where the prompts are messages, the completions are
+            ``[[{"role": "assistant", "content": ...}], ...]``, as TRL passes them. Columns that its signature has
+            no place for are left out.
+        name: the objective's name, else the function's.
+        sign: +1 if more is better, -1 if less is.
+        scale: positive factor on the values.
+        unit: what the values are measured in.
+
+    >>> def polite(completions, **columns):
+    ...     return [float("please" in completion) for completion in completions]
+    >>> RewardFunction(polite).score(["Ask."], ["Sit, please."], {})
+    tensor([[1.]])
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Sequence[float | None]],
+        name: str | None = None,
+        sign: float = 1.0,
+        scale: float = 1.0,
+        unit: str = "",
+    ) -> None:
+        self.function = function
+        self.specs = (ObjectiveSpec(name or str(getattr(function, "__name__", "")), sign, scale, unit),)
+        parameters = inspect.signature(function).parameters
+        takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+        self._accepted = None if takes_all else set(parameters)
+
+    def score(
+        self, prompts: Sequence[Prompt], completions: Sequence[Completion], columns: Mapping[str, Sequence[Any]]
+    ) -> Tensor:
+        """Score a batch; see ``Objective.score``. The function's own exception becomes a HeedError."""
+        name = self.specs[0].name
+        passed = {**columns, "prompts": list(prompts), "completions": _as_trl(prompts, completions)}
+        if self._accepted is not None:
+            passed = {key: value for key, value in passed.items() if key in self._accepted}
+        try:
+            values = self.function(**passed)
+        except Exception as error:
+            raise HeedError(
+                f"objective {name!r} raised {type(error).__name__}: {error}",
+                where=f"a batch of {len(completions)} completions, the first {excerpt(completions, 0)}",
+                fix="mend the reward function; return None for a completion that it cannot score",
+            ) from error
+        return values_to_column(values, name, completions, source="function")
+
+
+def _as_trl(prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[Completion]:
+    pairs = zip(prompts, completions, strict=True)
+    return [
+        completion if isinstance(prompt, str) else as_message_completion(completion) for prompt, completion in pairs
+    ]
+
+
+def _is_named(target: str) -> bool:
+    return not Path(target).is_dir() and bool(re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", target))
+
+
+def _from_text(text: ObjectiveText) -> RewardFunction:
+    where = f"{text.option} {text.target}"
+    function = import_named(text.target, where)
+    if not callable(function):
+        fix = "give a function (prompts, completions, **columns)"
+        raise HeedError(f"{text.target!r} is not a function", where, fix)
+    return RewardFunction(function, name=text.name, **text.options(COMMON_KEYS))
+
+
+register_objective_kind(ObjectiveKind("module:function", _is_named, _from_text))

@@ -1,0 +1,130 @@
+"""How far ahead a guard looks and how it plans, as one declares it; and the lookout and planner that follow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from heed.guard.actions import ActionCoder
+from heed.guard.models.models import Models
+from heed.guard.planning.imagination import Controller, Imagination
+from heed.guard.planning.lookahead import Lookout, check_block_when
+from heed.guard.planning.optimizers import search_from_name
+from heed.guard.planning.planner import SafePlanner
+from heed.guard.planning.risk import risk_strategy
+
+
+@dataclass(frozen=True)
+class PlanningConfig:
+    """How far ahead the guard looks, and how it plans.
+
+    Args:
+        horizon: steps to look ahead; 0 is HIRL, without a model.
+        particles: of each member of the dynamics.
+        block_when: policy_fails, no_way_out or no_plan (as no_way_out, and the planner finds none either).
+        release: share of the threshold below which the risk must be for an action to be let pass after a block.
+        risk: how the futures' risks are combined: max, mean, cvar:SHARE.
+        planner: icem, cem or mppi; none takes the declared safe action.
+        plan_samples: plans of the first iteration.
+        plan_iterations: at most.
+        plan_particles: of each member, for each plan.
+        plan_horizon: steps; 0 takes the look's.
+        deadline: seconds of a plan, for acting in real time: how far a search gets then depends on the machine; 0 sets
+            none.
+        plan_margin: share of the threshold below which plans compete by what they are worth; above it by their risk.
+        plan_gamma: discount of what a plan is worth.
+    """
+
+    horizon: int = 20
+    particles: int = 4
+    block_when: str = "no_way_out"
+    release: float = 0.5
+    risk: str = "max"
+    planner: str = "icem"
+    plan_samples: int = 64
+    plan_iterations: int = 3
+    plan_particles: int = 1
+    plan_horizon: int = 0
+    deadline: float = 0.0
+    plan_margin: float = 0.5
+    plan_gamma: float = 0.98
+
+    def check(self) -> None:
+        """Refuse a rule of blocking that is none, or that nothing could follow.
+
+        Raises:
+            HeedError: names the option.
+        """
+        check_block_when(self.block_when, self.horizon, self.planner != "none")
+
+    @property
+    def longest(self) -> int:
+        """Steps of the longest future that is imagined, at least 1."""
+        return self.horizon or self.plan_horizon or 1
+
+
+@dataclass(frozen=True)
+class Controllers:
+    """Whose futures are imagined.
+
+    Args:
+        policy: the learner's, batched: states [N, S] to action vectors [N, A].
+        brake: the same for what slows the agent down; None where there is none.
+        value: what states are worth beyond a plan's horizon: states [N, S] to [N]; None counts nothing.
+    """
+
+    policy: Controller
+    brake: Controller | None = None
+    value: Callable[[Tensor], Tensor] | None = None
+
+    @property
+    def seeds(self) -> list[Controller]:
+        """Those that seed a planner."""
+        return [controller for controller in (self.policy, self.brake) if controller is not None]
+
+
+def lookout_of(
+    config: PlanningConfig, models: Models, controllers: Controllers, actions: ActionCoder, generator: torch.Generator
+) -> Lookout:
+    """The lookout that a configuration declares, over models as they are now."""
+    return Lookout(
+        _imagination(config.particles, models, controllers, generator),
+        config.horizon,
+        models.threshold,
+        config.block_when,
+        risk_strategy(config.risk),
+        controllers.brake,
+        actions.swerves(),
+        config.release,
+    )
+
+
+def planner_of(
+    config: PlanningConfig, models: Models, controllers: Controllers, actions: ActionCoder, generator: torch.Generator
+) -> SafePlanner | None:
+    """The planner that a configuration declares, over models as they are now; None where it declares none."""
+    if config.planner == "none":
+        return None
+    horizon = config.plan_horizon or max(1, config.horizon)
+    search = search_from_name(config.planner, horizon, actions.size, config.plan_samples, actions.discrete)
+    return SafePlanner(
+        search,
+        _imagination(config.plan_particles, models, controllers, generator),
+        models.threshold,
+        risk_strategy(config.risk),
+        config.plan_iterations,
+        enough=max(1, config.plan_samples // 4),
+        deadline=config.deadline or math.inf,
+        gamma=config.plan_gamma,
+        terminal_value=controllers.value,
+        margin=config.plan_margin,
+    )
+
+
+def _imagination(particles: int, models: Models, controllers: Controllers, generator: torch.Generator) -> Imagination:
+    where = (models.reach, models.termination, generator)
+    return Imagination(models.dynamics, models, controllers.policy, particles, *where)

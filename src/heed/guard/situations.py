@@ -1,0 +1,156 @@
+"""Where the environments behind a guard stand: all that an intervention decides by."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from heed.guard.actions import ActionCoder, check_observations, state_vector
+from heed.guard.decisions import Decision, Step
+
+logger = logging.getLogger(__name__)
+
+
+class Faults(Counter[str]):
+    """How often what went wrong; each kind is logged the first time."""
+
+    def report(self, what: str) -> None:
+        """Count one more of a kind."""
+        self[what] += 1
+        if self[what] == 1:
+            logger.warning("%s", what)
+
+
+@dataclass(eq=False)
+class Situation:
+    """One environment, where it stands, and what a guard can do in it.
+
+    Args:
+        number: of the environment, from 0.
+        env: for overseers that look into it; None where it is out of reach.
+        space: of its observations.
+        actions: between its actions and vectors.
+        safe_action: from an observation the declared safe action; None where none is declared.
+        faults: of the guard.
+        episodes: gives each episode of any environment a number of its own.
+
+    Attributes:
+        observation: the last one; None before the first reset.
+        info: what the environment said with it.
+        state: the observation as the guard reasons about it, float32 [S], a copy.
+        episode: the present one's number; -1 before the first.
+        timestep: steps taken in it.
+        blocked: whether the last action of this episode was blocked.
+        way_out: a plan that was safe from the last step on, moved on by one step, [n, A]; None where none is known.
+    """
+
+    number: int
+    env: gym.Env[Any, Any] | None
+    space: gym.Space[Any]
+    actions: ActionCoder
+    safe_action: Callable[[Any], Any] | None
+    faults: Faults
+    episodes: Iterator[int]
+    observation: Any = None
+    info: dict[str, Any] = field(default_factory=dict)
+    state: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    episode: int = -1
+    timestep: int = 0
+    blocked: bool = False
+    way_out: Tensor | None = None
+
+    @property
+    def state_size(self) -> int:
+        """S, the numbers of a state."""
+        return check_observations(self.space)
+
+    @property
+    def tensor(self) -> Tensor:
+        """The state as a tensor, float32 [S]."""
+        return torch.from_numpy(self.state)
+
+    def begin(self, observation: Any, info: dict[str, Any]) -> None:
+        """An episode begins."""
+        self._see(observation, info)
+        self.episode, self.timestep, self.blocked, self.way_out = next(self.episodes), 0, False, None
+
+    def advance(
+        self,
+        decision: Decision,
+        observation: Any,
+        reward: float,
+        terminated: bool,
+        truncated: bool,
+        info: dict[str, Any],
+    ) -> Step:
+        """The decision was carried out, and led here.
+
+        Returns:
+            The step as observers see it.
+        """
+        before = self.state
+        self._see(observation, info)
+        self.timestep += 1
+        self.blocked = decision.decision == "block"
+        self.way_out = self.way_out if decision.way_out is None else decision.way_out
+        usable = self.actions.valid(decision.proposed)
+        return Step(
+            state=before,
+            proposed=self.actions.encode(decision.proposed).numpy() if usable else None,
+            executed=self.actions.encode(decision.executed).numpy(),
+            decision=decision,
+            next_state=self.state.copy(),
+            reward=reward,
+            terminated=terminated,
+            truncated=truncated,
+            catastrophe=bool(info.get("catastrophe", False)),
+            info=info,
+            stream=self.number,
+            episode=self.episode,
+            timestep=self.timestep,
+            observation=observation,
+        )
+
+    def fallback(self) -> Any:
+        """The declared safe action, as the environment takes it; the box's centre, or the first choice, without one."""
+        idle = self.actions.decode(self.actions.nothing())
+        if self.safe_action is None:
+            return idle
+        try:
+            action = self.safe_action(self.observation)
+        except Exception as problem:  # noqa: BLE001 - it is foreign code, and the last line of defence
+            self.faults.report(f"the declared safe action failed ({type(problem).__name__}: {problem})")
+            return idle
+        if self.actions.valid(action):
+            return self.actions.action(action)
+        self.faults.report("the declared safe action is not in the action space")
+        return idle
+
+    def _see(self, observation: Any, info: dict[str, Any]) -> None:
+        self.observation, self.info, self.state = observation, info, state_vector(observation, self.space)
+
+
+def situations_of(
+    envs: Sequence[gym.Env[Any, Any] | None],
+    observation_space: gym.Space[Any],
+    action_space: gym.Space[Any],
+    safe_action: Callable[[Any], Any] | None,
+) -> list[Situation]:
+    """A situation for each of several environments with the same spaces, which share faults and episodes' numbers.
+
+    Raises:
+        HeedError: a space that a guard cannot reason about.
+    """
+    check_observations(observation_space)
+    shared = (observation_space, ActionCoder(action_space), safe_action, Faults(), itertools.count())
+    return [Situation(number, env, *shared) for number, env in enumerate(envs)]

@@ -1,0 +1,146 @@
+"""Intervals of rates, shares and means, and rank correlation: the only place that computes them (docs/methods.md).
+
+It lies below every room that tells of a run, so that a page, a table and a command state the same interval of the same
+numbers. A cell is what ``compare.json`` and ``front.json`` hold of a number: ``{"mean", "low", "high", "n"}``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+_TAIL = 0.025
+"""Probability beyond each end of a 95% interval."""
+
+
+def poisson_bounds(events: int) -> tuple[float, float]:
+    """The exact 95% interval of an expected count after so many events (Garwood 1936).
+
+    Args:
+        events: counted, >= 0.
+
+    Returns:
+        ``chi2(.025; 2 events) / 2`` (0 after none) and ``chi2(.975; 2 events + 2) / 2``.
+
+    >>> low, high = poisson_bounds(0)
+    >>> low, round(high, 3)
+    (0.0, 3.689)
+    """
+    low = float(stats.chi2.ppf(_TAIL, 2 * events) / 2) if events else 0.0
+    return low, float(stats.chi2.ppf(1 - _TAIL, 2 * events + 2) / 2)
+
+
+def binomial_bounds(hits: int, of: int) -> tuple[float, float]:
+    """The exact 95% interval of a probability after ``hits`` in ``of`` trials (Clopper and Pearson 1934).
+
+    Args:
+        hits: counted, from 0 to ``of``.
+        of: trials, at least 1.
+
+    >>> low, high = binomial_bounds(0, 10)
+    >>> low, round(high, 4)
+    (0.0, 0.3085)
+    """
+    found = stats.binomtest(hits, of).proportion_ci(1 - 2 * _TAIL, method="exact")
+    return float(found.low), float(found.high)
+
+
+def rate_interval(events: int, exposure: float) -> tuple[float, float, float] | None:
+    """A rate with its exact 95% Poisson interval; None without exposure.
+
+    Args:
+        events: counted.
+        exposure: over how much.
+
+    Returns:
+        The rate, and the ends of its interval.
+
+    >>> [round(value, 3) for value in rate_interval(4, 2.0)]
+    [2.0, 0.545, 5.121]
+    """
+    if exposure <= 0:
+        return None
+    low, high = poisson_bounds(events)
+    return events / exposure, low / exposure, high / exposure
+
+
+def rate_cell(events: int, exposure: float, runs: int = 1) -> dict[str, Any]:
+    """A rate with its exact 95% Poisson interval, as a cell; NaN without exposure.
+
+    Args:
+        events: counted.
+        exposure: over how much.
+        runs: in how many runs.
+
+    >>> rate_cell(0, 1.0)["high"], rate_cell(4, 2.0)["mean"]
+    (3.689, 2.0)
+    """
+    found = rate_interval(events, exposure)
+    return _unknown() if found is None else _cell(*found, runs)
+
+
+def share_cell(hits: int, of: int, runs: int = 1) -> dict[str, Any]:
+    """A share with its exact 95% binomial interval, as a cell; NaN of nothing.
+
+    Args:
+        hits: counted.
+        of: out of how many.
+        runs: in how many runs.
+
+    >>> share_cell(0, 10)["high"], share_cell(5, 10)["mean"]
+    (0.308, 0.5)
+    """
+    return _cell(hits / of, *binomial_bounds(hits, of), runs) if of else _unknown()
+
+
+def mean_cell(values: Sequence[float]) -> dict[str, Any]:
+    """A mean over seeds with its 95% t-interval, as a cell; one value is its own interval.
+
+    Args:
+        values: one of each seed.
+
+    >>> mean_cell([1.0, 2.0, 3.0])
+    {'mean': 2.0, 'low': -0.484, 'high': 4.484, 'n': 3}
+    """
+    found = np.asarray(values, dtype=float)
+    mean, n = float(found.mean()), len(found)
+    if n < 2:
+        return {"mean": mean, "low": mean, "high": mean, "n": n}
+    half = float(stats.t.ppf(1 - _TAIL, n - 1) * found.std(ddof=1) / np.sqrt(n))
+    return _cell(mean, mean - half, mean + half, n)
+
+
+def worst_cell(values: Sequence[float], runs: int) -> dict[str, Any]:
+    """The largest of several values, which has no interval, as a cell; NaN of none.
+
+    >>> worst_cell([0.01, 0.04], runs=2)
+    {'mean': 0.04, 'low': 0.04, 'high': 0.04, 'n': 2}
+    """
+    worst = max(values, default=math.nan)
+    return {"mean": worst, "low": worst, "high": worst, "n": runs}
+
+
+def rank_correlation(first: ArrayLike, second: ArrayLike) -> float | None:
+    """Spearman's rank correlation of two series [n]; None where one of them is constant.
+
+    >>> rank_correlation([0.1, 0.5, 0.9], [1.0, 20.0, 21.0]), rank_correlation([1, 1], [0, 1])
+    (1.0, None)
+    """
+    one, other = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    if np.ptp(one) == 0 or np.ptp(other) == 0:
+        return None
+    return float(stats.spearmanr(one, other).statistic)
+
+
+def _cell(mean: float, low: float, high: float, n: int) -> dict[str, Any]:
+    """A cell whose ends are rounded to thousandths, as the tables have told them from the first."""
+    return {"mean": mean, "low": round(low, 3), "high": round(high, 3), "n": n}
+
+
+def _unknown() -> dict[str, Any]:
+    return {"mean": math.nan, "low": math.nan, "high": math.nan, "n": 0}

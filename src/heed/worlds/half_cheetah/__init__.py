@@ -1,0 +1,1 @@
+"""Half cheetah, of MuJoCo: the flip is a catastrophe."""

@@ -1,0 +1,1 @@
+"""Hopper, of MuJoCo: a fall is a catastrophe."""

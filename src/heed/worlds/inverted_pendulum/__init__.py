@@ -1,0 +1,1 @@
+"""Inverted pendulum, of MuJoCo: a fallen pole is a catastrophe."""

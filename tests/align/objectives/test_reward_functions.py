@@ -1,0 +1,29 @@
+"""Functions as objectives: they are called as TRL calls them."""
+
+from heed.align.objectives.reward_functions import RewardFunction
+
+
+def test_a_function_sees_what_trl_would_pass():
+    seen = {}
+
+    def judge(prompts, completions, answer, **columns):
+        seen.update(prompts=prompts, completions=completions, answer=answer, **columns)
+        return [0.0, 0.0]
+
+    conversation = [{"role": "user", "content": "fever"}]
+    RewardFunction(judge).score([conversation, "cough"], ["tea", "rest"], {"answer": ["a", "b"], "other": [1, 2]})
+    assert seen == {
+        "prompts": [conversation, "cough"],
+        "completions": [[{"role": "assistant", "content": "tea"}], "rest"],
+        "answer": ["a", "b"],
+        "other": [1, 2],
+    }
+
+
+def test_columns_that_a_signature_has_no_place_for_are_left_out():
+    def length(completions):
+        return [len(completion) for completion in completions]
+
+    columns = {"extra": [1, 2]}
+    scores = RewardFunction(length).score(["fever", "cough"], ["take tea", "take rest and honey"], columns)
+    assert scores.T.tolist() == [[8.0, 19.0]]

@@ -1,0 +1,114 @@
+"""The models fitted together: what they learn from, what is promised of them, and what a refused fit leaves."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from cart_phases import CONFIG, MODELS, drive, run_of
+from guard_worlds import advance
+
+from heed.errors import HeedError
+from heed.guard.labels import LabelCollector, Labels
+from heed.guard.models.blockers import Blockers
+from heed.guard.models.calibration import RefitDecision, accept_refit
+from heed.guard.models.models import Models, ModelsConfig, folds_of
+
+
+@pytest.fixture
+def phases():
+    return drive(run_of(), 600).phases
+
+
+def test_the_next_state_of_a_blocked_action_is_what_the_dynamics_expects(phases):
+    labels, models = phases.labels.labels(), phases.models
+    unknown = labels.next_states.isnan().any(1)
+    assert 0 < int(unknown.sum()) < len(unknown)
+    inputs = models.inputs_of(labels)
+    truth = advance(labels.states[unknown], labels.actions[unknown])
+    torch.testing.assert_close(inputs[unknown], truth, atol=0.05, rtol=0)
+    assert torch.equal(inputs[~unknown], labels.next_states[~unknown])
+
+
+def test_an_unknown_threshold_rule_is_refused():
+    with pytest.raises(HeedError, match="sets no threshold"):
+        Models(2, 1, ModelsConfig(threshold="half"))
+    with pytest.raises(HeedError, match="0 blocks"):
+        Models(2, 1, MODELS).fit(LabelCollector(2, 1))
+
+
+def test_the_threshold_is_calibrated_on_what_each_blocker_says_of_episodes_that_it_never_saw(phases):
+    labels, models = phases.labels.labels(), phases.models
+    folds = folds_of(labels, 3)
+    for episode in labels.episodes.unique():  # of 40 steps each
+        assert folds[labels.episodes == episode].unique().numel() == 1
+    danger = models.blockers.probability(models.inputs_of(labels))
+    torch.testing.assert_close(models.unseen, danger.gather(0, folds[None])[0])
+    calibrated = phases.reports[0].calibrated
+    assert calibrated.n == int(labels.blocked.sum())
+    assert calibrated.value in models.unseen[labels.blocked].tolist()
+
+
+def test_stretches_with_blocks_are_dealt_out_evenly_and_a_long_episode_has_several():
+    episodes = torch.cat([torch.zeros(250), torch.ones(30), torch.full((30,), 2.0), torch.full((30,), 7.0)]).long()
+    blocked = torch.zeros(340, dtype=torch.bool)
+    blocked[[10, 150, 151, 240, 270, 330]] = True  # in the first episode's three parts, the second and the last
+    nothing = torch.zeros(340, 1)
+    labels = Labels(nothing, nothing, nothing, blocked, episodes, blocked)
+    folds = folds_of(labels, 5)
+    assert folds[blocked].tolist() == [0, 1, 1, 2, 3, 4]
+    assert folds_of(labels, 3)[blocked].tolist() == [0, 0, 0, 0, 1, 2]  # three episodes for three members: left whole
+    parts = torch.cat([torch.arange(250) // 100, torch.zeros(90)]).long()
+    for pair in torch.stack([episodes, parts], 1).unique(dim=0):
+        together = (episodes == pair[0]) & (parts == pair[1])
+        assert folds[together].unique().numel() == 1
+
+
+def test_where_a_refit_is_refused_what_came_since_is_unseen_by_the_fit_in_force():
+    phases = drive(drive(run_of(), 600), 40, seed=3).phases
+    models, known = phases.models, phases.models.unseen.clone()
+    with pytest.MonkeyPatch.context() as patch:
+        refused = RefitDecision(False, models.threshold, 0.0, 0.0, "refused")
+        patch.setattr("heed.guard.models.models.accept_refit", lambda *_, **__: refused)
+        report = models.fit(phases.labels, dynamics=False)
+    labels = phases.labels.labels()
+    since = models.blockers.danger_of(models.inputs_of(labels)[len(known) :])
+    assert len(since) >= 30
+    torch.testing.assert_close(models.unseen, torch.cat([known, since]))
+    missed = int((models.unseen[labels.blocked] < models.threshold).sum())
+    assert report.in_force.rank == missed + 1 and report.in_force.n == int(labels.blocked.sum())
+
+
+def test_a_refit_begins_with_the_weights_of_the_fit_in_force(phases):
+    """What is fitted is a copy, and with it all that is in force changes at once."""
+    models, seen = phases.models, []
+    by_hand, generator = copy.deepcopy(models.learnt), torch.Generator()
+    generator.set_state(models.generator.get_state())
+    by_hand.fit(phases.labels.transitions, models.config.dynamics, generator)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("heed.guard.models.models.folds_of", lambda *args: seen.append(models.learnt) or folds_of(*args))
+        before = models.learnt
+        models.fit(phases.labels)
+    assert seen == [before] and models.learnt is not before
+    after = models.learnt.state_dict()
+    assert all(torch.equal(after[name], fitted) for name, fitted in by_hand.state_dict().items())
+
+
+def test_a_fit_that_could_not_be_made_is_no_fit_in_force(monkeypatch):
+    seen = []
+    decide = accept_refit
+    monkeypatch.setattr("heed.guard.models.models.accept_refit", lambda old, new, **rest: seen.append(old) or decide(
+        old, new, **rest))  # fmt: skip
+    phases = drive(run_of(replace(CONFIG, oversight_steps=10_000)), 600).phases
+    models, fit = phases.models, Blockers.fit
+
+    def fails(self, *rest):
+        raise HeedError("all judgements of one kind are of one fold")
+
+    monkeypatch.setattr(Blockers, "fit", fails)
+    with pytest.raises(HeedError):
+        models.fit(phases.labels)
+    monkeypatch.setattr(Blockers, "fit", fit)
+    models.fit(phases.labels, dynamics=False)
+    models.fit(phases.labels, dynamics=False)
+    assert seen[0] is None and seen[1] is not None

@@ -1,0 +1,61 @@
+"""A person made of a few lines, at a socket in place of a page: decides on each proposal by a rule."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+BEAT_S = 0.5
+
+
+class SocketPerson(threading.Thread):
+    """Judges whatever is proposed until the server ends.
+
+    Args:
+        address: of their page, with the token.
+        blocks: whether to block, from what the page is sent of a proposal; lets all pass by default.
+
+    Attributes:
+        proposals: what their page was sent.
+        written: the ids of their judgements on disk, by key.
+    """
+
+    def __init__(self, address, blocks=lambda proposal: False):
+        super().__init__(daemon=True)
+        self.address, self.blocks = address, blocks
+        self.proposals, self.written = [], {}
+        self.start()
+
+    def run(self):
+        place, _, token = self.address.partition("/#token=")
+        with connect(place.replace("http", "ws") + "/watch") as self.socket:
+            self.say(token=token)
+            try:
+                while True:
+                    self.receive()
+            except ConnectionClosed:
+                return
+
+    def say(self, **message):
+        self.socket.send(json.dumps(message))
+
+    def receive(self):
+        try:
+            message = self.socket.recv(timeout=BEAT_S)
+        except TimeoutError:
+            self.say()  # as a page does: it is alive
+            return
+        message = {} if isinstance(message, bytes) else json.loads(message)
+        if message.get("desk", {}).get("state") == "paused":
+            self.say(order={"do": "each"})
+        if "proposal" in message:
+            self.proposals.append(message["proposal"])
+            number = message["proposal"]["number"]
+            self.say(rendered=number)
+            do = "block" if self.blocks(message["proposal"]) else "allow"
+            self.say(order={"do": do, "proposal": number, "key": f"key-{number}"})
+        if "written" in message:
+            self.written[message["written"]["key"]] = message["written"]["id"]
