@@ -1,10 +1,13 @@
 """The house holds: import direction, small files, no prints in the library, balance free of text and agents."""
 
 import ast
+import functools
 import logging.config
 import re
 import subprocess
 import sys
+import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,12 +15,17 @@ import pytest
 from importlinter import cli as import_linter
 
 import heed
+from heed import _extras
+from house_table import House
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "src" / "heed").rglob("*.py"))
 BALANCE = [path for path in SOURCES if "balance" in path.parts]
 MOST_LINES = 400
 KNOWN_TO_BALANCE = {"torch", "torchjd", "heed"}
+MOST_FILES = 16
+HOUSE = House.read(ROOT / "src")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 HEAVY_FOR_BALANCE = {"transformers", "peft", "datasets", "accelerate", "gymnasium", "stable_baselines3"}
 
 
@@ -65,6 +73,64 @@ def test_importing_balance_imports_no_text_and_no_agents():
     asks = f"import sys, heed.balance; print({HEAVY_FOR_BALANCE} & set(sys.modules))"
     answer = subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "set()"
+
+
+def names(requirements: list[str]) -> set[str]:
+    """The packages that requirements name, without heed itself."""
+    return {re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in requirements} - {"heed"}
+
+
+def imported(packages: set[str]) -> set[str]:
+    return {_extras.imported_as(package) for package in packages}
+
+
+@functools.cache
+def brought_by(*extras: str) -> set[str]:
+    """What pyproject.toml says that heed with these extras brings, as it is imported."""
+    found = imported(names(PROJECT["dependencies"]))
+    for extra in filter(None, extras):
+        lines = PROJECT["optional-dependencies"][extra]
+        below = re.findall(r"heed\[([\w,]+)\]", " ".join(lines))
+        found |= imported(names(lines)) | brought_by(*",".join(below).split(","))
+    return found
+
+
+def test_the_tables_of_extras_say_what_pyproject_says():
+    for extra, packages in _extras.EXTRAS.items():
+        declared = PROJECT["optional-dependencies"].get(extra, PROJECT["dependencies"])
+        assert set(packages) == names(declared), extra
+        assert imported(set(_extras.packages_of(extra))) == brought_by(extra), extra
+
+
+def test_the_extra_all_brings_what_all_rooms_take():
+    assert brought_by("all") == brought_by(*_extras.EXTRAS)
+
+
+@pytest.mark.parametrize("module", HOUSE.files)
+def test_importing_a_module_takes_no_packages_but_those_of_its_extras(module):
+    taken = {package: name for name in HOUSE.loaded_with(module) for package in HOUSE.packages_of(name)}
+    beyond = taken.keys() - set(sys.stdlib_module_names) - brought_by(*_extras.needs(module))
+    assert {package: taken[package] for package in beyond} == {}
+
+
+@pytest.mark.parametrize("room", _extras.NEEDS)
+def test_a_room_asks_for_no_extra_of_which_it_takes_nothing(room):
+    loaded = set().union(*(HOUSE.loaded_with(name) for name in HOUSE.files if f"{name}.".startswith(f"{room}.")))
+    taken = {package for name in loaded for package in HOUSE.packages_of(name)}
+    for extra in _extras.NEEDS[room]:
+        others = [other for other in _extras.NEEDS[room] if other != extra]
+        alone = imported(set(_extras.packages_of(extra))) - (brought_by(*others) if others else set())
+        assert taken & alone, extra
+
+
+@pytest.mark.parametrize("room", HOUSE.rooms)
+def test_no_modules_of_a_room_import_each_other_in_a_circle(room):
+    assert HOUSE.circles(room) == []
+
+
+def test_a_folder_holds_no_more_files_than_can_be_taken_in():
+    counts = Counter(name_of(path.parent) for path in SOURCES if path.name != "__init__.py")
+    assert {folder: count for folder, count in counts.items() if count > MOST_FILES} == {}
 
 
 def test_the_changelog_begins_with_this_version():

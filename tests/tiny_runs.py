@@ -5,7 +5,9 @@ from pathlib import Path
 
 from heed.align.run.job import defaults
 from heed.align.run.train import train
-from heed.compare.pool import Progress, is_finished, summary_of, trainer_of
+from heed.compare.align_runs import trainer_of
+from heed.compare.pool import Progress
+from heed.compare.tasks import is_finished, summary_of
 
 TINY = {
     "steps": 4,

@@ -4,8 +4,10 @@ People compare and people block; heed turns either kind of judgement into learnt
 that balances them.
 """
 
+from heed._extras import name_missing_packages
 from heed._moved import find_moved_modules
 
 __version__ = "0.1.0"
 
 find_moved_modules()
+name_missing_packages()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,28 @@ class HeedError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         """Cross from a worker's process whole."""
         return HeedError, (self.what, self.where, self.fix)
+
+
+class MissingPackageError(HeedError, ModuleNotFoundError):
+    """A part of heed was imported whose packages are not installed.
+
+    Args:
+        who: the command or the module that stands on it.
+        package: what is missing, as pip names it.
+        extras: what brings it, and whatever else ``who`` lacks; an empty name is heed itself.
+
+    >>> print(MissingPackageError("heed align", "transformers", ["align"]))
+    heed align needs transformers, which is not installed; pip install 'heed[align]'
+    """
+
+    def __init__(self, who: str, package: str, extras: Sequence[str]) -> None:
+        self.who, self.package, self.extras = who, package, tuple(extras)
+        what = f"'heed[{','.join(extras)}]'" if any(extras) else "heed"
+        super().__init__(f"{who} needs {package}, which is not installed; pip install {what}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Cross from a worker's process whole."""
+        return MissingPackageError, (self.who, self.package, self.extras)
 
 
 class RunFailed(Exception):  # noqa: N818 - it is the run's state, not a kind of error

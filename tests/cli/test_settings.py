@@ -7,7 +7,8 @@ import pytest
 
 from heed.align.config import AlignConfig
 from heed.align.run.job import AlignJob, defaults
-from heed.cli.settings import GROUPS, QUICK, SETTINGS, AlignCommand, Command, out_folder
+from heed.cli.command import Command, out_folder
+from heed.cli.settings import GROUPS, QUICK, SETTINGS, AlignCommand
 from heed.errors import HeedError
 
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from heed.align.run.job import AlignJob
 from heed.balance import check_preference
+from heed.compare import align_runs
 from heed.compare import front as front_module
-from heed.compare import pool as pool_module
 from heed.compare.front import (
     FrontJob,
     follows,
@@ -194,7 +194,7 @@ def test_the_world_is_prepared_once_before_the_runs(heed_cache, tmp_path, monkey
         order.append("runs")
         raise Stopped
 
-    monkeypatch.setattr(pool_module, "prepare", pretend)
+    monkeypatch.setattr(align_runs, "prepare", pretend)
     monkeypatch.setattr(front_module, "run_all", stop)
     with pytest.raises(Stopped):
         run_front(job_of(["linear"]), tmp_path / "front", on_stage=lambda *stage: order.append(stage))

@@ -12,8 +12,10 @@ import torch
 from heed.align.run.apothecary import ApothecarySetup
 from heed.align.run.job import split_settings
 from heed.align.run.train import start, train
-from heed.compare import pool as pool_module
-from heed.compare.pool import Progress, Task, folder_of_runs, is_finished, prepare_world, recorded, run_all, trainer_of
+from heed.compare import align_runs
+from heed.compare.align_runs import prepare_world, trainer_of
+from heed.compare.pool import Progress, folder_of_runs, recorded, run_all
+from heed.compare.tasks import Task, is_finished
 from heed.errors import HeedError, RunFailed, Stopped
 from heed.runs.folder import RunFolder
 from tiny_runs import contents, metrics, tiny_settings
@@ -190,7 +192,7 @@ def test_a_new_folder_in_which_no_run_got_to_a_checkpoint_is_removed(heed_cache,
 @pytest.mark.parametrize(("rewards", "judges"), [("learnt", True), ("gold", False)])
 def test_a_world_is_prepared_as_its_runs_need_it_unless_they_are_all_done(tmp_path, monkeypatch, rewards, judges):
     asked = []
-    monkeypatch.setattr(pool_module, "prepare", lambda *given, **more: asked.append((*given, more)))
+    monkeypatch.setattr(align_runs, "prepare", lambda *given, **more: asked.append((*given, more)))
     settings = tiny_settings(rewards=rewards, world_objectives=["help", "price"], world_seed=3)
     with RunFolder.create(tmp_path / "run", settings, kind="front") as run:
         prepare_world(settings, run)

@@ -9,8 +9,9 @@ from heed.align import distributed
 from heed.align.run.job import split_settings
 from heed.align.run.train import resume, start, train
 from heed.align.trainer import AlignTrainer
+from heed.cli.command import out_folder
 from heed.cli.console import Bar, quiet_libraries, say, stopping_at_rounds
-from heed.cli.settings import AlignCommand, out_folder
+from heed.cli.settings import AlignCommand
 from heed.errors import Stopped
 from heed.report import write_report
 

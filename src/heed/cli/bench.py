@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from heed.cli.command import Command
 from heed.cli.console import Bar, console, quiet_libraries
-from heed.cli.settings import Command
 from heed.errors import HeedError, RunFailed
 
 

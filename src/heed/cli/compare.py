@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from heed.cli.console import quiet_libraries
-from heed.cli.front import following
-from heed.cli.settings import AlignCommand, Command, out_folder
-from heed.compare.methods import PAPER_TABLE, MethodsJob, compare_methods
+from heed.cli.command import Command, out_folder
+from heed.cli.console import Bar, quiet_libraries, say, stopping_at_rounds
+from heed.compare.pool import OnProgress, Progress
 from heed.compare.tables import format_table
-from heed.errors import HeedError
+from heed.errors import HeedError, Stopped
 from heed.report import write_report
 
 
@@ -24,7 +24,38 @@ def run(arguments: Sequence[str]) -> None:
     kinds[kind](arguments[1:] if arguments[0] == kind else arguments)
 
 
+@contextmanager
+def following(name: str, out: Path) -> Iterator[tuple[OnProgress, Callable[[str, int, int], None]]]:
+    """Within: callbacks that show rounds over all runs, and a preparation; Ctrl-C ends them with a checkpoint each.
+
+    Args:
+        name: of the command.
+        out: the run folder.
+    """
+    with stopping_at_rounds() as wanted, Bar(name) as bar:
+
+        def show(found: Progress) -> None:
+            bar.show("rounds", found.steps, found.all_steps, f"{found.done}/{found.total} runs  {found.latest}")
+            if wanted:
+                raise Stopped
+
+        def prepare(stage: str, done: int, total: int) -> None:
+            bar.show(stage, done, total)
+            if wanted:
+                raise Stopped
+
+        try:
+            yield show, prepare
+        except Stopped:
+            kept = f"go on with: heed {name} --resume {out}" if out.exists() else "no round was made"
+            say(f"stopped; {kept}")
+            raise SystemExit(130) from None
+
+
 def _align(arguments: Sequence[str]) -> None:
+    from heed.cli.settings import AlignCommand  # each half's packages are for those who compare in it
+    from heed.compare.methods import PAPER_TABLE, MethodsJob, compare_methods
+
     command = AlignCommand(
         "compare align", "Compare methods on a world with exact answers.", "apothecary", {"rewards": "gold"}
     )
@@ -49,7 +80,7 @@ def _align(arguments: Sequence[str]) -> None:
 
 
 def _guard(arguments: Sequence[str]) -> None:
-    from heed.cli.guard import guard_settings  # Stable-Baselines3 is for those who need it
+    from heed.cli.guard import guard_settings
     from heed.compare.guards import GuardsJob, compare_guards
     from heed.guard.run.methods import METHODS
 

@@ -1,4 +1,4 @@
-"""What the commands show: one console, error lines, progress bars, and a quiet way to stop."""
+"""What the commands show: one console, progress bars, and a quiet way to stop."""
 
 from __future__ import annotations
 
@@ -33,11 +33,6 @@ LOOK_S = 0.2
 def say(text: str) -> None:
     """One line on standard error, never broken, so that paths in it can be copied."""
     console.print(text, soft_wrap=True, markup=False)
-
-
-def error_line(message: str) -> None:
-    """One line on standard error."""
-    print("heed: error: " + " ".join(message.split()), file=sys.stderr)
 
 
 def quiet_libraries() -> None:

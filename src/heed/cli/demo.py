@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from heed.cli.command import Command, out_folder
 from heed.cli.console import Bar, quiet_libraries, say, stopping_at_rounds
-from heed.cli.settings import Command, out_folder
 from heed.compare.demo import SEED, STEPS, run_demo
 from heed.compare.demo_guard import GUARD_STEPS
 from heed.compare.pool import Progress

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from heed.align.run.apothecary import SetupProgress
-from heed.cli.console import Bar, quiet_libraries, say, stopping_at_rounds
-from heed.cli.settings import AlignCommand, out_folder
+from heed.cli.command import out_folder
+from heed.cli.compare import following
+from heed.cli.console import quiet_libraries, say
+from heed.cli.settings import AlignCommand
 from heed.compare.front import FrontJob, resumed_front, run_front
-from heed.compare.pool import OnProgress, Progress
-from heed.errors import Stopped
 from heed.report import write_report
 
 FRONT = {
@@ -49,34 +47,6 @@ def run(arguments: Sequence[str]) -> None:
     for line in lines(summary):
         say(line)
     print(write_report(out))
-
-
-@contextmanager
-def following(name: str, out: Path) -> Iterator[tuple[OnProgress, SetupProgress]]:
-    """Within: callbacks that show rounds over all runs, and a preparation; Ctrl-C ends them with a checkpoint each.
-
-    Args:
-        name: of the command.
-        out: the run folder.
-    """
-    with stopping_at_rounds() as wanted, Bar(name) as bar:
-
-        def show(found: Progress) -> None:
-            bar.show("rounds", found.steps, found.all_steps, f"{found.done}/{found.total} runs  {found.latest}")
-            if wanted:
-                raise Stopped
-
-        def prepare(stage: str, done: int, total: int) -> None:
-            bar.show(stage, done, total)
-            if wanted:
-                raise Stopped
-
-        try:
-            yield show, prepare
-        except Stopped:
-            kept = f"go on with: heed {name} --resume {out}" if out.exists() else "no round was made"
-            say(f"stopped; {kept}")
-            raise SystemExit(130) from None
 
 
 def lines(summary: dict[str, Any]) -> list[str]:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from heed.cli.command import Command, out_folder
 from heed.cli.console import Bar, quiet_libraries, say, stopping_at_rounds
-from heed.cli.settings import Command, out_folder
 from heed.errors import Stopped
 from heed.guard.models.models import ModelsConfig
 from heed.guard.phases import PhasesConfig

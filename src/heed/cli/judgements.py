@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from heed.cli.command import Command, words
 from heed.cli.console import say, wait_until_stopped
-from heed.cli.settings import Command, words
 from heed.errors import HeedError
 from heed.oversight.agreement import Agreements, agreements
 from heed.oversight.comparisons.formats import export_comparisons

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
+from heed.cli.command import Command, words
 from heed.cli.console import quiet_libraries, say, wait_until_stopped
 from heed.cli.label_pairs import add_options, pairs_of
-from heed.cli.settings import Command, words
 from heed.errors import HeedError
 from heed.oversight.comparisons.formats import export_comparisons
 from heed.oversight.comparisons.pairs import in_order, require_order

@@ -14,8 +14,8 @@ from heed.align.objectives.base import ObjectiveSet
 from heed.align.objectives.spec import parse_objective
 from heed.align.run.apothecary import ApothecarySetup, prepare
 from heed.align.run.job import APOTHECARY
+from heed.cli.command import Command
 from heed.cli.console import Bar, say
-from heed.cli.settings import Command
 from heed.errors import HeedError
 from heed.oversight.comparisons.pairs import Pair, read_pairs
 from heed.worlds.apothecary import Apothecary

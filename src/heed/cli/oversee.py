@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from heed.cli.command import Command, out_folder, words
 from heed.cli.console import Bar, quiet_libraries, say, stopping_at_rounds
 from heed.cli.guard import QUICK, guard_settings, tell, trained
-from heed.cli.settings import Command, out_folder, words
 from heed.errors import HeedError
 from heed.guard.run.config import job_of
 from heed.guard.run.environment import drawing

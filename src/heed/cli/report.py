@@ -6,14 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from heed.cli.command import Command, words
 from heed.cli.console import quiet_libraries, say, wait_until_stopped
-from heed.cli.settings import Command, words
 from heed.errors import HeedError
 from heed.report import report_of, write_report
-from heed.web.app import create_app
-from heed.web.people import People
-from heed.web.run import add_run
-from heed.web.serving import serving
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -33,6 +29,11 @@ def run(arguments: Sequence[str]) -> None:
 
 def _serve(folder: Path, parsed: Any) -> None:
     """Until Ctrl-C. The run need not have begun, and is not touched."""
+    from heed.web.app import create_app  # for those who installed the pages; the report itself needs none of them
+    from heed.web.people import People
+    from heed.web.run import add_run
+    from heed.web.serving import serving
+
     quiet_libraries()
     if folder.is_file():
         raise HeedError("this is a file", str(folder), "give a run folder")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from heed.align.preferences import RewardTrainingConfig, RewardTrainingReport
 from heed.align.run.reward import APOTHECARY, RewardJob, learn_rewards
+from heed.cli.command import Command, words
 from heed.cli.console import Bar, quiet_libraries, say
-from heed.cli.settings import Command, words
 from heed.runs.statistics import binomial_bounds
 
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import re
 from argparse import ArgumentTypeError
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentError, ArgumentParser, Namespace
+from jsonargparse import ArgumentError, Namespace
 
 from heed.align.config import PRESETS, AlignConfig
 from heed.align.run.job import AlignJob, defaults
+from heed.cli.command import Command, listed
 from heed.errors import HeedError
 from heed.runs.config import read_yaml
 
@@ -49,70 +48,6 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "Evaluation": ("eval_every", "eval_prompts", "eval_completions", "log_completions_every"),
 }
 """How the settings are grouped in --help; what is named nowhere comes last."""
-
-NUMBERS = ("preference", "weights", "ideal", "nadir")
-WORDS = ("world_objectives", "methods")
-"""Options that take several values with commas between."""
-
-
-def numbers(text: str) -> list[float]:
-    """Numbers with commas between.
-
-    >>> numbers(".7,.3")
-    [0.7, 0.3]
-    """
-    try:
-        return [float(part) for part in text.strip("[]").split(",")]
-    except ValueError:
-        raise ArgumentTypeError(f"'{text}' is not a list of numbers such as .7,.3") from None
-
-
-def words(text: str) -> list[str]:
-    """Words with commas between, and spaces if wanted.
-
-    >>> words("gapo:p=1, mgda,")
-    ['gapo:p=1', 'mgda']
-    """
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-class Command:
-    """One command's parser.
-
-    Args:
-        name: the command.
-        description: one sentence.
-        epilog: what --help says last.
-    """
-
-    def __init__(self, name: str, description: str, epilog: str | None = None) -> None:
-        self.parser = ArgumentParser(prog=f"heed {name}", description=description, epilog=epilog, exit_on_error=False)
-
-    def add(self, *names: str, **options: Any) -> None:
-        """Add one option."""
-        self.parser.add_argument(*names, **options)
-
-    def parse(self, arguments: Sequence[str], **how: Any) -> Namespace:
-        """Read the arguments; ``--some-flag`` and ``--some_flag`` are the same.
-
-        Args:
-            arguments: as typed.
-            how: passed on to jsonargparse.
-
-        Raises:
-            HeedError: an unknown flag or a value of the wrong kind.
-        """
-        try:
-            return self.parser.parse_args(_spelt(arguments), **how)
-        except (ArgumentError, ArgumentTypeError) as error:
-            raise self._refused(error, self.parser.prog) from None
-
-    def _refused(self, error: Exception, where: str) -> HeedError:
-        reason = " ".join(str(error).split())
-        wrong = re.search(r'Parser key "(\w+)".*(?:Got|Given) value: (.*)$', reason)
-        if wrong is not None:
-            reason = f"{wrong[1]} cannot be '{wrong[2]}'"
-        return HeedError(reason, where, f"see {self.parser.prog} --help")
 
 
 class AlignCommand(Command):
@@ -193,45 +128,10 @@ class AlignCommand(Command):
             if name not in known:
                 raise HeedError(f"no setting is called '{name}'", str(path), f"see {self.parser.prog} --help")
         try:
-            listed = {name: _listed(name, v) if isinstance(v, str) else v for name, v in found.items()}
-            specs = listed.get("objectives", [])
+            values = {name: listed(name, v) if isinstance(v, str) else v for name, v in found.items()}
+            specs = values.get("objectives", [])
             if not isinstance(specs, list) or not all(isinstance(spec, str) for spec in specs):
                 raise HeedError("objectives is no list of texts", str(path), "write objectives: [SPEC, SPEC]")
-            return {k: v for k, v in vars(self.parser.parse_object(listed, defaults=False)).items() if k in found}
+            return {k: v for k, v in vars(self.parser.parse_object(values, defaults=False)).items() if k in found}
         except (ArgumentError, ArgumentTypeError) as error:
-            raise self._refused(error, str(path)) from None
-
-
-def _spelt(arguments: Sequence[str]) -> list[str]:
-    """The arguments as jsonargparse reads them: flags with underscores, lists as JSON."""
-    found: list[str] = []
-    flag = ""
-    for argument in arguments:
-        name, equals, value = argument.partition("=")
-        if argument.startswith("--"):
-            flag = name[2:].replace("-", "_")
-            found.append(f"--{flag}{equals}{_json(flag, value)}" if equals else f"--{flag}")
-        else:
-            found.append(_json(flag, argument))
-            flag = ""
-    return found
-
-
-def _json(flag: str, text: str) -> str:
-    found = _listed(flag, text)
-    return found if isinstance(found, str) else json.dumps(found)
-
-
-def _listed(name: str, text: str) -> Any:
-    if name in NUMBERS:
-        return numbers(text)
-    return words(text) if name in WORDS and not text.startswith("[") else text
-
-
-def out_folder(given: str | None, stem: str) -> Path:
-    """The run folder: as given, or a new one below runs/."""
-    if given is not None:
-        return Path(given)
-    root = Path("runs")
-    number = next(n for n in range(1, 1_000_000) if not (root / f"{stem}-{n}").exists())
-    return root / f"{stem}-{number}"
+            raise self.refused(error, str(path)) from None

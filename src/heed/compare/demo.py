@@ -11,8 +11,10 @@ import heed
 from heed.align.run.apothecary import ApothecarySetup, SetupProgress, prepare
 from heed.align.run.job import defaults
 from heed.align.run.train import train
+from heed.compare.align_runs import trainer_of
 from heed.compare.demo_guard import GUARD_STEPS, run_guard_half
-from heed.compare.pool import OnProgress, Task, folder_of_runs, is_finished, recorded, summary_of, trainer_of
+from heed.compare.pool import OnProgress, folder_of_runs, recorded
+from heed.compare.tasks import Task, is_finished, summary_of
 from heed.report import write_report
 
 STEPS, SEED = 70, 0

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from heed.compare.pool import OnProgress, Task, run_all
+from heed.compare.pool import OnProgress, run_all
+from heed.compare.tasks import Task
 from heed.guard.run.config import flat, job_of
 from heed.report import write_report
 from heed.runs.folder import RunFolder

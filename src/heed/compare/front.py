@@ -19,7 +19,9 @@ from heed.align.run.job import check_source, defaults, split_settings
 from heed.align.run.weighting import build_weighting, of_method, refuse_unused, require_both_extremes
 from heed.align.schedules import entropy_weight, learning_rate
 from heed.balance import PREFERENCE_METHODS
-from heed.compare.pool import OnProgress, Task, folder_of_runs, prepare_world, recorded, run_all, summary_of
+from heed.compare.align_runs import prepare_world
+from heed.compare.pool import OnProgress, folder_of_runs, recorded, run_all
+from heed.compare.tasks import Task, summary_of
 from heed.errors import HeedError
 from heed.runs.config import config_hash
 from heed.runs.folder import RunFolder

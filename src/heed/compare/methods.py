@@ -14,8 +14,10 @@ from heed.align.config import AlignConfig
 from heed.align.run.apothecary import SetupProgress
 from heed.align.run.job import AlignJob, check_source, defaults, split_settings
 from heed.align.run.weighting import build_weighting
-from heed.compare.pool import OnProgress, Task, folder_of_runs, prepare_world, run_all
+from heed.compare.align_runs import prepare_world
+from heed.compare.pool import OnProgress, folder_of_runs, run_all
 from heed.compare.tables import TableJob, tasks_of, write_table
+from heed.compare.tasks import Task
 from heed.errors import HeedError
 from heed.runs.statistics import mean_cell
 from heed.worlds.apothecary import Apothecary

@@ -15,14 +15,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
-from heed.align.run.apothecary import ApothecarySetup, SetupProgress, prepare
-from heed.align.run.job import split_settings
-from heed.align.run.train import resume, start, train
-from heed.align.trainer import AlignTrainer
+from heed.compare.tasks import Task, is_finished, summary_of
 from heed.errors import HeedError, RunFailed, Stopped
 from heed.runs.config import refuse_other_settings
 from heed.runs.folder import RunFolder
@@ -30,27 +27,6 @@ from heed.runs.folder import RunFolder
 OnProgress = Callable[["Progress"], None]
 KEPT = ("**/checkpoints/step-*", "**/learner.zip", "**/judgements.db")
 """What makes a folder of runs worth keeping: a checkpoint, a guarded run's learner, or what somebody judged."""
-STEPS = ("metrics.jsonl", "balance.jsonl")
-"""Files of a run with lines for every round."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """One run of a comparison.
-
-    Args:
-        label: what the run is called in tables.
-        settings: the job's and the config's, flat.
-        folder: the run folder.
-        trunk: a finished run with the same seed whose last checkpoint this one goes on from; its settings may differ.
-        kind: of the run: align or guard.
-    """
-
-    label: str
-    settings: dict[str, Any]
-    folder: Path
-    trunk: Path | None = None
-    kind: Literal["align", "guard"] = "align"
 
 
 @dataclass(frozen=True)
@@ -121,59 +97,6 @@ def run_all(tasks: Sequence[Task], workers: int, on_progress: OnProgress | None 
                 finally:
                     stop.set()
     return [summary_of(task) for task in tasks]
-
-
-def prepare_world(settings: Mapping[str, Any], run: RunFolder, on_stage: SetupProgress | None = None) -> None:
-    """Make a world's policy and judges once, before every process of the pool would make them for itself.
-
-    Args:
-        settings: with a world.
-        run: of the runs; where it is complete, nothing is made.
-        on_stage: follows it.
-    """
-    if not run.read_summary().get("completed"):
-        preparation = ApothecarySetup(objectives=tuple(settings["world_objectives"]), seed=settings["world_seed"])
-        prepare(preparation, judges=settings["rewards"] == "learnt", on_stage=on_stage)
-
-
-def is_finished(task: Task) -> bool:
-    """Whether the task's folder holds the finished run with these settings.
-
-    Raises:
-        HeedError: it holds a run with other settings.
-    """
-    if not (task.folder / "config.yaml").exists():
-        return False
-    run = RunFolder.open(task.folder, writable=False)
-    other = {k: v for k, v in task.settings.items() if k in run.config and run.config[k] != v}
-    if other:
-        name = next(iter(other))
-        raise HeedError(
-            f"the folder holds a run with {name} = {run.config[name]}, not {other[name]}",
-            str(task.folder),
-            "choose another --out",
-        )
-    return bool(run.read_summary().get("completed"))
-
-
-def summary_of(task: Task) -> dict[str, Any]:
-    """The run's summary."""
-    return RunFolder.open(task.folder, writable=False).read_summary()
-
-
-def trainer_of(task: Task) -> AlignTrainer:
-    """The task's trainer, wherever its run stands: to be begun, to be branched off, or to be gone on with."""
-    if (task.folder / "config.yaml").exists():
-        with RunFolder.open(task.folder) as run:
-            begun = run.latest_checkpoint() is not None
-        if begun:
-            return resume(task.folder)
-        shutil.rmtree(task.folder)  # it was killed before its first checkpoint
-    if task.trunk is not None:
-        _branch(task.trunk, task)
-        return resume(task.folder)
-    job, config = split_settings(task.settings)
-    return start(job, config, task.folder)
 
 
 @contextmanager
@@ -248,38 +171,28 @@ def _run(task: Task, said: Any, stop: Any, parent: int) -> None:
         if task.kind == "guard":
             _guard(task, follow)
         else:
-            train(trainer_of(task), follow)
+            _align(task, follow)
     except Stopped:
         return
+
+
+def _align(task: Task, follow: Callable[[int, dict[str, float]], None]) -> None:
+    """Make an alignment run, or go on with it."""
+    from heed.align.run.train import train  # each half's packages are for those who compare in it
+    from heed.compare.align_runs import trainer_of
+
+    train(trainer_of(task), follow)
 
 
 def _guard(task: Task, follow: Callable[[int, dict[str, float]], None]) -> None:
     """Make a guarded run; one that was interrupted begins anew, and what it had gathered stays beside it."""
     from heed.guard.run.config import job_of
-    from heed.guard.run.train import train_guard  # Stable-Baselines3 is for those who need it
+    from heed.guard.run.train import train_guard
 
     if task.folder.exists():
         times = len(list(task.folder.parent.glob(f"{task.folder.name}.stopped-*")))
         task.folder.rename(task.folder.with_name(f"{task.folder.name}.stopped-{times + 1}"))
     train_guard(job_of(task.settings), task.folder, follow)
-
-
-def _branch(trunk: Path, task: Task) -> None:
-    """Make the task's folder as if it had been the trunk's run so far."""
-    newest = RunFolder.open(trunk, writable=False).latest_checkpoint()
-    if newest is None:
-        raise HeedError("there is no checkpoint to branch from", str(trunk), "finish that run first")
-    RunFolder.create(task.folder, task.settings, kind="align").close()
-    for name in (*STEPS, "exact.json"):
-        if (trunk / name).exists():
-            shutil.copy(trunk / name, task.folder / name)
-    if (trunk / "completions").exists():
-        shutil.copytree(trunk / "completions", task.folder / "completions")
-    # Last, and whole or not at all: it tells that the branch is there.
-    (task.folder / "checkpoints").mkdir()
-    unfinished = task.folder / "checkpoints" / f".{newest.name}.tmp"
-    shutil.copytree(newest, unfinished)
-    unfinished.rename(task.folder / "checkpoints" / newest.name)
 
 
 def _drain(said: Any, steps: dict[str, int]) -> str:

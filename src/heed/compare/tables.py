@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import heed
-from heed.compare.pool import Task, recorded
+from heed.compare.pool import recorded
+from heed.compare.tasks import Task
 from heed.errors import HeedError
 from heed.runs.config import config_hash
 from heed.runs.folder import RunFolder
