@@ -3,7 +3,9 @@
 import json
 from pathlib import Path
 
-from heed.align.run.job import defaults
+import yaml
+
+from heed.align.run.job import defaults, in_sections
 from heed.align.run.train import train
 from heed.compare.align_runs import trainer_of
 from heed.compare.pool import Progress
@@ -31,7 +33,7 @@ TIMES = ("seconds/", "tokens_per_second")
 
 def tiny_settings(**changes):
     """All settings of a tiny run on the apothecary with gold rewards."""
-    return defaults("apothecary", "paper") | {"world": "apothecary", "rewards": "gold"} | TINY | changes
+    return in_sections(defaults("apothecary", "paper") | {"world": "apothecary", "rewards": "gold"} | TINY | changes)
 
 
 def tiny_defaults(world, preset):
@@ -65,3 +67,12 @@ def run_all_here(tasks, workers, on_progress=None):
         if on_progress is not None:
             on_progress(Progress(done, len(tasks), done, len(tasks), task.label))
     return [summary_of(task) for task in tasks]
+
+
+def without_sections(config: Path):
+    """Write a run's ``config.yaml`` as the version before the sections did: every method's settings, all in one row."""
+    settings = yaml.safe_load(config.read_text())
+    old = {"p": 1.0, "preference": None, "weights": None, "ideal": None, "nadir": None}
+    old |= {"mu": 0.03, "share_floor": 0.15, "settle": 20}
+    own = {name: value for name, value in settings.pop("weighting").items() if name in old}
+    config.write_text(yaml.safe_dump(settings | old | own, sort_keys=False))

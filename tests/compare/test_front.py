@@ -11,7 +11,6 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heed.align.run.job import AlignJob
 from heed.balance import check_preference
 from heed.compare import align_runs
 from heed.compare import front as front_module
@@ -29,7 +28,7 @@ from heed.report import write_report
 from heed.runs import folder as folder_module
 from heed.runs.statistics import mean_cell
 from heed.worlds.apothecary import Apothecary, hypervolume
-from tiny_runs import contents, metrics, run_all_here, tiny_settings
+from tiny_runs import contents, metrics, run_all_here, tiny_settings, without_sections
 
 FRONT = Apothecary().front()
 METHODS = ["tchebycheff", "linear"]
@@ -72,7 +71,7 @@ def test_front_json_names_an_adapter_for_every_preference_with_the_values_that_i
         of_run = read(folder.parent.parent, "summary.json")["objectives"]
         assert adapter["values"] == [of_run["help"]["gold"], of_run["harmless"]["gold"]]
         told = yaml.safe_load((folder.parent.parent / "config.yaml").read_text())
-        assert (told["method"], told["preference"]) == (adapter["method"], adapter["preference"])
+        assert (told["method"], told["weighting"]["preference"]) == (adapter["method"], adapter["preference"])
 
 
 def test_the_summary_is_what_scripts_rely_on(made):
@@ -158,7 +157,7 @@ def test_a_method_is_told_its_own_settings_only(made):
     told = {
         name: yaml.safe_load((out / "runs" / f"{name}-0.1-0.9-seed0" / "config.yaml").read_text()) for name in METHODS
     }
-    assert (told["tchebycheff"]["settle"], told["linear"]["settle"]) == (2, AlignJob().settle)
+    assert told["tchebycheff"]["weighting"]["settle"] == 2 and "settle" not in told["linear"]["weighting"]
 
 
 @pytest.mark.parametrize(
@@ -239,17 +238,30 @@ def test_going_on_takes_what_the_folder_records(made):
         resumed_front(out, 1, {"preferences": 5})
 
 
+def test_a_front_of_the_version_before_the_sections_is_gone_on_with(made, tmp_path):
+    out = tmp_path / "front"
+    shutil.copytree(made[0], out)
+    for config in (out / "config.yaml", *out.glob("runs/*/config.yaml")):
+        without_sections(config)
+    assert resumed_front(out, 1, {"seeds": 1, "weighting": {"settle": 2}}) == job_of()
+    with pytest.raises(HeedError, match=r"weighting\.settle: 2 -> 3"):
+        resumed_front(out, 1, {"weighting": {"settle": 3}})
+    before = contents(out / "runs")
+    run_front(resumed_front(out, 1, {}), out, resumed=True)
+    assert contents(out / "runs") == before
+
+
 def test_where_the_front_is_not_known_anchors_give_its_scale(heed_cache, here, tmp_path):
     run_front(job_of(["tchebycheff"], rewards="learnt"), tmp_path / "front")
     anchors = [read(tmp_path / "front" / "runs" / f"anchor-{name}", "summary.json") for name in ("help", "harmless")]
     values = np.array([[a["objectives"][name]["proxy"] for name in ("help", "harmless")] for a in anchors])
     told = yaml.safe_load((tmp_path / "front" / "runs" / "tchebycheff-0.1-0.9-seed0" / "config.yaml").read_text())
-    assert (told["ideal"], told["nadir"]) == (values.max(0).tolist(), values.min(0).tolist())
+    assert (told["weighting"]["ideal"], told["weighting"]["nadir"]) == (values.max(0).tolist(), values.min(0).tolist())
     runs = [read(run, "summary.json")["seconds"] for run in (tmp_path / "front" / "runs").iterdir()]
     trunk = read(tmp_path / "front" / "runs" / "trunk-seed0", "summary.json")["seconds"]
     assert read(tmp_path / "front", "summary.json")["seconds"] == pytest.approx(sum(runs) - 2 * trunk)
     leaning = yaml.safe_load((tmp_path / "front" / "runs" / "anchor-help" / "config.yaml").read_text())
-    assert (leaning["method"], leaning["preference"]) == ("pgapo", [0.9, pytest.approx(0.1)])
+    assert (leaning["method"], leaning["weighting"]["preference"]) == ("pgapo", [0.9, pytest.approx(0.1)])
 
 
 @pytest.mark.parametrize(
@@ -258,7 +270,8 @@ def test_where_the_front_is_not_known_anchors_give_its_scale(heed_cache, here, t
         (job_of(["gapo"]), "gapo follows no preference"),
         (job_of(["tchebycheff"], mu=-1.0), "mu is -1"),
         (job_of(["linear"], mu=0.1), "linear has no mu .--mu"),
-        (job_of(["linear", "pgapo"], p=2.0), "linear, pgapo has no p"),
+        (job_of(["linear", "pgapo"], p=2.0), "linear, pgapo have no p"),
+        (job_of(["linear"], preference=[0.5, 0.5]), "a front has preferences of its own .--preference"),
         (job_of(["tchebycheff"], ideal=[12.0, 0.0]), "there is --ideal but no --nadir"),
         (job_of(model="m"), "a world brings its own"),
         (job_of(world=None), "there is nothing to train"),

@@ -42,13 +42,13 @@ def made(heed_cache, here, tmp_path_factory):
 def test_methods_of_the_paper_s_table_mean_what_they_say():
     told = {method: method_settings(method, NAMES, [10.0, 2.0]) for method in PAPER_TABLE if method != "linear:tuned"}
     assert told == {
-        "single:help": {"method": "single:help"},
-        "single:harmless": {"method": "single:harmless"},
-        "linear": {"method": "linear", "weights": [0.5, 0.5]},
-        "linear:scaled": {"method": "linear", "weights": [0.05, 0.25]},
-        "mgda": {"method": "mgda"},
-        "gapo:p=1": {"method": "gapo", "p": 1.0},
-        "gapo:p=2": {"method": "gapo", "p": 2.0},
+        "single:help": {"method": "single:help", "weighting": {}},
+        "single:harmless": {"method": "single:harmless", "weighting": {}},
+        "linear": {"method": "linear", "weighting": {"weights": [0.5, 0.5]}},
+        "linear:scaled": {"method": "linear", "weighting": {"weights": [0.05, 0.25]}},
+        "mgda": {"method": "mgda", "weighting": {}},
+        "gapo:p=1": {"method": "gapo", "weighting": {"p": 1}},
+        "gapo:p=2": {"method": "gapo", "weighting": {"p": 2}},
     }
     for pair in ("p", "p=", "=2"):
         with pytest.raises(HeedError, match=f"'{pair}' is no setting of gapo"):
@@ -56,9 +56,29 @@ def test_methods_of_the_paper_s_table_mean_what_they_say():
 
 
 def test_a_method_s_settings_are_of_the_types_that_they_have():
-    told = method_settings("gapo:p=2,epochs=3,kl_beta=1e-2", NAMES, [1.0, 1.0])
-    assert told == {"method": "gapo", "p": 2.0, "epochs": 3, "kl_beta": 0.01}
-    assert [type(told[name]) for name in ("p", "epochs", "kl_beta")] == [float, int, float]
+    told = method_settings("gapo:p=2:epochs=3:kl_beta=1e-2:gram=unbiased", NAMES, [1.0, 1.0])
+    assert told == {"method": "gapo", "weighting": {"p": 2}, "epochs": 3, "kl_beta": 0.01, "gram": "unbiased"}
+    assert [type(told[name]) for name in ("epochs", "kl_beta")] == [int, float]
+    assert method_settings("cagrad:weighting.c=0.3", NAMES, [1.0, 1.0])["weighting"] == {"c": 0.3}
+
+
+def test_commas_between_settings_are_as_good_as_colons():
+    job = MethodsJob(["gapo:p=2", "floor=0.1", "mgda", "cagrad:c=0.3"])
+    assert job.methods == ["gapo:p=2:floor=0.1", "mgda", "cagrad:c=0.3"]
+
+
+def test_a_setting_for_all_methods_is_taken_by_those_that_have_it(monkeypatch, tmp_path):
+    def pretend(tasks, workers, on_progress=None):
+        seen.update({task.label: task.settings["weighting"] for task in tasks})
+        objectives = {name: {"gold": 1.0, "start": 0.0} for name in NAMES}
+        return [{"objectives": objectives, "seconds": 1.0}] * len(tasks)
+
+    seen = {}
+    monkeypatch.setattr(methods_module, "run_all", pretend)
+    monkeypatch.setattr(methods_module, "prepare_world", lambda *_: None)
+    job = MethodsJob(["gapo", "gapo:p=2", "mgda"], 1, 1, tiny_settings(p=3.0))
+    compare_methods(job, tmp_path / "table")
+    assert seen == {"gapo seed 0": {"p": 3.0}, "gapo:p=2 seed 0": {"p": 2}, "mgda seed 0": {}}
 
 
 def test_rows_are_the_exact_values_of_the_runs_over_seeds(made):
@@ -123,8 +143,8 @@ def test_the_tuned_weight_is_the_one_with_the_best_scaled_average(monkeypatch, t
     def pretend(tasks, workers, on_progress=None):
         found = []
         for task in tasks:
-            seen.append((task.label, task.settings["seed"], task.settings["weights"]))
-            weight = task.settings["weights"][0] * FRONT.ranges[0]
+            seen.append((task.label, task.settings["seed"], task.settings["weighting"]["weights"]))
+            weight = task.settings["weighting"]["weights"][0] * FRONT.ranges[0]
             value = FRONT.nadir + FRONT.ranges * (1 - (weight - TUNING_GRID[1]) ** 2)
             objectives = {n: {"gold": float(v), "start": 0.0} for n, v in zip(NAMES, value, strict=True)}
             found.append({"objectives": objectives, "seconds": 360.0})
@@ -133,7 +153,7 @@ def test_the_tuned_weight_is_the_one_with_the_best_scaled_average(monkeypatch, t
     monkeypatch.setattr(methods_module, "run_all", pretend)
     monkeypatch.setattr(methods_module, "prepare_world", lambda *_: None)
     table = compare_methods(MethodsJob(["linear:tuned"], 2, 1, tiny_settings()), tmp_path / "table")
-    best = scaled_linear([TUNING_GRID[1], 1 - TUNING_GRID[1]], FRONT.ranges)["weights"]
+    best = scaled_linear([TUNING_GRID[1], 1 - TUNING_GRID[1]], FRONT.ranges)["weighting"]["weights"]
     assert [label for label, _, _ in seen[: len(TUNING_GRID)]] == [f"tuning {w:g}" for w in TUNING_GRID]
     assert [weights for _, _, weights in seen[-2:]] == [best, best]
     tuning, table_seeds = ({seed for label, seed, _ in seen if label.startswith("tuning") is t} for t in (True, False))
@@ -146,13 +166,14 @@ def test_the_tuned_weight_is_the_one_with_the_best_scaled_average(monkeypatch, t
     ("methods", "changes", "said"),
     [
         (["gapo:p=1", "gappo"], {}, "did you mean gapo"),
-        (["gapo:q=1"], {}, "no setting is called 'q'"),
+        (["gapo:q=1"], {}, "no setting is called 'q' .--methods gapo:q=1.: see heed align --help"),
         (["gapo:p=-1"], {}, "p is -1"),
-        (["gapo:p=1e"], {}, "p cannot be '1e' .--methods p=1e.: give a number"),
-        (["gapo:epochs=2.5"], {}, "epochs cannot be '2.5' .--methods epochs=2.5.: give a whole number"),
+        (["gapo:p=1e"], {}, "p cannot be '1e' .--methods.: give a number"),
+        (["gapo:epochs=2.5"], {}, "epochs cannot be '2.5' .--methods gapo:epochs=2.5.: give a whole number"),
         (["gapo:epochs=0"], {}, "0 is too little .--epochs"),
-        (["gapo:gram=1"], {}, "gram takes no number .--methods gram=1"),
-        (["mgda:p=2"], {}, "mgda has no p"),
+        (["gapo:gram=1"], {}, "gram cannot be '1' .--methods gapo:gram=1.: give plain or unbiased or adam"),
+        (["mgda:p=2"], {}, "mgda has no p .--p.: take --method gapo"),
+        (["mgda", "cagrad"], {"p": 2.0}, "mgda, cagrad have no p .--p.: take --method gapo, or leave it out"),
         (["linear"], {"weights": [1.0, 2.0]}, "bring their own weights .--weights"),
         (["mgda"], {"model": "m"}, "a world brings its own"),
         (["single:price"], {}, "no objective 'price'"),

@@ -1,5 +1,6 @@
 """K objectives' gradients become one update: weightings of the gradients from their Gram matrix."""
 
+from heed.balance.checks import check_preference
 from heed.balance.cotangents import Cotangents, Term
 from heed.balance.gramian import (
     GramAverage,
@@ -12,9 +13,23 @@ from heed.balance.gramian import (
 )
 from heed.balance.jacobian import JacobianAccumulator
 from heed.balance.minnorm import MinNorm, min_norm_weights
-from heed.balance.registry import METHODS, PREFERENCE_METHODS, weighting_from_name
-from heed.balance.tchebycheff import ObservesValues, SmoothTchebycheff
-from heed.balance.weightings import GAPO, MGDA, PGAPO, Linear, Single, check_preference
+from heed.balance.registry import (
+    WEIGHTINGS,
+    Objectives,
+    WeightingConfig,
+    build_weighting,
+    config_class,
+    methods_with,
+    register,
+    settings_for,
+    settings_of,
+    weighting_from_name,
+)
+from heed.balance.weightings import METHODS, PREFERENCE_METHODS
+from heed.balance.weightings.fixed import Linear, Single
+from heed.balance.weightings.gapo import GAPO, PGAPO
+from heed.balance.weightings.mgda import MGDA
+from heed.balance.weightings.tchebycheff import ObservesValues, SmoothTchebycheff
 
 __all__ = [
     "GAPO",
@@ -22,21 +37,30 @@ __all__ = [
     "MGDA",
     "PGAPO",
     "PREFERENCE_METHODS",
+    "WEIGHTINGS",
     "Cotangents",
     "GramAverage",
     "JacobianAccumulator",
     "Linear",
     "MinNorm",
+    "Objectives",
     "ObservesValues",
     "Single",
     "SmoothTchebycheff",
     "Term",
+    "WeightingConfig",
+    "build_weighting",
     "check_preference",
+    "config_class",
     "cosines",
+    "methods_with",
     "min_norm_weights",
     "norms",
     "predicted_change",
     "project_psd",
+    "register",
+    "settings_for",
+    "settings_of",
     "signal_share",
     "unbiased_gram",
     "weighting_from_name",

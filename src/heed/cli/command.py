@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
+import types
+import typing
 from argparse import ArgumentTypeError
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from heed.errors import HeedError
-
-NUMBERS = ("preference", "weights", "ideal", "nadir")
-WORDS = ("world_objectives", "methods")
-"""Options that take several values with commas between."""
+from heed.runs.config import read_yaml
+from heed.runs.sections import documented, flat, full_name, named, short_name
 
 
 def numbers(text: str) -> list[float]:
@@ -39,6 +41,40 @@ def words(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
+@dataclass(frozen=True)
+class Setting:
+    """What a command knows of a setting.
+
+    Args:
+        kind: its type.
+        default: where nothing else holds.
+        help: one sentence.
+        flag: more of its flag, as argparse takes it: with nargs its values have spaces between them, else commas.
+    """
+
+    kind: Any
+    default: Any
+    help: str
+    flag: Mapping[str, Any] = field(default_factory=dict)
+
+
+def settings_in(kind: type, prefix: str = "") -> dict[str, Setting]:
+    """A dataclass's settings by their full names, those of its sections left out.
+
+    Args:
+        kind: the dataclass; its docstring says what each setting is.
+        prefix: of the full names.
+    """
+    hints, help_of, default = typing.get_type_hints(kind), documented(kind)[1], kind()
+    return {
+        f"{prefix}{each.name}": Setting(
+            hints[each.name], getattr(default, each.name), help_of.get(each.name, ""), each.metadata
+        )
+        for each in dataclasses.fields(kind)
+        if not dataclasses.is_dataclass(hints[each.name])
+    }
+
+
 class Command:
     """One command's parser.
 
@@ -46,17 +82,50 @@ class Command:
         name: the command.
         description: one sentence.
         epilog: what --help says last.
+
+    Attributes:
+        kinds: of the options that were added, and of the settings, by full name.
+        known_settings: by full name.
     """
 
     def __init__(self, name: str, description: str, epilog: str | None = None) -> None:
         self.parser = ArgumentParser(prog=f"heed {name}", description=description, epilog=epilog, exit_on_error=False)
+        self.kinds: dict[str, Any] = {}
+        self.known_settings: dict[str, Setting] = {}
+        self._groups: list[tuple[str, list[str]]] = []
 
     def add(self, *names: str, **options: Any) -> None:
         """Add one option."""
-        self.parser.add_argument(*names, **options)
+        action = self.parser.add_argument(*names, **options)
+        self.kinds[action.dest] = bool if options.get("action") == "store_true" else options.get("type") or str
+
+    def add_group(self, title: str, settings: Mapping[str, Setting]) -> None:
+        """Add settings; each has a flag of its shortest name, and its full name does as well.
+
+        Args:
+            title: of the group in --help.
+            settings: by full name.
+        """
+        self._groups.append((title, list(settings)))
+        self.known_settings |= settings
+        self.kinds |= {name: setting.kind for name, setting in settings.items()}
+
+    def add_sections(self, kind: type, title: str, prefix: str = "") -> None:
+        """Add all settings of a dataclass, each of its sections as a group.
+
+        Args:
+            kind: the dataclass.
+            title: of the first group.
+            prefix: of the full names.
+        """
+        self.add_group(title, settings_in(kind, prefix))
+        for name, of in typing.get_type_hints(kind).items():
+            if dataclasses.is_dataclass(of) and isinstance(of, type):
+                about = documented(of)[0].rstrip(".")
+                self.add_sections(of, f"{prefix}{name}.: {about[0].lower()}{about[1:]}", f"{prefix}{name}.")
 
     def parse(self, arguments: Sequence[str], **how: Any) -> Namespace:
-        """Read the arguments; ``--some-flag`` and ``--some_flag`` are the same.
+        """Read the arguments; ``--some-flag`` and ``--some_flag`` are the same, and so are full and short names.
 
         Args:
             arguments: as typed.
@@ -65,45 +134,116 @@ class Command:
         Raises:
             HeedError: an unknown flag or a value of the wrong kind.
         """
+        for title, names in self._groups:
+            group = self.parser.add_argument_group(title)
+            for name in names:
+                self._add_setting(group, name)
+        self._groups = []
         try:
-            return self.parser.parse_args(_spelt(arguments), **how)
+            return self.parser.parse_args(self._spelt(arguments), **how)
         except (ArgumentError, ArgumentTypeError) as error:
             raise self.refused(error, self.parser.prog) from None
+
+    def asked(self, arguments: Sequence[str]) -> dict[str, Any]:
+        """What was asked for by flags, and in the YAML file ``config`` below them: options and settings by full name.
+
+        Raises:
+            HeedError: an unknown flag or name, a value of the wrong kind, a file that is no mapping.
+        """
+        parsed = vars(self.parse(arguments, defaults=False).as_flat())
+        found = {name: value for name, value in parsed.items() if value is not None}
+        return (self.read(Path(found["config"])) if "config" in found else {}) | found
+
+    def read(self, path: Path) -> dict[str, Any]:
+        """The settings and options of a YAML file by full name, of the types that the flags have.
+
+        Raises:
+            HeedError: an unknown name, a value of the wrong kind, a file that is no mapping.
+        """
+        kinds = {name: kind for name, kind in self.kinds.items() if name not in ("config", "resume")}
+        values = {}
+        for key, value in flat(self.upgraded(read_yaml(path)), kinds).items():
+            name = full_name(key, kinds, str(path), self.see)
+            try:
+                plain = not isinstance(value, str) or self._spaced(name)
+                values[key] = value if plain else listed(kinds[name], value)
+            except ArgumentTypeError as error:
+                raise HeedError(str(error), str(path), self.see) from None
+        return named(values, kinds, str(path), self.see)
+
+    def upgraded(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """What a file holds, as this version reads it."""
+        return settings
+
+    @property
+    def see(self) -> str:
+        """Where all settings are told."""
+        return f"see {self.parser.prog} --help"
+
+    def show_help(self, defaults: Mapping[str, Any]) -> None:
+        """Print the help with the defaults that hold, and end the program."""
+        self.parse([], defaults=False)
+        self.parser.set_defaults({name: value for name, value in defaults.items() if name in self.kinds})
+        self.parser.print_help()
+        raise SystemExit(0)
 
     def refused(self, error: Exception, where: str) -> HeedError:
         """What jsonargparse says, as one line of heed's own."""
         reason = " ".join(str(error).split())
-        wrong = re.search(r'Parser key "(\w+)".*(?:Got|Given) value: (.*)$', reason)
+        wrong = re.search(r'Parser key "([\w.]+)".*(?:Got|Given) value: (.*)$', reason)
         if wrong is not None:
             reason = f"{wrong[1]} cannot be '{wrong[2]}'"
-        return HeedError(reason, where, f"see {self.parser.prog} --help")
+        return HeedError(reason, where, self.see)
+
+    def _add_setting(self, group: Any, name: str) -> None:
+        setting, short = self.known_settings[name], short_name(name, self.kinds)
+        options = {"metavar": name.rpartition(".")[2].upper(), **setting.flag}
+        if setting.kind is bool or typing.get_origin(setting.kind) is typing.Literal:
+            del options["metavar"]  # --help shows the choices
+        kind = str if "nargs" in options else setting.kind
+        group.add_argument(f"--{short}", dest=name, type=kind, default=setting.default, help=setting.help, **options)
+
+    def _spelt(self, arguments: Sequence[str]) -> list[str]:
+        """The arguments as jsonargparse reads them: flags with underscores and of short names, lists as JSON."""
+        found: list[str] = []
+        flag = ""
+        for argument in arguments:
+            name, equals, value = argument.partition("=")
+            if argument.startswith("--"):
+                flag = name[2:].replace("-", "_")
+                if self.known_settings and flag and flag != "help":
+                    flag = full_name(flag, self.kinds, f"--{flag}", self.see)
+                shown = short_name(flag, self.kinds) if flag in self.known_settings else flag
+                found.append(f"--{shown}{equals}{self._json(flag, value)}" if equals else f"--{shown}")
+            else:
+                found.append(self._json(flag, argument))
+                flag = flag if self._spaced(flag) else ""
+        return found
+
+    def _spaced(self, flag: str) -> bool:
+        """Whether a flag's values have spaces between them."""
+        return flag in self.known_settings and "nargs" in self.known_settings[flag].flag
+
+    def _json(self, flag: str, text: str) -> str:
+        found = text if self._spaced(flag) else listed(self.kinds.get(flag, str), text)
+        return found if isinstance(found, str) else json.dumps(found)
 
 
-def _spelt(arguments: Sequence[str]) -> list[str]:
-    """The arguments as jsonargparse reads them: flags with underscores, lists as JSON."""
-    found: list[str] = []
-    flag = ""
-    for argument in arguments:
-        name, equals, value = argument.partition("=")
-        if argument.startswith("--"):
-            flag = name[2:].replace("-", "_")
-            found.append(f"--{flag}{equals}{_json(flag, value)}" if equals else f"--{flag}")
-        else:
-            found.append(_json(flag, argument))
-            flag = ""
-    return found
+def listed(kind: Any, text: str) -> Any:
+    """A text with commas as the list that a setting's type asks for; any other text as it is.
 
-
-def _json(flag: str, text: str) -> str:
-    found = listed(flag, text)
-    return found if isinstance(found, str) else json.dumps(found)
-
-
-def listed(name: str, text: str) -> Any:
-    """The value of a flag that takes several with commas between, as a list; any other as it is."""
-    if name in NUMBERS:
-        return numbers(text)
-    return words(text) if name in WORDS and not text.startswith("[") else text
+    >>> listed(list[float] | None, ".7,.3"), listed(list[str], "a, b"), listed(float | list[float], "0.1")
+    ([0.7, 0.3], ['a', 'b'], '0.1')
+    """
+    kinds = typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
+    of = [typing.get_args(each)[0] for each in kinds if typing.get_origin(each) in (list, tuple)]
+    several = "," in text or float not in kinds
+    if not of or not several or (text.startswith("[") and of[0] is str):
+        return text
+    if of[0] is str:
+        return words(text)
+    found = numbers(text)
+    return [int(number) for number in found] if of[0] is int and all(n.is_integer() for n in found) else found
 
 
 def out_folder(given: str | None, stem: str) -> Path:

@@ -1,33 +1,35 @@
-"""Flags over YAML over a preset over a world's settings over the defaults: one flat dictionary of settings."""
+"""Flags over YAML over a preset over a world's settings over the defaults."""
 
 from __future__ import annotations
 
 import dataclasses
-from argparse import ArgumentTypeError
-from collections.abc import Sequence
+import typing
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentError, Namespace
+from jsonargparse import Namespace
 
 from heed.align.config import PRESETS, AlignConfig
-from heed.align.run.job import AlignJob, defaults
-from heed.cli.command import Command, listed
+from heed.align.run.job import TYPES, AlignJob, defaults, without_defaults_of_methods
+from heed.align.run.weighting import config_class_of, method_of
+from heed.balance import WEIGHTINGS, WeightingConfig
+from heed.cli.command import Command, Setting, settings_in, words
 from heed.errors import HeedError
 from heed.runs.config import read_yaml
+from heed.runs.sections import documented, nested
 
 QUICK = {"steps": 8, "eval_every": 0, "eval_completions": 1, "checkpoint_every": 8}
 """What --quick changes: a run of seconds that touches everything and shows nothing."""
 
-SETTINGS = {field.name for kind in (AlignJob, AlignConfig) for field in dataclasses.fields(kind)}
+SETTINGS = {name: found for name, found in (settings_in(AlignJob) | settings_in(AlignConfig)).items() if name in TYPES}
+"""Every setting but those of the methods, which lie in the section ``weighting``."""
 
+BALANCED = "How the objectives are balanced"
 GROUPS: dict[str, tuple[str, ...]] = {
     "What is aligned, and to what": ("model", "data", "split", "eval_data", "objectives"),
     "A built-in world in place of these": ("world", "world_objectives", "world_seed", "rewards", "judges"),
-    "How the objectives are balanced": (
-        *("method", "p", "preference", "weights", "ideal", "nadir", "mu", "share_floor", "settle"),
-        *("gram", "gram_memory", "scope", "jacobian_path"),
-    ),
+    BALANCED: ("method", "gram", "gram_memory", "scope", "jacobian_path"),
     "The rounds": (
         *("steps", "seed", "prompts_per_step", "completions_per_prompt", "epochs", "minibatches", "micro_batch"),
         *("checkpoint_every", "gradient_checkpointing"),
@@ -76,16 +78,6 @@ class AlignCommand(Command):
         self.add("--out", type=str, default=None, help="the run folder (default: below runs/)")
         self.add("--resume", type=str, default=None, help="a run folder to go on with, exactly")
         self.add("--quick", action="store_true", help="a few rounds, to see that everything works")
-        left = SETTINGS.difference(*GROUPS.values())
-        for title, names in (GROUPS | {"Further settings": tuple(left)} if left else GROUPS).items():
-            group = self.parser.add_argument_group(title)
-            for kind in (AlignJob, AlignConfig):
-                others = {field.name for field in dataclasses.fields(kind)} - set(names) | {"objectives"}
-                group.add_class_arguments(kind, as_group=False, skip=others)
-            if "objectives" in names:
-                group.add_argument(
-                    "--objectives", nargs="+", default=[], metavar="SPEC", help="[name=]TARGET[,key=value...]"
-                )
 
     def settings(self, arguments: Sequence[str]) -> tuple[Namespace, dict[str, Any], dict[str, Any]]:
         """What was asked for, by flags or the YAML file, over what holds by itself.
@@ -94,44 +86,82 @@ class AlignCommand(Command):
             arguments: as typed. With ``--help`` among them the help is shown with the defaults that then hold.
 
         Returns:
-            The command's own options; all settings; the settings that were asked for.
+            The command's own options; all settings, those of the methods in the section ``weighting``; the settings
+            that were asked for.
 
         Raises:
             HeedError: an unknown flag, key or preset, a value of the wrong kind, a file that is no mapping.
         """
         wanted = [argument for argument in arguments if argument not in ("--help", "-h")]
-        asked = {k: v for k, v in vars(self.parse(wanted, defaults=False)).items() if v is not None}
-        if "config" in asked:
-            asked = self._read(Path(asked["config"])) | asked
+        own = {method: config_class_of(method) for method in _own_methods(wanted)}
+        left = set(SETTINGS).difference(*GROUPS.values())
+        for title, names in (GROUPS | ({"Further settings": tuple(left)} if left else {})).items():
+            self.add_group(title, {each: SETTINGS[each] for each in names})
+            if title == BALANCED:
+                methods = of_methods(WEIGHTINGS | own)
+                self.add_group("weighting.: the method's own settings, after the methods that have each", methods)
+        asked = self.asked(wanted)
         preset = asked.get("preset", "paper")
         world = asked.get("world", None if asked.get("model") else self.world)
         quick = QUICK if asked.get("quick") else {}
         holding = defaults(world, preset) | (self.changes if world else {}) | PRESETS[preset] | {"world": world} | quick
         if len(wanted) < len(arguments):
-            self.parser.set_defaults({name: holding[name] for name in SETTINGS} | {"preset": preset})
-            self.parser.print_help()
-            raise SystemExit(0)
+            self.show_help({name: holding[name] for name in SETTINGS} | {"preset": preset})
         self.given = set(asked)
-        named = {name: value for name, value in asked.items() if name in SETTINGS}
-        own = vars(self.parser.get_defaults()) | asked
-        options = Namespace(**{name: value for name, value in own.items() if name not in SETTINGS})
-        if options.out is not None and options.resume is not None:
+        named = nested({name: value for name, value in asked.items() if name in self.known_settings})
+        options = vars(self.parser.get_defaults().as_flat()) | asked
+        own_options = {name: value for name, value in options.items() if name not in self.known_settings}
+        if own_options["out"] is not None and own_options["resume"] is not None:
             raise HeedError("a run that goes on stays where it is", "--out", "give one of --out and --resume")
         of_preset = {name: holding[name] for name in PRESETS[preset]} if "preset" in asked else {}
-        return options, holding | named, of_preset | quick | named
+        return Namespace(**own_options), holding | named, of_preset | quick | named
 
-    def _read(self, path: Path) -> dict[str, Any]:
-        """The settings and options of a YAML file, of the types that the flags have."""
-        found = read_yaml(path)
-        known = set(vars(self.parser.get_defaults())) - {"config", "resume"}
-        for name in found:
-            if name not in known:
-                raise HeedError(f"no setting is called '{name}'", str(path), f"see {self.parser.prog} --help")
-        try:
-            values = {name: listed(name, v) if isinstance(v, str) else v for name, v in found.items()}
-            specs = values.get("objectives", [])
-            if not isinstance(specs, list) or not all(isinstance(spec, str) for spec in specs):
-                raise HeedError("objectives is no list of texts", str(path), "write objectives: [SPEC, SPEC]")
-            return {k: v for k, v in vars(self.parser.parse_object(values, defaults=False)).items() if k in found}
-        except (ArgumentError, ArgumentTypeError) as error:
-            raise self.refused(error, str(path)) from None
+    def upgraded(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """What a file holds, without what only older versions wrote: settings of methods that are not the run's."""
+        return without_defaults_of_methods(settings)
+
+
+def of_methods(methods: Mapping[str, type[WeightingConfig]]) -> dict[str, Setting]:
+    """The settings of weightings by their full names; of one that several have, the help says what it is to each.
+
+    Args:
+        methods: the settings' classes by method.
+
+    >>> of_methods({"mgda-frank-wolfe": WEIGHTINGS["mgda-frank-wolfe"]})["weighting.epsilon"].help
+    'mgda-frank-wolfe: step below which the iterations end, > 0.'
+    """
+    texts: dict[str, dict[str, list[str]]] = {}
+    values: dict[str, list[Any]] = {}
+    kinds: dict[str, Any] = {}
+    for method, config in sorted(methods.items()):
+        hints, help_of = typing.get_type_hints(config), documented(config)[1]
+        for field in dataclasses.fields(config):
+            kinds.setdefault(field.name, hints[field.name])
+            values.setdefault(field.name, []).append(getattr(config(), field.name))
+            texts.setdefault(field.name, {}).setdefault(help_of.get(field.name, ""), []).append(method)
+    return {
+        f"weighting.{name}": Setting(
+            kind,
+            values[name][0] if all(value == values[name][0] for value in values[name]) else None,
+            " ".join(f"{', '.join(having)}: {text}" for text, having in texts[name].items()),
+        )
+        for name, kind in kinds.items()
+    }
+
+
+def _own_methods(arguments: Sequence[str]) -> Iterator[str]:
+    """The methods of a user's own, ``module:name``, that arguments or the file among them name."""
+    specs: list[str] = []
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        flag, _, value = argument.partition("=")
+        if flag in ("--method", "--methods") and value:
+            specs += words(value)
+        elif before in ("--method", "--methods"):
+            specs += words(argument)
+        elif not before.startswith("--") and Path(argument).suffix in (".yaml", ".yml") and Path(argument).is_file():
+            found = read_yaml(Path(argument))
+            listed = found.get("methods") or []
+            specs += [str(each) for each in (found.get("method", ""), *(listed if isinstance(listed, list) else []))]
+    for spec in specs:
+        if ":" in spec and spec.partition(":")[0] not in WEIGHTINGS:
+            yield method_of(spec)[0]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from heed.align.run.apothecary import ApothecarySetup, SetupProgress, prepare
-from heed.align.run.job import split_settings
+from heed.align.run.job import complete, split_settings
 from heed.align.run.train import resume, start
 from heed.align.trainer import AlignTrainer
 from heed.compare.tasks import Task
@@ -52,7 +52,7 @@ def _branch(trunk: Path, task: Task) -> None:
     newest = RunFolder.open(trunk, writable=False).latest_checkpoint()
     if newest is None:
         raise HeedError("there is no checkpoint to branch from", str(trunk), "finish that run first")
-    RunFolder.create(task.folder, task.settings, kind="align").close()
+    RunFolder.create(task.folder, complete(task.settings), kind="align").close()
     for name in (*STEPS, "exact.json"):
         if (trunk / name).exists():
             shutil.copy(trunk / name, task.folder / name)

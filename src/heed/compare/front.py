@@ -15,10 +15,10 @@ import heed
 from heed.align.objectives.base import ObjectiveSet
 from heed.align.objectives.spec import parse_objective
 from heed.align.run.apothecary import SetupProgress
-from heed.align.run.job import check_source, defaults, split_settings
-from heed.align.run.weighting import build_weighting, of_method, refuse_unused, require_both_extremes
+from heed.align.run.job import check_source, defaults, in_sections, record_in_sections, split_settings
+from heed.align.run.weighting import config_class_of, refuse_unused, settings_of_method, weighting_of
 from heed.align.schedules import entropy_weight, learning_rate
-from heed.balance import PREFERENCE_METHODS
+from heed.balance import PREFERENCE_METHODS, settings_of
 from heed.compare.align_runs import prepare_world
 from heed.compare.pool import OnProgress, folder_of_runs, recorded, run_all
 from heed.compare.tasks import Task, summary_of
@@ -36,11 +36,11 @@ class FrontJob:
     """What `heed front` makes.
 
     Args:
-        methods: preference methods: pgapo, linear, tchebycheff.
+        methods: those that follow a preference: tchebycheff, pgapo, linear, ...
         preferences: points of the simplex, evenly spread, for K = 2 from .1 to .9.
         seeds: runs of every point; their seeds count up from the settings' seed.
         workers: runs at once.
-        settings: everything else, as `heed align` takes it.
+        settings: everything else, as `heed align` takes it; in ``weighting`` those of all methods.
     """
 
     methods: list[str] = field(default_factory=lambda: ["tchebycheff"])
@@ -48,6 +48,10 @@ class FrontJob:
     seeds: int = 1
     workers: int = 2
     settings: dict[str, Any] = field(default_factory=lambda: defaults("apothecary", "paper"))
+
+    def __post_init__(self) -> None:
+        """Put the methods' settings in their section."""
+        self.settings = in_sections(self.settings)
 
 
 def spread_preferences(count: int, k: int) -> list[list[float]]:
@@ -84,7 +88,7 @@ def resumed_front(out: Path, workers: int, wanted: dict[str, Any]) -> FrontJob:
     Raises:
         HeedError: no front there, or other settings.
     """
-    record = recorded(out, "front", wanted)
+    record = recorded(out, "front", wanted, record_in_sections)
     methods, preferences, seeds = (record.pop(name) for name in ("methods", "preferences", "seeds"))
     return FrontJob(methods, preferences, seeds, workers, record)
 
@@ -118,15 +122,14 @@ def run_front(
             run.write_json("exact.json", world.front().to_record())
             prepare_world(settings, run, on_stage)
         scale, anchors = _extremes(job, out, settings, names, on_progress)
-        settings |= scale
+        settings["weighting"] = settings["weighting"] | scale
         trunks = _trunks(job, out, settings, on_progress)
         tasks, points = [], []
         for method, preference, seed in itertools.product(dict.fromkeys(job.methods), grid, _seeds(job)):
             label = f"{method}-{'-'.join(f'{x:g}' for x in preference)}-seed{seed}"
-            chosen = {"method": method, "preference": preference, "seed": seed}
-            told = _of_method(settings, method) | chosen
+            chosen = _of_method(settings, method, preference) | {"seed": seed}
             trunk = trunks.get((method, seed))
-            tasks.append(Task(label, told, out / "runs" / label, None if trunk is None else trunk.folder))
+            tasks.append(Task(label, chosen, out / "runs" / label, None if trunk is None else trunk.folder))
             points.append({"preference": preference, "method": method, "seed": seed})
         summaries = run_all(tasks, job.workers, on_progress)
         for point, task, summary in zip(points, tasks, summaries, strict=True):
@@ -258,27 +261,32 @@ def _trunks(
     There are none where the branches would not be what they are alone: where what changes by plan (the learning rate,
     the entropy bonus) goes another way over so many rounds, or the trunk's last evaluation is not one of theirs.
     """
-    rounds, every = settings["settle"], settings["eval_every"]
-    if "tchebycheff" not in job.methods or not 0 < rounds < settings["steps"]:
+    if "tchebycheff" not in job.methods:
         return {}
     K = len(_names(settings))
-    common = {"method": "tchebycheff", "preference": [1 / K] * K, "steps": rounds, "cooldown_steps": 0}
-    (_, whole), (_, trunk) = split_settings(settings), split_settings(settings | common)
+    alone = _of_method(settings, "tchebycheff", [1 / K] * K)
+    config = weighting_of("tchebycheff", alone["weighting"], "config")
+    rounds, every = int(vars(config)["settle"]), settings["eval_every"]
+    if not 0 < rounds < settings["steps"]:
+        return {}
+    common = alone | {"steps": rounds, "cooldown_steps": 0}
+    (_, whole), (_, trunk) = split_settings(alone), split_settings(common)
     plans = (learning_rate, entropy_weight)
     alike = all(plan(whole, step) == plan(trunk, step) for plan in plans for step in range(rounds))
     evaluated = whole.eval_prompts == 0 or (every > 0 and rounds % every == 0)
     if not (alike and evaluated):
         return {}
     tasks = [
-        Task(f"trunk-seed{seed}", settings | common | {"seed": seed}, out / "runs" / f"trunk-seed{seed}")
-        for seed in _seeds(job)
+        Task(f"trunk-seed{seed}", common | {"seed": seed}, out / "runs" / f"trunk-seed{seed}") for seed in _seeds(job)
     ]
     run_all(tasks, job.workers, on_progress)
     return {("tchebycheff", seed): task for seed, task in zip(_seeds(job), tasks, strict=True)}
 
 
-def _of_method(settings: dict[str, Any], method: str) -> dict[str, Any]:
-    return of_method(settings, method, defaults(None, "paper"))
+def _of_method(settings: dict[str, Any], method: str, preference: Sequence[float]) -> dict[str, Any]:
+    """The settings as one of several methods takes them, along a preference."""
+    own = settings_of_method(method, settings["weighting"])
+    return settings | {"method": method, "weighting": own | {"preference": list(preference)}}
 
 
 def _seeds(job: FrontJob) -> range:
@@ -310,16 +318,18 @@ def _checked_grid(job: FrontJob, settings: dict[str, Any], names: Sequence[str])
     if len(names) < 2:
         raise HeedError("a front needs two objectives", "--objectives", "give two, or take heed align")
     for method in job.methods:
-        if method not in PREFERENCE_METHODS:
+        if "preference" not in settings_of(config_class_of(method)):
             raise HeedError(f"{method} follows no preference", "--methods", f"take {', '.join(PREFERENCE_METHODS)}")
-    check_source(split_settings(settings)[0])
-    refuse_unused(settings, job.methods, defaults(None, "paper"))
-    require_both_extremes(settings["ideal"], settings["nadir"])
+    given = settings["weighting"]
+    if "preference" in given:
+        raise HeedError("a front has preferences of its own", "--preference", "leave it out; --preferences counts them")
+    refuse_unused(given, job.methods)
     grid = spread_preferences(job.preferences, len(names))
-    scale = {"ideal": settings["ideal"] or [1.0] * len(names), "nadir": settings["nadir"] or [0.0] * len(names)}
+    scale = {} if {"ideal", "nadir"} & set(given) else {"ideal": [1.0] * len(names), "nadir": [0.0] * len(names)}
     for method in job.methods:
-        told = _of_method(settings | scale, method) | {"method": method, "preference": grid[0]}
-        build_weighting(split_settings(told)[0], names)
+        tried, _ = split_settings(_of_method(settings | {"weighting": given | scale}, method, grid[0]))
+        check_source(tried)
+        tried.build_weighting(names)
     return grid
 
 
@@ -330,14 +340,14 @@ def _extremes(
 
     K runs each lean on one objective: P-GAPO at .9 gives that one's best value, and the others' where it leads.
     """
-    known = settings["ideal"] is not None or (settings["world"] and settings["rewards"] == "gold")
+    known = "ideal" in settings["weighting"] or (settings["world"] and settings["rewards"] == "gold")
     if known or "tchebycheff" not in job.methods:
         return {}, []
     K = len(names)
     tasks = []
     for k in range(K):
         preference = [0.9 if j == k else 0.1 / (K - 1) for j in range(K)]
-        chosen = _of_method(settings, "pgapo") | {"method": "pgapo", "preference": preference, "seed": 0}
+        chosen = _of_method(settings, "pgapo", preference) | {"seed": 0}
         tasks.append(Task(f"anchor-{names[k]}", chosen, out / "runs" / f"anchor-{names[k]}"))
     anchors = run_all(tasks, job.workers, on_progress)
     values = np.array([[summary["objectives"][n]["proxy"] for n in names] for summary in anchors])

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import numpy as np
+import yaml
 
-from heed.align.config import AlignConfig
 from heed.align.run.apothecary import SetupProgress
-from heed.align.run.job import AlignJob, check_source, defaults, split_settings
-from heed.align.run.weighting import build_weighting
+from heed.align.run.job import SEE, TYPES, check_source, defaults, in_sections, record_in_sections, split_settings
+from heed.align.run.weighting import config_class_of, method_of, refuse_unused, settings_of_method
+from heed.balance import methods_with, settings_of
 from heed.compare.align_runs import prepare_world
 from heed.compare.pool import OnProgress, folder_of_runs, run_all
 from heed.compare.tables import TableJob, tasks_of, write_table
 from heed.compare.tasks import Task
 from heed.errors import HeedError
+from heed.runs.sections import full_name, typed
 from heed.runs.statistics import mean_cell
 from heed.worlds.apothecary import Apothecary
 
@@ -43,10 +45,10 @@ class MethodsJob(TableJob):
     """What `heed compare align` runs.
 
     Args:
-        methods: NAME or NAME:key=value; linear (raw), linear:scaled and linear:tuned; single:OBJECTIVE.
+        methods: NAME or NAME:key=value:key=value; linear (raw), linear:scaled and linear:tuned; single:OBJECTIVE.
         seeds: runs of each; their seeds count up from the settings' seed.
         workers: runs at once.
-        settings: everything else, as `heed align` takes it.
+        settings: everything else, as `heed align` takes it; in ``weighting`` those of all methods.
     """
 
     methods: list[str] = field(default_factory=lambda: list(PAPER_TABLE))
@@ -54,52 +56,62 @@ class MethodsJob(TableJob):
     workers: int = 2
     settings: dict[str, Any] = field(default_factory=lambda: defaults("apothecary", "paper") | {"rewards": "gold"})
 
+    def __post_init__(self) -> None:
+        """Put the methods' settings in their section."""
+        super().__post_init__()
+        self.settings = in_sections(self.settings)
+
+    @classmethod
+    def upgraded(cls, record: dict[str, Any]) -> dict[str, Any]:
+        """What a folder records, with the methods' settings in their section."""
+        return record_in_sections(record)
+
 
 def method_settings(method: str, names: Sequence[str], ranges: Sequence[float]) -> dict[str, Any]:
-    """The settings that a method of the table stands for.
+    """The settings that a method of the table stands for: its own in the section ``weighting``, any other beside it.
+
+    Args:
+        method: as `MethodsJob.methods` names it.
+        names: of the objectives.
+        ranges: of the objectives' values on the exact front.
 
     >>> method_settings("gapo:p=2", ["help", "harmless"], [9.0, 1.5])
-    {'method': 'gapo', 'p': 2.0}
+    {'method': 'gapo', 'weighting': {'p': 2}}
     >>> method_settings("linear:scaled", ["help", "harmless"], [8.0, 2.0])
-    {'method': 'linear', 'weights': [0.0625, 0.25]}
+    {'method': 'linear', 'weighting': {'weights': [0.0625, 0.25]}}
 
     Raises:
-        HeedError: settings that cannot be read, or that take no number.
+        HeedError: settings that cannot be read, or that there are none of.
     """
-    name, _, rest = method.partition(":")
-    if name == "single":
-        return {"method": method}
     if method == "linear":
-        return {"method": "linear", "weights": [1 / len(names)] * len(names)}
+        return {"method": "linear", "weighting": {"weights": [1 / len(names)] * len(names)}}
     if method == "linear:scaled":
         return scaled_linear([1 / len(names)] * len(names), ranges)
-    settings: dict[str, Any] = {"method": name}
-    for pair in filter(None, rest.split(",")):
-        key, equals, text = pair.partition("=")
-        if not (key and equals and text):
-            raise HeedError(f"'{pair}' is no setting of {name}", "--methods", "write NAME:key=number")
-        settings[key] = _number(key, text)
+    name, texts = method_of(method)
+    own = settings_of(config_class_of(name))
+    kinds = {key: kind for key, kind in TYPES.items() if key not in ("method", "seed")}
+    settings: dict[str, Any] = {"method": name, "weighting": {}}
+    for key, text in texts.items():
+        value = yaml.safe_load(text)
+        last = key.removeprefix("weighting.")
+        if last in own or (key not in kinds and methods_with(last)):  # another method's is refused where it is built
+            settings["weighting"][last] = value
+        else:
+            full = full_name(key, [*kinds, *(f"weighting.{each}" for each in own)], f"--methods {method}", SEE)
+            settings[full] = typed(value, kinds[full], key, f"--methods {method}")
     return settings
-
-
-def _number(key: str, text: str) -> float | int:
-    """The value of a setting, of the type that the setting has."""
-    kinds = get_type_hints(AlignJob) | get_type_hints(AlignConfig)
-    kind = kinds.get(key)
-    if kind is None:
-        raise HeedError(f"no setting is called '{key}'", "--methods", "see heed align --help")
-    if kind not in (int, float):
-        raise HeedError(f"{key} takes no number", f"--methods {key}={text}", f"give --{key} for all methods")
-    try:
-        return int(text) if kind is int else float(text)
-    except ValueError:
-        wanted = "whole number" if kind is int else "number"
-        raise HeedError(f"{key} cannot be '{text}'", f"--methods {key}={text}", f"give a {wanted}") from None
 
 
 def scaled_linear(preference: Sequence[float], ranges: Sequence[float]) -> dict[str, Any]:
     """Linear weights for objectives that are first divided by their range on the exact front."""
-    return {"method": "linear", "weights": [w / r for w, r in zip(preference, ranges, strict=True)]}
+    weights = [w / r for w, r in zip(preference, ranges, strict=True)]
+    return {"method": "linear", "weighting": {"weights": weights}}
+
+
+def of_method(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The table's settings as one of its methods takes them, with its own over them."""
+    given = settings_of_method(changes["method"], settings["weighting"])
+    return {**settings, **changes, "weighting": given | changes["weighting"]}
 
 
 def compare_methods(
@@ -144,7 +156,7 @@ def compare_methods(
                 )
             else:
                 chosen[method] = method_settings(method, names, ranges)
-        each = {method: settings | changes for method, changes in chosen.items()}
+        each = {method: of_method(settings, changes) for method, changes in chosen.items()}
         tasks = tasks_of(each, job.seeds_from(settings["seed"]), out, _slug, "align")
         summaries = run_all(tasks, job.workers, on_progress)
         values = {
@@ -176,13 +188,18 @@ def compare_methods(
 
 def _check(job: MethodsJob, names: Sequence[str], ranges: Sequence[float], world: Apothecary) -> None:
     """Refuse whatever no run could be begun with."""
-    if job.settings["weights"] is not None:
+    given = job.settings["weighting"]
+    if "weights" in given:
         raise HeedError("the table's linear methods bring their own weights", "--weights", "leave it out")
-    check_source(split_settings(job.settings)[0])
-    for method in job.methods:
-        if method != "linear:tuned":
-            changes = method_settings(method, names, ranges)
-            build_weighting(split_settings(job.settings | changes)[0], names, world)
+    chosen = [
+        method_settings("linear:scaled" if method == "linear:tuned" else method, names, ranges)
+        for method in job.methods
+    ]
+    refuse_unused(given, [changes["method"] for changes in chosen])
+    for changes in chosen:
+        tried, _ = split_settings(of_method(job.settings, changes), "--methods")
+        check_source(tried)
+        tried.build_weighting(names, world)
 
 
 def _tune(
@@ -193,7 +210,8 @@ def _tune(
     for weight in TUNING_GRID:
         preference = [weight, *[(1 - weight) / (len(names) - 1)] * (len(names) - 1)]
         changes = scaled_linear(preference, ranges) | {"seed": TUNING_SEED}
-        tasks.append(Task(f"tuning {weight:g}", job.settings | changes, out / "runs" / f"tuning-{weight:g}"))
+        tuned = of_method(job.settings, changes)
+        tasks.append(Task(f"tuning {weight:g}", tuned, out / "runs" / f"tuning-{weight:g}"))
     summaries = run_all(tasks, job.workers, on_progress)
     scores = [float(front.scale(_gold(s, names)).mean()) for s in summaries]
     tried = ", ".join(f"{w:g} gave {s:.3f}" for w, s in zip(TUNING_GRID, scores, strict=True))

@@ -120,13 +120,19 @@ def folder_of_runs(out: Path, record: Mapping[str, Any], kind: str, resumed: boo
             shutil.rmtree(out)
 
 
-def recorded(out: Path, kind: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
+def recorded(
+    out: Path,
+    kind: str,
+    wanted: Mapping[str, Any],
+    upgrade: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+) -> dict[str, Any]:
     """What a run of several runs was told, to go on with it.
 
     Args:
         out: its folder.
         kind: what it must be: "front", "compare" or "demo".
         wanted: what was asked for now; must be the run's own.
+        upgrade: puts settings in sections that an older version wrote without.
 
     Raises:
         HeedError: no run, one of another kind, or other settings.
@@ -134,8 +140,9 @@ def recorded(out: Path, kind: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
     run = RunFolder.open(out, writable=False)
     if run.kind != kind:
         raise HeedError(f"this is a run of kind {run.kind}", f"--resume {out}", f"give one of kind {kind}")
-    refuse_other_settings(run.config, wanted, f"--resume {out}")
-    return dict(run.config)
+    config = upgrade(dict(run.config))
+    refuse_other_settings(config, wanted, f"--resume {out}")
+    return config
 
 
 @contextmanager

@@ -32,6 +32,14 @@ class TableJob:
     workers: int
     settings: dict[str, Any]
 
+    def __post_init__(self) -> None:
+        """Join a method with settings that a list with commas took apart: gapo:p=2 and floor=0.1."""
+        joined: list[str] = []
+        for spec in self.methods:
+            apart = joined and "=" in spec and ":" not in spec
+            joined[-1:] = [f"{joined[-1]}:{spec}"] if apart else [*joined[-1:], spec]
+        self.methods = joined
+
     @classmethod
     def resumed(cls, out: Path, workers: int, wanted: Mapping[str, Any]) -> Self:
         """The job that a comparison's folder records, to go on with it.
@@ -44,9 +52,14 @@ class TableJob:
         Raises:
             HeedError: no comparison there, or other settings.
         """
-        record = recorded(out, "compare", wanted)
+        record = recorded(out, "compare", wanted, cls.upgraded)
         methods, seeds = (record.pop(name) for name in ("methods", "seeds"))
         return cls(methods, seeds, workers, record)
+
+    @classmethod
+    def upgraded(cls, record: dict[str, Any]) -> dict[str, Any]:
+        """What a folder records, with settings in sections that an older version wrote without."""
+        return record
 
     def record(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """What the folder's ``config.yaml`` says: the settings of all runs, the methods and the seeds.

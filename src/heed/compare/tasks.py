@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from heed.errors import HeedError
+from heed.runs.config import describe_differences
 from heed.runs.folder import RunFolder
 
 
@@ -16,7 +17,7 @@ class Task:
 
     Args:
         label: what the run is called in tables.
-        settings: the job's and the config's, flat.
+        settings: the job's and the config's.
         folder: the run folder.
         trunk: a finished run with the same seed whose last checkpoint this one goes on from; its settings may differ.
         kind: of the run: align or guard.
@@ -38,15 +39,22 @@ def is_finished(task: Task) -> bool:
     if not (task.folder / "config.yaml").exists():
         return False
     run = RunFolder.open(task.folder, writable=False)
-    other = {k: v for k, v in task.settings.items() if k in run.config and run.config[k] != v}
-    if other:
-        name = next(iter(other))
-        raise HeedError(
-            f"the folder holds a run with {name} = {run.config[name]}, not {other[name]}",
-            str(task.folder),
-            "choose another --out",
-        )
+    lines = describe_differences(_complete(task.kind, run.config), _complete(task.kind, task.settings))
+    if lines:
+        what = f"the folder holds a run with other settings: {'; '.join(lines)}"
+        raise HeedError(what, str(task.folder), "choose another --out")
     return bool(run.read_summary().get("completed"))
+
+
+def _complete(kind: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """All settings of a run from those that it was told, whatever version of heed wrote them."""
+    if kind == "guard":
+        from heed.guard.run.config import complete as all_of_guard  # each half's packages are for its own runs
+
+        return all_of_guard(settings)
+    from heed.align.run.job import complete as all_of_align
+
+    return all_of_align(settings)
 
 
 def summary_of(task: Task) -> dict[str, Any]:

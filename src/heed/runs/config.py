@@ -141,10 +141,15 @@ def refuse_other_settings(config: Mapping[str, Any], wanted: Mapping[str, Any], 
     Raises:
         HeedError: says every difference.
     """
-    asked = {name: value for name, value in wanted.items() if name in config}
-    if lines := describe_differences({name: config[name] for name in asked}, asked):
+    before = _flatten(to_plain(config))
+    asked = {name: value for name, value in _flatten(to_plain(wanted)).items() if value != {} and _top(name) in config}
+    if lines := describe_differences({name: before[name] for name in asked if name in before}, asked):
         fix = "leave these out, or start a new run"
         raise HeedError(f"the run has other settings: {'; '.join(lines)}", where, fix)
+
+
+def _top(name: str) -> str:
+    return name.split(".")[0]
 
 
 def _canonical(value: Any) -> str:

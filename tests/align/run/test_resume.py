@@ -8,7 +8,7 @@ import torch
 from tiny_trainers import HEAD_TOO, MIDDLE, length, tiny_trainer, vowels
 
 from heed.balance import GAPO, SmoothTchebycheff
-from heed.balance.classical import PCGrad
+from heed.balance.weightings.pcgrad import PCGrad
 from heed.errors import HeedError
 from heed.runs.folder import RunFolder
 

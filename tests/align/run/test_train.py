@@ -14,12 +14,14 @@ from heed.align.run import train as job_module
 from heed.align.run.apothecary import ApothecarySetup, prepare
 from heed.align.run.job import AlignJob, defaults, split_settings
 from heed.align.run.train import resume, start, train
-from heed.align.run.weighting import build_weighting
 from heed.balance import GAPO, PGAPO, Linear
+from heed.balance.weightings.fixed import LinearConfig
+from heed.balance.weightings.gapo import GAPOConfig, PGAPOConfig
+from heed.balance.weightings.tchebycheff import TchebycheffConfig
 from heed.errors import HeedError, RunFailed, Stopped
 from heed.runs.folder import RunFolder
 from heed.worlds.apothecary import Apothecary
-from tiny_runs import TINY, metrics, tiny_settings
+from tiny_runs import TINY, metrics, tiny_settings, without_sections
 
 NAMES = ("help", "harmless")
 OWN = {"world": None, "rewards": "learnt", "model": "m", "data": "d.jsonl", "objectives": ["builtins:len"]}
@@ -86,7 +88,9 @@ def test_settings_split_into_job_and_config_and_an_unknown_one_is_named():
 
 def test_a_run_folder_holds_what_the_contract_names(straight):
     out, summary = straight
-    assert yaml.safe_load((out / "config.yaml").read_text()) == tiny_settings()
+    assert yaml.safe_load((out / "config.yaml").read_text()) == tiny_settings() | {
+        "weighting": {"p": 1.0, "floor": 0.0}
+    }
     written = json.loads((out / "summary.json").read_text())
     assert {"kind", "method", "seed", "steps", "seconds", "version", "config_hash", "completed"} <= set(written)
     assert (written["kind"], written["method"], written["steps"], written["completed"]) == ("align", "gapo", 4, True)
@@ -101,6 +105,17 @@ def test_a_run_folder_holds_what_the_contract_names(straight):
     assert [line["step"] for line in metrics(out)] == [0, 1, 2, 3, 4]
     assert sorted(path.name for path in (out / "checkpoints").iterdir()) == ["step-2", "step-4"]
     assert (out / "completions" / "before.parquet").exists() and (out / "completions" / "after.parquet").exists()
+
+
+def test_a_run_of_the_version_before_the_sections_is_gone_on_with_exactly(straight, tmp_path):
+    out, summary = straight
+    with pytest.raises(Stopped):
+        run_to(tmp_path / "run", tiny_settings(), stop_at(3))
+    without_sections(tmp_path / "run" / "config.yaml")
+    with pytest.raises(HeedError, match=r"weighting\.p: 1\.0 -> 2"):
+        resume(tmp_path / "run", {"weighting": {"p": 2}})
+    assert train(resume(tmp_path / "run", {"weighting": {"p": 1}}))["objectives"] == summary["objectives"]
+    assert metrics(tmp_path / "run") == metrics(out)
 
 
 @pytest.mark.parametrize("step", [1, 3])
@@ -148,7 +163,10 @@ def test_going_on_needs_an_alignment_run_with_a_checkpoint(tmp_path):
         ({"method": "pgapo", "preference": [0.7, 0.7]}, "sums to 1.4"),
         ({"method": "pgapo", "preference": [1.0]}, "1 weights for 2 objectives"),
         ({"method": "linear", "preference": [1.5, -0.5]}, "negative weight"),
-        ({"method": "mgda", "preference": [0.5, 0.5]}, "mgda follows no preference"),
+        (
+            {"method": "mgda", "preference": [0.5, 0.5]},
+            "mgda has no preference .--preference.: take --method",
+        ),
         ({"method": "single:price"}, "no objective 'price'"),
         ({"method": "tchebycheff", "preference": [0.5, 0.5], "rewards": "learnt"}, "best and worst value"),
         ({"world_objectives": ["help", "help"]}, "help"),
@@ -299,20 +317,22 @@ def test_one_objective_is_plain_ppo_and_that_is_said(heed_cache, tmp_path, caplo
 
 
 def test_each_method_takes_the_settings_that_are_its_own():
-    one = build_weighting(AlignJob(method="gapo", p=2.0), NAMES)
+    one = AlignJob(method="gapo", weighting=GAPOConfig(p=2.0)).build_weighting(NAMES)
     assert isinstance(one, GAPO) and one.p == 2.0
     gram = torch.tensor([[4.0, 0.0], [0.0, 1.0]])
-    preferred = build_weighting(AlignJob(method="pgapo", preference=[0.8, 0.2]), NAMES)
+    preferred = AlignJob(method="pgapo", weighting=PGAPOConfig([0.8, 0.2])).build_weighting(NAMES)
     assert isinstance(preferred, PGAPO) and preferred(gram).tolist() == pytest.approx([0.4, 0.2])
-    raw = build_weighting(AlignJob(method="linear", weights=[3.0, 5.0]), NAMES)
+    raw = AlignJob(method="linear", weighting=LinearConfig(weights=[3.0, 5.0])).build_weighting(NAMES)
     assert isinstance(raw, Linear) and raw(gram).tolist() == pytest.approx([3.0, 5.0])
-    only = build_weighting(AlignJob(method="single:harmless"), NAMES)
+    only = AlignJob(method="single:harmless").build_weighting(NAMES)
     assert only(gram).tolist() == [0.0, 1.0]
 
 
 def test_tchebycheff_knows_a_gold_world_s_best_and_worst_values():
     world = Apothecary()
-    job = AlignJob(method="tchebycheff", preference=[0.5, 0.5], rewards="gold")
-    weighting = build_weighting(job, NAMES, world)
+    job = AlignJob(method="tchebycheff", weighting=TchebycheffConfig([0.5, 0.5]), rewards="gold")
+    weighting = job.build_weighting(NAMES, world)
     assert weighting.ideal.tolist() == world.front().ideal.tolist()
     assert weighting.nadir.tolist() == world.front().nadir.tolist()
+    with pytest.raises(HeedError, match="needs each objective's best and worst value"):
+        AlignJob(method="tchebycheff", weighting=TchebycheffConfig([0.5, 0.5])).build_weighting(NAMES, world)

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from peft import LoraConfig
+from torchjd.aggregation import Weighting
+from torchjd.linalg import PSDMatrix
 
 from heed.align.config import PRESETS, AlignConfig
 from heed.align.models.pretrained import lora_config
 from heed.align.run.apothecary import Rewards
+from heed.align.run.weighting import weighting_config, weighting_for, weighting_of
+from heed.balance import WEIGHTINGS, WeightingConfig, methods_with
 from heed.errors import HeedError
+from heed.runs.sections import full_name, leaves, named
+from heed.worlds.apothecary import Apothecary
 
 
 @dataclass
@@ -31,15 +38,8 @@ class AlignJob:
         eval_data: prompts of the evaluations, in the same formats; without it the first prompts of the data.
         objectives: one SPEC each: [name=]TARGET[,key=value...]; TARGET is module:function, a reward model's folder or
             hub id, or a service's http address; keys are sign, scale, unit, head, heads.
-        method: how the objectives' gradients become one update.
-        p: gapo's power of the gradient norm; 0 is MGDA, 1 and 2 are the paper's.
-        preference: one weight per objective, on the simplex; for pgapo, linear, tchebycheff.
-        weights: raw weights of linear, where they are not a preference.
-        ideal: tchebycheff's best value of each objective; a world knows its own.
-        nadir: tchebycheff's worst value of each objective on the front; a world knows its own.
-        mu: tchebycheff's temperature; smaller holds the preference more stiffly.
-        share_floor: tchebycheff's least share of any objective, below 1/K.
-        settle: tchebycheff's first rounds, in which all shares are equal.
+        method: how the objectives' gradients become one update: a weighting of heed.balance, or module:name.
+        weighting: the method's own settings; None takes their defaults.
         lora_r: rank of the adapter; 0 trains all parameters.
         lora_alpha: scale of the adapter.
         lora_targets: names of the layers with an adapter, comma-separated, or all-linear.
@@ -54,28 +54,39 @@ class AlignJob:
     data: str | None = None
     split: str | None = None
     eval_data: str | None = None
-    objectives: list[str] = field(default_factory=list)
+    objectives: list[str] = field(default_factory=list, metadata={"nargs": "+", "metavar": "SPEC"})
     method: str = "gapo"
-    p: float = 1.0
-    preference: list[float] | None = None
-    weights: list[float] | None = None
-    ideal: list[float] | None = None
-    nadir: list[float] | None = None
-    mu: float = 0.03
-    share_floor: float = 0.15
-    settle: int = 20
+    weighting: WeightingConfig | None = None
     lora_r: int = 16
     lora_alpha: int = 32
     lora_targets: str = "all-linear"
 
     def __post_init__(self) -> None:
-        """Refuse an adapter that cannot be."""
+        """Refuse an adapter that cannot be, and settings of another method than the job's."""
         self.adapter()
+        self.weighting = weighting_config(self.method, self.weighting)
+
+    def build_weighting(self, names: Sequence[str], world: Apothecary | None = None) -> Weighting[PSDMatrix]:
+        """The job's weighting of objectives of these names, on a world or without.
+
+        Raises:
+            HeedError: a setting out of its range or missing, or a preference off the simplex.
+        """
+        known = world if self.rewards == "gold" else None  # the exact front is that of the gold values
+        return weighting_for(weighting_config(self.method, self.weighting), names, known)
 
     def adapter(self) -> LoraConfig | None:
         """The adapter that is trained; None where all parameters are."""
         return lora_config(self.lora_r, self.lora_alpha, self.lora_targets)
 
+
+JOB = tuple(field.name for field in dataclasses.fields(AlignJob))
+"""The settings that say what is aligned, and to what; the others are of `AlignConfig`."""
+
+TYPES = {name: kind for name, kind in (leaves(AlignJob) | leaves(AlignConfig)).items() if name != "weighting"}
+"""Every setting but those of the methods, with its type."""
+
+SEE = "see heed align --help"
 
 APOTHECARY: dict[str, Any] = {
     "lora_r": 64,
@@ -100,6 +111,8 @@ APOTHECARY: dict[str, Any] = {
 def defaults(world: str | None, preset: str) -> dict[str, Any]:
     """Every setting of a job and its config: the dataclasses' defaults, the world's over them, the preset's over all.
 
+    The section ``weighting`` is empty: what is not in it is at the default of the method.
+
     Raises:
         HeedError: no such preset.
 
@@ -108,22 +121,105 @@ def defaults(world: str | None, preset: str) -> dict[str, Any]:
     """
     if preset not in PRESETS:
         raise HeedError(f"there is no preset '{preset}'", "--preset", f"take one of {', '.join(PRESETS)}")
-    values = {**dataclasses.asdict(AlignJob()), **dataclasses.asdict(AlignConfig())}
+    values = {**vars(AlignJob()), **dataclasses.asdict(AlignConfig()), "weighting": {}}
     return values | (APOTHECARY if world == "apothecary" else {}) | PRESETS[preset]
 
 
-def split_settings(settings: dict[str, Any]) -> tuple[AlignJob, AlignConfig]:
-    """One flat dictionary of settings into the job and its config.
+def split_settings(settings: Mapping[str, Any], where: str = "config") -> tuple[AlignJob, AlignConfig]:
+    """Settings into the job and its config.
+
+    Args:
+        settings: by name, those of the method in the section ``weighting``; or beside the others, as runs before 0.1
+            have them.
+        where: they stand, for errors.
 
     Raises:
-        HeedError: an unknown setting.
+        HeedError: an unknown setting, one that the method does not have, or a value of another type.
+
+    >>> job, _ = split_settings({"method": "gapo", "p": 2})
+    >>> job.weighting
+    GAPOConfig(p=2.0, floor=0.0)
     """
-    of_job = {f.name for f in dataclasses.fields(AlignJob)}
-    of_config = {f.name for f in dataclasses.fields(AlignConfig)}
-    if unknown := sorted(set(settings) - of_job - of_config):
-        raise HeedError(f"no setting is called '{unknown[0]}'", "config", "see heed align --help")
-    job = AlignJob(**{k: v for k, v in settings.items() if k in of_job})
-    return job, AlignConfig(**{k: v for k, v in settings.items() if k in of_config})
+    settings = in_sections(settings, where)
+    own = settings.pop("weighting")
+    found = named(settings, TYPES, where, SEE)
+    job = {name: value for name, value in found.items() if name in JOB}
+    config = {name: value for name, value in found.items() if name not in JOB}
+    weighting = weighting_of(job.get("method", AlignJob().method), own, where)
+    return AlignJob(**job, weighting=weighting), AlignConfig(**config)
+
+
+def in_sections(settings: Mapping[str, Any], where: str = "config") -> dict[str, Any]:
+    """Settings with those of the method in the section ``weighting``.
+
+    Args:
+        settings: in sections, with dots in names, or without any, as the files of runs before 0.1 have them: these list
+            all methods' settings, so that what is at the default of every method that has it is left out.
+        where: they stand, for errors.
+
+    Raises:
+        HeedError: an unknown setting, or one that stands there twice.
+
+    >>> in_sections({"steps": 3, "method": "gapo", "p": 2.0, "mu": 0.03})
+    {'steps': 3, 'method': 'gapo', 'weighting': {'p': 2.0}}
+    """
+    given = settings.get("weighting") or {}
+    if not isinstance(given, Mapping):
+        raise HeedError(f"weighting cannot be '{given}'", where, "write a section of settings, as weighting: {p: 2}")
+    found, own = {name: value for name, value in settings.items() if name in TYPES}, dict(given)
+    for name, value in without_defaults_of_methods(settings).items():
+        last = name.removeprefix("weighting.")
+        if name in TYPES or name == "weighting":
+            continue
+        if name == last and not methods_with(last):
+            full_name(name, TYPES, where, SEE)
+        if last in own:
+            raise HeedError(f"weighting.{last} is set twice", where, "leave out one")
+        own[last] = value
+    return {**found, "weighting": own}
+
+
+def without_defaults_of_methods(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings without those of the methods that stand beside the others and are at every method's default.
+
+    >>> without_defaults_of_methods({"steps": 3, "p": 2.0, "mu": 0.03, "weights": None})
+    {'steps': 3, 'p': 2.0}
+    """
+    return {
+        name: value
+        for name, value in settings.items()
+        if name in TYPES
+        or not methods_with(name)
+        or any(value != getattr(WEIGHTINGS[method](), name) for method in methods_with(name))
+    }
+
+
+def record_in_sections(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a folder of several methods' runs records, with the methods' settings in their section.
+
+    Args:
+        record: settings, and ``methods``, ``seeds`` and ``preferences`` of the folder.
+
+    >>> record_in_sections({"methods": ["gapo:p=2", "mgda"], "seeds": 2, "mu": 0.03, "floor": 0.1})
+    {'weighting': {'floor': 0.1}, 'methods': ['gapo:p=2', 'mgda'], 'seeds': 2}
+    """
+    own = {name: record[name] for name in ("methods", "preferences", "seeds") if name in record}
+    settings = {name: value for name, value in record.items() if name not in own}
+    return in_sections(settings) | own
+
+
+def record_of(job: AlignJob, config: AlignConfig) -> dict[str, Any]:
+    """What a run folder's ``config.yaml`` says: every setting, the method's own in the section ``weighting``."""
+    return {**dataclasses.asdict(job), **dataclasses.asdict(config)}
+
+
+def complete(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """All settings of a run from those that were given, as its ``config.yaml`` says them.
+
+    >>> complete({"method": "mgda-frank-wolfe"})["weighting"]
+    {'epsilon': 0.001, 'max_iterations': 100}
+    """
+    return record_of(*split_settings(settings))
 
 
 def check_source(job: AlignJob) -> None:

@@ -19,8 +19,7 @@ from heed.align.models.pretrained import quiet_transformers
 from heed.align.objectives.base import Objective, ObjectiveSet
 from heed.align.objectives.spec import parse_objective
 from heed.align.run.apothecary import ApothecarySetup, PreparedApothecary, SetupProgress, prepare
-from heed.align.run.job import AlignJob, check_source, split_settings
-from heed.align.run.weighting import build_weighting
+from heed.align.run.job import AlignJob, check_source, complete, record_of, split_settings
 from heed.align.trainer import AlignTrainer, OnStep
 from heed.errors import HeedError, RunFailed, Stopped
 from heed.runs.config import refuse_other_settings
@@ -44,10 +43,9 @@ def start(
         prepared: the world made ready, where the caller has it already.
         on_stage: follows the preparation of a world.
     """
-    settings = {**dataclasses.asdict(job), **dataclasses.asdict(config)}
     distributed.join()
     writes = out is not None and distributed.rank() == 0
-    run = RunFolder.create(Path(out or ""), settings, kind="align") if writes else None
+    run = RunFolder.create(Path(out or ""), record_of(job, config), kind="align") if writes else None
     trainer = None
     try:
         trainer = _build(job, config, run, prepared, on_stage)
@@ -79,11 +77,11 @@ def resume(path: Path, wanted: dict[str, Any] | None = None) -> AlignTrainer:
 def _resume(run: RunFolder, path: Path, wanted: dict[str, Any]) -> AlignTrainer:
     if run.kind != "align":
         raise HeedError(f"this is a run of kind {run.kind}", f"--resume {path}", "give one of kind align")
-    refuse_other_settings(run.config, wanted, f"--resume {path}")
+    refuse_other_settings(complete(run.config), wanted, f"--resume {path}")
     checkpoint = run.latest_checkpoint()
     if checkpoint is None:
         raise HeedError("there is no checkpoint to go on from", str(path), "start the run anew")
-    job, config = split_settings(run.config)
+    job, config = split_settings(run.config, str(path))
     trainer = _build(job, config, run if distributed.rank() == 0 else None, None, None)
     trainer.restore(checkpoint)
     return trainer
@@ -149,7 +147,7 @@ def _build(
     world, eval_prompts = None, None
     if job.world is not None:
         world = Apothecary(job.world_seed, tuple(job.world_objectives))
-        weighting = build_weighting(job, world.names, world)  # a mistake shows before minutes of preparation
+        weighting = job.build_weighting(world.names, world)  # a mistake shows before minutes of preparation
         preparation = ApothecarySetup(objectives=world.names, seed=job.world_seed)
         learns = job.rewards == "learnt" and job.judges is None
         prepared = prepared or prepare(preparation, judges=learns, on_stage=on_stage)
@@ -166,7 +164,7 @@ def _build(
             rows = load_prompts(job.eval_data)
             eval_prompts = list(rows.select(range(min(len(rows), config.eval_prompts))))
         model, objectives = str(job.model), [parse_objective(text) for text in job.objectives]
-        weighting = build_weighting(job, ObjectiveSet(objectives).names)
+        weighting = job.build_weighting(ObjectiveSet(objectives).names)
     with quiet_transformers():
         return AlignTrainer(
             model,

@@ -1,117 +1,147 @@
-"""The weighting that a job declares; a setting that its method does not have is refused, not ignored."""
+"""The weighting that a run declares: a method's name and its own settings, or a user's own ``module:name``."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torchjd.aggregation import Weighting
 from torchjd.linalg import PSDMatrix
 
-from heed.balance import PREFERENCE_METHODS, check_preference, weighting_from_name
+from heed.balance import (
+    WEIGHTINGS,
+    Objectives,
+    WeightingConfig,
+    build_weighting,
+    config_class,
+    methods_with,
+    settings_for,
+    settings_of,
+)
 from heed.errors import HeedError
+from heed.runs.importing import named
+from heed.runs.sections import leaves, typed
 from heed.worlds.apothecary import Apothecary
 
-if TYPE_CHECKING:
-    from heed.align.run.job import AlignJob
 
-_HAVING: dict[str, tuple[str, ...]] = {
-    "p": ("gapo",),
-    "weights": ("linear",),
-    **dict.fromkeys(("ideal", "nadir", "mu", "share_floor", "settle"), ("tchebycheff",)),
-}
-"""Settings of the weightings, each with the methods that have it; the preference's are `PREFERENCE_METHODS`."""
+def config_class_of(method: str) -> type[WeightingConfig]:
+    """The settings' class of a method: a weighting of heed.balance by its name, or a user's own ``module:name``.
+
+    Raises:
+        HeedError: there is no such method, or the name is of something else than a `WeightingConfig`.
+
+    >>> config_class_of("gapo").__name__
+    'GAPOConfig'
+    """
+    name, colon, _ = method.partition(":")
+    if name in WEIGHTINGS or not colon:
+        return config_class(method)
+    where = f"--method {method}"
+    found = named(method, where)
+    if not (isinstance(found, type) and issubclass(found, WeightingConfig)):
+        raise HeedError(f"{method} is no weighting", where, "name a subclass of heed.balance.WeightingConfig")
+    return found
 
 
-def of_method(settings: Mapping[str, Any], method: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as one of several methods takes them: what it does not have is back at its default.
+def method_of(spec: str) -> tuple[str, dict[str, str]]:
+    """A method's name and its settings from how a comparison names it.
 
     Args:
-        settings: flat, as given for all methods.
+        spec: NAME, NAME:ARGUMENT or module:name, then settings, each as :key=value; commas between settings do as well.
+
+    Raises:
+        HeedError: a setting that cannot be read.
+
+    >>> method_of("gapo:p=2,floor=0.1"), method_of("single:help"), method_of("mine:Own:c=0.3")
+    (('gapo', {'p': '2', 'floor': '0.1'}), ('single:help', {}), ('mine:Own', {'c': '0.3'}))
+    """
+    name, *rest = spec.split(":")
+    if rest and "=" not in rest[0] and (name not in WEIGHTINGS or WEIGHTINGS[name].argument is not None):
+        name = f"{name}:{rest.pop(0)}"
+    settings: dict[str, str] = {}
+    for pair in (pair for part in rest for pair in part.split(",")):
+        key, equals, text = pair.partition("=")
+        if not (key and equals and text):
+            raise HeedError(f"'{pair}' is no setting of {name}", f"--methods {spec}", "write NAME:key=value")
+        settings[key] = text
+    return name, settings
+
+
+def weighting_of(method: str, given: Mapping[str, Any], where: str) -> WeightingConfig:
+    """A method's settings from those that were given.
+
+    Args:
         method: its name.
-        defaults: of all settings.
-
-    >>> of_method({"p": 2.0, "mu": 0.1}, "gapo", {"p": 1.0, "mu": 0.03})
-    {'p': 2.0, 'mu': 0.03}
-    """
-    name = method.partition(":")[0]
-    return {key: defaults[key] if name not in _HAVING.get(key, (name,)) else value for key, value in settings.items()}
-
-
-def refuse_unused(settings: Mapping[str, Any], methods: Sequence[str], defaults: Mapping[str, Any]) -> None:
-    """Refuse a setting that was given and that none of the methods has.
-
-    Args:
-        settings: flat; one that differs from its default was given.
-        methods: names.
-        defaults: of all settings.
+        given: settings by name.
+        where: they stand, for errors.
 
     Raises:
-        HeedError: names the first such setting.
+        HeedError: no such method, a setting that it does not have, or a value of another type.
+
+    >>> weighting_of("cagrad", {"c": "0.3"}, "a.yaml")
+    CAGradConfig(c=0.3, norm_eps=0.0001)
     """
-    names = [method.partition(":")[0] for method in methods]
-    for key, having in _HAVING.items():
-        if settings[key] != defaults[key] and not set(names) & set(having):
-            raise HeedError(
-                f"{', '.join(names)} has no {key}", f"--{key}", f"take --method {having[0]}, or leave it out"
-            )
+    kind = config_class_of(method)
+    settings, kinds = settings_for(method, kind, dict(given)), leaves(kind)
+    return kind(**{name: typed(value, kinds[name], name, where) for name, value in settings.items()})
 
 
-def build_weighting(job: AlignJob, names: Sequence[str], world: Apothecary | None = None) -> Weighting[PSDMatrix]:
-    """The job's weighting for objectives of these names, on a world or without.
+def weighting_config(method: str, weighting: WeightingConfig | None) -> WeightingConfig:
+    """A job's settings of its method: as they are declared, or the method's defaults.
 
     Raises:
-        HeedError: an unknown method, a setting out of its range or of another method, a preference off the simplex.
+        HeedError: they are another method's.
     """
-    method, K = job.method.partition(":")[0], len(names)
-    if not job.p >= 0:
-        raise HeedError(f"p is {job.p:g}", "--p", "give a power of at least 0")
-    options: dict[str, Any] = {}
-    if job.preference is not None and method in PREFERENCE_METHODS:
-        check_preference(job.preference, K)
-        options["preference"] = job.preference
-    elif method in ("pgapo", "tchebycheff"):
-        raise HeedError(f"{method} needs a preference", "--preference", f"give {K} weights that add up to 1")
-    if method == "gapo":
-        options["p"] = job.p
-    elif method == "linear" and job.weights is not None:
-        if job.preference is not None:
-            raise HeedError("linear has both weights and a preference", "--weights, --preference", "give one of them")
-        options["weights"] = job.weights
-    elif method == "tchebycheff":
-        options |= {"mu": job.mu, "softmax_floor": job.share_floor, "settle": job.settle}
-        options["unit_gradients"] = False
-        options |= dict(zip(("ideal", "nadir"), _extremes(job, world), strict=True))
-    weighting = weighting_from_name(job.method, K, names=tuple(names), **options)
-    if job.preference is not None and "preference" not in options:
-        raise HeedError(
-            f"{method} follows no preference", "--preference", f"take --method {', '.join(PREFERENCE_METHODS)}"
-        )
-    refuse_unused(dataclasses.asdict(job), [method], dataclasses.asdict(type(job)()))
+    kind = config_class_of(method)
+    if weighting is None:
+        return weighting_of(method, {}, "weighting")
+    if not isinstance(weighting, kind):
+        fix = f"take the method {weighting.name}" if weighting.name else f"give a {kind.__name__}"
+        raise HeedError(f"the method is {method}, and its settings a {type(weighting).__name__}", "weighting", fix)
     return weighting
 
 
-def require_both_extremes(ideal: Sequence[float] | None, nadir: Sequence[float] | None) -> None:
-    """Refuse an ideal without a nadir, and the reverse.
+def settings_of_method(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Of settings that were given for several methods those that one of them has.
+
+    >>> settings_of_method("gapo", {"p": 2.0, "mu": 0.1})
+    {'p': 2.0}
+    """
+    having = settings_of(config_class_of(method))
+    return {name: value for name, value in given.items() if name in having}
+
+
+def refuse_unused(given: Mapping[str, Any], methods: Sequence[str]) -> None:
+    """Refuse a setting that was given and that none of the methods has.
 
     Raises:
-        HeedError: names the one that is missing.
+        HeedError: names the first such setting, and the methods that have it.
     """
-    if (ideal is None) != (nadir is None):
-        given, missing = ("ideal", "nadir") if nadir is None else ("nadir", "ideal")
-        raise HeedError(f"there is --{given} but no --{missing}", f"--{given}", "give both, or neither")
+    having = {setting for method in methods for setting in settings_of(config_class_of(method))}
+    for name in given:
+        if name not in having:
+            others = methods_with(name)
+            fix = f"take --method {' or '.join(others)}, or leave it out" if others else "leave it out"
+            verb = "has" if len(methods) == 1 else "have"
+            raise HeedError(f"{', '.join(methods)} {verb} no {name}", f"--{name}", fix)
 
 
-def _extremes(job: AlignJob, world: Apothecary | None) -> tuple[list[float], list[float]]:
-    require_both_extremes(job.ideal, job.nadir)
-    if job.ideal is not None and job.nadir is not None:
-        return job.ideal, job.nadir
-    if world is None or job.rewards != "gold":
-        raise HeedError(
-            "tchebycheff needs each objective's best and worst value on the front",
-            "--ideal, --nadir",
-            "give both; values of single-objective runs serve (heed front finds them by itself)",
-        )
-    front = world.front()
-    return front.ideal.tolist(), front.nadir.tolist()
+def weighting_for(
+    weighting: WeightingConfig, names: Sequence[str], world: Apothecary | None = None
+) -> Weighting[PSDMatrix]:
+    """A weighting for objectives of these names.
+
+    Args:
+        weighting: its settings.
+        names: of the objectives.
+        world: whose front is known, if it is judged by its gold values.
+
+    Raises:
+        HeedError: a setting out of its range or missing, a preference off the simplex, or one that is not followed.
+    """
+    known = Objectives(tuple(names))
+    if world is not None:
+        front = world.front()
+        known = dataclasses.replace(known, ideal=tuple(front.ideal.tolist()), nadir=tuple(front.nadir.tolist()))
+    return build_weighting(weighting, known)

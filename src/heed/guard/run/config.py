@@ -173,3 +173,12 @@ def flat(job: GuardJob) -> dict[str, Any]:
     """
     parts = (job, job.phases, job.planning, job.models)
     return {name: getattr(part, name) for part in parts for name in names_of(type(part))}
+
+
+def complete(settings: dict[str, Any]) -> dict[str, Any]:
+    """All settings of a run from those that were given.
+
+    >>> complete({"horizon": 5})["horizon"]
+    5
+    """
+    return flat(job_of(settings))

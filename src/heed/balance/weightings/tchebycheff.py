@@ -1,9 +1,10 @@
-"""Weightings that follow a preference by looking at the objectives' values as well as their gradients."""
+"""Smooth Tchebycheff: a preference followed by looking at the objectives' values as well as their gradients."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -11,8 +12,10 @@ from torch import Tensor
 from torchjd.aggregation import Weighting
 from torchjd.linalg import PSDMatrix
 
+from heed.balance.checks import check_count, check_preference, checked_vector, required_preference
+from heed.balance.divisors import Divisors
 from heed.balance.gramian import checked_gram
-from heed.balance.weightings import Divisors, check_count, check_preference, checked_vector
+from heed.balance.registry import Objectives, WeightingConfig, register
 from heed.errors import HeedError
 
 
@@ -57,7 +60,7 @@ class SmoothTchebycheff(Weighting[PSDMatrix]):
         settle: first rounds, in which the weights are P-GAPO's at the centre: every objective rises as far as common
             ascent goes before the preference takes over. With 0 a policy far from the front rushes to the cheapest
             end of it before the rest is learnt.
-        softmax_floor: least share of any objective, in [0, 1/K), so that all keep moving. Where lambda multiplies
+        share_floor: least share of any objective, in [0, 1/K), so that all keep moving. Where lambda multiplies
             as well, a floor above what the fixed point needs makes it slide.
         floor: norms below ``floor * median(norms)`` are raised to it before they divide unit gradients.
 
@@ -85,7 +88,7 @@ class SmoothTchebycheff(Weighting[PSDMatrix]):
         average: float = 0.8,
         unit_gradients: bool = True,
         outer_preference: bool = False,
-        softmax_floor: float = 0.0,
+        share_floor: float = 0.0,
         floor: float = 0.0,
         settle: int = 0,
     ) -> None:
@@ -103,10 +106,10 @@ class SmoothTchebycheff(Weighting[PSDMatrix]):
             raise HeedError("the ideal is not above the nadir", fix="give the best and the worst value on the front")
         _check_range("mu", mu, math.isfinite(mu) and mu > 0, "above 0")
         _check_range("average", average, 0 <= average < 1, "in [0, 1)")
-        _check_range("softmax_floor", softmax_floor, 0 <= softmax_floor < 1 / count, f"in [0, {1 / count:g})")
+        _check_range("share_floor", share_floor, 0 <= share_floor < 1 / count, f"in [0, {1 / count:g})")
         _check_range("floor", floor, math.isfinite(floor) and floor >= 0, "of at least 0")
         _check_range("settle", settle, settle >= 0, "of at least 0")
-        self.mu, self.average, self.softmax_floor, self.floor = mu, average, softmax_floor, floor
+        self.mu, self.average, self.share_floor, self.floor = mu, average, share_floor, floor
         self.settle = settle
         self.unit_gradients, self.outer_preference = unit_gradients, outer_preference
         self.divisors = Divisors()
@@ -135,7 +138,7 @@ class SmoothTchebycheff(Weighting[PSDMatrix]):
             raise HeedError("no objective values were observed yet", "SmoothTchebycheff", "call observe(values) first")
         gap = (self.ideal - self.values.to(self.ideal)) / self.range
         share = torch.softmax(self.preference * gap / self.mu, dim=0)
-        share = self.softmax_floor + (1 - len(share) * self.softmax_floor) * share
+        share = self.share_floor + (1 - len(share) * self.share_floor) * share
         if int(self.observed) <= self.settle:
             share = torch.full_like(share, 1 / len(share))
         if self.outer_preference:
@@ -160,4 +163,70 @@ class SmoothTchebycheff(Weighting[PSDMatrix]):
 def _check_range(name: str, value: float, holds: bool, wanted: str) -> None:
     """Raise `HeedError` unless the setting's condition holds."""
     if not holds:
-        raise HeedError(f"{name} is {value}", "SmoothTchebycheff", f"give a number {wanted}")
+        raise HeedError(f"{name} is {value}", f"--{name}", f"give a number {wanted}")
+
+
+@register("tchebycheff")
+@dataclass(frozen=True)
+class TchebycheffConfig(WeightingConfig):
+    """Smooth Tchebycheff's settings; the defaults are those that fronts were measured with.
+
+    Args:
+        preference: one weight per objective, on the simplex.
+        ideal: best value of each objective; a world with gold rewards knows its own.
+        nadir: worst value of each objective on the front; a world with gold rewards knows its own.
+        mu: temperature; smaller holds the preference more stiffly.
+        share_floor: least share of any objective, below 1/K.
+        settle: first rounds, in which all shares are equal.
+        average: share of the past in the moving average of the objectives' values, in [0, 1).
+        unit_gradients: whether shares multiply unit gradients, or raw ones over the objectives' ranges.
+        outer_preference: whether the preference also multiplies the shares, as in the scalarisation's own gradient.
+        floor: norms below this share of their median are raised to it before they divide gradients; 0 is no floor.
+    """
+
+    preference: list[float] | None = None
+    ideal: list[float] | None = None
+    nadir: list[float] | None = None
+    mu: float = 0.03
+    share_floor: float = 0.15
+    settle: int = 20
+    average: float = 0.8
+    unit_gradients: bool = False
+    outer_preference: bool = False
+    floor: float = 0.0
+
+    def build(self, objectives: Objectives) -> Weighting[PSDMatrix]:
+        """The weighting; takes what is known of the front where ideal and nadir are not given."""
+        preference = required_preference("tchebycheff", self.preference, objectives.count)
+        require_both_extremes(self.ideal, self.nadir)
+        ideal = objectives.ideal if self.ideal is None else self.ideal
+        nadir = objectives.nadir if self.nadir is None else self.nadir
+        if ideal is None or nadir is None:
+            raise HeedError(
+                "tchebycheff needs each objective's best and worst value on the front",
+                "--ideal, --nadir",
+                "give both; values of single-objective runs serve (heed front finds them by itself)",
+            )
+        return SmoothTchebycheff(
+            preference,
+            ideal,
+            nadir,
+            self.mu,
+            self.average,
+            self.unit_gradients,
+            self.outer_preference,
+            self.share_floor,
+            self.floor,
+            self.settle,
+        )
+
+
+def require_both_extremes(ideal: Sequence[float] | None, nadir: Sequence[float] | None) -> None:
+    """Refuse an ideal without a nadir, and the reverse.
+
+    Raises:
+        HeedError: names the one that is missing.
+    """
+    if (ideal is None) != (nadir is None):
+        given, missing = ("ideal", "nadir") if nadir is None else ("nadir", "ideal")
+        raise HeedError(f"there is --{given} but no --{missing}", f"--{given}", "give both, or neither")

@@ -55,7 +55,7 @@ def test_the_weighted_gaps_settle_equal_on_curved_and_flat_fronts(front, prefere
     assert first == pytest.approx(second, abs=1e-3)
 
 
-@pytest.mark.parametrize("options", [{}, {"unit_gradients": False}, {"softmax_floor": 0.2}, {"mu": 0.5}])
+@pytest.mark.parametrize("options", [{}, {"unit_gradients": False}, {"share_floor": 0.2}, {"mu": 0.5}])
 @pytest.mark.parametrize("front", [concave_front, flat_front])
 def test_more_preference_gives_more_of_the_objective(front, options):
     reached = [float(climb(tchebycheff(preference, front, **options), front)[0]) for preference in PREFERENCES]
@@ -138,7 +138,7 @@ def test_a_restored_weighting_goes_on_exactly():
 
 
 def test_a_floor_on_the_shares_keeps_every_objective_moving():
-    weighting = tchebycheff(0.5, flat_front, mu=1e-3, softmax_floor=0.1)
+    weighting = tchebycheff(0.5, flat_front, mu=1e-3, share_floor=0.1)
     weighting.observe(torch.tensor([-1.0, 1.0]))
     assert weighting.shares().tolist() == pytest.approx([0.9, 0.1])
 
@@ -158,7 +158,7 @@ def test_it_asks_for_values_before_it_weighs():
     [
         ({"mu": 0.0}, "mu is 0.0"),
         ({"average": 1.0}, "average is 1.0"),
-        ({"softmax_floor": 0.5}, "softmax_floor is 0.5"),
+        ({"share_floor": 0.5}, "share_floor is 0.5"),
         ({"floor": -1.0}, "floor is -1.0"),
         ({"ideal": [1.0]}, "2 preference weights, 1 ideal"),
         ({"ideal": [1.0, -1.0]}, "not above the nadir"),

@@ -1,0 +1,26 @@
+"""IMTL-G: equal projections of the update on all unit gradients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torchjd.aggregation import IMTLGWeighting, Weighting
+from torchjd.linalg import PSDMatrix
+
+from heed.balance.adapters import ScaleFree
+from heed.balance.registry import Objectives, WeightingConfig, register
+
+
+@register("imtl-g")
+@dataclass(frozen=True)
+class IMTLGConfig(WeightingConfig):
+    """IMTL-G (Liu et al. 2021), "Towards impartial multi-task learning"; it has no settings.
+
+    >>> import torch
+    >>> IMTLGConfig().build(Objectives(("a", "b")))(torch.tensor([[4.0, 0.0], [0.0, 1.0]]))
+    tensor([0.3333, 0.6667])
+    """
+
+    def build(self, objectives: Objectives) -> Weighting[PSDMatrix]:  # noqa: ARG002 - of any number
+        """Torchjd's weighting on the Gram matrix of trace 1."""
+        return ScaleFree(IMTLGWeighting())
