@@ -43,6 +43,13 @@ WORLDS: dict[str, Registration] = {
 }
 
 
+def register_environments() -> None:
+    """Tell Gymnasium of heed's own environments, once: a reload would make it warn that an id is taken."""
+    for env_id, registration in WORLDS.items():
+        if registration.env is not None and env_id not in gym.registry:
+            gym.register(env_id, entry_point=registration.env)
+
+
 def registered_oracle(env_id: str, **kwargs: Any) -> Oracle | None:
     """The oracle of a registered world, or None if the id is none of them.
 
