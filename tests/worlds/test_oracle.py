@@ -1,4 +1,4 @@
-"""An environment of one's own that offers an oracle is overseen, braked, judged and rendered; one without is refused."""
+"""An environment that offers an oracle is overseen, braked, judged and rendered; one that offers none is refused."""
 
 import gymnasium as gym
 import numpy as np

@@ -220,7 +220,7 @@ def doomed(states: ArrayLike, world: Hazards) -> Bools:
     """From which states [..., 4] there is no escape left, bool [...].
 
     A state is given up if braking meets a hazard, and so does every one of 64 constant directions at full
-    acceleration, held for any number of steps and followed by braking. An escape that this finds is real; one that needs
+    acceleration, held for any number of steps and followed by braking. An escape that is found is real; one that needs
     several turns is missed, so the set is the true one or slightly larger. A doomed state is one of `braking_hits`.
 
     >>> doomed([[-0.6, 0.25, 1.5, 0.0], [-1.4, 0.25, 1.5, 0.0]], Hazards()).tolist()  # the second can swerve
