@@ -21,7 +21,7 @@ from heed.worlds.oracle import offered_by
 Dynamics = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 StatesToBools = Callable[[Tensor], Tensor]
 FAR = 99.0
-"""Steps to spare, at most: from where braking ends in the goal, no hazard is near."""
+"""Steps to spare, at most: from where braking ends in the goal, no catastrophe is near."""
 
 
 @dataclass(frozen=True)
