@@ -14,16 +14,14 @@ from torch import Tensor, nn
 import heed
 from heed.bench.timing import interleaved
 from heed.errors import HeedError
-from heed.guard import (
-    ICEM,
-    Blockers,
-    EnsembleDynamics,
-    FitConfig,
-    Imagination,
-    Lookout,
-    SafePlanner,
-    Transitions,
-)
+from heed.guard.models.blockers import Blockers
+from heed.guard.models.dynamics import EnsembleDynamics
+from heed.guard.models.ensemble import FitConfig
+from heed.guard.models.transitions import Transitions
+from heed.guard.planning.imagination import Imagination
+from heed.guard.planning.lookahead import Lookout
+from heed.guard.planning.optimizers import ICEM
+from heed.guard.planning.planner import SafePlanner
 
 STATE, ACTION = 4, 2
 
