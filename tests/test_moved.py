@@ -15,6 +15,24 @@ NAMES = dict(line.split(":") for line in (Path(__file__).parent / "names_of_old.
 """Modules as they were before the rooms were rebuilt, and the names that they showed."""
 COMMANDS = "heed.cli"
 """Its modules are the command line's own: nobody imports names from them."""
+DROPPED = {
+    "heed.balance.classical": {"aligned_mtl", "cagrad", "upgrad"},  # now settings that build torchjd's classes
+    "heed.balance.registry": {"Vector"},
+    "heed.guard.deciding": {"Decider", "logger"},  # its five questions are interventions
+    "heed.guard.environment": {"known_point_hazard", "need_on_point_hazard"},  # a world's oracle answers
+    "heed.guard.phases": {"Termination"},
+    "heed.guard.vector_guard": {"told_of_all"},
+    "heed.oversight.browser": {"GLANCES", "KEPT"},
+    "heed.oversight.compare_server": {"Unsafe"},
+    "heed.oversight.gate": {"GREETING_S", "LARGEST", "MESSAGES", "MOST_ERRORS", "NOBODY", "PAGES"},  # heed.web.limits
+    "heed.oversight.judgements_server": {"Told"},
+    "heed.oversight.reading": {"Standing"},
+    "heed.oversight.specs": {"base_of", "is_scripted"},  # an overseer declares its scope
+    "heed.oversight.watch_server": {"DRAWING_S"},
+    "heed.worlds.cliff_grid": {"ends"},
+    "heed.worlds.presets": {"Observations"},
+}
+"""Internal names that nothing took the place of."""
 
 
 @pytest.fixture
@@ -47,7 +65,7 @@ def test_every_public_name_of_a_module_of_old_is_found(old):
         warnings.simplefilter("ignore", DeprecationWarning)
         module = importlib.import_module(old)
         lost = {name for name in NAMES[old].split() if getattr(module, name, None) is None}
-    assert lost == set()
+    assert lost == DROPPED.get(old, set())
 
 
 def test_every_module_of_old_was_there_and_is_no_module_of_today():

@@ -23,7 +23,8 @@ EXTRAS: dict[str, tuple[str, ...]] = {
         *("pyyaml", "safetensors", "tensorboard", "jsonargparse", "rich"),
         *("pyarrow", "scipy", "matplotlib", "jinja2", "markupsafe"),
     ),
-    "oversight": ("gymnasium", "sqlalchemy", "pillow"),
+    "worlds": ("gymnasium",),
+    "oversight": ("sqlalchemy", "pillow"),
     "align": (
         *("transformers", "peft", "datasets", "accelerate", "huggingface_hub", "tokenizers"),
         *("moocore", "requests", "urllib3", "platformdirs"),
@@ -33,17 +34,21 @@ EXTRAS: dict[str, tuple[str, ...]] = {
 }
 """Extra: the packages that it brings by itself, the most telling first."""
 
-BUILT_ON = {"runs": BASE, "oversight": "runs", "align": "runs", "guard": "oversight", "web": "oversight"}
+BUILT_ON = {
+    "runs": BASE,
+    "worlds": "runs",
+    "oversight": "worlds",
+    "align": "worlds",
+    "guard": "oversight",
+    "web": "oversight",
+}
 """Extra: the one that it brings along."""
 
 NEEDS: dict[str, tuple[str, ...]] = {
     "heed.balance": (BASE,),
     "heed.runs": ("runs",),
+    "heed.worlds": ("worlds",),
     "heed.worlds.apothecary": ("align",),
-    "heed.worlds.catastrophe_info": ("oversight",),
-    "heed.worlds.cliff_grid": ("oversight",),
-    "heed.worlds.point_hazard": ("oversight",),
-    "heed.worlds.presets": ("oversight",),
     "heed.oversight": ("oversight",),
     "heed.oversight.agreement": ("web",),
     "heed.align": ("align",),
@@ -60,6 +65,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "heed.compare.front": ("align",),
     "heed.compare.guards": ("guard",),
     "heed.compare.methods": ("align",),
+    "heed.bench": ("runs",),
     "heed.bench.coverage": ("guard",),
     "heed.bench.gradient_model": ("align",),
     "heed.bench.gradients": ("align",),
@@ -68,7 +74,6 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "heed.bench.kills": ("web",),
     "heed.bench.oversight": ("guard", "web"),
     "heed.bench.plan": ("guard",),
-    "heed.bench.timing": (BASE,),
     "heed.bench.watching_pages": ("web",),
     "heed.cli.align": ("align",),
     "heed.cli.bench": ("runs",),

@@ -6,10 +6,12 @@ is looked for in each. Old pickles, such as a learner's ``.zip``, are read the s
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import sys
 import warnings
+from collections.abc import Callable
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from importlib.util import find_spec
@@ -24,7 +26,7 @@ MOVED: dict[str, tuple[str, ...]] = {
         "heed.align.run.train",
         "heed.align.run.job",
     ),
-    "heed.align.job_weighting": ("heed.align.run.weighting",),
+    "heed.align.job_weighting": ("heed.align.run.weighting", "heed.balance.weightings.tchebycheff"),
     "heed.align.objective_spec": ("heed.align.objectives.spec",),
     "heed.align.pair_scores": ("heed.align.labelling.margins",),
     "heed.align.pairing": ("heed.align.labelling.pairs",),
@@ -74,6 +76,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     "heed.guard.job": (
         "heed.guard.run.train",
         "heed.guard.run.build",
+        "heed.guard.run.progress",
     ),
     "heed.guard.judges": ("heed.guard.models.models",),
     "heed.guard.memory": ("heed.guard.labels",),
@@ -85,7 +88,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     "heed.guard.risk": ("heed.guard.planning.risk",),
     "heed.guard.searches": ("heed.guard.planning.optimizers",),
     "heed.guard.settings": ("heed.guard.run.config",),
-    "heed.guard.summary": ("heed.guard.run.summary",),
+    "heed.guard.summary": ("heed.guard.run.summary", "heed.guard.run.counts"),
     "heed.guard.termination": ("heed.guard.models.termination",),
     "heed.guard.thresholds": ("heed.guard.models.calibration",),
     "heed.guard.transitions": ("heed.guard.models.transitions",),
@@ -181,6 +184,20 @@ RENAMED = {
     "any_of_us": "any_process",
     "app_of": "create_app",
     "guarded": "fail_closed",
+    "heed.align.job_weighting.of_method": "settings_of_method",
+    "heed.compare.bench_kills.found": "differences",
+    "heed.compare.tables.interval": "mean_cell",
+    "heed.guard.job.prepare": "build",
+    "heed.guard.summary.told_of": "report_of_phases",
+    "heed.oversight.compare_server.Compared": "SentComparison",
+    "heed.oversight.comparing.Given": "ActiveComparison",
+    "heed.oversight.comparing.Said": "Comparison",
+    "heed.oversight.database.told": "shown_url",
+    "heed.oversight.export.told": "as_row",
+    "heed.oversight.judgements_server.Back": "Retracted",
+    "heed.oversight.judgements_server.said_in_words": "verdict_in_words",
+    "heed.oversight.watch_server.Said": "SentOrder",
+    "heed.report.guard_run.Phase": "PhaseName",
     "judges_blocks": "models_blocks",
     "moment_caption": "snapshot_caption",
     "moment_picture": "snapshot_picture",
@@ -194,19 +211,24 @@ RENAMED = {
     "staged": "stage_progress",
     "with_scores": "with_margins",
 }
-"""Old name: what it is called now."""
+"""Old name, with its module where it meant several things: what it is called now."""
 
 LEFT: dict[str, tuple[str, ...]] = {
+    "heed.align.distributed": (),
     "heed.align.objectives": ("heed.align.objectives.base",),
     "heed.compare.pool": ("heed.compare.tasks", "heed.compare.align_runs"),
+    "heed.balance.registry": ("heed.balance.weightings",),
+    "heed.balance.weightings": ("heed.balance", "heed.balance.checks", "heed.balance.divisors"),
+    "heed.compare.guards": ("heed.runs.statistics",),
+    "heed.compare.tables": ("heed.runs.statistics",),
     "heed.guard": (
-        "heed.guard.models",
-        "heed.guard.planning",
-        "heed.guard.learners",
         "heed.guard.labels",
         "heed.guard.phases",
         "heed.guard.stored_labels",
         "heed.guard.run.env_checks",
+        "heed.guard.models",
+        "heed.guard.planning",
+        "heed.guard.learners",
         "heed.guard.run.snapshots",
     ),
     "heed.guard.decisions": ("heed.guard.decision_log",),
@@ -214,7 +236,7 @@ LEFT: dict[str, tuple[str, ...]] = {
     "heed.oversight": (),
     "heed.oversight.comparisons": ("heed.oversight.comparisons.formats",),
     "heed.oversight.overseers": ("heed.oversight.overseers.base",),
-    "heed.worlds.cliff_grid": ("heed.worlds.cliff_grid.env",),
+    "heed.worlds.cliff_grid": ("heed.worlds.cliff_grid.env", "heed.worlds.cliff_grid.grid"),
     "heed.worlds.lunar_lander": ("heed.worlds.lunar_lander.rules",),
     "heed.worlds.point_hazard": ("heed.worlds.point_hazard.env",),
     "heed.worlds.pong": ("heed.worlds.pong.rules",),
@@ -224,23 +246,26 @@ LEFT: dict[str, tuple[str, ...]] = {
 _LAST = "the old name goes with 0.2"
 
 
-def _found(modules: tuple[str, ...], name: str) -> tuple[str, Any] | None:
-    """Where a name of old is now, as it was or renamed, and what it stands for; None if nowhere."""
+def _found(old: str, name: str, modules: tuple[str, ...]) -> tuple[str, Any] | None:
+    """Where a name of a module of old is now, as it was or renamed, and what it stands for; None if nowhere."""
     for module in modules if not name.startswith("__") else ():
         names = vars(importlib.import_module(module))
-        for known in (name, RENAMED.get(name, name)):
+        for known in (name, RENAMED.get(f"{old}.{name}", RENAMED.get(name, name))):
             if known in names:
                 return f"{module}.{known}", names[known]
     return None
 
 
-def _renamed(module: str, name: str) -> Any:
-    """The ``__getattr__`` of a module that is still there.
+def _renamed(module: str, own: Callable[[str], Any] | None, name: str) -> Any:
+    """The ``__getattr__`` of a module that is still there, after its own if it has one.
 
     Raises:
         AttributeError: it never had such a name.
     """
-    found = _found((module, *LEFT[module]), name)
+    if own is not None:
+        with contextlib.suppress(AttributeError):
+            return own(name)
+    found = _found(module, name, (module, *LEFT[module]))
     if found is None:
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
     warnings.warn(f"{module}.{name} is {found[0]} now; {_LAST}", DeprecationWarning, stacklevel=2)
@@ -255,7 +280,7 @@ class _Moved(ModuleType):
     """Stands for a module that moved; every name is the new module's own."""
 
     def __getattr__(self, name: str) -> Any:
-        found = _found(MOVED[self.__name__], name)
+        found = _found(self.__name__, name, MOVED[self.__name__])
         if found is None:
             raise AttributeError(f"{self.__name__} moved to {_places(self.__name__)}, and has no {name!r}")
         return found[1]
@@ -284,7 +309,8 @@ class _WithOldNames(SourceFileLoader):
     def exec_module(self, module: ModuleType) -> None:
         """Run it, then add what it is asked for last."""
         super().exec_module(module)
-        vars(module)["__getattr__"] = functools.partial(_renamed, module.__name__)
+        names = vars(module)
+        names["__getattr__"] = functools.partial(_renamed, module.__name__, names.get("__getattr__"))
 
 
 class _Finder(MetaPathFinder):
