@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from xml.etree.ElementTree import fromstring
 
 import numpy as np
@@ -32,13 +31,13 @@ STRIP = 84
 STEP_MS, HOLD_MS, LAST_MS = 70, 1100, 1500
 """How long a frame of a movement is shown, the last one of a part, and the last one of a block."""
 COLOURS = 128
-NEAREST = 0.4
+NEAREST = 0.32
 """Share of a scene's width that is shown at least."""
 FORMATS = {".gif": "GIF", ".png": "PNG"}
 
 ANCHORS = {"start": "left", "middle": "center", "end": "right"}
 PAPER, INK, SOFT, PLAN = "#fdfcfa", "#1d2328", "#5d666e", "#0b6b4f"
-FILLS = {"floor": "#fdfcfa", "goal": "#b5dccf", "hazard": "#f1cbc8"}
+FILLS = {"floor": "#fdfcfa", "goal": "#b5dccf", "hazard": "#f4d5d2"}
 DANGER = LinearSegmentedColormap.from_list("danger", ["#3f8fd0", "#3f8fd0", "#e3a02c", "#c4262e"])
 """From safe to the threshold; what is unsafe is all the last colour."""
 
@@ -86,13 +85,14 @@ class Snapshot:
         return int((self.danger >= 1).any(1).sum())
 
 
-def write_moving_picture(run: Path | str, file: Path | str, blocks: int = 3) -> Path:
+def write_moving_picture(run: Path | str, file: Path | str, at: Sequence[int] = (), blocks: int = 3) -> Path:
     """Draw some of a guarded run's blocks as an animation.
 
     Args:
         run: its folder.
         file: ends in ``.gif``, or in ``.png`` for an animated PNG.
-        blocks: so many at most, each of another episode: those that show most (`telling`).
+        at: steps of the run with a block that is to be drawn, as its report tells them.
+        blocks: without these, so many at most, each of another episode: those that show most (`telling`).
 
     Returns:
         The file.
@@ -103,7 +103,7 @@ def write_moving_picture(run: Path | str, file: Path | str, blocks: int = 3) -> 
     file = Path(file)
     if file.suffix not in FORMATS:
         raise HeedError(f"'{file.suffix}' is no moving picture's ending", str(file), "take .gif or .png")
-    snapshots, drawing = snapshots_of(run, blocks)
+    snapshots, drawing = snapshots_of(run, at, blocks)
     moving = [(frame, part.milliseconds) for shown in snapshots for frame, part in frames(shown, drawing)]
     pictures, durations = [frame for frame, _ in moving], [shown for _, shown in moving]
     try:
@@ -114,15 +114,16 @@ def write_moving_picture(run: Path | str, file: Path | str, blocks: int = 3) -> 
     return file
 
 
-def snapshots_of(run: Path | str, blocks: int) -> tuple[list[Snapshot], Scenery]:
-    """The blocks of a run that are worth a picture, and where they are drawn.
+def snapshots_of(run: Path | str, at: Sequence[int] = (), blocks: int = 3) -> tuple[list[Snapshot], Scenery]:
+    """The blocks of a run that are to be drawn, and where.
 
     Args:
         run: its folder.
+        at: see `write_moving_picture`, as for what follows.
         blocks: so many at most.
 
     Raises:
-        HeedError: there are none.
+        HeedError: there are none, or none at one of the steps.
     """
     record = gather(run)
     kept = read_moments(record.path)
@@ -133,7 +134,11 @@ def snapshots_of(run: Path | str, blocks: int) -> tuple[list[Snapshot], Scenery]
     env = str(record.config.get("env", ""))
     drawing = scenery(env, record.config.get("env_kwargs") or {}, seen, record.config.get("label_keys"))
     drawn = [snapshot_of(kept, index, drawing) for index in range(len(kept["step"]))]
-    chosen = telling(drawn, kept["episode"].tolist(), blocks)
+    steps = kept["step"].tolist()
+    if missing := [step for step in at if step not in steps]:
+        known = ", ".join(map(str, steps))
+        raise HeedError(f"no block of step {missing[0]} was kept", "--at", f"take some of {known}")
+    chosen = [steps.index(step) for step in at] or telling(drawn, kept["episode"].tolist(), blocks)
     if not chosen:
         raise HeedError("no block of this run led another way", str(run), "give a longer run")
     return [drawn[index] for index in chosen], drawing
@@ -158,7 +163,7 @@ def snapshot_of(kept: Arrays, index: int, drawing: Scenery) -> Snapshot:
 
 
 def telling(snapshots: Sequence[Snapshot], episodes: Sequence[int], blocks: int) -> list[int]:
-    """Which blocks show most: futures that are unsafe, and a way taken that leads elsewhere; in their order.
+    """Which blocks show most, in their order: danger seen early, futures that fan out, and a way that leads elsewhere.
 
     Args:
         snapshots: of all blocks.
@@ -167,18 +172,19 @@ def telling(snapshots: Sequence[Snapshot], episodes: Sequence[int], blocks: int)
     """
 
     def tells(shown: Snapshot) -> float:
-        steps = min(len(shown.plan), len(shown.happened), shown.futures.shape[1])
-        if steps < 2:
+        last = min(len(shown.plan), len(shown.happened), shown.futures.shape[1]) - 1
+        if last < 1:
             return 0.0
-        ends = np.nanmean(shown.futures[:, steps - 1], axis=0)
-        spread = np.nanstd(shown.futures[:, steps - 1], axis=0).sum()
-        swerve = np.linalg.norm(shown.plan[steps - 1] - ends) + np.linalg.norm(shown.happened[steps - 1] - ends)
-        return float(np.nan_to_num(spread * swerve)) * shown.unsafe / len(shown.futures)
+        ends = shown.futures[:, last]
+        ways = np.stack([shown.plan[last], shown.happened[last]])
+        elsewhere = np.linalg.norm(ways - ends.mean(0), axis=1).min()
+        early = (shown.danger >= 1).argmax(1).mean()
+        return float(np.nan_to_num(np.sqrt(ends.std(0).sum()) * elsewhere * early)) * shown.unsafe
 
-    order = sorted(range(len(snapshots)), key=lambda index: -tells(snapshots[index]))
+    worth = [tells(shown) for shown in snapshots]
     best: dict[int, int] = {}
-    for index in order:
-        if tells(snapshots[index]) > 0:
+    for index in sorted(range(len(snapshots)), key=lambda index: -worth[index]):
+        if worth[index] > 0:
             best.setdefault(episodes[index], index)
     return sorted(list(best.values())[:blocks])
 
@@ -199,7 +205,7 @@ def parts(shown: Snapshot) -> list[Part]:
     """What one block's frames show: the futures fan out, the plan swerves, and then what really followed."""
     count, reach = shown.danger.shape
     looks = ("The agent proposes an action.", f"The guard imagines {count} futures of it.")
-    blocks = (f"{shown.unsafe} of {count} futures turn unsafe: blocked.", "It learnt from people what to call unsafe.")
+    blocks = (f"{shown.unsafe} of {count} futures turn unsafe: blocked.", "It learnt from blocks what is unsafe.")
     plans = ("The guard plans another way,", "below the danger that it allows.")
     takes = ("What really followed.", "It looks and decides anew at every step.")
     told = [Part(looks, fan=0, milliseconds=HOLD_MS // 2)]
@@ -228,7 +234,7 @@ def view_of(shown: Snapshot, drawing: Scenery) -> tuple[float, float, float, flo
     places = np.clip(places[np.isfinite(places).all(1)], 0, room)
     low, high = places.min(0), places.max(0)
     share = min(1.0, max(NEAREST, float(((high - low) / room).max()) * 1.5))
-    corner = np.clip((low + high - share * room) / 2, 0, room * (1 - share))
+    corner = (low + high - share * room) / 2
     return float(corner[0]), float(corner[1]), float(share * room[0]), float(share * room[1])
 
 
@@ -241,11 +247,11 @@ def _stage(drawing: Scenery) -> Callable[[Snapshot, Part], Image.Image]:
     axes = figure.add_axes((0, share, 1, 1 - share))
     axes.axis("off")
     _still(axes, drawing)
-    bar = figure.add_axes((0.79, share * 0.52, 0.18, share * 0.13))
+    bar = figure.add_axes((0.79, share * 0.56, 0.18, share * 0.13))
     bar.imshow(np.linspace(0, 1, 64)[None], aspect="auto", cmap=DANGER)
     bar.axis("off")
     for x, text, side in ((0.79, "safe", "left"), (0.97, "unsafe", "right")):
-        figure.text(x, share * 0.2, text, color=SOFT, fontsize=12, ha=side, va="center")
+        figure.text(x, share * 0.28, text, color=SOFT, fontsize=12, ha=side, va="center")
     words = [
         figure.text(0.025, share * 0.66, "", color=INK, fontsize=16, fontweight="bold", va="center"),
         figure.text(0.025, share * 0.26, "", color=SOFT, fontsize=13.5, va="center"),
@@ -268,6 +274,7 @@ def _stage(drawing: Scenery) -> Callable[[Snapshot, Part], Image.Image]:
 
 def _still(axes: Axes, drawing: Scenery) -> None:
     """What stands still in a scene."""
+    axes.add_patch(Rectangle((-WIDTH, -WIDTH), 3 * WIDTH, 3 * WIDTH, color=FILLS["hazard"], linewidth=0))
     for shape in fromstring(f"<svg>{drawing.backdrop}</svg>"):
         at = {name: float(value) for name, value in shape.items() if name not in ("class", "text-anchor")}
         colour = FILLS.get(shape.get("class", ""))
@@ -288,17 +295,17 @@ def _moving(axes: Axes, shown: Snapshot, part: Part) -> list[Any]:
         pieces = np.stack([ways[:, :-1], ways[:, 1:]], axis=2).reshape(-1, 2, 2)
         colours = DANGER(np.clip(np.maximum.accumulate(shown.danger, 1)[:, : part.fan], 0, 1).ravel())
         colours[:, 3] = 0.28 if part.faded else 0.85
-        fan = LineCollection(pieces.tolist(), colors=colours, linewidths=1.6, capstyle="round", zorder=3)
+        fan = LineCollection(pieces.tolist(), colors=colours, linewidths=2.0, capstyle="round", zorder=3)
         drawn.append(axes.add_collection(fan))
     if part.plan:
         way = shown.plan[: part.plan + 1]
-        drawn += axes.plot(*way.T, color=PAPER, linewidth=7, solid_capstyle="round", zorder=4)
-        drawn += axes.plot(*way.T, color=PLAN, linewidth=3.6, solid_capstyle="round", zorder=5)
+        drawn += axes.plot(*way.T, color=PAPER, linewidth=8.5, solid_capstyle="round", zorder=4)
+        drawn += axes.plot(*way.T, color=PLAN, linewidth=4.6, solid_capstyle="round", zorder=5)
     here = shown.happened[part.happened or 0]
     if part.happened:
         trail = shown.happened[: part.happened + 1]
-        drawn += axes.plot(*trail.T, ".", color=INK, markersize=5, markeredgewidth=0, zorder=6)
-    drawn += axes.plot(*here, "o", color=INK, markersize=13, markeredgecolor=PAPER, markeredgewidth=2, zorder=7)
+        drawn += axes.plot(*trail.T, ".", color=INK, markersize=7.5, markeredgewidth=0, zorder=6)
+    drawn += axes.plot(*here, "o", color=INK, markersize=16, markeredgecolor=PAPER, markeredgewidth=2, zorder=7)
     return drawn
 
 
@@ -308,8 +315,8 @@ def _finite(way: Floats) -> Floats:
     return way if whole.all() else way[: int(whole.argmin())]
 
 
-def _save(pictures: Sequence[Image.Image], durations: Sequence[int], file: io.IOBase | Any, kind: str) -> None:
-    """Write frames with one palette for all, so that what stands still costs nothing."""
+def _save(pictures: Sequence[Image.Image], durations: Sequence[int], file: BinaryIO, kind: str) -> None:
+    """Write frames with one palette for all, so that what stands still is not stored again."""
     some = np.concatenate([np.asarray(picture) for picture in pictures[:: max(1, len(pictures) // 8)]])
     palette = Image.fromarray(some).quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     few = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
