@@ -1,10 +1,10 @@
 """Fine-tune a language model to two rewards at once, by GAPO, and save its adapter.
 
-Run it: python examples/align_two_rewards.py                       a tiny model, made on the spot, in a minute
-        python examples/align_two_rewards.py MODEL PROMPTS.jsonl   yours: a folder or hub id, and lines {"prompt": ...}
+Run it: python examples/align_two_rewards.py                                          a tiny model, made on the spot
+        python examples/align_two_rewards.py --model PATH --prompts FILE --tokens 128   yours, lines {"prompt": ...}
 """
 
-import sys
+import argparse
 
 from peft import LoraConfig
 
@@ -23,26 +23,25 @@ def herbs(completions: list[str], **columns: object) -> list[float | None]:  # N
     return [float(len(HERBS.intersection(completion.split()))) for completion in completions]
 
 
-if len(sys.argv) > 2:
-    model, tokenizer, prompts = sys.argv[1], None, load_prompts(sys.argv[2])
-    config = AlignConfig(steps=200)
-else:
-    world = Apothecary()
-    model, tokenizer = world.model(seed=0, hidden=64, layers=2), world.tokenizer()
-    prompts = [{"prompt": prompt} for prompt in world.prompts]
-    steps = int(sys.argv[1]) if len(sys.argv) > 1 else 60
-    config = AlignConfig(steps=steps, max_completion_tokens=12, learning_rate=0.01, advantage="leave_one_out")
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+parser.add_argument("--model", help="a folder or hub id; without one a tiny model is made")
+parser.add_argument("--prompts", help="JSON lines, parquet or a datasets folder, with a column prompt")
+parser.add_argument("--steps", type=int, default=60)
+parser.add_argument("--tokens", type=int, default=12, help="of the longest completion")
+given = parser.parse_args()
+world = Apothecary()
+tiny = given.model is None
 
 trainer = AlignTrainer(
-    model,
+    world.model(seed=0, hidden=64, layers=2) if tiny else given.model,
     [RewardFunction(brevity), RewardFunction(herbs)],  # or RewardModel("a/reward-model"), RewardService("http://...")
     GAPO(p=1),
-    prompts,
-    config,
-    tokenizer=tokenizer,
+    load_prompts(given.prompts) if given.prompts else [{"prompt": prompt} for prompt in world.prompts],
+    AlignConfig(steps=given.steps, max_completion_tokens=given.tokens, learning_rate=0.01 if tiny else 5e-5),
+    tokenizer=world.tokenizer() if tiny else None,
     peft_config=LoraConfig(target_modules="all-linear"),
 )
 summary = trainer.train()
-for name, found in summary["objectives"].items():
-    print(f"{name}: {found['start']:.2f} -> {found['proxy']:.2f}")
-trainer.policy.save("balanced")  # in peft's format
+for name, values in summary["objectives"].items():
+    print(f"{name}: {values['start']:.2f} -> {values['proxy']:.2f}")
+trainer.policy.save("balanced")  # in peft's format; examples/deploy.py loads it

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
-from xml.etree.ElementTree import fromstring
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,11 +16,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
 from PIL import Image
 
+from heed import worlds
 from heed.errors import HeedError
 from heed.report.common.gather import gather
 from heed.report.common.plot_style import Floats
 from heed.report.guard.scene import WIDTH, Scenery, scenery
-from heed.report.guard.snapshots import Arrays, read_moments
+from heed.report.guard.snapshots import Arrays, read_snapshots
 from heed.runs.files import replacing
 
 PIXELS = 640
@@ -126,7 +126,7 @@ def snapshots_of(run: Path | str, at: Sequence[int] = (), blocks: int = 3) -> tu
         HeedError: there are none, or none at one of the steps.
     """
     record = gather(run)
-    kept = read_moments(record.path)
+    kept = read_snapshots(record.path)
     if kept is None or not len(kept["step"]) or not kept["plan_states"].size:
         raise HeedError("no block of this run was answered by a plan", str(run), "give a run of mbhi that took over")
     ways = [kept["happened"], kept["futures"], kept["plan_states"]]
@@ -148,7 +148,7 @@ def snapshot_of(kept: Arrays, index: int, drawing: Scenery) -> Snapshot:
     """One block of ``moments.npz``, in the places of a scene.
 
     Args:
-        kept: what `read_moments` read.
+        kept: what `read_snapshots` read.
         index: the block's.
         drawing: where to.
     """
@@ -227,7 +227,7 @@ def view_of(shown: Snapshot, drawing: Scenery) -> tuple[float, float, float, flo
         shown: the block.
         drawing: the scene; one with a scale written on it is shown whole.
     """
-    if "<text" in drawing.backdrop:
+    if drawing.ticks:
         return 0.0, 0.0, float(WIDTH), float(drawing.height)
     room = np.array([WIDTH, drawing.height], np.float64)
     places = np.concatenate([shown.futures.reshape(-1, 2), shown.plan, shown.happened])
@@ -275,16 +275,15 @@ def _stage(drawing: Scenery) -> Callable[[Snapshot, Part], Image.Image]:
 def _still(axes: Axes, drawing: Scenery) -> None:
     """What stands still in a scene."""
     axes.add_patch(Rectangle((-WIDTH, -WIDTH), 3 * WIDTH, 3 * WIDTH, color=FILLS["hazard"], linewidth=0))
-    for shape in fromstring(f"<svg>{drawing.backdrop}</svg>"):
-        at = {name: float(value) for name, value in shape.items() if name not in ("class", "text-anchor")}
-        colour = FILLS.get(shape.get("class", ""))
-        if shape.tag == "text":
-            anchor = ANCHORS[shape.get("text-anchor", "start")]
-            axes.text(at["x"], at["y"], shape.text or "", color=SOFT, fontsize=11, ha=anchor)
-        elif shape.tag == "circle":
-            axes.add_patch(Circle((at["cx"], at["cy"]), at["r"], color=colour, linewidth=0))
+    for shape in drawing.shapes:
+        colour = FILLS[shape.kind]
+        if isinstance(shape, worlds.Disc):
+            axes.add_patch(Circle((shape.x, shape.y), shape.radius, color=colour, linewidth=0))
         else:
-            axes.add_patch(Rectangle((at["x"], at["y"]), at["width"], at["height"], color=colour, linewidth=0))
+            corner = shape.left, shape.top
+            axes.add_patch(Rectangle(corner, shape.width, shape.height, color=colour, linewidth=0))
+    for tick in drawing.ticks:
+        axes.text(tick.x, tick.y, tick.text, color=SOFT, fontsize=11, ha=ANCHORS[tick.anchor])
 
 
 def _moving(axes: Axes, shown: Snapshot, part: Part) -> list[Any]:
