@@ -14,8 +14,7 @@ import yaml
 
 def guarded(run: Path):
     """The trained policy, and the guard with its models fitted to all that the run has seen (it keeps no weights)."""
-    from heed.guard.labels import Labels
-    from heed.guard.models.transitions import Transitions
+    from heed.guard.models import Labels, Transitions
     from heed.guard.run.build import build
     from heed.guard.run.config import job_of
 

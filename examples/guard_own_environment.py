@@ -9,7 +9,8 @@ import gymnasium as gym
 import numpy as np
 import torch
 
-from heed.guard import Guard, Phases, PhasesConfig, PlanningConfig
+from heed.guard import Guard, Models, ModelsConfig, Phases, PhasesConfig, PlanningConfig
+from heed.guard.models import BatchConfig, FitConfig
 from heed.oversight import Proposal, Verdict
 
 
@@ -35,8 +36,7 @@ class Watcher:  # blocks what leaves no room to brake; a person at a page has th
         place, speed = proposal.observation[0], proposal.observation[1] + 0.2 * proposal.action[0]
         return Verdict(block=bool(abs(place + speed / 10 + speed * abs(speed) / 4) > 1))
 
-    def reset(self, seed: int) -> None:
-        pass
+    def reset(self, seed: int) -> None: ...
 
 
 def policy(states: torch.Tensor) -> torch.Tensor:  # batched, [N, 2] -> [N, 1] in [-1, 1]: the guard imagines it
@@ -45,15 +45,16 @@ def policy(states: torch.Tensor) -> torch.Tensor:  # batched, [N, 2] -> [N, 1] i
 
 steps, weights = int(sys.argv[1]) if len(sys.argv) > 1 else 2000, torch.tensor([-2.0, -2.0, 0.0])
 guard = Guard(gym.wrappers.TimeLimit(Ledge(), 40), Watcher(), safe_action=lambda state: np.clip(-5 * state[1:], -1, 1))
-phases = Phases(guard, policy, PhasesConfig(oversight_steps=steps // 2), PlanningConfig(horizon=12, plan_samples=32))
-draw, best, most, falls, blocks = torch.Generator().manual_seed(0), weights.clone(), -np.inf, 0, 0
+small = ModelsConfig(3, 32, dynamics=FitConfig(updates=600), blockers=BatchConfig(updates=600, learning_rate=1e-2))
+ahead, models = PlanningConfig(horizon=12, plan_samples=32), Models.from_config(small, state_size=2, action_size=1)
+phases = Phases(guard, policy, PhasesConfig(oversight_steps=steps // 2), ahead, models)
+draw, best, most, falls = torch.Generator().manual_seed(0), weights.clone(), -np.inf, 0
 while phases.steps < steps:  # the learner: random search over the policy's three weights, an episode each
     weights.copy_(best + 0.7 * torch.randn(3, generator=draw))
     (state, _), total, over = guard.reset(seed=phases.steps), 0.0, False
     while not over:
         state, reward, fell, cut, info = guard.step(policy(torch.from_numpy(state)[None])[0].numpy())
-        blocked = info["guard"]["decision"] == "block"  # proposed, executed, risk, ... are told as well
-        total, over = total + float(reward) - blocked, fell or cut
-        falls, blocks = falls + fell, blocks + blocked
+        blocked = info["guard"]["decision"] == "block"
+        total, falls, over = total + float(reward) - blocked, falls + fell, fell or cut
     best, most = (weights.clone(), total) if total > most else (best, most)
-print(f"{phases.phase.value} after {steps} steps: best return {most:.1f}, {blocks} blocks, {falls} falls")
+print(f"{phases.phase.value} after {steps} steps: best return {most:.1f}, {falls} falls")

@@ -15,6 +15,7 @@ from socket_person import SocketPerson
 
 from heed.cli.align import run as align_command
 from heed.guard import GuardJob, ModelsConfig, PhasesConfig, PlanningConfig, train_guard
+from heed.guard.models import BatchConfig, FitConfig
 from heed.oversight import Store
 from heed.runs import read_yaml
 from heed.worlds.apothecary import Apothecary
@@ -46,7 +47,7 @@ def test_there_are_six_short_scripts_that_say_how_to_run_them():
     assert len(SCRIPTS) == 6
     for script in SCRIPTS:
         text = script.read_text()
-        assert len(text.splitlines()) < 60
+        assert len(text.splitlines()) <= 60
         assert f"Run it: python examples/{script.name}" in text.split('"""')[1]
 
 
@@ -75,7 +76,7 @@ def test_a_guard_hands_over_around_an_environment_and_a_learner_of_ones_own(run_
     phases, guard = names["phases"], names["guard"]
     assert phases.phase.value == "autonomy" and 120 <= phases.handed_over_at <= phases.steps
     assert phases.labels.judgements == phases.handed_over_at
-    assert not guard.faults and names["falls"] == 0
+    assert not guard.faults and names["falls"] == 0 and len(phases.reports) == 1
     assert said.startswith("autonomy after 240 steps: best return ")
 
 
@@ -106,7 +107,13 @@ def test_a_guard_is_deployed_from_its_run_folder_and_looks_ahead_without_asking(
         evaluation_episodes=0,
         phases=PhasesConfig(oversight_steps=320, least_blocks=1, gate=1.0),
         planning=PlanningConfig(horizon=5, particles=1, plan_samples=16),
-        models=ModelsConfig(members=2, dynamics_hidden=16, threshold="hirl"),
+        models=ModelsConfig(
+            members=2,
+            dynamics_hidden=16,
+            threshold="hirl",
+            dynamics=FitConfig(updates=300),
+            blockers=BatchConfig(updates=300, learning_rate=1e-2),
+        ),
     )
     train_guard(job, tmp_path / "run")
     names, said = run_example("deploy", "guard", str(tmp_path / "run"), "5")
