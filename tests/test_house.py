@@ -115,8 +115,7 @@ def test_importing_a_module_takes_no_packages_but_those_of_its_extras(module):
 
 @pytest.mark.parametrize("room", _extras.NEEDS)
 def test_a_room_asks_for_no_extra_of_which_it_takes_nothing(room):
-    within = [name for name in HOUSE.files if f"{name}.".startswith(f"{room.removesuffix('.*')}.")]
-    loaded = set().union(*map(HOUSE.loaded_with, within))
+    loaded = set().union(*(HOUSE.loaded_with(name) for name in HOUSE.files if f"{name}.".startswith(f"{room}.")))
     taken = {package for name in loaded for package in HOUSE.packages_of(name)}
     for extra in _extras.NEEDS[room]:
         others = [other for other in _extras.NEEDS[room] if other != extra]

@@ -29,7 +29,6 @@ DROPPED = {
     "heed.oversight.reading": {"Standing"},
     "heed.oversight.specs": {"base_of", "is_scripted"},  # an overseer declares its scope
     "heed.oversight.watch_server": {"DRAWING_S"},
-    "heed.worlds.cliff_grid": {"ends"},
     "heed.worlds.presets": {"Observations"},
 }
 """Internal names that nothing took the place of."""

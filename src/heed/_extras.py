@@ -23,7 +23,8 @@ EXTRAS: dict[str, tuple[str, ...]] = {
         *("pyyaml", "safetensors", "tensorboard", "jsonargparse", "rich"),
         *("pyarrow", "scipy", "matplotlib", "jinja2", "markupsafe"),
     ),
-    "oversight": ("gymnasium", "sqlalchemy", "pillow"),
+    "worlds": ("gymnasium",),
+    "oversight": ("sqlalchemy", "pillow"),
     "align": (
         *("transformers", "peft", "datasets", "accelerate", "huggingface_hub", "tokenizers"),
         *("moocore", "requests", "urllib3", "platformdirs"),
@@ -33,14 +34,20 @@ EXTRAS: dict[str, tuple[str, ...]] = {
 }
 """Extra: the packages that it brings by itself, the most telling first."""
 
-BUILT_ON = {"runs": BASE, "oversight": "runs", "align": "runs", "guard": "oversight", "web": "oversight"}
+BUILT_ON = {
+    "runs": BASE,
+    "worlds": "runs",
+    "oversight": "worlds",
+    "align": "worlds",
+    "guard": "oversight",
+    "web": "oversight",
+}
 """Extra: the one that it brings along."""
 
 NEEDS: dict[str, tuple[str, ...]] = {
     "heed.balance": (BASE,),
     "heed.runs": ("runs",),
-    "heed.worlds": ("runs",),
-    "heed.worlds.*": ("oversight",),
+    "heed.worlds": ("worlds",),
     "heed.worlds.apothecary": ("align",),
     "heed.oversight": ("oversight",),
     "heed.oversight.agreement": ("web",),
@@ -85,8 +92,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "heed.cli.reward": ("align",),
     "heed.cli.settings": ("align",),
 }
-"""Package or module: the extras that it stands on, and all within it; ``.*`` is what a package holds, and not itself.
-What is not named needs nothing but Python."""
+"""Package or module: the extras that it stands on, and all within it; what is not named needs nothing but Python."""
 
 _IMPORTED_AS = {"pillow": "PIL", "pyyaml": "yaml", "scikit-learn": "sklearn"}
 
@@ -104,7 +110,7 @@ def packages_of(extra: str) -> tuple[str, ...]:
     """All packages that an extra brings: its own first, then those of the one that it is built on.
 
     >>> packages_of("guard")[:2]
-    ('stable-baselines3', 'gymnasium')
+    ('stable-baselines3', 'sqlalchemy')
     """
     return EXTRAS[extra] + (packages_of(BUILT_ON[extra]) if extra in BUILT_ON else ())
 
@@ -115,20 +121,14 @@ def missing_from(extra: str) -> list[str]:
 
 
 def needs(module: str) -> tuple[str, ...]:
-    """The extras that a module stands on: its own, or those of the nearest package around it.
+    """The extras that a module stands on.
 
-    >>> needs("heed.align.trainer"), needs("heed.worlds.pong"), needs("heed.errors")
-    (('align',), ('oversight',), ())
+    >>> needs("heed.align.trainer"), needs("heed.errors")
+    (('align',), ())
     """
-    found = _own(module)
-    if found is None:
-        return needs(module.rpartition(".")[0]) if module else ()
-    return found
-
-
-def _own(module: str) -> tuple[str, ...] | None:
-    """The line of a module itself, if it has one."""
-    return NEEDS.get(module, NEEDS.get(f"{module.rpartition('.')[0]}.*"))
+    while module not in NEEDS and module:
+        module = module.rpartition(".")[0]
+    return NEEDS.get(module, ())
 
 
 def require(module: str) -> None:
@@ -137,7 +137,7 @@ def require(module: str) -> None:
     Raises:
         MissingPackageError: names the first package that is missing, and the extras that bring all that is.
     """
-    missing = {extra: packages for extra in _own(module) or () if (packages := missing_from(extra))}
+    missing = {extra: packages for extra in NEEDS.get(module, ()) if (packages := missing_from(extra))}
     if missing:
         raise MissingPackageError(module, next(iter(missing.values()))[0], list(missing))
 
@@ -147,7 +147,7 @@ class _Finder(MetaPathFinder):
 
     def find_spec(self, fullname: str, *_: Any) -> None:
         """Leave the finding to others, once nothing is missing."""
-        if fullname.startswith("heed."):
+        if fullname in NEEDS:
             require(fullname)
 
 

@@ -156,7 +156,7 @@ class Known:
     def __init__(self, *actions, feasible=True):
         plan = torch.tensor(actions)[:, None]
         states = torch.zeros(len(actions) + 1, 1, 1, 2)
-        self.found = Plan(plan, 0.1 if feasible else 0.9, feasible, 0.0, 1, 1, False, states)
+        self.answer = Plan(plan, 0.1 if feasible else 0.9, feasible, 0.0, 1, 1, False, states)
         self.given = []
 
     def reset(self):
@@ -170,11 +170,11 @@ class Known:
 
     def plan(self, *given, **spent):
         self.given.append((*given, spent))
-        return self.found
+        return self.answer
 
     def plan_after(self, *given):
         self.given.append(given)
-        return self.found
+        return self.answer
 
 
 def chosen(planner=None, safe_action=None, **fields):
@@ -187,7 +187,7 @@ def test_a_feasible_plan_s_first_action_is_executed_and_the_rest_is_the_way_out(
     decision = chosen(planner, safe_action=lambda _: BRAKE)
     assert (decision.decision, decision.source, decision.feasible) == ("block", "planner", True)
     assert decision.proposed is PROPOSED and decision.executed.tolist() == [-1.0]  # the box is twice as wide
-    assert decision.plan is planner.found and decision.way_out.flatten().tolist() == [0.25, 0.75]
+    assert decision.plan is planner.answer and decision.way_out.flatten().tolist() == [0.25, 0.75]
     assert decision.plan_ms > 0 and decision.judged and not decision.asked
 
 

@@ -5,20 +5,19 @@ folder, and each physical one a line of `registry`; what is known of it is its `
 
 Importing this package registers ``heed/PointHazard-v0`` and ``heed/CliffGrid-v0`` with Gymnasium, which has read no
 entry points since 1.0; ``gym.make("heed.worlds:heed/PointHazard-v0")`` imports it by itself. Nothing else of a world is
-imported before it is asked for, nor is Gymnasium where it is not installed: whoever only aligns has the apothecary,
-which stands on transformers and is imported by name only.
+imported before it is asked for; the apothecary, which stands on transformers, is imported by name only.
 """
 
-from importlib.util import find_spec
-from typing import TYPE_CHECKING
+import gymnasium as gym
 
-from heed.runs.on_demand import on_demand
+from heed.worlds.backdrop import Backdrop, Disc, Rectangle
+from heed.worlds.catastrophe_info import CatastropheInfo
+from heed.worlds.oracle import Oracle
+from heed.worlds.registry import CLIFF_GRID, POINT_HAZARD, WORLDS, oracle_of, registered_oracle
 
-if TYPE_CHECKING:
-    from heed.worlds.backdrop import Backdrop, Disc, Rectangle
-    from heed.worlds.catastrophe_info import CatastropheInfo
-    from heed.worlds.oracle import Oracle
-    from heed.worlds.registry import CLIFF_GRID, POINT_HAZARD, oracle_of, registered_oracle
+for _id, _registration in WORLDS.items():
+    if _registration.env is not None and _id not in gym.registry:  # a reload would make Gymnasium warn that it is taken
+        gym.register(_id, entry_point=_registration.env)
 
 __all__ = [
     "CLIFF_GRID",
@@ -31,23 +30,3 @@ __all__ = [
     "oracle_of",
     "registered_oracle",
 ]
-
-__getattr__ = on_demand(
-    __name__,
-    {
-        "backdrop": ["Backdrop", "Disc", "Rectangle"],
-        "catastrophe_info": ["CatastropheInfo"],
-        "oracle": ["Oracle"],
-        "registry": ["CLIFF_GRID", "POINT_HAZARD", "oracle_of", "registered_oracle"],
-    },
-)
-
-
-def _register() -> None:
-    from heed.worlds.registry import register_environments
-
-    register_environments()
-
-
-if find_spec("gymnasium") is not None:
-    _register()

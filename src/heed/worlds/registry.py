@@ -67,8 +67,8 @@ def registered_oracle(env_id: str, **kwargs: Any) -> Oracle | None:
     registration = WORLDS.get(env_id.removeprefix(f"{_HERE}:"))
     if registration is None:
         return None
-    found = resolve_name(registration.oracle)
-    oracle: Oracle = found if isinstance(found, Oracle) else found(**kwargs)
+    offered = resolve_name(registration.oracle)
+    oracle: Oracle = offered if isinstance(offered, Oracle) else offered(**kwargs)
     return replace(oracle, kwargs={**oracle.kwargs, **kwargs})
 
 

@@ -19,7 +19,7 @@ ONE_FILE = """
 import torch
 
 from heed.align.objectives.base import Objective, ObjectiveSpec
-from heed.align.objectives.kinds import COMMON_KEYS, ObjectiveKind, register_objective_kind
+from heed.align.objectives.kinds import ObjectiveKind, register_objective_kind
 
 
 class Counts(Objective):
@@ -34,7 +34,7 @@ register_objective_kind(
     ObjectiveKind(
         "count://WORD",
         lambda target: target.startswith("count://"),
-        lambda text: Counts(text.target.removeprefix("count://"), text.name, **text.options(COMMON_KEYS)),
+        lambda text: Counts(text.target.removeprefix("count://"), text.name, **text.options()),
     )
 )
 """

@@ -96,10 +96,10 @@ def test_without_weight_for_safety_the_step_is_sacs_own(model):
     balanced, twin = one_step(BalancedSAC, model, Linear([1.0, 0.0]))
     assert float(plain.norm()) > 0
     torch.testing.assert_close(balanced, plain, rtol=1e-5, atol=1e-7)
-    for found, expected in zip(twin.critic.parameters(), sac.critic.parameters(), strict=True):
-        assert torch.equal(found, expected)
-    for found, expected in zip(twin.critic_target.parameters(), sac.critic_target.parameters(), strict=True):
-        assert torch.equal(found, expected)
+    for result, expected in zip(twin.critic.parameters(), sac.critic.parameters(), strict=True):
+        assert torch.equal(result, expected)
+    for result, expected in zip(twin.critic_target.parameters(), sac.critic_target.parameters(), strict=True):
+        assert torch.equal(result, expected)
     assert twin.log_ent_coef.item() == sac.log_ent_coef.item()
     assert not torch.allclose(one_step(BalancedSAC, model, Linear([1.0, 1.0]))[0], plain, rtol=1e-2)
 
@@ -211,8 +211,8 @@ def test_the_safety_critics_learn_the_discounted_probability_of_a_block():
         (-1.0, (-0.5, 0.5), 0.64 * share),
     ):
         states = torch.tensor([[place, 0.0]] * 2)
-        found = model.costs(states, torch.tensor(pushes)[:, None])
-        torch.testing.assert_close(found, torch.full((2,), expected), atol=0.05, rtol=0)
+        result = model.costs(states, torch.tensor(pushes)[:, None])
+        torch.testing.assert_close(result, torch.full((2,), expected), atol=0.05, rtol=0)
 
 
 def test_what_is_saved_goes_on_as_it_was(model, tmp_path):

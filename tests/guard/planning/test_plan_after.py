@@ -306,12 +306,12 @@ def test_what_could_not_be_followed_is_refused_at_once():
     with pytest.raises(HeedError, match="no_plan asks a planner, and there is none"):
         Lookahead(Lookout(Imagination(Cart(), Wall(), full_ahead), 20, 0.5, "no_plan"))
     guard = Guard(CartEnv(), overseer=RuleOverseer(lambda observation, info: False))
-    for config, said in (
+    for config, message in (
         (PlanningConfig(block_when="no_plan", planner="none"), "there is none"),
         (PlanningConfig(block_when="no_plan", horizon=0), "look ahead"),
         (PlanningConfig(block_when="no_escape"), "no rule of blocking"),
     ):
-        with pytest.raises(HeedError, match=said):
+        with pytest.raises(HeedError, match=message):
             Phases(guard, full_ahead, planning=config)
     assert not guard.observers
     Phases(guard, full_ahead, planning=PlanningConfig(block_when="no_plan"))

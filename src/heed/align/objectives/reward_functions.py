@@ -11,7 +11,7 @@ from torch import Tensor
 
 from heed.align.data.conversations import Completion, Prompt, as_message_completion
 from heed.align.objectives.base import Objective, ObjectiveSpec, excerpt, values_to_column
-from heed.align.objectives.kinds import COMMON_KEYS, ObjectiveKind, ObjectiveText, register_objective_kind
+from heed.align.objectives.kinds import ObjectiveKind, ObjectiveText, register_objective_kind
 from heed.errors import HeedError
 from heed.runs.importing import is_named, named
 
@@ -85,7 +85,7 @@ def _from_text(text: ObjectiveText) -> RewardFunction:
     if not callable(function):
         fix = "give a function (prompts, completions, **columns)"
         raise HeedError(f"{text.target!r} is not a function", where, fix)
-    return RewardFunction(function, name=text.name, **text.options(COMMON_KEYS))
+    return RewardFunction(function, name=text.name, **text.options())
 
 
 register_objective_kind(ObjectiveKind("module:function", _is_function, _from_text))
