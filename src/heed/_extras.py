@@ -110,7 +110,7 @@ def packages_of(extra: str) -> tuple[str, ...]:
     """All packages that an extra brings: its own first, then those of the one that it is built on.
 
     >>> packages_of("guard")[:2]
-    ('stable-baselines3', 'gymnasium')
+    ('stable-baselines3', 'sqlalchemy')
     """
     return EXTRAS[extra] + (packages_of(BUILT_ON[extra]) if extra in BUILT_ON else ())
 
