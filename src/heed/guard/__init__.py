@@ -21,7 +21,7 @@ from heed.guard.planning.config import Controllers, PlanningConfig
 from heed.guard.planning.imagination import Controller
 from heed.guard.planning.optimizers import Search
 from heed.guard.planning.risk import RiskStrategy
-from heed.guard.run.config import GuardJob
+from heed.guard.run.config import GuardJob, LearnerConfig
 from heed.guard.run.train import train_guard
 from heed.guard.vector_guard import VectorGuard
 
@@ -38,6 +38,7 @@ __all__ = [
     "GuardedSAC",
     "GuardedTD3",
     "Intervention",
+    "LearnerConfig",
     "Lookahead",
     "Models",
     "ModelsConfig",
