@@ -83,7 +83,7 @@ def test_a_table_of_methods_is_printed_and_gone_on_with(heed, heed_cache, tmp_pa
         return {"columns": ["help"], "rows": [{"method": "mgda", "help": {"mean": 1.0, "n": 1}}], "notes": ["one"]}
 
     asked = []
-    monkeypatch.setattr("heed.cli.compare.compare_methods", pretend)
+    monkeypatch.setattr("heed.compare.methods.compare_methods", pretend)
     monkeypatch.setattr("heed.cli.compare.write_report", lambda out: out / "report.html")
     out = tmp_path / "table"
     code, printed, err = heed("compare", "align", "--methods", "mgda,gapo:p=2", "--budget", "7", "--out", out)

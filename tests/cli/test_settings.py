@@ -289,7 +289,7 @@ class Whole:
 def test_a_short_name_of_several_settings_is_refused_with_their_full_names(tmp_path, capsys):
     command = Command("demo", "A demo.")
     command.add("config", nargs="?", help="a file")
-    command.add_sections(Whole, "The whole")
+    command.add_sections(Whole(), "The whole")
     (tmp_path / "a.yaml").write_text("rate: 2")
     for arguments in (["--rate", "2"], [str(tmp_path / "a.yaml")]):
         with pytest.raises(HeedError, match=r"called 'rate' .*: say first\.rate or second\.rate"):
@@ -298,4 +298,4 @@ def test_a_short_name_of_several_settings_is_refused_with_their_full_names(tmp_p
     with pytest.raises(SystemExit):
         command.show_help({})
     text = " ".join(capsys.readouterr().out.split())
-    assert "first.: a part: --first.rate RATE of the part. (type: float, default: 0.5)" in text
+    assert "first.: the one: --first.rate RATE of the part. (type: float, default: 0.5)" in text

@@ -62,27 +62,33 @@ def test_a_comparison_runs_stops_and_goes_on(tmp_path):
     siblings = json.loads((out / "runs" / "hirl-seed7" / "siblings.json").read_text())
     assert siblings == [{"label": "none", "path": "../none-seed7"}]
     config = RunFolder.open(out / "runs" / "hirl-seed7", writable=False).config
-    assert (config["method"], config["seed"], config["horizon"]) == ("hirl", 7, 3)
+    assert (config["method"], config["seed"], config["planning"]["horizon"]) == ("hirl", 7, 3)
 
 
 def test_a_row_may_change_settings_of_its_own(tmp_path):
-    specs = ["hirl", "hirl:eps=0.5:overseer=local"]
+    specs = ["hirl", "hirl:models.eps=0.5:overseer=local"]
     table = compare_guards(GuardsJob(specs, 2, 1, SMALL), tmp_path / "t")
     assert [row["method"] for row in table["rows"]] == specs
     configs = {p.name: RunFolder.open(p, writable=False).config for p in (tmp_path / "t" / "runs").iterdir()}
-    told = {name: (config["eps"], config["overseer"], config["seed"]) for name, config in configs.items()}
+    told = {name: (config["models"]["eps"], config["overseer"], config["seed"]) for name, config in configs.items()}
     assert told == {
         "hirl-seed7": (0.4, "far-sighted", 7), "hirl-seed8": (0.4, "far-sighted", 8),
-        "hirl-eps=0.5-overseer=local-seed7": (0.5, "local", 7), "hirl-eps=0.5-overseer=local-seed8": (0.5, "local", 8),
+        "hirl-models.eps=0.5-overseer=local-seed7": (0.5, "local", 7),
+        "hirl-models.eps=0.5-overseer=local-seed8": (0.5, "local", 8),
     }  # fmt: skip
 
 
 def test_bad_input_is_one_line(tmp_path):
     for job, said in (
         (GuardsJob(["magic"], 1, 1, SMALL), "no method"),
-        (GuardsJob(["mbhi:horizn=3"], 1, 1, SMALL), "no setting of a method"),
-        (GuardsJob(["mbhi:horizon=far"], 1, 1, SMALL), "cannot be 'far'"),
-        (GuardsJob(["mbhi:seed=3"], 1, 1, SMALL), "no setting of a method"),
+        (
+            GuardsJob(["mbhi:horizn=3"], 1, 1, SMALL),
+            "no setting is called 'horizn' .*mbhi:horizn=3.: did you mean horizon",
+        ),
+        (GuardsJob(["mbhi:horizon=far"], 1, 1, SMALL), "horizon cannot be 'far' .*: give a whole number"),
+        (GuardsJob(["mbhi:horizon"], 1, 1, SMALL), "'horizon' is no setting of a method"),
+        (GuardsJob(["mbhi:updates=3"], 1, 1, SMALL), "say models.dynamics.updates or models.blockers.updates"),
+        (GuardsJob(["mbhi:seed=3"], 1, 1, SMALL), "seed is no setting of a method"),
         (GuardsJob(["none"], 0, 1, SMALL), "seeds are none"),
         (GuardsJob(["none"], 1, 1, {"horizn": 3}), "no setting"),
     ):

@@ -64,7 +64,8 @@ def test_a_method_s_settings_are_of_the_types_that_they_have():
 
 def test_commas_between_settings_are_as_good_as_colons():
     job = MethodsJob(["gapo:p=2", "floor=0.1", "mgda", "cagrad:c=0.3"])
-    assert job.methods == ["gapo:p=2:floor=0.1", "mgda", "cagrad:c=0.3"]
+    assert job.methods == ["gapo:p=2,floor=0.1", "mgda", "cagrad:c=0.3"]
+    assert method_settings(job.methods[0], NAMES, [1.0, 1.0])["weighting"] == {"p": 2, "floor": 0.1}
 
 
 def test_a_setting_for_all_methods_is_taken_by_those_that_have_it(monkeypatch, tmp_path):

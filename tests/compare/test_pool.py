@@ -97,9 +97,9 @@ def test_progress_counts_runs_and_rounds_over_all_runs(two_runs):
 
 def test_a_folder_with_other_settings_is_refused(two_runs):
     folder, _, _, _, _ = two_runs
-    with pytest.raises(HeedError, match="holds a run with method = gapo, not pgapo"):
-        is_finished(task_of(folder / "one", method="pgapo"))
-    with pytest.raises(HeedError, match="holds a run with steps = 4, not 5"):
+    with pytest.raises(HeedError, match='holds a run with other settings: method: "gapo" -> "mgda"'):
+        is_finished(task_of(folder / "one", method="mgda"))
+    with pytest.raises(HeedError, match="holds a run with other settings: steps: 4 -> 5"):
         run_all([task_of(folder / "one", steps=5)], workers=1)
 
 

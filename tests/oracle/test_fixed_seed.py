@@ -9,7 +9,7 @@ import pytest
 import torch
 from fixed_seed import RUNS, differences, record
 
-from heed.guard import GuardJob, PhasesConfig, PlanningConfig
+from heed.guard import GuardJob, LearnerConfig, PhasesConfig, PlanningConfig
 from heed.guard.run.build import build
 
 ROOT = Path(__file__).parents[2]
@@ -43,7 +43,7 @@ def slice_of_decisions():
         method="mbhi-true",
         steps=STEPS,
         seed=11,
-        learning_starts=STEPS,
+        learner=LearnerConfig(learning_starts=STEPS),
         phases=PhasesConfig(oversight_steps=60, refit_every=10_000),
         planning=PlanningConfig(plan_samples=16, plan_iterations=2, horizon=15, block_when="policy_fails"),
     )

@@ -16,7 +16,7 @@ from socket_person import SocketPerson
 import heed.web
 import heed.worlds
 from heed.errors import HeedError, Stopped
-from heed.guard import Guard, GuardJob, train_guard
+from heed.guard import Guard, GuardJob, LearnerConfig, train_guard
 from heed.oversight import Proposal, Recorded, Store
 
 POINT = "heed/PointHazard-v0"
@@ -65,7 +65,9 @@ def test_without_a_store_verdicts_are_obeyed_and_written_nowhere(tmp_path, monke
 
 def test_a_run_that_trains_asks_the_person_and_writes_their_verdicts_into_its_folder(tmp_path):
     out = tmp_path / "run"
-    job = GuardJob(POINT, overseer="browser", steps=20, learning_starts=100, evaluation_episodes=0)
+    job = GuardJob(
+        POINT, overseer="browser", steps=20, learner=LearnerConfig(learning_starts=100), evaluation_episodes=0
+    )
     with heed.web.serve(job.env, people=["ada"], run=out, report=lambda folder: "<!doctype html>") as person:
         ada = SocketPerson(person.addresses["ada"], blocks=pushes_right)
         summary = train_guard(job, out, person=person.human)

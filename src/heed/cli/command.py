@@ -58,14 +58,15 @@ class Setting:
     flag: Mapping[str, Any] = field(default_factory=dict)
 
 
-def settings_in(kind: type, prefix: str = "") -> dict[str, Setting]:
+def settings_in(default: Any, prefix: str = "") -> dict[str, Setting]:
     """A dataclass's settings by their full names, those of its sections left out.
 
     Args:
-        kind: the dataclass; its docstring says what each setting is.
+        default: an instance of the dataclass, whose docstring says what each setting is.
         prefix: of the full names.
     """
-    hints, help_of, default = typing.get_type_hints(kind), documented(kind)[1], kind()
+    kind = type(default)
+    hints, help_of = typing.get_type_hints(kind), documented(kind)[1]
     return {
         f"{prefix}{each.name}": Setting(
             hints[each.name], getattr(default, each.name), help_of.get(each.name, ""), each.metadata
@@ -110,19 +111,20 @@ class Command:
         self.known_settings |= settings
         self.kinds |= {name: setting.kind for name, setting in settings.items()}
 
-    def add_sections(self, kind: type, title: str, prefix: str = "") -> None:
+    def add_sections(self, default: Any, title: str, prefix: str = "") -> None:
         """Add all settings of a dataclass, each of its sections as a group.
 
         Args:
-            kind: the dataclass.
+            default: an instance of the dataclass.
             title: of the first group.
             prefix: of the full names.
         """
-        self.add_group(title, settings_in(kind, prefix))
-        for name, of in typing.get_type_hints(kind).items():
-            if dataclasses.is_dataclass(of) and isinstance(of, type):
-                about = documented(of)[0].rstrip(".")
-                self.add_sections(of, f"{prefix}{name}.: {about[0].lower()}{about[1:]}", f"{prefix}{name}.")
+        self.add_group(title, settings_in(default, prefix))
+        help_of = documented(type(default))[1]
+        for name, section in vars(default).items():
+            if dataclasses.is_dataclass(section):
+                title = f"{prefix}{name}.: {help_of.get(name, '').rstrip('.')}"
+                self.add_sections(section, title, f"{prefix}{name}.")
 
     def parse(self, arguments: Sequence[str], **how: Any) -> Namespace:
         """Read the arguments; ``--some-flag`` and ``--some_flag`` are the same, and so are full and short names.

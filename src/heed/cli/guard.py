@@ -9,21 +9,11 @@ from typing import Any
 from heed.cli.command import Command, out_folder
 from heed.cli.console import Bar, quiet_libraries, say, stopping_at_rounds
 from heed.errors import Stopped
-from heed.guard.models.models import ModelsConfig
-from heed.guard.phases import PhasesConfig
-from heed.guard.planning.config import PlanningConfig
-from heed.guard.run.config import PARTS, GuardJob, job_of
+from heed.guard.run.config import GuardJob, job_of
 from heed.guard.run.train import train_guard
 from heed.oversight.overseers.human import HumanOverseer
 from heed.report import write_report
-from heed.runs.config import read_yaml
 
-GROUPS = {
-    "Environment, overseer and learner": GuardJob,
-    "Phases": PhasesConfig,
-    "Looking ahead and planning": PlanningConfig,
-    "Learnt models": ModelsConfig,
-}
 QUICK = {"steps": 600, "oversight_steps": 300, "learning_starts": 100, "evaluation_episodes": 2, "eps": 0.3}
 """What --quick changes: a run of seconds that touches everything and shows nothing."""
 
@@ -36,7 +26,7 @@ def run(arguments: Sequence[str]) -> None:
     command.add("--out", type=str, default=None, help="the run folder (default: below runs/)")
     command.add("--quick", action="store_true", help="a few hundred steps, to see that everything works")
     parsed, asked = guard_settings(command, arguments)
-    job = job_of((QUICK if parsed["quick"] else {}) | asked)
+    job = job_of(QUICK if parsed["quick"] else {}, asked)
     out = out_folder(parsed["out"], "guard")
     with stopping_at_rounds() as wanted, Bar("guard") as bar:
         summary = trained(job, out, bar, wanted)
@@ -85,18 +75,16 @@ def guard_settings(command: Command, arguments: Sequence[str]) -> tuple[dict[str
     """Let a command take all settings of a guarded run, and read them: flags over a YAML file.
 
     Returns:
-        The command's own options, and the settings that were asked for.
+        The command's own options, and by their full names the settings that were asked for.
+
+    Raises:
+        HeedError: an unknown or ambiguous name, or a value of the wrong kind.
     """
-    own = {action.dest for action in command.parser._actions}
-    for title, kind in GROUPS.items():
-        group = command.parser.add_argument_group(title)
-        group.add_class_arguments(kind, as_group=False, skip=PARTS[kind])
-    parsed = vars(command.parse(arguments))
-    given = vars(command.parse(arguments, defaults=False))
-    asked = {name: value for name, value in given.items() if value is not None and name not in own}
-    if parsed["config"] is not None:
-        asked = read_yaml(Path(parsed["config"])) | asked
-    return {name: parsed[name] for name in own if name in parsed}, asked
+    command.add_sections(GuardJob(), "What is trained, where, overseen by whom")
+    asked = command.asked(arguments)
+    options = vars(command.parser.get_defaults().as_flat()) | asked
+    own = {name: value for name, value in options.items() if name not in command.known_settings}
+    return own, {name: value for name, value in asked.items() if name in command.known_settings}
 
 
 def lines(summary: dict[str, Any]) -> list[str]:

@@ -22,7 +22,9 @@ from heed.runs.sections import documented, nested
 QUICK = {"steps": 8, "eval_every": 0, "eval_completions": 1, "checkpoint_every": 8}
 """What --quick changes: a run of seconds that touches everything and shows nothing."""
 
-SETTINGS = {name: found for name, found in (settings_in(AlignJob) | settings_in(AlignConfig)).items() if name in TYPES}
+SETTINGS = {
+    name: found for name, found in (settings_in(AlignJob()) | settings_in(AlignConfig())).items() if name in TYPES
+}
 """Every setting but those of the methods, which lie in the section ``weighting``."""
 
 BALANCED = "How the objectives are balanced"

@@ -7,7 +7,6 @@ from typing import Any
 
 from heed.compare.pool import OnProgress, run_all
 from heed.compare.tasks import Task
-from heed.guard.run.config import flat, job_of
 from heed.report import write_report
 from heed.runs.folder import RunFolder
 
@@ -34,7 +33,7 @@ def run_guard_half(run: RunFolder, steps: int, seed: int, on_progress: OnProgres
     common = {"steps": steps, "oversight_steps": steps // 2, "learning_starts": min(500, steps // 4), "seed": seed}
     common["evaluation_episodes"] = EVALUATION
     tasks = [
-        Task(label, flat(job_of(common | {"method": method})), run.path / "guard" / method, kind="guard")
+        Task(label, common | {"method": method}, run.path / "guard" / method, kind="guard")
         for label, method in GUARD_RUNS.items()
     ]
     summaries = dict(zip(GUARD_RUNS, run_all(tasks, 2, on_progress), strict=True))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from heed.compare.pool import OnProgress, folder_of_runs, run_all
 from heed.compare.tables import TableJob, tasks_of, write_table
-from heed.guard.run.config import flat, job_of, variant
+from heed.guard.run.config import complete, job_of, settings_of, variant
 from heed.guard.run.methods import METHODS
+from heed.runs.sections import nested
 from heed.runs.statistics import mean_cell, rate_cell, share_cell, worst_cell
 
 COLUMNS = (
@@ -46,6 +48,19 @@ class GuardsJob(TableJob):
     workers: int = 2
     settings: dict[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def resumed(cls, out: Path, workers: int, wanted: Mapping[str, Any]) -> Self:
+        """The job that a comparison's folder records; what was asked for now may have short names."""
+        return super().resumed(out, workers, nested(settings_of(wanted, where=f"--resume {out}")))
+
+    @classmethod
+    def upgraded(cls, record: dict[str, Any]) -> dict[str, Any]:
+        """What a folder records, in sections."""
+        own = {name: record.pop(name) for name in ("methods", "seeds")}
+        settings = complete(record)
+        del settings["method"]
+        return settings | own
+
 
 def compare_guards(
     job: GuardsJob, out: Path, on_progress: OnProgress | None = None, resumed: bool = False
@@ -61,10 +76,10 @@ def compare_guards(
     Returns:
         The content of ``compare.json``.
     """
-    settings = flat(job_of(job.settings))
-    variants = {spec: variant(spec, settings) for spec in job.methods}
-    record = job.record(settings)
-    del record["method"]
+    common = job_of(job.settings)
+    settings = dataclasses.asdict(common)
+    variants = {spec: dataclasses.asdict(variant(spec, common)) for spec in job.methods}
+    record = job.record({name: value for name, value in settings.items() if name != "method"})
     with folder_of_runs(out, record, "compare", resumed) as run:
         tasks = tasks_of(variants, job.seeds_from(settings["seed"]), out, _slug, "guard")
         summaries = run_all(tasks, job.workers, on_progress)
@@ -84,7 +99,7 @@ def compare_guards(
             "columns": list(COLUMNS),
             "rows": rows,
             "notes": [
-                f"{seeds}, {settings['steps']} steps each, of which at least {settings['oversight_steps']} under the "
+                f"{seeds}, {settings['steps']} steps each, of which at least {common.phases.oversight_steps} under the "
                 f"overseer {settings['overseer']}; {seconds / 3600:.2f} hours in all",
                 "counts are summed over seeds, with exact Poisson or binomial 95% intervals",
                 "a block is needless if the brake would still have stopped in time, early if with more than a step at "

@@ -33,11 +33,11 @@ class TableJob:
     settings: dict[str, Any]
 
     def __post_init__(self) -> None:
-        """Join a method with settings that a list with commas took apart: gapo:p=2 and floor=0.1."""
+        """Join a method with settings, or parts of one, that a list with commas took apart: gapo:p=2 and floor=0.1."""
         joined: list[str] = []
         for spec in self.methods:
             apart = joined and "=" in spec and ":" not in spec
-            joined[-1:] = [f"{joined[-1]}:{spec}"] if apart else [*joined[-1:], spec]
+            joined[-1:] = [f"{joined[-1]},{spec}"] if apart else [*joined[-1:], spec]
         self.methods = joined
 
     @classmethod

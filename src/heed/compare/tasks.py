@@ -41,8 +41,9 @@ def is_finished(task: Task) -> bool:
     run = RunFolder.open(task.folder, writable=False)
     lines = describe_differences(_complete(task.kind, run.config), _complete(task.kind, task.settings))
     if lines:
-        what = f"the folder holds a run with other settings: {'; '.join(lines)}"
-        raise HeedError(what, str(task.folder), "choose another --out")
+        raise HeedError(
+            f"the folder holds a run with other settings: {lines[0]}", str(task.folder), "choose another --out"
+        )
     return bool(run.read_summary().get("completed"))
 
 

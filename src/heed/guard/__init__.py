@@ -18,7 +18,7 @@ from heed.guard.planning.config import Controllers, PlanningConfig
 from heed.guard.planning.imagination import Controller
 from heed.guard.planning.optimizers import Search
 from heed.guard.planning.risk import RiskStrategy
-from heed.guard.run.config import GuardJob
+from heed.guard.run.config import GuardJob, LearnerConfig
 from heed.guard.run.train import train_guard
 from heed.guard.vector_guard import VectorGuard
 
@@ -35,6 +35,7 @@ __all__ = [
     "GuardedSAC",
     "GuardedTD3",
     "Intervention",
+    "LearnerConfig",
     "Lookahead",
     "Models",
     "ModelsConfig",

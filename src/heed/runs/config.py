@@ -148,6 +148,26 @@ def refuse_other_settings(config: Mapping[str, Any], wanted: Mapping[str, Any], 
         raise HeedError(f"the run has other settings: {'; '.join(lines)}", where, fix)
 
 
+def setting(config: Mapping[str, Any], name: str) -> Any:
+    """A setting of a run's ``config.yaml``, in its section or, as older versions wrote it, beside the others.
+
+    Args:
+        config: as it was written.
+        name: full, as in ``models.eps``.
+
+    Returns:
+        Its value, None where there is none.
+
+    >>> setting({"models": {"eps": 0.1}}, "models.eps"), setting({"eps": 0.2}, "models.eps")
+    (0.1, 0.2)
+    """
+    *sections, last = name.split(".")
+    found: Any = config
+    for section in sections:
+        found = found.get(section) if isinstance(found, Mapping) else None
+    return found[last] if isinstance(found, Mapping) and last in found else config.get(last)
+
+
 def _top(name: str) -> str:
     return name.split(".")[0]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import inspect
+import re
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -147,22 +148,23 @@ def named(settings: Mapping[str, Any], names: Mapping[str, Any], where: str, fix
 
 
 def documented(kind: type) -> tuple[str, dict[str, str]]:
-    """The first sentence of a dataclass's docstring, and what it says of each field below ``Args:``.
+    """The first sentence of a dataclass's docstring, and what it and those that it extends say of each field.
 
     >>> documented(HeedError)[0]
     'A mistake that the user can mend; the command line prints it in one line and exits with 2.'
     >>> documented(HeedError)[1]["what"]
     'what is wrong.'
     """
-    text = inspect.getdoc(kind) or ""
     found: dict[str, str] = {}
-    for line in text.partition("Args:\n")[2].split("\n\n")[0].splitlines():
-        name, colon, rest = line.strip().partition(": ")
-        if line.startswith("    ") and not line.startswith("     ") and colon:
-            found[name] = rest
-        elif found:
-            found[list(found)[-1]] += f" {line.strip()}"
-    return text.split("\n\n")[0].replace("\n", " "), found
+    for each in reversed(kind.__mro__[:-1]):
+        name = ""
+        text = inspect.cleandoc(each.__doc__ or "").partition("Args:\n")[2].split("\n\n")[0]
+        for line in text.splitlines():
+            if re.match(r"    \w+: ", line):
+                name, _, found[name] = line.strip().partition(": ")
+            elif name:
+                found[name] += f" {line.strip()}"
+    return inspect.cleandoc(kind.__doc__ or "").split("\n\n")[0].replace("\n", " "), found
 
 
 def build(kind: type[T], settings: Mapping[str, Any]) -> T:
@@ -172,7 +174,17 @@ def build(kind: type[T], settings: Mapping[str, Any]) -> T:
         kind: the dataclass.
         settings: with names with dots, or in sections.
     """
-    return _replaced(kind(), nested(settings))
+    return replaced(kind(), settings)
+
+
+def replaced(instance: T, settings: Mapping[str, Any]) -> T:
+    """A copy of a dataclass, with its sections, with some settings changed.
+
+    Args:
+        instance: of the dataclass.
+        settings: by their full names, with dots or in sections.
+    """
+    return _replaced(instance, nested(settings))
 
 
 def _replaced(instance: T, settings: Mapping[str, Any]) -> T:

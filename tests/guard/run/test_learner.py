@@ -1,7 +1,5 @@
 """Every learner through the whole of a guarded run, and what it cannot follow is refused before one begins."""
 
-import dataclasses
-
 import pyarrow.parquet as pq
 import pytest
 from stable_baselines3 import PPO
@@ -15,22 +13,26 @@ from heed.guard.models.models import ModelsConfig
 from heed.guard.phases import PhasesConfig
 from heed.guard.planning.config import PlanningConfig
 from heed.guard.run.build import build
-from heed.guard.run.config import GuardJob
+from heed.guard.run.config import GuardJob, LearnerConfig, settings_of
 from heed.guard.run.train import train_guard
+from heed.runs.sections import replaced
 
 FAST = FitConfig(updates=100, check_every=50)
 JOB = GuardJob(
     method="mbhi-true",
     steps=150,
-    learning_starts=30,
-    hidden=16,
-    batch_size=32,
-    rollout_steps=64,
     evaluation_episodes=0,
+    learner=LearnerConfig(learning_starts=30, hidden=16, batch_size=32, rollout_steps=64),
     phases=PhasesConfig(oversight_steps=100),
     planning=PlanningConfig(horizon=3, particles=1, plan_samples=8, plan_iterations=1),
     models=ModelsConfig(members=2, dynamics_hidden=16, eps=0.3, dynamics=FAST, blockers=FAST),
 )
+
+
+def changed(**changes):
+    return replaced(JOB, settings_of(changes))
+
+
 GRID = {"env": "heed/CliffGrid-v0", "method": "mbhi", "overseer": "far-sighted", "steps": 160}
 
 
@@ -49,7 +51,7 @@ GRID = {"env": "heed/CliffGrid-v0", "method": "mbhi", "overseer": "far-sighted",
     ids=lambda value: "-".join(str(each) for each in value.values()) if isinstance(value, dict) else "",
 )
 def test_each_learner_trains_under_the_guard(changes, kind, tmp_path):
-    job = dataclasses.replace(JOB, **changes)
+    job = changed(**changes)
     summary = train_guard(job, tmp_path / "run")
     rows = pq.read_table(tmp_path / "run" / "decisions.parquet").to_pylist()
     assert summary["completed"] and summary["env_steps"] == len(rows) == job.steps
@@ -61,15 +63,15 @@ def test_each_learner_trains_under_the_guard(changes, kind, tmp_path):
 
 
 def test_settings_reach_the_learner():
-    learner = build(dataclasses.replace(JOB, imagined=8, real_share=0.3, gradient_steps=3)).learner
+    learner = build(changed(imagined=8, real_share=0.3, gradient_steps=3)).learner
     assert isinstance(learner.replay_buffer, MixedReplayBuffer)
     assert (learner.replay_buffer.real_share, learner.replay_buffer.kept, learner.gradient_steps) == (0.3, 8000, 3)
     assert (learner.learns_from, learner.block_penalty, learner.block_ends) == ("both", -0.2, False)
-    learner = build(dataclasses.replace(JOB, balance="pgapo", preference=[0.6, 0.4])).learner
+    learner = build(changed(balance="pgapo", preference=[0.6, 0.4])).learner
     assert learner.weighting.preference.tolist() == pytest.approx([0.6, 0.4])
-    run = build(dataclasses.replace(JOB, learner="ppo", mode="penalty", penalty=2.0))
+    run = build(changed(learner="ppo", mode="penalty", penalty=2.0))
     assert (run.learner.n_steps, run.phases.mode, run.guard.penalty) == (64, "penalty", 2.0)
-    assert build(dataclasses.replace(JOB, learner="ppo", learns_from="proposed")).learner.n_steps == 64
+    assert build(changed(learner="ppo", learns_from="proposed")).learner.n_steps == 64
 
 
 @pytest.mark.parametrize(
@@ -84,7 +86,7 @@ def test_settings_reach_the_learner():
         ({"balance": "pgapo"}, "balance pgapo needs a preference"),
         ({"balance": "gapo", "preference": [0.5, 0.5]}, "balance gapo takes no preference"),
         ({"balance": "pgapo", "preference": [0.5, 0.6]}, "sums to 1.1"),
-        ({"imagined": 5, "method": "none"}, "no judges to imagine with"),
+        ({"imagined": 5, "method": "none"}, "no models to imagine with"),
         ({"imagined": -1}, "-1 imagined rows"),
         ({"imagined": 5, "real_share": 0.0}, "real share is 0"),
         ({"gradient_steps": 0}, "0 gradient steps"),
@@ -92,5 +94,5 @@ def test_settings_reach_the_learner():
 )
 def test_what_a_learner_would_not_follow_is_refused_in_one_line(changes, message):
     with pytest.raises(HeedError, match=message) as refused:
-        build(dataclasses.replace(JOB, **changes))
+        build(changed(**changes))
     assert "\n" not in str(refused.value)

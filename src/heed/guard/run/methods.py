@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from heed.errors import HeedError
 from heed.guard.models.models import ModelsConfig
 from heed.guard.planning.config import PlanningConfig
+from heed.runs.sections import nested, replaced
 
 
 @dataclass(frozen=True)
@@ -18,40 +19,44 @@ class Method:
     Args:
         about: one sentence for reports.
         guarded: whether there is a guard at all.
-        planning: changes of `PlanningConfig`.
-        models: changes of `ModelsConfig`.
+        changes: of the settings of planning and models, by full name.
         true_dynamics: the world's own dynamics in place of learnt ones.
         true_danger: the world's own catastrophes in place of learnt blockers.
     """
 
     about: str
     guarded: bool = True
-    planning: tuple[tuple[str, Any], ...] = ()
-    models: tuple[tuple[str, Any], ...] = ()
+    changes: Mapping[str, Any] = field(default_factory=dict)
     true_dynamics: bool = False
     true_danger: bool = False
 
     def configure(self, planning: PlanningConfig, models: ModelsConfig) -> tuple[PlanningConfig, ModelsConfig]:
         """The configurations with this method's changes."""
-        changed = dataclasses.replace(planning, **dict(self.planning))
-        return changed, dataclasses.replace(models, **dict(self.models))
+        sections = {"planning": {}, "models": {}} | nested(self.changes)
+        return replaced(planning, sections["planning"]), replaced(models, sections["models"])
 
 
-_GLANCE = (("inputs", "state_action"), ("threshold", "hirl"), ("label_keys", None))
+_HIRL = {
+    "planning.horizon": 0,
+    "planning.release": 1.0,
+    "models.inputs": "state_action",
+    "models.threshold": "hirl",
+    "models.label_keys": None,
+}
+"""Blockers judge states and actions, without looking ahead, by their majority."""
+
 METHODS: dict[str, Method] = {
     "mbhi": Method("looks ahead in the learnt model, and plans where it blocks"),
     "none": Method("unguarded: every proposed action is executed", guarded=False),
     "hirl": Method(
         "blockers alone, of state and action; the safe action in place of a blocked one (HIRL)",
-        planning=(("horizon", 0), ("planner", "none"), ("release", 1.0)),
-        models=_GLANCE,
+        changes=_HIRL | {"planning.planner": "none"},
     ),
     "hirl-plan": Method(
         "blockers alone decide, as in HIRL; our planner replaces, with the same blockers",
-        planning=(("horizon", 0), ("plan_horizon", 20), ("release", 1.0)),
-        models=_GLANCE,
+        changes=_HIRL | {"planning.plan_horizon": 20},
     ),
-    "look-brake": Method("looks ahead; the safe action in place of a plan", planning=(("planner", "none"),)),
+    "look-brake": Method("looks ahead; the safe action in place of a plan", changes={"planning.planner": "none"}),
     "mbhi-true-dynamics": Method("as mbhi, with the world's own dynamics", true_dynamics=True),
     "mbhi-true-danger": Method("as mbhi, with the world's own catastrophes", true_danger=True),
     "mbhi-true": Method("as mbhi, with both the world's own", true_dynamics=True, true_danger=True),

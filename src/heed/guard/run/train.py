@@ -18,7 +18,7 @@ from heed.errors import HeedError, RunFailed, Stopped
 from heed.guard.learners.sb3 import Learner
 from heed.guard.phases import Phase
 from heed.guard.run.build import GuardRun, build
-from heed.guard.run.config import GuardJob, flat
+from heed.guard.run.config import GuardJob
 from heed.guard.run.diagnostics import diagnosed
 from heed.guard.run.env_checks import reason_of
 from heed.guard.run.learner import imagining
@@ -63,7 +63,7 @@ def train_guard(
     torch.set_num_threads(1)  # small products: more threads only wait for each other
     run = build(job, person)
     began = time.perf_counter()
-    with RunFolder.create(out, flat(job), kind="guard") as folder, _recorded(run, out) as name:
+    with RunFolder.create(out, job, kind="guard") as folder, _recorded(run, out) as name:
         last = job.steps if isinstance(run.learner, PPO) else None
         progress = Progress(run.log, folder, out / DECISIONS, on_step, last)
         with _kept(run, out):
@@ -73,7 +73,7 @@ def train_guard(
         summary = {"method": job.method, "seed": job.seed, "steps": job.steps, "run": name}
         summary |= summarise(run.log) | report_of_phases(run.phases)
         summary |= {"faults": dict(run.guard.faults), "completed": False}
-        summary |= {"version": heed.__version__, "config_hash": config_hash(flat(job))}
+        summary |= {"version": heed.__version__, "config_hash": config_hash(job)}
         folder.write_summary(summary | {"seconds": time.perf_counter() - began})  # before what may be stopped, or fail
         if job.evaluation_episodes:
             scripted = run.overseer is None or scope_of(run.overseer).scripted

@@ -12,6 +12,7 @@ from heed.report.common.gather import RunRecord
 from heed.report.common.plot_style import colour_of, css_colour, draw
 from heed.report.guard.plots import drifts, plot_dynamics, plot_fits, plot_reliability, shown_variables
 from heed.report.guard.scene import variable_names
+from heed.runs.config import setting
 
 
 def models_blocks(run: RunRecord) -> list[Block]:
@@ -53,7 +54,7 @@ def fits_blocks(run: RunRecord) -> list[Block]:
     learnt = any(fit.get("flagged") is not None for fit in fits)
     if not learnt:
         return [table]
-    cap = run.config.get("cap")
+    cap = setting(run.config, "models.cap")
     picture = draw(partial(plot_fits, fits=fits, cap=cap), "fits", "Threshold and flagged share over the fits")
     caption = "The danger from which a step is unsafe, and the share of the steps let pass that this flags"
     caption += f"; dashed, the most that a refit may flag ({percent(cap)})." if cap is not None else "."

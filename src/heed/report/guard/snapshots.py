@@ -20,6 +20,7 @@ from heed.report.common.formats import number
 from heed.report.common.gather import RunRecord
 from heed.report.common.plot_style import Floats, colour_of, css_colour
 from heed.report.guard.scene import WIDTH, Scenery, scenery
+from heed.runs.config import setting
 
 Arrays = Mapping[str, NDArray[Any]]
 STILLS = 6
@@ -73,7 +74,7 @@ def snapshots_block(run: RunRecord) -> Block:
     ways = [kept["happened"], kept["futures"], *([kept["plan_states"]] if _planned(kept) else [])]
     seen = [way[index].astype(np.float64) for way in ways for index in range(count)]
     env = str(run.config.get("env", ""))
-    drawing = scenery(env, run.config.get("env_kwargs") or {}, seen, run.config.get("label_keys"))
+    drawing = scenery(env, run.config.get("env_kwargs") or {}, seen, setting(run.config, "models.label_keys"))
     stills = {int(place) for place in np.linspace(0, count - 1, min(STILLS, count)).round()}
     scenes = [
         Scene(

@@ -1,0 +1,161 @@
+"""A job's settings: in sections and by short names, from files of old, and refused in one line where they are wrong."""
+
+import dataclasses
+
+import pytest
+import yaml
+
+from heed.errors import HeedError
+from heed.guard.models.models import ModelsConfig
+from heed.guard.phases import PhasesConfig
+from heed.guard.planning.config import PlanningConfig
+from heed.guard.run.config import TYPES, GuardJob, LearnerConfig, complete, job_of, settings_of, variant
+from heed.guard.run.methods import METHODS
+from heed.runs.config import to_yaml
+from heed.runs.sections import typed
+
+OLD = """\
+env: heed/PointHazard-v0
+env_kwargs: {}
+method: mbhi
+overseer: local
+overseer_timeout: 1.0
+catastrophe: null
+store: null
+judgements: null
+mode: replace
+penalty: 1.0
+learner: auto
+learns_from: null
+block_penalty: -0.2
+block_ends: false
+balance: none
+preference: null
+imagined: 0
+imagined_horizon: 3
+imagined_penalty: -5.0
+real_share: 0.5
+gradient_steps: 1
+rollout_steps: 512
+steps: 4000
+seed: 3
+learning_rate: 0.001
+learning_starts: 500
+batch_size: 128
+entropy: 0.1
+gamma: 0.98
+hidden: 128
+evaluation_episodes: 20
+oversight_steps: 3000
+refit_every: 1000
+refit_on_catastrophe: true
+most_judgements: 0
+least_blocks: 5
+gate: 0.35
+ask_above: 1.0
+horizon: 20
+particles: 4
+block_when: no_way_out
+release: 0.5
+risk: max
+grace: null
+planner: icem
+plan_samples: 64
+plan_iterations: 3
+plan_particles: 1
+plan_horizon: 0
+deadline: 0.0
+plan_margin: 0.5
+plan_gamma: 0.98
+termination: auto
+members: 5
+dynamics_hidden: 200
+inputs: null
+label_keys: null
+threshold: conformal
+eps: 0.1
+cap: 0.03
+range_margin: 0.02
+"""
+"""A run's whole ``config.yaml``, as the version before the sections wrote it."""
+
+
+def test_a_file_of_old_means_what_it_did():
+    assert job_of(yaml.safe_load(OLD)) == GuardJob(steps=4000, seed=3)
+    changed = OLD.replace("label_keys: null", "label_keys:\n- 0\n- 1").replace("learner: auto", "learner: td3")
+    job = job_of(yaml.safe_load(changed.replace("batch_size: 128", "batch_size: 32")))
+    assert (job.models.label_keys, job.learner.learner, job.learner.batch_size) == ((0, 1), "td3", 32)
+    assert job.models.dynamics == ModelsConfig().dynamics  # which has a batch_size of its own
+
+
+def test_what_a_run_folder_records_is_the_job_again():
+    job = job_of({"horizon": 5, "label_keys": [0, 1], "models.dynamics.updates": 7, "env_kwargs": {"a": {"b": 1}}})
+    assert job_of(yaml.safe_load(to_yaml(job))) == job
+    assert yaml.safe_load(to_yaml(complete(yaml.safe_load(OLD)))) == yaml.safe_load(
+        to_yaml(GuardJob(steps=4000, seed=3))
+    )
+
+
+def test_every_way_to_say_a_setting_means_the_same():
+    wanted = GuardJob(
+        learner=LearnerConfig(gamma=0.9),
+        phases=PhasesConfig(gate=0.5),
+        planning=PlanningConfig(horizon=5),
+        models=ModelsConfig(members=3, blockers=dataclasses.replace(ModelsConfig().blockers, updates=9)),
+    )
+    short = {"gamma": 0.9, "gate": 0.5, "horizon": 5, "members": 3, "blockers.updates": 9}
+    full = {
+        "learner.gamma": 0.9, "phases.gate": 0.5, "planning.horizon": 5, "models.members": 3,
+        "models.blockers.updates": 9,
+    }  # fmt: skip
+    sections = {
+        "learner": {"gamma": 0.9}, "phases": {"gate": 0.5}, "planning": {"horizon": 5},
+        "models": {"members": 3, "blockers": {"updates": 9}},
+    }  # fmt: skip
+    assert job_of(short) == job_of(full) == job_of(sections) == wanted
+    assert job_of(short, {"planning": {"horizon": 6}}).planning.horizon == 6  # later ones go over earlier ones
+    assert job_of({"dynamics.updates": 9}).models.dynamics.updates == 9
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"horizn": 3}, "no setting is called 'horizn' .config.: did you mean horizon"),
+        ({"planning": {"horizn": 3}}, "no setting is called 'planning.horizn' .config.: did you mean planning.horizon"),
+        ({"models": {"horizon": 3}}, "no setting is called 'models.horizon'"),
+        (
+            {"updates": 3},
+            "called 'updates' .*: say models.dynamics.updates or models.blockers.updates",
+        ),
+        ({"horizon": "far"}, "planning.horizon cannot be 'far' .config.: give a whole number"),
+        ({"horizon": 2.5}, "planning.horizon cannot be '2.5'"),
+        ({"refit_on_catastrophe": "yes"}, "cannot be 'yes' .config.: give true or false"),
+        ({"mode": "replac"}, "mode cannot be 'replac' .config.: give replace or penalty or block or shadow"),
+        ({"label_keys": "all"}, "label_keys cannot be 'all' .config.: give a list, each a whole number or null"),
+        ({"env_kwargs": 3}, "env_kwargs cannot be '3' .config.: give a mapping"),
+        ({"models": 3}, "no setting is called 'models'"),
+        ({"horizon": 3, "planning": {"horizon": 4}}, "planning.horizon is set twice .config.: leave out one"),
+    ],
+)
+def test_what_is_wrong_is_one_line(settings, said):
+    with pytest.raises(HeedError, match=said) as refusal:
+        job_of(settings)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_changes_settings_that_there_are_and_nothing_else(name):
+    changes = METHODS[name].changes
+    assert {key: typed(value, TYPES[key], key, name) for key, value in changes.items()} == changes
+    planning, models = METHODS[name].configure(PlanningConfig(), ModelsConfig())
+    expected = job_of(changes)
+    assert (planning, models) == (expected.planning, expected.models)
+
+
+def test_a_row_of_a_comparison_changes_settings_by_full_or_short_names():
+    job = job_of({"eps": 0.2})
+    row = variant("hirl:horizon=5:models.members=3:overseer=local,miss=0.05:label_keys=[0]", job)
+    assert row == job_of(
+        {"eps": 0.2, "method": "hirl", "horizon": 5, "members": 3, "overseer": "local,miss=0.05", "label_keys": [0]}
+    )
+    assert settings_of({"horizon": 5}) == {"planning.horizon": 5}
