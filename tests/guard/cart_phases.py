@@ -88,7 +88,7 @@ def run_of(config=CONFIG, planning=PLANNING, models=MODELS, seed=0, overseer=Non
 def drive(run, steps, seed=0, ahead=0.6):
     """A driver who mostly goes full ahead; episodes go on from call to call."""
     guard, generator = run.guard, np.random.default_rng(seed)
-    if guard.situation.observation is None:
+    if guard.situations[0].episode < 0:
         guard.reset(seed=seed)
     for _ in range(steps):
         push = 2.0 if generator.random() < ahead else generator.uniform(-2, 2)

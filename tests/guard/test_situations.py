@@ -113,7 +113,7 @@ def test_a_block_is_remembered_for_one_step_and_a_way_out_until_another_is_known
 
 def test_a_step_is_what_was_before_it_what_was_done_and_where_it_led():
     here = begun()
-    verdict = Verdict(True, key="k", struck=True)
+    verdict = Verdict(True, key="k", catastrophe=True)
     decision = Decision(np.array([2.0], np.float32), np.array([-1.0], np.float32), "block", "person", verdict=verdict)
     step = advanced(here, decision, ends=(True, False), catastrophe=np.True_, extra=7)
     assert step.state.tolist() == [0.5, -0.25] and step.next_state.tolist() == step.observation.tolist() == [0.75, 0.0]

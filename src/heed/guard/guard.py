@@ -116,29 +116,29 @@ class Guard(Guarding, gym.Wrapper[Any, Any, Any, Any]):
 
     @property
     def situation(self) -> Situation:
-        """Where the environment stands."""
+        """Where the environment stands.
+
+        Raises:
+            HeedError: it was never reset.
+        """
+        if self.situations[0].episode < 0:
+            raise HeedError("the guard has not seen where the agent is", "Guard.step", "call reset first")
         return self.situations[0]
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode."""
         observation, info = self.env.reset(seed=seed, options=options)
-        self.situation.begin(observation, info)
+        self.situations[0].begin(observation, info)
         return observation, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Have the action judged, execute it or a safe one, and say which in ``info["guard"]``."""
-        decision = self.decide(action)
+        decision = self.intervention.decide(self.situation, action)
         observation, reward, terminated, truncated, info = self.env.step(decision.executed)
         return self.record(decision, observation, float(reward), terminated, truncated, info)
 
     def decide(self, proposed: Any) -> Decision:
-        """The decision on an action here and now; nothing is executed.
-
-        Raises:
-            HeedError: the environment was never reset.
-        """
-        if self.situation.episode < 0:
-            raise HeedError("the guard has not seen where the agent is", "Guard.step", "call reset first")
+        """The decision on an action here and now; nothing is executed."""
         return self.intervention.decide(self.situation, proposed)
 
     def record(

@@ -209,7 +209,14 @@ class FailClosed(Intervention):
         """Let the inner one decide; block where it fails, where the state is unknown, and what is no action."""
         began = time.perf_counter()
         try:
-            decision = self._decided(situation, proposed)
+            if not np.isfinite(situation.state).all():
+                situation.faults.report("the environment gave an observation that is not finite: the action is blocked")
+                decision = self._fallback(situation, proposed)
+            elif not situation.actions.valid(proposed):
+                situation.faults.report("the policy proposed an action that is not finite or not in the space: blocked")
+                decision = replace(self.inner.instead_of(situation, proposed), judged=False)
+            else:
+                decision = self.inner.decide(situation, proposed)
         except Stopped:  # a wish to stop while a person is waited for; nothing is executed
             raise
         except Exception as problem:  # noqa: BLE001 - whatever fails here, nothing may pass unjudged
@@ -220,15 +227,6 @@ class FailClosed(Intervention):
     def instead_of(self, situation: Situation, proposed: Any) -> Decision:
         """The inner one's."""
         return self.inner.instead_of(situation, proposed)
-
-    def _decided(self, situation: Situation, proposed: Any) -> Decision:
-        if not np.isfinite(situation.state).all():
-            situation.faults.report("the environment gave an observation that is not finite: the action is blocked")
-            return self._fallback(situation, proposed)
-        if not situation.actions.valid(proposed):
-            situation.faults.report("the policy proposed an action that is not finite or not in the space: blocked")
-            return replace(self.inner.instead_of(situation, proposed), judged=False)
-        return self.inner.decide(situation, proposed)
 
     def _fallback(self, situation: Situation, proposed: Any) -> Decision:
         return Decision(proposed, situation.fallback(), "block", "fallback", judged=False)

@@ -179,7 +179,7 @@ def guided(kind, env, known, **settings):
     config = PhasesConfig(oversight_steps=40, refit_every=10_000)
     planning = PlanningConfig(horizon=6, particles=1, planner="none")
     ahead = full_ahead if kind is GuardedSAC else lambda s: torch.tensor([0.0, 0.0, 1.0]).expand(len(s), 3)
-    sizes = (guard.situation.state_size, guard.situation.actions.size)
+    sizes = (guard.situations[0].state_size, guard.situations[0].actions.size)
     models = Models.from_config(ModelsConfig(), *sizes, known_dynamics=known, known_danger=danger)
     return learner, Phases(guard, ahead, config, planning, models)
 

@@ -129,7 +129,8 @@ def _phases(
         known |= {"known_danger": KnownBlockers(danger)} if method.true_danger else {}
     phases, models = fitting(scope, job.phases, job.models, place.label_keys)
     planning, models = method.configure(job.planning, models)
-    sizes = (guard.situation.state_size, guard.situation.actions.size)
+    here = guard.situations[0]
+    sizes = (here.state_size, here.actions.size)
     learnt = Models.from_config(models, *sizes, job.seed, termination=place.goal, **known)
     controllers = Controllers(controller(learner), place.brake, state_values(learner))
     made = Phases(guard, controllers, phases, planning, learnt, job.seed, job.mode)
