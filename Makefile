@@ -11,7 +11,7 @@ TESTED := not slow and not gpu and not browser and not postgres
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-install: $(VENV)/.installed  ## make .venv with heed in it
+install: $(VENV)/.installed  ## make .venv with heed in it, every room's packages too
 install-dev: $(VENV)/.installed-dev  ## and what tests and linters need
 install-docs: $(VENV)/.installed-docs  ## and what the documentation needs
 
@@ -51,7 +51,7 @@ $(VENV)/constraints.txt: constraints.txt $(VENV)/.torch
 	grep -v '^torch==' $< > $@
 
 $(VENV)/.installed: pyproject.toml $(VENV)/constraints.txt
-	$(BIN)/pip install -c $(VENV)/constraints.txt -e .
+	$(BIN)/pip install -c $(VENV)/constraints.txt -e ".[all]"
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

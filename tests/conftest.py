@@ -1,14 +1,14 @@
-"""What tests of several rooms share: a prepared world that is made in seconds."""
+"""What tests of several rooms share: a prepared world that is made in seconds, and databases.
+
+What a fixture stands on is imported by the fixture: a machine where some of it is missing runs the other tests.
+"""
 
 import os
 
 import pytest
 
-from heed.align.run.apothecary import ApothecarySetup, prepare, prepared_folders
-from postgres_server import HERE, PostgresServer
-
-collect_ignore_glob = ["*conftest.py"]
-"""They hold no doctests, and as modules they would all be called conftest."""
+collect_ignore_glob = ["*conftest.py", "postgres_server.py"]
+"""They hold no doctests; conftests share one name, and the server stands on PostgreSQL's client."""
 
 SMALL = {"hidden": 32, "layers": 1, "demonstrations": 1600, "comparisons": 128, "judge_epochs": 1}
 
@@ -16,6 +16,8 @@ SMALL = {"hidden": 32, "layers": 1, "demonstrations": 1600, "comparisons": 128, 
 @pytest.fixture(scope="session")
 def heed_cache(tmp_path_factory):
     """A cache that holds a small world where the default one is looked for, by this process and by those it starts."""
+    from heed.align.run.apothecary import ApothecarySetup, prepare, prepared_folders
+
     folder = tmp_path_factory.mktemp("cache")
     for objectives in (("help", "harmless"), ("help",)):
         small, looked_for = ApothecarySetup(objectives, **SMALL), ApothecarySetup(objectives)
@@ -31,6 +33,8 @@ def heed_cache(tmp_path_factory):
 @pytest.fixture(scope="session")
 def postgres_server():
     """A running PostgreSQL."""
+    from postgres_server import HERE, PostgresServer
+
     server = PostgresServer.named(os.environ[HERE]) if HERE in os.environ else PostgresServer.started()
     yield server
     server.remove()

@@ -15,9 +15,9 @@ class DoctestsAsCode(griffe.Extension):
 
 
 def fenced(docstring: str) -> str:
-    """A docstring whose doctests, from ``>>>`` to the next empty line, are fenced code.
+    r"""A docstring whose doctests, from ``>>>`` to the next empty line, are fenced code.
 
-    >>> fenced("One.\\n\\n>>> 1 + 1\\n2").split("\\n")
+    >>> fenced("One.\n\n>>> 1 + 1\n2").splitlines()
     ['One.', '', '```pycon', '>>> 1 + 1', '2', '```']
     """
     lines: list[str] = []

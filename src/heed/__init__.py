@@ -9,5 +9,5 @@ from heed._moved import find_moved_modules
 
 __version__ = "0.1.0"
 
-name_missing_packages()
 find_moved_modules()
+name_missing_packages()  # looked at first, also for a module that has old names

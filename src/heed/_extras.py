@@ -20,10 +20,11 @@ BASE = ""
 EXTRAS: dict[str, tuple[str, ...]] = {
     BASE: ("torch", "torchjd", "numpy"),
     "runs": (
-        *("jsonargparse", "rich", "pyyaml", "safetensors", "tensorboard"),
+        *("pyyaml", "safetensors", "tensorboard", "jsonargparse", "rich"),
         *("pyarrow", "scipy", "matplotlib", "jinja2", "markupsafe"),
     ),
-    "oversight": ("gymnasium", "sqlalchemy", "pillow"),
+    "worlds": ("gymnasium",),
+    "oversight": ("sqlalchemy", "pillow"),
     "align": (
         *("transformers", "peft", "datasets", "accelerate", "huggingface_hub", "tokenizers"),
         *("moocore", "requests", "urllib3", "platformdirs"),
@@ -33,16 +34,21 @@ EXTRAS: dict[str, tuple[str, ...]] = {
 }
 """Extra: the packages that it brings by itself, the most telling first."""
 
-BUILT_ON = {"runs": BASE, "oversight": "runs", "align": "runs", "guard": "oversight", "web": "oversight"}
+BUILT_ON = {
+    "runs": BASE,
+    "worlds": "runs",
+    "oversight": "worlds",
+    "align": "worlds",
+    "guard": "oversight",
+    "web": "oversight",
+}
 """Extra: the one that it brings along."""
 
 NEEDS: dict[str, tuple[str, ...]] = {
     "heed.balance": (BASE,),
     "heed.runs": ("runs",),
+    "heed.worlds": ("worlds",),
     "heed.worlds.apothecary": ("align",),
-    "heed.worlds.catastrophe_info": ("oversight",),
-    "heed.worlds.cliff_grid": ("oversight",),
-    "heed.worlds.point_hazard": ("oversight",),
     "heed.oversight": ("oversight",),
     "heed.oversight.agreement": ("web",),
     "heed.align": ("align",),
@@ -59,7 +65,16 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "heed.compare.front": ("align",),
     "heed.compare.guards": ("guard",),
     "heed.compare.methods": ("align",),
-    "heed.bench": ("align", "guard", "web"),
+    "heed.bench": ("runs",),
+    "heed.bench.coverage": ("guard",),
+    "heed.bench.gradient_model": ("align",),
+    "heed.bench.gradients": ("align",),
+    "heed.bench.killed_pages": ("web",),
+    "heed.bench.killed_servers": ("web",),
+    "heed.bench.kills": ("web",),
+    "heed.bench.oversight": ("guard", "web"),
+    "heed.bench.plan": ("guard",),
+    "heed.bench.watching_pages": ("web",),
     "heed.cli.align": ("align",),
     "heed.cli.bench": ("runs",),
     "heed.cli.command": ("runs",),
@@ -95,7 +110,7 @@ def packages_of(extra: str) -> tuple[str, ...]:
     """All packages that an extra brings: its own first, then those of the one that it is built on.
 
     >>> packages_of("guard")[:2]
-    ('stable-baselines3', 'gymnasium')
+    ('stable-baselines3', 'sqlalchemy')
     """
     return EXTRAS[extra] + (packages_of(BUILT_ON[extra]) if extra in BUILT_ON else ())
 
@@ -124,8 +139,7 @@ def require(module: str) -> None:
     """
     missing = {extra: packages for extra in NEEDS.get(module, ()) if (packages := missing_from(extra))}
     if missing:
-        who = module.replace("heed.cli.", "heed ")
-        raise MissingPackageError(who, next(iter(missing.values()))[0], list(missing))
+        raise MissingPackageError(module, next(iter(missing.values()))[0], list(missing))
 
 
 class _Finder(MetaPathFinder):

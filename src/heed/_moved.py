@@ -1,16 +1,20 @@
-"""Modules that moved: their old names still import, with a warning that says where they are, until 0.2.
+"""Modules that moved and names that changed: the old ones still import, with a warning that says what is now.
 
-Importing `heed` puts the finder in place. What an old module held may lie in several new ones; a name is looked for in
-each. Old pickles, such as a learner's ``.zip``, are read the same way.
+They go with 0.2. Importing `heed` puts the finder in place. What an old module held may lie in several new ones; a name
+is looked for in each. Old pickles, such as a learner's ``.zip``, are read the same way.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import importlib
 import sys
 import warnings
+from collections.abc import Callable
 from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
@@ -22,7 +26,7 @@ MOVED: dict[str, tuple[str, ...]] = {
         "heed.align.run.train",
         "heed.align.run.job",
     ),
-    "heed.align.job_weighting": ("heed.align.run.weighting",),
+    "heed.align.job_weighting": ("heed.align.run.weighting", "heed.balance.weightings.tchebycheff"),
     "heed.align.objective_spec": ("heed.align.objectives.spec",),
     "heed.align.pair_scores": ("heed.align.labelling.margins",),
     "heed.align.pairing": ("heed.align.labelling.pairs",),
@@ -72,6 +76,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     "heed.guard.job": (
         "heed.guard.run.train",
         "heed.guard.run.build",
+        "heed.guard.run.progress",
     ),
     "heed.guard.judges": ("heed.guard.models.models",),
     "heed.guard.memory": ("heed.guard.labels",),
@@ -83,7 +88,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     "heed.guard.risk": ("heed.guard.planning.risk",),
     "heed.guard.searches": ("heed.guard.planning.optimizers",),
     "heed.guard.settings": ("heed.guard.run.config",),
-    "heed.guard.summary": ("heed.guard.run.summary",),
+    "heed.guard.summary": ("heed.guard.run.summary", "heed.guard.run.counts"),
     "heed.guard.termination": ("heed.guard.models.termination",),
     "heed.guard.thresholds": ("heed.guard.models.calibration",),
     "heed.guard.transitions": ("heed.guard.models.transitions",),
@@ -147,9 +152,9 @@ MOVED: dict[str, tuple[str, ...]] = {
 }
 """Old module: where what it held is now."""
 
-
 RENAMED = {
     "Answer": "Verdict",
+    "BlockedMoment": "BlockSnapshot",
     "BlockedMoments": "BlockSnapshots",
     "BrowserOverseer": "HumanOverseer",
     "Classical": "ScaleFree",
@@ -162,20 +167,37 @@ RENAMED = {
     "JudgesConfig": "ModelsConfig",
     "JudgesReport": "ModelsReport",
     "KnowsTheGuard": "GuardAware",
+    "Laid": "DeskRecord",
     "Memory": "LabelCollector",
     "Moment": "Proposal",
     "OnStage": "SetupProgress",
     "Pairing": "PairSampling",
+    "Passed": "ViewTimes",
     "Preparation": "ApothecarySetup",
     "Prepared": "PreparedApothecary",
     "Preset": "Oracle",
     "Scored": "ScoredRollout",
     "StopsOnFaults": "EnvironmentChecks",
+    "Taken": "ExecutedStep",
     "TakenBack": "Retraction",
     "Wanted": "Filter",
     "any_of_us": "any_process",
     "app_of": "create_app",
     "guarded": "fail_closed",
+    "heed.align.job_weighting.of_method": "settings_of_method",
+    "heed.compare.bench_kills.found": "differences",
+    "heed.compare.tables.interval": "mean_cell",
+    "heed.guard.job.prepare": "build",
+    "heed.guard.summary.told_of": "report_of_phases",
+    "heed.oversight.compare_server.Compared": "SentComparison",
+    "heed.oversight.comparing.Given": "ActiveComparison",
+    "heed.oversight.comparing.Said": "Comparison",
+    "heed.oversight.database.told": "shown_url",
+    "heed.oversight.export.told": "as_row",
+    "heed.oversight.judgements_server.Back": "Retracted",
+    "heed.oversight.judgements_server.said_in_words": "verdict_in_words",
+    "heed.oversight.watch_server.Said": "SentOrder",
+    "heed.report.guard_run.Phase": "PhaseName",
     "judges_blocks": "models_blocks",
     "moment_caption": "snapshot_caption",
     "moment_picture": "snapshot_picture",
@@ -189,55 +211,127 @@ RENAMED = {
     "staged": "stage_progress",
     "with_scores": "with_margins",
 }
-"""Old name: what it is called now."""
+"""Old name, with its module where it meant several things: what it is called now."""
+
+LEFT: dict[str, tuple[str, ...]] = {
+    "heed.align.distributed": (),
+    "heed.align.objectives": ("heed.align.objectives.base",),
+    "heed.compare.pool": ("heed.compare.tasks", "heed.compare.align_runs"),
+    "heed.balance.registry": ("heed.balance.weightings",),
+    "heed.balance.weightings": ("heed.balance", "heed.balance.checks", "heed.balance.divisors"),
+    "heed.compare.guards": ("heed.runs.statistics",),
+    "heed.compare.tables": ("heed.runs.statistics",),
+    "heed.guard": (
+        "heed.guard.labels",
+        "heed.guard.phases",
+        "heed.guard.stored_labels",
+        "heed.guard.run.env_checks",
+        "heed.guard.models",
+        "heed.guard.planning",
+        "heed.guard.learners",
+        "heed.guard.run.snapshots",
+    ),
+    "heed.guard.decisions": ("heed.guard.decision_log",),
+    "heed.guard.learners": ("heed.guard.run.learner",),
+    "heed.oversight": (),
+    "heed.oversight.comparisons": ("heed.oversight.comparisons.formats",),
+    "heed.oversight.overseers": ("heed.oversight.overseers.base",),
+    "heed.worlds.cliff_grid": ("heed.worlds.cliff_grid.env", "heed.worlds.cliff_grid.grid"),
+    "heed.worlds.lunar_lander": ("heed.worlds.lunar_lander.rules",),
+    "heed.worlds.point_hazard": ("heed.worlds.point_hazard.env",),
+    "heed.worlds.pong": ("heed.worlds.pong.rules",),
+}
+"""Module that is still there: where names that it had are now, beside those that only changed."""
 
 _LAST = "the old name goes with 0.2"
+
+
+def _found(old: str, name: str, modules: tuple[str, ...]) -> tuple[str, Any] | None:
+    """Where a name of a module of old is now, as it was or renamed, and what it stands for; None if nowhere."""
+    for module in modules if not name.startswith("__") else ():
+        names = vars(importlib.import_module(module))
+        for known in (name, RENAMED.get(f"{old}.{name}", RENAMED.get(name, name))):
+            if known in names:
+                return f"{module}.{known}", names[known]
+    return None
+
+
+def _renamed(module: str, own: Callable[[str], Any] | None, name: str) -> Any:
+    """The ``__getattr__`` of a module that is still there, after its own if it has one.
+
+    Raises:
+        AttributeError: it never had such a name.
+    """
+    if own is not None:
+        with contextlib.suppress(AttributeError):
+            return own(name)
+    found = _found(module, name, (module, *LEFT[module]))
+    if found is None:
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+    warnings.warn(f"{module}.{name} is {found[0]} now; {_LAST}", DeprecationWarning, stacklevel=2)
+    return found[1]
+
+
+def _places(module: str) -> str:
+    return " and ".join(MOVED[module])
 
 
 class _Moved(ModuleType):
     """Stands for a module that moved; every name is the new module's own."""
 
     def __getattr__(self, name: str) -> Any:
-        for new in MOVED[self.__name__]:
-            module = importlib.import_module(new)
-            for known in (name, RENAMED.get(name, name)):
-                if known in vars(module):
-                    return vars(module)[known]
-        raise AttributeError(f"{self.__name__} moved to {' and '.join(MOVED[self.__name__])}, and has no {name!r}")
+        found = _found(self.__name__, name, MOVED[self.__name__])
+        if found is None:
+            raise AttributeError(f"{self.__name__} moved to {_places(self.__name__)}, and has no {name!r}")
+        return found[1]
 
 
-class _Finder(MetaPathFinder, Loader):
-    """Finds the modules of `MOVED`, after everything that is really there was looked for."""
-
-    def find_spec(self, fullname: str, *_: Any) -> ModuleSpec | None:
-        """A spec for a module that moved, None for any other."""
-        return ModuleSpec(fullname, self) if fullname in MOVED else None
+class _StandIn(Loader):
+    """Makes a module that stands for one that moved."""
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        """A stand-in for the module of old."""
+        """An empty module that looks elsewhere."""
         return _Moved(spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
         """Say where it is."""
-        where = " and ".join(MOVED[module.__name__])
-        warnings.warn(f"{module.__name__} moved to {where}; {_LAST}", DeprecationWarning, stacklevel=2)
+        warnings.warn(
+            f"{module.__name__} moved to {_places(module.__name__)}; {_LAST}", DeprecationWarning, stacklevel=2
+        )
+
+
+class _WithOldNames(SourceFileLoader):
+    """Loads a module as it is, and lets it answer to the names that it had.
+
+    Not by a ``__getattr__`` in the module's own file, where it would keep mypy from seeing a misspelt name.
+    """
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Run it, then add what it is asked for last."""
+        super().exec_module(module)
+        names = vars(module)
+        names["__getattr__"] = functools.partial(_renamed, module.__name__, names.get("__getattr__"))
+
+
+class _Finder(MetaPathFinder):
+    """Finds the modules of `MOVED` and of `LEFT`."""
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        """A spec for a module that moved or that lost names, None for any other."""
+        if fullname in MOVED:
+            now = find_spec(MOVED[fullname][0])  # its file is what Python names where a name is not found
+            spec = ModuleSpec(fullname, _StandIn(), origin=now.origin if now else None)
+            spec.has_location = True
+            return spec
+        if fullname not in LEFT:
+            return None
+        found = PathFinder.find_spec(fullname, path, target)
+        if found is not None and type(found.loader) is SourceFileLoader:  # not from a zip file, say
+            found.loader = _WithOldNames(fullname, found.loader.path)
+        return found
 
 
 def find_moved_modules() -> None:
     """Put the finder in place, once."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
-        sys.meta_path.append(_Finder())
-
-
-def renamed(package: str, name: str) -> Any:
-    """For a package's own ``__getattr__``: what an old name of it stands for, with a warning.
-
-    Raises:
-        AttributeError: there never was such a name.
-    """
-    module = importlib.import_module(package)
-    now = RENAMED.get(name, "")
-    if now not in vars(module):
-        raise AttributeError(f"module {package!r} has no attribute {name!r}")
-    warnings.warn(f"{package}.{name} is called {now}; {_LAST}", DeprecationWarning, stacklevel=3)
-    return vars(module)[now]
+        sys.meta_path.insert(0, _Finder())

@@ -7,7 +7,7 @@ import pytest
 from heed.bench.plan import PlanBench, run_plan_bench
 from heed.cli.bench import run
 from heed.errors import HeedError
-from heed.guard import EnsembleDynamics
+from heed.guard.models.dynamics import EnsembleDynamics
 
 SMALL = PlanBench(2, 3, 8, look_horizon=4, plan_horizon=5, samples=16, iterations=2, repeats=3)
 

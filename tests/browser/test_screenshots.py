@@ -123,7 +123,7 @@ def test_a_comparison_in_pictures(comparing, size):
         better = "ArrowRight" if unsafe == "q" else "ArrowLeft"
         for key in ("1", better, "2", better, "d", unsafe):
             page.keyboard.press(key)
-        page.evaluate("document.getElementById('said').textContent = ''; window.scrollTo(0, 0)")
+        page.evaluate("document.getElementById('notice').textContent = ''; window.scrollTo(0, 0)")
         pixels = picture(page, "compare", (size, scheme))
         papers[scheme] = paper(within(page, "header", pixels))
         for side in ("#left", "#right"):

@@ -40,7 +40,7 @@ def through_the_page(browser, job, out):
         page.goto(f"{address}/#token={people.token_of('ada')}")
         page.wait_for_selector("#state[data-state='paused']")
         training.start()
-        person.judge(lambda: training.is_alive() and overseer.about().get("phase") != "autonomy")
+        person.judge(lambda: training.is_alive() and not overseer.desk.alone)
         training.join()
         page.close()
     return found[0], person

@@ -19,7 +19,8 @@ from heed.align.run.apothecary import ApothecarySetup, prepare
 from heed.cli.label import run as run_label
 from heed.cli.reward import run as run_reward
 from heed.oversight.comparisons.pairs import read_pairs
-from heed.oversight.comparisons.session import Said
+from heed.oversight.comparisons.session import Comparison
+from heed.web.limits import Limits
 from heed.worlds.apothecary import Apothecary
 from tiny_runs import TINY
 
@@ -53,7 +54,6 @@ def labelled(heed_cache, tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(1) as pool:
         patch.setattr("heed.cli.label.say", told.put)
-        patch.setattr("heed.web.connection.MESSAGES", 10_000)  # this person is faster than people are
         comparing = pool.submit(person)
         comparing.add_done_callback(lambda done: done.exception() and _thread.interrupt_main())
         try:
@@ -62,7 +62,8 @@ def labelled(heed_cache, tmp_path_factory):
                     *("--world", "apothecary", "--pairs-per-prompt", str(EACH), "--objectives", "help,harmless"),
                     *("--batch-size", "84", "--store", str(folder / "store.db"), "--port", "0"),
                     *("--out", str(folder / "comparisons.jsonl")),
-                ]
+                ],
+                Limits(messages=10_000),  # this person is faster than people are
             )
         finally:
             told.put(None)
@@ -78,7 +79,7 @@ def judges(labelled):
     return labelled / "judges"
 
 
-def test_what_was_said_at_the_page_is_what_there_is_to_learn_from(labelled):
+def test_what_was_compared_at_the_page_is_what_there_is_to_learn_from(labelled):
     found = read_comparisons(labelled / "comparisons.jsonl")
     pairs = {(pair.prompt, *sorted(pair.completions)) for pair in read_pairs(labelled / "store-pairs.jsonl")}
     assert {(row["prompt"], *sorted((row["left"], row["right"]))) for row in found} == pairs
@@ -141,11 +142,13 @@ def test_what_the_page_shows_next_follows_from_the_reward_models(judges, labelle
 
     def five_are_compared(server, *_):
         for row in range(5):
-            shown.append(server.comparing.showing("overseer"))
-            said = Said(shown[-1]["pair"], exactly(shown[-1]), {"left": False, "right": False}, str(row), 1.0)
-            server.comparing.judged(server.comparing.judgement("overseer", said), row)
+            shown.append(server.session.showing("overseer"))
+            comparison = Comparison(
+                shown[-1]["pair"], exactly(shown[-1]), {"left": False, "right": False}, str(row), 1.0
+            )
+            server.session.judged(server.session.judgement("overseer", comparison), row)
 
-    monkeypatch.setattr("heed.cli.label._serve", five_are_compared)
+    monkeypatch.setattr("heed.cli.label.serve_pairs", five_are_compared)
     pairs = labelled / "store-pairs.jsonl"
     with pytest.raises(SystemExit) as stopped:
         run_label(

@@ -14,7 +14,7 @@ OWN = ["--prompts", "prompts.jsonl", "--model", "model", "--max-completion-token
 def nobody_comes(monkeypatch):
     """In place of serving: what would have been served, and a stop."""
     served = []
-    monkeypatch.setattr("heed.cli.label._serve", lambda server, *_: served.append(server))
+    monkeypatch.setattr("heed.cli.label.serve_pairs", lambda server, *_: served.append(server))
     return served
 
 
@@ -38,7 +38,7 @@ def test_pairs_of_a_model_of_ones_own_lie_beside_the_store_and_are_gone_on_with(
     monkeypatch.setattr("heed.align.labelling.pairs.load_sampling_model", lambda *_: pytest.fail("loaded"))
     again = start(heed, *OWN, "--store", "kept/told.db")
     assert f"{count} pairs lie in kept/told-pairs.jsonl" in again and "sampling" not in again
-    shown = [server.comparing.showing("overseer")["pair"] for server in nobody_comes]
+    shown = [server.session.showing("overseer")["pair"] for server in nobody_comes]
     assert shown[0] == shown[1] and shown[0] in {pair.id for pair in pairs}
     start(heed, "--pairs", "kept/told-pairs.jsonl", "--store", "kept/told.db")
     assert {server.title for server in nobody_comes} == {"told-pairs.jsonl"}

@@ -16,14 +16,14 @@ def advance(states, actions):
 def driven(count, seed, noise=0.0, length=40):
     """Transitions of episodes under random actions, each held for a while; the velocity may be noisy."""
     draw = np.random.default_rng(seed)
-    found = Transitions(state_size=2, action_size=1)
-    while len(found) < count:
+    transitions = Transitions(state_size=2, action_size=1)
+    while len(transitions) < count:
         state, action = draw.uniform(-1, 1, (1, 2)), draw.uniform(-1, 1, (1, 1))
         for _ in range(length):
             if draw.random() < 0.3:
                 action = draw.uniform(-1, 1, (1, 1))
             following = advance(state, action)
             following[:, 1] += noise * draw.standard_normal()
-            found.add(state[0], action[0], following[0], reward=-(following[0, 0] ** 2))
+            transitions.add(state[0], action[0], following[0], reward=-(following[0, 0] ** 2))
             state = following
-    return found
+    return transitions

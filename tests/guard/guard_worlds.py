@@ -13,6 +13,7 @@ from heed.guard.planning.imagination import Imagination
 from heed.guard.planning.lookahead import Lookout
 from heed.guard.planning.optimizers import ICEM
 from heed.guard.planning.planner import SafePlanner
+from heed.guard.situations import situations_of
 from heed.oversight.overseers.base import Verdict
 
 DT, WALL = 0.1, 1.0
@@ -86,6 +87,30 @@ class CartEnv(gym.Env):
         return self.state, float(self.state[0] - before[0]), crashed, False, {"catastrophe": crashed}
 
 
+def at(state, safe_action=lambda _: np.array([-2.0], np.float32), number=0):
+    """A cart's situation in its first episode, in a state [x, v]; the declared safe action is full back."""
+    envs = [None] * number + [CartEnv()]
+    here = situations_of(envs, CartEnv.observation_space, CartEnv.action_space, safe_action)[number]
+    here.begin(*here.env.reset(options={"state": state}))
+    return here
+
+
+NO_ACTION = (np.array([np.nan], np.float32), np.array([2.5], np.float32), "left", None)
+"""What a policy may propose to a cart that is none of its actions."""
+
+
+def stops_in_time(state, actions):
+    """Whether a plan, and braking behind it, keeps the cart before the wall."""
+    now = torch.tensor(state)
+    for action in actions:
+        now = advance(now, action)
+        if now[0] >= WALL:
+            return False
+    while float(now[1]) > 1e-6:
+        now = advance(now, braking(now))
+    return bool(now[0] < WALL)
+
+
 class Person:
     """An overseer who blocks where a function of the proposal says so, and keeps what was shown.
 
@@ -105,3 +130,33 @@ class Person:
 
     def reset(self, seed):
         self.seen = []
+
+
+class OnlyPlan:
+    """Proposes one plan: .37 throughout."""
+
+    horizon, size = 4, 1
+
+    def reset(self):
+        pass
+
+    def begin(self):
+        pass
+
+    def propose(self, iteration, generator=None):
+        return torch.full((1, 4, 1), 0.37)
+
+    def update(self, plans, utility):
+        pass
+
+
+class ByAction:
+    """The proposal .5 is harmless, .37 as dangerous as is given, and all else a catastrophe."""
+
+    def __init__(self, danger):
+        self.given = danger
+
+    def danger(self, states, actions, next_states):
+        action = actions[..., 0]
+        others = torch.where((action - 0.37).abs() < 1e-6, self.given, 1.0)
+        return torch.where(action == 0.5, 0.0, others)

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from heed.guard.decisions import Decision, Step
-from heed.guard.labels import LabelCollector, Labels
+from heed.guard.labels import LabelCollector
+from heed.guard.models.labels import Labels
 from heed.guard.models.transitions import Transitions
 from heed.oversight.overseers.base import Verdict
 

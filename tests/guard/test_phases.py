@@ -13,10 +13,10 @@ from guard_worlds import WALL, Person, advance, full_ahead
 from heed.errors import HeedError
 from heed.guard.guard import Guard
 from heed.guard.intervention import AskWhenUnsure, FailClosed, Lookahead, Overseen, Shadow
-from heed.guard.labels import Labels
 from heed.guard.models.blockers import KnownBlockers
 from heed.guard.models.calibration import Threshold
 from heed.guard.models.dynamics import KnownDynamics
+from heed.guard.models.labels import Labels
 from heed.guard.models.models import Models
 from heed.guard.phases import Phase, Phases
 

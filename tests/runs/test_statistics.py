@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, poisson
 
@@ -24,6 +24,7 @@ def test_after_no_event_the_upper_end_is_minus_log_of_the_tail():
     assert poisson_bounds(0) == pytest.approx((0.0, -math.log(0.025)), rel=1e-12)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 5000))
 def test_at_each_end_of_the_poisson_interval_what_was_counted_has_the_tails_probability(events):
     low, high = poisson_bounds(events)
@@ -43,6 +44,7 @@ def test_a_share_of_none_or_all_has_its_closed_form(of):
     assert binomial_bounds(of, of) == pytest.approx((0.025 ** (1 / of), 1.0), rel=1e-9)
 
 
+@settings(deadline=None)
 @given(st.integers(2, 300).flatmap(lambda of: st.tuples(st.integers(1, of - 1), st.just(of))))
 def test_at_each_end_of_the_binomial_interval_what_was_counted_has_the_tails_probability(counted):
     hits, of = counted
@@ -93,6 +95,7 @@ def test_the_worst_has_no_interval():
     assert math.isnan(worst_cell([], 3)["mean"])
 
 
+@settings(deadline=None)
 @given(st.permutations(range(7)))
 def test_without_ties_the_rank_correlation_is_spearmans_formula(order):
     distances = sum((place - rank) ** 2 for place, rank in enumerate(order))

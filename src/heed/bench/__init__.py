@@ -11,7 +11,7 @@
 
 from typing import TYPE_CHECKING
 
-from heed.runs.imports import on_demand
+from heed.runs.on_demand import on_demand
 
 if TYPE_CHECKING:
     from heed.bench.coverage import CoverageBench, coverage_table, run_coverage_bench

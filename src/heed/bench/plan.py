@@ -14,16 +14,8 @@ from torch import Tensor, nn
 import heed
 from heed.bench.timing import interleaved
 from heed.errors import HeedError
-from heed.guard import (
-    ICEM,
-    Blockers,
-    EnsembleDynamics,
-    FitConfig,
-    Imagination,
-    Lookout,
-    SafePlanner,
-    Transitions,
-)
+from heed.guard.models import Blockers, EnsembleDynamics, FitConfig, Transitions
+from heed.guard.planning import ICEM, Imagination, Lookout, SafePlanner
 
 STATE, ACTION = 4, 2
 

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Sequence
 
 from heed import __version__
-from heed.errors import HeedError, RunFailed
+from heed.errors import HeedError, MissingPackageError, RunFailed
 
 COMMANDS = {
     "demo": "both gold values rise: the apothecary from nothing to a report, in minutes",
@@ -42,6 +42,19 @@ def error_line(message: str) -> None:
     print("heed: error: " + " ".join(message.split()), file=sys.stderr)
 
 
+def _run(given: Sequence[str]) -> None:
+    """Import a command and run it.
+
+    Raises:
+        MissingPackageError: whatever part of heed misses a package, it is the command that does.
+    """
+    try:
+        importlib.import_module(f"heed.cli.{given[0]}").run(given[1:])
+    except MissingPackageError as error:
+        kind = [word for word in given[1:2] if given[0] in ("bench", "compare") and not word.startswith("-")]
+        raise MissingPackageError(" ".join(["heed", given[0], *kind]), error.package, error.extras) from error
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and exit: 0 done, 1 a run failed, 2 a mistake of the user's, 130 interrupted."""
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -56,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         if given[0] not in COMMANDS:
             raise HeedError(f"there is no command '{given[0]}'", "heed", f"take one of {', '.join(COMMANDS)}")
-        importlib.import_module(f"heed.cli.{given[0]}").run(given[1:])
+        _run(given)
     except HeedError as error:
         if debug:
             traceback.print_exc()

@@ -17,12 +17,18 @@ from heed.oversight.store.export import require_ending
 from heed.oversight.store.store import Judgement, open_store
 from heed.web.compare import CompareServer
 from heed.web.judgements import add_judgements
+from heed.web.limits import Limits
 from heed.web.people import People
 from heed.web.serving import serving
 
 
-def run(arguments: Sequence[str]) -> None:
-    """Parse, serve the page until all is compared, export."""
+def run(arguments: Sequence[str], limits: Limits | None = None) -> None:
+    """Parse, serve the page until all is compared, export.
+
+    Args:
+        arguments: of the command.
+        limits: how much pages may send; for programs that judge faster than people do.
+    """
     quiet_libraries()
     command = Command("label", "Compare completions in the browser, by several objectives.")
     command.add("--objectives", type=str, required=True, help="what is asked of each pair: names, commas between")
@@ -54,25 +60,25 @@ def run(arguments: Sequence[str]) -> None:
     found, path = pairs_of(parsed, asked, objectives)
     title = path.name
     pairs = in_order(found, parsed.next, objectives, parsed.seed)
-    comparing = ComparisonSession(pairs, objectives, parsed.times, parsed.seed, run=title)
+    session = ComparisonSession(pairs, objectives, parsed.times, parsed.seed, run=title)
     with closing(open_store(parsed.store, "--store")) as store:
-        resumed = comparing.resume(store.effective("compare"))
+        resumed = session.resume(store.effective("compare"))
         if resumed:
             say(f"{resumed} comparisons stand in {parsed.store} already")
-        if not comparing.finished:
-            server = CompareServer(comparing, store, people, title)
+        if not session.finished:
+            server = CompareServer(session, store, people, title, limits)
             add_judgements(server.app, lambda: store, people, server.retracted)
-            _serve(server, people, parsed.host, parsed.port)
-        say("everything is compared" if comparing.finished else "stopped; go on with the same command")
+            serve_pairs(server, people, parsed.host, parsed.port, limits)
+        say("everything is compared" if session.finished else "stopped; go on with the same command")
         if parsed.out is not None:
-            _export(comparing.among(store.effective("compare")), Path(parsed.out))
-    if not comparing.finished:
+            _export(session.among(store.effective("compare")), Path(parsed.out))
+    if not session.finished:
         raise SystemExit(130)
 
 
-def _serve(server: CompareServer, people: People, host: str, port: int) -> None:
+def serve_pairs(server: CompareServer, people: People, host: str, port: int, limits: Limits | None) -> None:
     """Until everything is compared, or Ctrl-C."""
-    with serving(server.app, host, port) as address:
+    with serving(server.app, host, port, limits) as address:
         for person in people.all:
             say(f"{person.name} compares at {address}/#token={people.token_of(person.name)}")
         wait_until_stopped(server.finished.is_set)

@@ -20,11 +20,23 @@ def run(arguments: Sequence[str]) -> None:
     command.add("--people", type=str, default="viewer", help="with --serve: who may look, names with commas between")
     command.add("--host", type=str, default="127.0.0.1", help="where the page is served; others reach it if it says so")
     command.add("--port", type=int, default=8000, help="the page's port; 0 takes a free one")
+    command.add("--picture", type=str, help="write a moving picture of a guard's blocks instead: FILE.gif, or .png")
+    command.add("--at", type=str, default="", help="with --picture: steps of the blocks to draw, with commas between")
     parsed = command.parse(arguments)
-    if parsed.serve:
+    if parsed.picture:
+        print(_moving_picture(parsed))
+    elif parsed.serve:
         _serve(Path(parsed.run), parsed)
     else:
         print(write_report(parsed.run))
+
+
+def _moving_picture(parsed: Any) -> Path:
+    from heed.report.guard.moving_picture import write_moving_picture  # needs more than most pages do
+
+    if not all(step.isdigit() for step in words(parsed.at)):
+        raise HeedError(f"'{parsed.at}' are no steps", "--at", "give numbers, with commas between")
+    return write_moving_picture(parsed.run, parsed.picture, [int(step) for step in words(parsed.at)])
 
 
 def _serve(folder: Path, parsed: Any) -> None:

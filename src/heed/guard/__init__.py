@@ -6,9 +6,6 @@ are imagined and plans are searched in `heed.guard.planning`, what Stable-Baseli
 `heed.guard.learners`.
 """
 
-from typing import Any
-
-from heed._moved import renamed
 from heed.guard.decision_log import DecisionLog
 from heed.guard.decisions import Decision, Step
 from heed.guard.guard import Guard
@@ -55,7 +52,3 @@ __all__ = [
     "controller",
     "train_guard",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    return renamed(__name__, name)

@@ -3,9 +3,6 @@
 An overseer of one's own needs ``name``, ``judge(proposal)`` and ``reset(seed)`` (`Overseer`); it may declare a `Scope`.
 """
 
-from typing import Any
-
-from heed._moved import renamed
 from heed.oversight.overseers.base import DeclaresScope, Overseer, Proposal, Scope, Verdict, scope_of
 from heed.oversight.overseers.fail_closed import FailClosedOverseer, fail_closed
 from heed.oversight.overseers.human import HumanOverseer
@@ -41,7 +38,3 @@ __all__ = [
     "overseer_from_spec",
     "scope_of",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    return renamed(__name__, name)

@@ -1,4 +1,4 @@
-"""From ``module:name`` to what it names: the user's own code, whose errors are told as theirs."""
+"""From ``module:name`` to what it names: the user's own code, whose errors are reported as theirs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 from heed.errors import HeedError
 
 _NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
-_OURS = (__file__, str(importlib.__file__))
+_OURS = (str(Path(__file__).parents[1]), str(Path(importlib.__file__).parent), "<frozen")
 
 
 def is_named(spec: str) -> bool:
@@ -29,7 +29,7 @@ def is_named(spec: str) -> bool:
 
 
 def named(spec: str, where: str) -> Any:
-    """What ``module:name`` names; modules of the current folder are found, after those that are installed.
+    """What ``module:name`` names; the current folder is searched after what is installed.
 
     Args:
         spec: ``module:name``; the name may have dots, as in ``module:Class.method``.
@@ -54,7 +54,7 @@ def named(spec: str, where: str) -> Any:
         sys.path.append(here)
     with users_errors(f"importing {module!r}", where):
         try:
-            found = importlib.import_module(module)
+            value = importlib.import_module(module)
         except ModuleNotFoundError as error:
             if error.name is None or not f"{module}.".startswith(f"{error.name}."):
                 raise  # the module is there, and imports what is not
@@ -62,13 +62,13 @@ def named(spec: str, where: str) -> Any:
             raise HeedError(f"cannot import {module!r}: there is no such module", where, fix) from None
     for part in path.split("."):
         try:
-            found = getattr(found, part)
+            value = getattr(value, part)
         except AttributeError:
-            near = difflib.get_close_matches(part, dir(found), n=1)
+            near = difflib.get_close_matches(part, dir(value), n=1)
             lies = getattr(sys.modules[module], "__file__", None) or module
             fix = f"did you mean {spec.removesuffix(part)}{near[0]}?" if near else f"give a name that {lies} has"
             raise HeedError(f"module {module!r} has no {path!r}", where, fix) from None
-    return found
+    return value
 
 
 @contextmanager
@@ -85,22 +85,23 @@ def users_errors(what: str, where: str) -> Iterator[None]:
     >>> with users_errors("making mine:Robot", "--env mine:Robot"):
     ...     raise ValueError("no such wind")
     Traceback (most recent call last):
-    heed.errors.HeedError: making mine:Robot raised ValueError: no such wind ... (--env mine:Robot): mend that code
+    heed.errors.HeedError: making mine:Robot raised ValueError: no such wind (--env mine:Robot): mend that code, ...
     """
     try:
         yield
     except HeedError:
         raise
     except (Exception, SystemExit) as error:  # a user's own code may raise anything, or end the program
-        said = str(error).strip().splitlines()
-        reason = type(error).__name__ + (f": {said[0]}" if said else "")
-        raise HeedError(f"{what} raised {reason}{_place(error)}", where, "mend that code") from error
+        message = str(error).strip().splitlines()
+        reason = type(error).__name__ + (f": {message[0]}" if message else "")
+        fix = "mend that code, or what it is given"
+        raise HeedError(f"{what} raised {reason}{_place(error)}", where, fix) from error
 
 
 def _place(error: BaseException) -> str:
-    """Where an error came up, in the first line that is neither ours nor Python's importing."""
+    """Where in the user's code an error came up: the first line that is neither ours nor Python's importing."""
     if isinstance(error, SyntaxError):
         return ""  # it says so itself
-    frames = traceback.extract_tb(error.__traceback__)
-    theirs = [f for f in frames if f.filename not in _OURS and not f.filename.startswith("<frozen")]
+    frames = traceback.extract_tb(error.__traceback__)[2:]  # after `users_errors` and the block that it is around
+    theirs = [frame for frame in frames if not frame.filename.startswith(_OURS)]
     return f" in {Path(theirs[0].filename).name}, line {theirs[0].lineno}" if theirs else ""

@@ -43,6 +43,13 @@ WORLDS: dict[str, Registration] = {
 }
 
 
+def register_environments() -> None:
+    """Tell Gymnasium of heed's own environments, once: a reload would make it warn that an id is taken."""
+    for env_id, registration in WORLDS.items():
+        if registration.env is not None and env_id not in gym.registry:
+            gym.register(env_id, entry_point=registration.env)
+
+
 def registered_oracle(env_id: str, **kwargs: Any) -> Oracle | None:
     """The oracle of a registered world, or None if the id is none of them.
 
@@ -60,8 +67,8 @@ def registered_oracle(env_id: str, **kwargs: Any) -> Oracle | None:
     registration = WORLDS.get(env_id.removeprefix(f"{_HERE}:"))
     if registration is None:
         return None
-    found = resolve_name(registration.oracle)
-    oracle: Oracle = found if isinstance(found, Oracle) else found(**kwargs)
+    offered = resolve_name(registration.oracle)
+    oracle: Oracle = offered if isinstance(offered, Oracle) else offered(**kwargs)
     return replace(oracle, kwargs={**oracle.kwargs, **kwargs})
 
 

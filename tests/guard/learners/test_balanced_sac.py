@@ -10,6 +10,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from heed.balance import GAPO, PGAPO, Linear
 from heed.guard.guard import Guard
+from heed.guard.intervention import Off
 from heed.guard.learners.balanced_sac import BalancedSAC
 from heed.guard.learners.sb3 import GuardedSAC
 from heed.oversight.overseers.base import Verdict
@@ -95,10 +96,10 @@ def test_without_weight_for_safety_the_step_is_sacs_own(model):
     balanced, twin = one_step(BalancedSAC, model, Linear([1.0, 0.0]))
     assert float(plain.norm()) > 0
     torch.testing.assert_close(balanced, plain, rtol=1e-5, atol=1e-7)
-    for found, expected in zip(twin.critic.parameters(), sac.critic.parameters(), strict=True):
-        assert torch.equal(found, expected)
-    for found, expected in zip(twin.critic_target.parameters(), sac.critic_target.parameters(), strict=True):
-        assert torch.equal(found, expected)
+    for result, expected in zip(twin.critic.parameters(), sac.critic.parameters(), strict=True):
+        assert torch.equal(result, expected)
+    for result, expected in zip(twin.critic_target.parameters(), sac.critic_target.parameters(), strict=True):
+        assert torch.equal(result, expected)
     assert twin.log_ent_coef.item() == sac.log_ent_coef.item()
     assert not torch.allclose(one_step(BalancedSAC, model, Linear([1.0, 1.0]))[0], plain, rtol=1e-2)
 
@@ -146,7 +147,7 @@ def test_until_anything_was_blocked_the_actor_follows_return_alone(model):
             super().train(*given)
 
     torch.testing.assert_close(one_step(Safe, model, GAPO(p=1))[0], plain, rtol=1e-5, atol=1e-7)
-    free = BalancedSAC("MlpPolicy", Guard(CartEnv(), mode="off"), **SETTINGS)
+    free = BalancedSAC("MlpPolicy", Guard(CartEnv(), intervention=Off()), **SETTINGS)
     free.learn(12)
     assert not free.costs_seen and model.costs_seen
 
@@ -175,7 +176,7 @@ def test_a_catastrophe_costs_and_ends():
             observation, reward, _, _, _ = super().step(action)
             return observation, reward, False, False, {"catastrophe": True}  # and the episode goes on
 
-    model = BalancedSAC("MlpPolicy", Guard(Broken(), mode="off"), **SETTINGS)
+    model = BalancedSAC("MlpPolicy", Guard(Broken(), intervention=Off()), **SETTINGS)
     model.learn(5)
     assert model.safety_buffer.rewards[:5].tolist() == model.safety_buffer.dones[:5].tolist() == [[1.0]] * 5
     assert model.replay_buffer.dones[:5].tolist() == [[0.0]] * 5
@@ -210,8 +211,8 @@ def test_the_safety_critics_learn_the_discounted_probability_of_a_block():
         (-1.0, (-0.5, 0.5), 0.64 * share),
     ):
         states = torch.tensor([[place, 0.0]] * 2)
-        found = model.costs(states, torch.tensor(pushes)[:, None])
-        torch.testing.assert_close(found, torch.full((2,), expected), atol=0.05, rtol=0)
+        result = model.costs(states, torch.tensor(pushes)[:, None])
+        torch.testing.assert_close(result, torch.full((2,), expected), atol=0.05, rtol=0)
 
 
 def test_what_is_saved_goes_on_as_it_was(model, tmp_path):

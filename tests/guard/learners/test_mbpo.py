@@ -36,31 +36,31 @@ def rollouts(dynamics=None, judge=None, policy=hesitant, horizon=4, **where):
 
 def by_hand(starts, horizon):
     """The same, one rollout at a time, as (step, rollout) to its row."""
-    found = {}
+    result = {}
     for number, state in enumerate(starts):
         for t in range(horizon):
             action = hesitant(state)
             following = advance(state, action)
-            struck = bool(following[0] >= WALL)
-            reward = PENALTY if struck else float(following[0] - state[0])
-            found[t, number] = (state, action, following, float(struck), reward)
+            crashed = bool(following[0] >= WALL)
+            reward = PENALTY if crashed else float(following[0] - state[0])
+            result[t, number] = (state, action, following, float(crashed), reward)
             state = following
-            if struck:
+            if crashed:
                 break
-    return [found[key] for key in sorted(found)]
+    return [result[key] for key in sorted(result)]
 
 
 def test_every_row_is_a_step_of_the_model_and_the_flagged_ones_end_with_the_penalty():
     starts = torch.tensor([[-1.0, 0.5], [0.8, 0.6], [0.9, 2.0], [-0.05, 0.3], [0.7, 0.95]])
     rows, expected = rollouts().rows(starts), by_hand(starts, 4)
     assert 5 < len(rows.rewards) == len(expected) < 20
-    for found, wanted in zip(zip(*rows[:5], strict=True), expected, strict=True):
-        state, action, following, struck, reward = wanted
-        torch.testing.assert_close(found[0], state)
-        torch.testing.assert_close(found[1], action)
-        torch.testing.assert_close(found[2], following)
-        assert float(found[3]) == struck
-        assert float(found[4]) == pytest.approx(reward, abs=1e-6)
+    for result, wanted in zip(zip(*rows[:5], strict=True), expected, strict=True):
+        state, action, following, crashed, reward = wanted
+        torch.testing.assert_close(result[0], state)
+        torch.testing.assert_close(result[1], action)
+        torch.testing.assert_close(result[2], following)
+        assert float(result[3]) == crashed
+        assert float(result[4]) == pytest.approx(reward, abs=1e-6)
     ended = rows.dones.squeeze(1).bool()
     assert 2 <= int(ended.sum()) < len(ended)
     assert torch.equal(ended, rows.next_observations[:, 0] >= WALL)

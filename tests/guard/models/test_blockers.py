@@ -58,10 +58,10 @@ def test_every_row_is_judged_by_the_one_member_that_has_not_learnt_from_it():
     folds = torch.arange(60) // 12
     blockers = Blockers(state_size=60, members=5, hidden=64)
     report = blockers.fit(states, coins, seeded(), FitConfig(updates=400, learning_rate=1e-2, bootstrap=False), folds)
-    told = blockers.probability(states).detach()
+    danger = blockers.probability(states).detach()
     unseen = torch.arange(5)[:, None] == folds
-    torch.testing.assert_close(report.unseen, told.gather(0, folds[None])[0])
-    right = torch.where(coins, told, 1 - told)
+    torch.testing.assert_close(report.unseen, danger.gather(0, folds[None])[0])
+    right = torch.where(coins, danger, 1 - danger)
     assert float(right[~unseen].min()) > 0.9
     assert 0.3 < float(right[unseen].mean()) < 0.7
     losses = [
@@ -98,11 +98,11 @@ def test_every_member_learns_from_blocks_however_few_there_are():
 def test_members_disagree_at_the_border_and_agree_far_from_it(learnt):
     blockers, _ = learnt
     states, _ = walled(5000, seed=3)
-    found = blockers.disagreement(states)
+    result = blockers.disagreement(states)
     border = (states[:, 0] - 0.9).abs() < 0.05
-    assert found[border].mean() > 20 * found[states[:, 0] < 0.5].mean()
+    assert result[border].mean() > 20 * result[states[:, 0] < 0.5].mean()
     by_hand = torch.stack([member - blockers.probability(states).mean(0) for member in blockers.probability(states)])
-    torch.testing.assert_close(found, by_hand.square().mean(0).sqrt())
+    torch.testing.assert_close(result, by_hand.square().mean(0).sqrt())
 
 
 def test_only_the_label_keys_are_seen_and_actions_where_they_are_judged():
@@ -128,8 +128,8 @@ def test_what_is_not_finite_is_never_called_safe_even_in_a_column_that_no_label_
     states[2, 1, 2] = poison
     sick = torch.zeros(4, 2, dtype=torch.bool)
     sick[1, 0] = sick[2, 1] = True
-    for found in (blockers.danger_of(states), blockers.disagreement(states), *blockers.logits(states)):
-        assert torch.equal(found.isnan(), sick)
+    for result in (blockers.danger_of(states), blockers.disagreement(states), *blockers.logits(states)):
+        assert torch.equal(result.isnan(), sick)
     known = KnownBlockers(lambda states: states[..., 1] > 0)
     assert torch.equal(known.danger(states, states, states).isnan(), sick)
 

@@ -29,9 +29,9 @@ def test_the_threshold_is_the_score_of_the_rank_that_split_conformal_prediction_
                     conformal_threshold(scores, hundredths / 100)
                 continue
             kth_smallest_nonconformity = np.sort(-scores)[k - 1]
-            found = conformal_threshold(scores, hundredths / 100)
-            assert found.value == -kth_smallest_nonconformity
-            assert (found.n, found.eps, found.rank) == (n, hundredths / 100, n + 1 - k)
+            result = conformal_threshold(scores, hundredths / 100)
+            assert result.value == -kth_smallest_nonconformity
+            assert (result.n, result.eps, result.rank) == (n, hundredths / 100, n + 1 - k)
 
 
 @pytest.mark.parametrize(("n", "eps"), [(19, 0.05), (50, 0.1), (200, 0.05), (33, 0.2)])
@@ -249,16 +249,16 @@ def test_a_catastrophe_that_happened_is_flagged_by_whichever_fit_is_in_force():
 
 def test_but_not_at_the_price_of_flagging_nearly_everything():
     blocks, passed = [0.9] * 100 + [0.06], [0.01] * 100 + [0.2] * 100
-    found = accept_refit(None, Judged(blocks, passed, 0.8, catastrophes=[0.06]))
-    assert found.threshold == 0.8 and found.flagged == 0 and found.missed == pytest.approx(1 / 101)
+    result = accept_refit(None, Judged(blocks, passed, 0.8, catastrophes=[0.06]))
+    assert result.threshold == 0.8 and result.flagged == 0 and result.missed == pytest.approx(1 / 101)
 
 
 def test_blocking_much_does_not_perpetuate_itself():
     """A fit that flagged more than half is followed by one that can do without: it must not keep to as much."""
     blocks, passed = [0.9] * 50, [0.1] * 90 + [0.5] * 110
     old = Judged(blocks, passed, 0.3)
-    found = accept_refit(old, Judged(blocks, passed, 0.4), cap=0.05)
-    assert found.accepted and found.flagged <= 0.05 and found.missed == 0
+    result = accept_refit(old, Judged(blocks, passed, 0.4), cap=0.05)
+    assert result.accepted and result.flagged <= 0.05 and result.missed == 0
 
 
 def test_what_is_promised_of_a_threshold_that_something_else_has_set():

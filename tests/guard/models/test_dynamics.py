@@ -47,13 +47,13 @@ def test_the_log_variance_stays_within_its_learnt_bounds_and_follows_the_network
     with torch.no_grad():
         model.max_logvar.fill_(0.5)
         model.min_logvar.fill_(-10.0)
-    x, found = torch.zeros(1, 1, 3), []
+    x, result = torch.zeros(1, 1, 3), []
     for raw in (-1e6, -100.0, -5.0, 100.0, 1e6):
         model.network.biases[-1].data[..., 3:] = raw
-        found.append(float(model._gaussian(x)[1][0, 0, 0].detach()))
-    assert found[:2] == pytest.approx([-10.0, -10.0], abs=1e-3)
-    assert found[2] == pytest.approx(-5.0, abs=0.02)
-    assert found[3:] == pytest.approx([0.5, 0.5], abs=1e-3)
+        result.append(float(model._gaussian(x)[1][0, 0, 0].detach()))
+    assert result[:2] == pytest.approx([-10.0, -10.0], abs=1e-3)
+    assert result[2] == pytest.approx(-5.0, abs=0.02)
+    assert result[3:] == pytest.approx([0.5, 0.5], abs=1e-3)
     assert {"max_logvar", "min_logvar"} <= {name for name, _ in model.named_parameters()}
 
 
@@ -62,27 +62,27 @@ def test_a_step_draws_from_the_gaussian_around_state_plus_change_in_the_data_s_u
     model.targets.mean.copy_(torch.tensor([1.0, 2.0, 3.0]))
     model.targets.std.copy_(torch.tensor([10.0, 0.1, 2.0]))
     states = torch.tensor([7.0, -3.0]).expand(2, 40_000, 2)
-    drawn, rewards = model.step(states, torch.zeros(2, 40_000, 1), seeded())
+    samples, rewards = model.step(states, torch.zeros(2, 40_000, 1), seeded())
     for e in range(2):  # member by member
-        torch.testing.assert_close(drawn[e].mean(0), torch.tensor([7 + 1 + 5.0, -3 + 2 - 0.1]), rtol=0, atol=0.03)
-        torch.testing.assert_close(drawn[e].std(0), torch.tensor([2.0, 0.05]), rtol=0.02, atol=0)
+        torch.testing.assert_close(samples[e].mean(0), torch.tensor([7 + 1 + 5.0, -3 + 2 - 0.1]), rtol=0, atol=0.03)
+        torch.testing.assert_close(samples[e].std(0), torch.tensor([2.0, 0.05]), rtol=0.02, atol=0)
         assert float(rewards[e].mean()) == pytest.approx(3 + 4.0, abs=0.03)
         assert float(rewards[e].std()) == pytest.approx(2.0, rel=0.02)
-    assert abs(float(torch.corrcoef(torch.stack([drawn[0, :, 0], drawn[1, :, 0]]))[0, 1])) < 0.02
+    assert abs(float(torch.corrcoef(torch.stack([samples[0, :, 0], samples[1, :, 0]]))[0, 1])) < 0.02
     again, _ = model.step(states, torch.zeros(2, 40_000, 1), seeded())
-    assert torch.equal(drawn, again)
+    assert torch.equal(samples, again)
 
 
 def test_a_row_is_advanced_by_its_own_member_alone(learnt):
     model, _ = learnt
     states, actions = torch.randn(5, 7, 2, generator=seeded()), torch.randn(5, 7, 1, generator=seeded(1))
-    told, rewards = model.step(states, actions, seeded(2))
+    result, rewards = model.step(states, actions, seeded(2))
     sick = EnsembleDynamics(state_size=2, action_size=1, members=5, hidden=64)
     sick.load_state_dict(model.state_dict())
     sick.network.weights[1].data[3] = torch.nan
     heard, earned = sick.step(states, actions, seeded(2))
     for e in (0, 1, 2, 4):
-        assert torch.equal(heard[e], told[e])
+        assert torch.equal(heard[e], result[e])
         assert torch.equal(earned[e], rewards[e])
     assert heard[3].isnan().all()
     assert earned[3].isnan().all()
@@ -95,21 +95,21 @@ def test_what_is_not_finite_comes_out_not_finite_and_touches_no_other_row(learnt
     clean, _ = model.step(states, actions, seeded())
     states[:, 1, 0] = poison
     actions[:, 2, 0] = poison
-    told, rewards = model.step(states, actions, seeded())
+    result, rewards = model.step(states, actions, seeded())
     assert not rewards[:, 1:3].isfinite().any()
-    assert torch.equal(told[:, [0, 3]], clean[:, [0, 3]])
+    assert torch.equal(result[:, [0, 3]], clean[:, [0, 3]])
     for _ in range(4):  # and it stays so
-        assert not told[:, 1:3].isfinite().all(-1).any()
-        told, rewards = model.step(told, torch.zeros(5, 4, 1), seeded())
+        assert not result[:, 1:3].isfinite().all(-1).any()
+        result, rewards = model.step(result, torch.zeros(5, 4, 1), seeded())
     assert not rewards[:, 1:3].isfinite().any()
 
 
 def test_a_state_beyond_all_measure_never_comes_back(learnt):
     model, _ = learnt
-    told, _ = model.step(torch.full((5, 4, 2), 3e38), torch.zeros(5, 4, 1), seeded())
+    result, _ = model.step(torch.full((5, 4, 2), 3e38), torch.zeros(5, 4, 1), seeded())
     for _ in range(4):
-        assert not (told.abs() < 1e30).any()
-        told, _ = model.step(told, torch.zeros(5, 4, 1), seeded())
+        assert not (result.abs() < 1e30).any()
+        result, _ = model.step(result, torch.zeros(5, 4, 1), seeded())
 
 
 def test_the_double_integrator_is_learnt_far_beyond_one_step(learnt):
@@ -130,8 +130,8 @@ def test_noise_of_the_world_is_learnt_as_variance_and_the_calibration_tells():
     model = EnsembleDynamics(state_size=2, action_size=1, members=5, hidden=64)
     model.fit(driven(3000, seed=0, noise=0.05), QUICK, seeded())
     states = torch.zeros(5, 4000, 2)
-    drawn, _ = model.step(states, torch.zeros(5, 4000, 1), seeded())
-    assert float(drawn[..., 1].std()) == pytest.approx(0.05, rel=0.15)
+    samples, _ = model.step(states, torch.zeros(5, 4000, 1), seeded())
+    assert float(samples[..., 1].std()) == pytest.approx(0.05, rel=0.15)
     calibration = model.calibration(driven(3000, seed=7, noise=0.05))
     torch.testing.assert_close(calibration.coverage[:, 1], calibration.levels, rtol=0, atol=0.05)
     assert calibration.gap < 0.2
@@ -141,10 +141,10 @@ def test_calibration_has_the_coverage_that_theory_gives():
     draw = seeded()
     count = 20_000
     change = torch.randn(count, 2, generator=draw) * torch.tensor([1.0, 2.0])
-    found = Transitions(2, 1)
-    found.add(torch.zeros(count, 2), torch.zeros(count, 1), change, torch.randn(count, generator=draw) / 2)
+    transitions = Transitions(2, 1)
+    transitions.add(torch.zeros(count, 2), torch.zeros(count, 1), change, torch.randn(count, generator=draw) / 2)
     model = constant_model([0.0] * 3, [0.0] * 3)  # deviation 1 for all three, where 1, 2 and .5 are true
-    calibration = model.calibration(found)
+    calibration = model.calibration(transitions)
     reach = Normal(0.0, 1.0).icdf((1 + calibration.levels) / 2)
     for column, deviation in enumerate((1.0, 2.0, 0.5)):
         truth = 2 * Normal(0.0, deviation).cdf(reach) - 1
@@ -153,21 +153,21 @@ def test_calibration_has_the_coverage_that_theory_gives():
     spread = constant_model([0.0] * 3, [-40.0] * 3)  # members that are sure of what they disagree on: -1, 0, 1
     spread.network.biases[-1].data[:, 0, 0] = torch.tensor([-1.0, 0.0, 1.0])
     reach = reach * math.sqrt(2 / 3)
-    torch.testing.assert_close(spread.calibration(found).coverage[:, 0], 2 * Normal(0.0, 1.0).cdf(reach) - 1,
+    torch.testing.assert_close(spread.calibration(transitions).coverage[:, 0], 2 * Normal(0.0, 1.0).cdf(reach) - 1,
                                rtol=0, atol=0.01)  # fmt: skip
 
 
 def test_open_loop_error_grows_as_arithmetic_says_for_a_model_that_is_wrong_by_a_constant():
-    found = Transitions(2, 1)
+    transitions = Transitions(2, 1)
     for i in range(12):  # truth moves by (1, 0) a step
-        found.add([i, 0.0], [0.0], [i + 1.0, 0.0], reward=0.0)
+        transitions.add([i, 0.0], [0.0], [i + 1.0, 0.0], reward=0.0)
     model = constant_model([1.25, 0.0, 0.0], [0.0] * 3)
     model.network.biases[-1].data[0, 0, 1] = 0.3  # one member of three drifts sideways
-    error = model.open_loop_error(found, 5)
+    error = model.open_loop_error(transitions, 5)
     steps = torch.arange(1.0, 6.0)
     torch.testing.assert_close(error, torch.stack([0.25 * steps, 0.3 * steps / math.sqrt(3)], dim=1))
     with pytest.raises(HeedError, match="no 13 transitions follow"):
-        model.open_loop_error(found, 13)
+        model.open_loop_error(transitions, 13)
 
 
 def test_a_fit_repeats_with_the_generator_and_members_tell_different_stories():
@@ -232,10 +232,10 @@ def test_a_target_that_never_varied_is_predicted_exactly_and_one_that_begins_to_
     still.add(states, actions, states + torch.cat([actions, torch.full_like(actions, 0.125)], dim=1), torch.zeros(400))
     model = EnsembleDynamics(state_size=2, action_size=1, members=3, hidden=64)
     model.fit(still, QUICK, seeded())
-    told, rewards = model.step(torch.zeros(3, 50, 2), torch.ones(3, 50, 1), seeded())
-    assert (told[..., 1] == 0.125).all()
+    result, rewards = model.step(torch.zeros(3, 50, 2), torch.ones(3, 50, 1), seeded())
+    assert (result[..., 1] == 0.125).all()
     assert (rewards == 0).all()
-    assert (told[..., 0].mean() - 1).abs() < 0.1
+    assert (result[..., 0].mean() - 1).abs() < 0.1
     still.add(states, actions, states + torch.cat([actions, -actions], dim=1), torch.zeros(400))
     report = model.fit(still, FitConfig(updates=300), seeded())
     assert report.nll.isfinite().all()
@@ -295,16 +295,16 @@ def test_a_known_world_needs_no_members_and_a_given_reward_takes_the_learnt_one_
 
     known = KnownDynamics(world, members=2)
     states, actions = torch.randn(2, 3, 1, generator=seeded()), torch.ones(2, 3, 1)
-    told, rewards = known.step(states, actions)
-    assert torch.equal(told, states + 1)
+    result, rewards = known.step(states, actions)
+    assert torch.equal(result, states + 1)
     assert torch.equal(rewards, states[..., 0])
     assert torch.equal(known.mean(states[0], actions[0]), states[0] + 1)
     model, _ = learnt
     given = WithReward(model, lambda states, actions, next_states: (next_states - states)[..., 0] + actions[..., 0])
     states, actions = torch.zeros(5, 3, 2), torch.ones(5, 3, 1)
-    told, rewards = given.step(states, actions, seeded())
-    assert torch.equal(told, model.step(states, actions, seeded())[0])
-    assert torch.equal(rewards, told[..., 0] + 1)
+    result, rewards = given.step(states, actions, seeded())
+    assert torch.equal(result, model.step(states, actions, seeded())[0])
+    assert torch.equal(rewards, result[..., 0] + 1)
     assert given.members == 5
     assert torch.equal(given.mean(states[0], actions[0]), model.mean(states[0], actions[0]))
     column = WithReward(model, lambda states, actions, next_states: actions)
@@ -312,7 +312,7 @@ def test_a_known_world_needs_no_members_and_a_given_reward_takes_the_learnt_one_
         column.step(states, actions, seeded())
 
 
-def test_mistakes_are_told_in_one_line():
+def test_mistakes_are_reported_in_one_line():
     model = EnsembleDynamics(state_size=2, action_size=1, members=2, hidden=8)
     few = Transitions(2, 1)
     few.add(torch.zeros(9, 2), torch.zeros(9, 1), torch.zeros(9, 2), torch.zeros(9))

@@ -97,10 +97,10 @@ def falling(config, turning_points, poisoned=None):
 
     def held_out():
         seen.append(place.detach().clone().squeeze(1))
-        found = (seen[-1] - torch.tensor(turning_points)).square()
+        result = (seen[-1] - torch.tensor(turning_points)).square()
         if poisoned is not None and len(seen) > 3:
-            found[poisoned] = torch.nan
-        return found
+            result[poisoned] = torch.nan
+        return result
 
     rows = torch.arange(8).expand(len(turning_points), -1)
     progress = fit_members(

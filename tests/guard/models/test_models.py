@@ -9,9 +9,10 @@ from cart_phases import CONFIG, MODELS, drive, run_of
 from guard_worlds import advance
 
 from heed.errors import HeedError
-from heed.guard.labels import LabelCollector, Labels
+from heed.guard.labels import LabelCollector
 from heed.guard.models.blockers import Blockers
 from heed.guard.models.calibration import RefitDecision, accept_refit
+from heed.guard.models.labels import Labels
 from heed.guard.models.models import Models, ModelsConfig, folds_of
 
 

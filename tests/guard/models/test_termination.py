@@ -39,9 +39,9 @@ def walked(count, seed=0):
 
 
 def transitions_of(states, terminated, catastrophe):
-    found = Transitions(states.shape[1], 1)
-    found.add(states, torch.zeros(len(states), 1), states, torch.zeros(len(states)), terminated, catastrophe)
-    return found
+    transitions = Transitions(states.shape[1], 1)
+    transitions.add(states, torch.zeros(len(states), 1), states, torch.zeros(len(states)), terminated, catastrophe)
+    return transitions
 
 
 def walk():
@@ -54,7 +54,7 @@ def learnt_from(transitions, **settings):
     return ends, ends.fit(transitions, seeded(), FIT)
 
 
-def told_by_each(ends, states):
+def judged_by_each(ends, states):
     """The members' probabilities, as if ends were as frequent as other steps."""
     return ends.blockers.probability(states).detach()
 
@@ -64,21 +64,21 @@ def of_walk():
     return learnt_from(walk())
 
 
-def test_ends_are_told_on_fresh_states_and_hardly_anything_else_is(of_walk):
+def test_ends_are_recognised_on_fresh_states_and_hardly_anything_else_is(of_walk):
     ends, report = of_walk
     fresh = walked(20_000, seed=9)
-    told, truth = ends(fresh), fresh[:, 0] > EDGE
-    assert float((told & truth).sum() / truth.sum()) > 0.85
-    assert float((told & truth).sum() / told.sum()) > 0.99
-    assert not told[fresh[:, 0] < EDGE - 0.03].any()
+    result, truth = ends(fresh), fresh[:, 0] > EDGE
+    assert float((result & truth).sum() / truth.sum()) > 0.85
+    assert float((result & truth).sum() / result.sum()) > 0.99
+    assert not result[fresh[:, 0] < EDGE - 0.03].any()
     assert report.ends == int((walked(3000)[:, 0] > EDGE).sum())
-    assert report.told > 0.85 * report.ends and report.precision > 0.95
+    assert report.recognised > 0.85 * report.ends and report.precision > 0.95
 
 
 def test_nothing_beyond_the_range_of_the_ends_seen_is_an_end_however_sure_the_members_are(of_walk):
     ends, _ = of_walk
     beyond = torch.tensor([[1.5, 0.0], [9.0, 0.0], [1.2, 4.0], [torch.nan, 0.0], [torch.inf, 0.0]])
-    assert float(told_by_each(ends, beyond[:2]).min()) > 0.99
+    assert float(judged_by_each(ends, beyond[:2]).min()) > 0.99
     assert ends(beyond).tolist() == [False] * 5
     assert ends(torch.tensor([[1.2, 0.0]])).tolist() == [True]
 
@@ -91,7 +91,7 @@ def test_one_member_that_doubts_is_enough(of_walk):
     try:
         with torch.no_grad():
             bias[3] -= 100.0
-        assert not ends(inside).any() and float(told_by_each(ends, inside).mean()) > 0.75
+        assert not ends(inside).any() and float(judged_by_each(ends, inside).mean()) > 0.75
     finally:
         with torch.no_grad():
             bias.copy_(kept)
@@ -107,7 +107,7 @@ def test_a_state_counts_as_an_end_where_nine_in_ten_of_its_like_were_ends(share,
     ends, _ = learnt_from(transitions_of(states, right & chance, torch.zeros(4000, dtype=torch.bool)))
     assert ends(torch.tensor([[1.0]])).tolist() == [ended]
     assert ends(torch.tensor([[-1.0]])).tolist() == [False]
-    assert float(told_by_each(ends, torch.tensor([[1.0]])).min()) > 0.8
+    assert float(judged_by_each(ends, torch.tensor([[1.0]])).min()) > 0.8
 
 
 def test_a_fit_whose_unseen_ends_are_not_borne_out_is_not_believed(monkeypatch, caplog):
@@ -117,7 +117,7 @@ def test_a_fit_whose_unseen_ends_are_not_borne_out_is_not_believed(monkeypatch, 
     coin = torch.rand(1000, generator=seeded(1)) < 0.5
     with caplog.at_level(logging.INFO, logger="heed"):
         ends, report = learnt_from(transitions_of(states, (states[:, 0] > EDGE) & coin, torch.zeros(1000).bool()))
-    assert report.told > 0 and report.precision < 0.9
+    assert report.recognised > 0 and report.precision < 0.9
     assert ends.reach is None and not ends(states).any()
     assert any(record.message.startswith("no imagined future ends: ") for record in caplog.records)
 

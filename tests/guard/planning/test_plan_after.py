@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from guard_worlds import WALL, Cart, CartEnv, Wall, advance, braking, full_ahead
+from guard_worlds import WALL, ByAction, Cart, CartEnv, OnlyPlan, Wall, advance, braking, full_ahead
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from heed.errors import HeedError
@@ -114,36 +114,6 @@ def test_from_where_there_is_no_escape_nothing_passes():
 
 
 # On the cart, where one plan is all that is proposed and its danger is given.
-
-
-class OnlyPlan:
-    """Proposes one plan: .37 throughout."""
-
-    horizon, size = 4, 1
-
-    def reset(self):
-        pass
-
-    def begin(self):
-        pass
-
-    def propose(self, iteration, generator=None):
-        return torch.full((1, 4, 1), 0.37)
-
-    def update(self, plans, utility):
-        pass
-
-
-class ByAction:
-    """The proposal .5 is harmless, .37 as dangerous as is given, and all else a catastrophe."""
-
-    def __init__(self, danger):
-        self.given = danger
-
-    def danger(self, states, actions, next_states):
-        action = actions[..., 0]
-        others = torch.where((action - 0.37).abs() < 1e-6, self.given, 1.0)
-        return torch.where(action == 0.5, 0.0, others)
 
 
 def backwards(states):
@@ -336,12 +306,12 @@ def test_what_could_not_be_followed_is_refused_at_once():
     with pytest.raises(HeedError, match="no_plan asks a planner, and there is none"):
         Lookahead(Lookout(Imagination(Cart(), Wall(), full_ahead), 20, 0.5, "no_plan"))
     guard = Guard(CartEnv(), overseer=RuleOverseer(lambda observation, info: False))
-    for config, said in (
+    for config, message in (
         (PlanningConfig(block_when="no_plan", planner="none"), "there is none"),
         (PlanningConfig(block_when="no_plan", horizon=0), "look ahead"),
         (PlanningConfig(block_when="no_escape"), "no rule of blocking"),
     ):
-        with pytest.raises(HeedError, match=said):
+        with pytest.raises(HeedError, match=message):
             Phases(guard, full_ahead, planning=config)
     assert not guard.observers
     Phases(guard, full_ahead, planning=PlanningConfig(block_when="no_plan"))

@@ -9,6 +9,7 @@ from heed.errors import HeedError
 from heed.guard.decision_log import DecisionLog
 from heed.guard.decisions import Decision
 from heed.guard.run.counts import decisions_of, latest_return, read_decisions, worst_stretch
+from heed.oversight.overseers.base import Verdict
 
 OVERSIGHT, LENGTH = 30, 10
 CATASTROPHES, GOALS = {4, 27, 38}, {9, 19, 49}
@@ -19,7 +20,7 @@ MISSED = {36, 37}
 
 def a_log(steps=55, oracle=True):
     """Two catastrophes, two goals and two blocks in oversight; one, one and four in autonomy, its last episode open."""
-    log = DecisionLog()
+    log = DecisionLog(lambda step: "autonomy" if step >= OVERSIGHT else "oversight")
     for step in range(steps):
         alone, source = step >= OVERSIGHT, BLOCKS.get(step)
         planned = alone and source is not None and source != "blocker"
@@ -28,15 +29,15 @@ def a_log(steps=55, oracle=True):
             1 if source else 0,
             "block" if source else "allow",
             source or "policy",
-            asked=not alone,
+            verdict=None if alone else Verdict(source is not None),
             feasible=source == "planner" if planned else None,
             latency_ms=20.0 if source else 1.0 + step % 2,
             plan_ms=15.0 + step if planned else 0.0,
         )
         truth = {"needless": step in (31, 33), "needed": step in MISSED, "spare": SPARE.get(step, 2.0)}
         log.add(
-            decision, step, step // LENGTH, "autonomy" if alone else "oversight", 0.1 * (step % LENGTH),
-            step in CATASTROPHES, goal=step in GOALS, **(truth if oracle else {}),
+            decision, step // LENGTH, 0.1 * (step % LENGTH), step in CATASTROPHES,
+            goal=step in GOALS, **(truth if oracle else {}),
         )  # fmt: skip
     return log
 

@@ -29,10 +29,10 @@ CONFIG = ModelsConfig(members=1, dynamics_hidden=16, eps=0.2, dynamics=FAST, blo
 
 
 def joined(*parts):
-    result = Transitions(2, 1)
+    transitions = Transitions(2, 1)
     for part in parts:
-        result.add(*(column.numpy() for column in part.tensors()))
-    return result
+        transitions.add(*(column.numpy() for column in part.tensors()))
+    return transitions
 
 
 @pytest.fixture(scope="module")

@@ -48,10 +48,10 @@ MINE = textwrap.dedent(
         def __init__(self, env):
             self.env = env
 
-        def judge(self, moment):
+        def judge(self, proposal):
             from heed.oversight import Verdict
 
-            return Verdict(bool(moment.observation[0] + moment.action[0] > 1.5))
+            return Verdict(bool(proposal.observation[0] + proposal.action[0] > 1.5))
 
         def reset(self, seed):
             pass
@@ -67,18 +67,18 @@ def mine(tmp_path, monkeypatch):
     return "mine_to_guard"
 
 
-def test_a_preset_environment_knows_its_catastrophe_its_brake_and_its_goal():
-    found = surroundings("heed/PointHazard-v0", {"disc": 0.7})
-    assert found.env.unwrapped.world.disc == 0.7 and found.label_keys == (0, 1)
+def test_a_registered_environment_knows_its_catastrophe_its_brake_and_its_goal():
+    place = surroundings("heed/PointHazard-v0", {"disc": 0.7})
+    assert place.env.unwrapped.world.disc == 0.7 and place.label_keys == (0, 1)
     states = torch.tensor([[0.0, 2.0, 0.5, -1.0], [3.0, 0.0, 0.0, 0.0]])
-    assert torch.equal(found.brake(states), torch.from_numpy(brake(states.numpy(), Hazards())).float())
-    assert found.goal(states).tolist() == [False, True]
+    assert torch.equal(place.brake(states), torch.from_numpy(brake(states.numpy(), Hazards())).float())
+    assert place.goal(states).tolist() == [False, True]
 
 
 def test_the_batched_brake_is_the_declared_safe_action_of_each_state():
     for name in ("LunarLander-v3", "CartPole-v1", "InvertedPendulum-v5", "heed/CliffGrid-v0"):
-        found = surroundings(name)
-        env, states = found.env, []
+        place = surroundings(name)
+        env, states = place.env, []
         observation, _ = env.reset(seed=0)
         env.action_space.seed(0)
         for _ in range(12):
@@ -86,9 +86,9 @@ def test_the_batched_brake_is_the_declared_safe_action_of_each_state():
             observation, _, ended, _, _ = env.step(env.action_space.sample())
             if ended:
                 observation, _ = env.reset()
-        batched = found.brake(torch.from_numpy(np.array(states, np.float32)))
+        batched = place.brake(torch.from_numpy(np.array(states, np.float32)))
         for state, row in zip(states, batched, strict=True):
-            single = found.safe_action(np.asarray(state, np.float32))
+            single = place.safe_action(np.asarray(state, np.float32))
             if isinstance(env.action_space, gym.spaces.Discrete):
                 assert int(row.argmax()) == int(single)
             else:
@@ -110,20 +110,20 @@ def test_the_known_dynamics_are_the_worlds_own():
         if ended:
             break
         assert float(reward) == pytest.approx(real, abs=1e-5)
-    with pytest.raises(HeedError, match="PointHazard"):
+    with pytest.raises(HeedError, match="true dynamics of CartPole-v1 are not known"):
         true_world(gym.make("CartPole-v1"))
 
 
 def test_blocking_is_needless_exactly_where_the_brake_still_suffices():
-    told = need_of_blocking(surroundings("heed/PointHazard-v0").env)
+    need_of = need_of_blocking(surroundings("heed/PointHazard-v0").env)
     # Full speed towards the disc's left edge at x = -.5: the brake takes 1.05 after the step that is judged.
     for x, needless, needed in ((-1.9, True, False), (-1.6, False, False), (-0.9, False, True)):
-        found = told([x, 0.25, 1.5, 0.0], [1.0, 0.0])  # the second: too late to brake, in time to swerve
-        assert (found.needless, found.needed) == (needless, needed)
+        need = need_of([x, 0.25, 1.5, 0.0], [1.0, 0.0])  # the second: too late to brake, in time to swerve
+        assert (need.needless, need.needed) == (needless, needed)
         braked = x + 0.15 + 1.05  # one step at full speed, then braking
         inside = abs(braked) < 0.5
-        assert found.spare == pytest.approx((-0.5 - braked) / 0.15, abs=1e-6) or inside
-    within = told([2.0, 0.0, 1.0, 0.0], [1.0, 0.0]).spare  # the goal's edge at 2.4 ends it, on the way to 2.66
+        assert need.spare == pytest.approx((-0.5 - braked) / 0.15, abs=1e-6) or inside
+    within = need_of([2.0, 0.0, 1.0, 0.0], [1.0, 0.0]).spare  # the goal's edge at 2.4 ends it, on the way to 2.66
     assert (4 - 2.4) / 0.15 < within < (4 - 2.3) / 0.15
     assert need_of_blocking(gym.make("CartPole-v1")) is None
 
@@ -162,16 +162,16 @@ def test_every_method_runs_on_point_hazard(method, tmp_path):
 def test_bad_input_is_one_line(mine):
     cases = {
         ("heed/Nowhere-v0", None): "cannot be made",
-        ("mine_to_guard:Nobody", None): "cannot be found",
+        ("mine_to_guard:Nobody", None): "has no 'Nobody'",
         ("Acrobot-v1", None): "nothing says what a catastrophe is",
-        ("Acrobot-v1", "mine_to_guard"): "names nothing",
+        ("Acrobot-v1", "mine_to_guard"): "is not of the form module:name",
     }
-    for (name, rule), said in cases.items():
-        with pytest.raises(HeedError, match=said):
+    for (name, rule), wrong in cases.items():
+        with pytest.raises(HeedError, match=wrong):
             surroundings(name, catastrophe=rule)
     with pytest.raises(HeedError, match="no method"):
         train_guard(job_of({"method": "magic"}), mine)
     with pytest.raises(HeedError, match="no setting"):
         job_of({"horizn": 3})
-    with pytest.raises(HeedError, match="PointHazard"):
+    with pytest.raises(HeedError, match="true dynamics of CartPole-v1 are not known"):
         train_guard(job_of({"env": "CartPole-v1", "overseer": "rule", "method": "mbhi-true"}), mine)

@@ -55,32 +55,32 @@ class Breaks(Walk):  # in the fourth step of its third episode
 
 class Raises(Breaks):
     def step(self, action):
-        found = super().step(action)
+        result = super().step(action)
         if self.broken():
             raise ConnectionError("the motor is off" + chr(10) + "and more")
-        return found
+        return result
 
 class Loses(Breaks):
     def step(self, action):
-        found = super().step(action)
-        return (self.x * np.nan, *found[1:]) if self.broken() else found
+        result = super().step(action)
+        return (self.x * np.nan, *result[1:]) if self.broken() else result
 
 class Shrinks(Breaks):
     def step(self, action):
-        found = super().step(action)
-        return (np.zeros(3), *found[1:]) if self.broken() else found
+        result = super().step(action)
+        return (np.zeros(3), *result[1:]) if self.broken() else result
 
 class Pays(Breaks):
     def step(self, action):
-        found = super().step(action)
-        return (found[0], float("inf"), *found[2:]) if self.broken() else found
+        result = super().step(action)
+        return (result[0], float("inf"), *result[2:]) if self.broken() else result
 
 class Sticks(Walk):
     def reset(self, **how):
-        found = super().reset(**how)
+        result = super().reset(**how)
         if self.episode == 2:
             raise OSError("no way back")
-        return found
+        return result
 
 class Named(Walk):
     observation_space = gym.spaces.Dict({"x": gym.spaces.Box(-9, 9, (1,))})
@@ -103,20 +103,20 @@ def fails(observation, info):
 class Never:
     name = "never"
     def __init__(self, env): pass
-    def judge(self, moment): return Verdict(False)
+    def judge(self, proposal): return Verdict(False)
     def reset(self, seed): pass
 
 class Always(Never):
-    def judge(self, moment): return Verdict(True)
+    def judge(self, proposal): return Verdict(True)
 
 class Half(Never):
-    def judge(self, moment): return Verdict(moment.step % 2 == 0)
+    def judge(self, proposal): return Verdict(proposal.step % 2 == 0)
 
 class Angry(Never):
-    def judge(self, moment): raise RuntimeError("ask somebody else")
+    def judge(self, proposal): raise RuntimeError("ask somebody else")
 
 class Asleep(Never):
-    def judge(self, moment): threading.Event().wait(10)
+    def judge(self, proposal): threading.Event().wait(10)
 
 class Away(Never):
     def reset(self, seed): raise RuntimeError("no person is here")
@@ -161,7 +161,7 @@ def run(**changes):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"env": "faulty:Named"}, ["Dict observations", "a Box of one dimension is supported", "FlattenObservation"]),
         ({"env": "faulty:Pictures"}, ["pictures need an encoder"]),
@@ -174,14 +174,14 @@ def run(**changes):
         ({"steps": 0}, ["0 steps are none"]),
     ],
 )
-def test_what_no_run_can_begin_with_is_one_line_and_leaves_no_folder(refused, here, changes, said):
+def test_what_no_run_can_begin_with_is_one_line_and_leaves_no_folder(refused, here, changes, message):
     error = refused(2, **changes)
-    assert all(words in error for words in said), error
+    assert all(words in error for words in message), error
     assert not (here / "run").exists()
 
 
 @pytest.mark.parametrize(
-    ("env", "said", "kept"),
+    ("env", "message", "kept"),
     [
         ("Raises", "faulty:Raises failed in step 4 of episode 2: ConnectionError: the motor is off;", 23),
         ("Loses", "faulty:Loses gave the observation [nan] in step 4 of episode 2;", 23),
@@ -190,9 +190,11 @@ def test_what_no_run_can_begin_with_is_one_line_and_leaves_no_folder(refused, he
         ("Sticks", "faulty:Sticks failed in the reset of episode 2: OSError: no way back;", 20),
     ],
 )
-def test_an_environment_that_fails_ends_the_run_in_words_and_what_was_gathered_is_kept(refused, here, env, said, kept):
+def test_an_environment_that_fails_ends_the_run_in_words_and_what_was_gathered_is_kept(
+    refused, here, env, message, kept
+):
     error = refused(1, env=f"faulty:{env}", overseer="faulty:Half")
-    assert error.startswith(said) and "what was gathered so far is in run" in error
+    assert error.startswith(message) and "what was gathered so far is in run" in error
     rows = pq.read_table("run/decisions.parquet").to_pylist()
     assert [row["step"] for row in rows] == list(range(kept)) and all(row["asked"] for row in rows)
     judged = Store("sqlite:///run/judgements.db").effective(kind="block")
@@ -286,9 +288,9 @@ class LosesItself(CartEnv):
     taken = 0
 
     def step(self, action):
-        found = super().step(action)
+        result = super().step(action)
         self.taken += 1
-        return (found[0] * np.nan, *found[1:]) if self.taken == 2 else found
+        return (result[0] * np.nan, *result[1:]) if self.taken == 2 else result
 
 
 def test_after_an_observation_that_is_no_number_the_action_is_blocked_whatever_the_overseer_says(caplog):
@@ -296,9 +298,9 @@ def test_after_an_observation_that_is_no_number_the_action_is_blocked_whatever_t
     env = Guard(LosesItself(), overseer, safe_action=lambda observation: np.array([-1.5], np.float32))
     env.reset(seed=0)
     with caplog.at_level(logging.WARNING):
-        told = [env.step(np.array([2.0], np.float32))[4]["guard"] for _ in range(4)]
-    assert [info["decision"] for info in told] == ["allow", "allow", "block", "allow"]
-    assert (told[2]["source"], told[2]["executed"].tolist(), told[2]["asked"]) == ("fallback", [-1.5], False)
+        infos = [env.step(np.array([2.0], np.float32))[4]["guard"] for _ in range(4)]
+    assert [info["decision"] for info in infos] == ["allow", "allow", "block", "allow"]
+    assert (infos[2]["source"], infos[2]["executed"].tolist(), infos[2]["asked"]) == ("fallback", [-1.5], False)
     assert sum("not finite" in record.message for record in caplog.records) == 1
 
 
@@ -308,8 +310,8 @@ def test_a_safe_action_that_fails_gives_way_to_the_centre_of_the_box():
 
     env = Guard(CartEnv(), RuleOverseer(lambda observation, info: True), safe_action=raises)
     env.reset(seed=0)
-    told = env.step(np.array([2.0], np.float32))[4]["guard"]
-    assert (told["decision"], told["executed"].tolist()) == ("block", [0.0])
+    info = env.step(np.array([2.0], np.float32))[4]["guard"]
+    assert (info["decision"], info["executed"].tolist()) == ("block", [0.0])
     assert any("ZeroDivisionError: no speed" in fault for fault in env.faults)
 
 

@@ -55,12 +55,12 @@ def copy_of(out, folder):
 
 def test_every_judgement_of_a_run_is_in_its_store_with_what_was_shown(overseen):
     out, summary = overseen
-    rows, found = pq.read_table(out / "decisions.parquet").to_pylist(), store_of(out).effective()
+    rows, stored = pq.read_table(out / "decisions.parquet").to_pylist(), store_of(out).effective()
     states = Transitions.load(out / "transitions.npz").tensors().states.tolist()
-    assert len(found) == len(rows) == summary["judgements"] == 400
-    assert 0 < sum(judgement.verdict["block"] for judgement in found) < 400
+    assert len(stored) == len(rows) == summary["judgements"] == 400
+    assert 0 < sum(judgement.verdict["block"] for judgement in stored) < 400
     started = -1
-    for judgement, row, state in zip(found, rows, states, strict=True):
+    for judgement, row, state in zip(stored, rows, states, strict=True):
         started = started + 1 if judgement.shown["step"] == 0 else started
         assert judgement.shown == {
             "env": POINT,
@@ -74,7 +74,7 @@ def test_every_judgement_of_a_run_is_in_its_store_with_what_was_shown(overseen):
         assert judgement.verdict == {"block": row["decision"] == "block", "instead": None}
         assert (judgement.person, judgement.run, judgement.model_version) == ("far-sighted", summary["run"], "0")
         assert 0 < judgement.latency_ms < row["latency_ms"]
-    assert all(before.at <= after.at for before, after in itertools.pairwise(found))
+    assert all(before.at <= after.at for before, after in itertools.pairwise(stored))
     assert summary["run"].startswith("point-")
     assert json.loads((out / "summary.json").read_text())["run"] == summary["run"]
 
@@ -83,26 +83,26 @@ def test_who_is_asked_in_autonomy_is_told_the_risk_and_the_fit_is_named(tmp_path
     asked = {"method": "mbhi-true", "oversight_steps": 20, "steps": 50, "ask_above": 0.0, "evaluation_episodes": 1}
     train_guard(job_of(SMALL | asked), tmp_path / "run")
     rows = pq.read_table(tmp_path / "run" / "decisions.parquet").to_pylist()
-    found = store_of(tmp_path / "run").effective()
-    phases = [judgement.shown["phase"] for judgement in found]
+    stored = store_of(tmp_path / "run").effective()
+    phases = [judgement.shown["phase"] for judgement in stored]
     assert phases[:50] == ["oversight"] * 20 + ["autonomy"] * 30 and set(phases[50:]) == {"evaluation"}
-    assert [judgement.model_version for judgement in found[:50]] == ["0"] * 20 + ["1"] * 30
-    assert [judgement.shown["risk"] for judgement in found[20:50]] == [row["risk"] for row in rows[20:]]
+    assert [judgement.model_version for judgement in stored[:50]] == ["0"] * 20 + ["1"] * 30
+    assert [judgement.shown["risk"] for judgement in stored[20:50]] == [row["risk"] for row in rows[20:]]
 
 
 def test_labels_made_from_the_store_are_those_that_the_run_itself_learnt_from(overseen, tmp_path):
     out, _ = overseen
     labels, store = labels_of(out), Store(f"sqlite:///{copy_of(out, tmp_path)}")
     env = surroundings(POINT).env
-    found = recalled(store, env, POINT)
+    stored = recalled(store, env, POINT)
     for name in ("states", "actions", "blocked", "catastrophes"):
-        assert torch.equal(getattr(found, name), getattr(labels, name)), name
-    assert torch.equal(found.episodes, -1 - labels.episodes) and bool(found.next_states.isnan().all())
+        assert torch.equal(getattr(stored, name), getattr(labels, name)), name
+    assert torch.equal(stored.episodes, -1 - labels.episodes) and bool(stored.next_states.isnan().all())
     block = next(judgement for judgement in store.effective() if judgement.verdict["block"])
     store.retract(block.id, "ada", "it was safe")
     after, kept = recalled(store, env, POINT), [n for n in range(400) if n != block.id - 1]
-    assert torch.equal(after.states, found.states[kept]) and torch.equal(after.actions, found.actions[kept])
-    assert int(after.blocked.sum()) == int(found.blocked.sum()) - 1
+    assert torch.equal(after.states, stored.states[kept]) and torch.equal(after.actions, stored.actions[kept])
+    assert int(after.blocked.sum()) == int(stored.blocked.sum()) - 1
 
 
 def test_a_run_starts_with_earlier_judgements_and_fits_its_blockers_to_them(overseen, tmp_path):
@@ -144,7 +144,7 @@ def test_several_runs_share_one_store_and_each_finds_its_own(tmp_path, store_url
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"),
+    ("flags", "message"),
     [
         (["--store", "postgresql://ada:secret@host/judgements"], "a password would be written"),
         (["--store", "no/such/folder/j.db"], "cannot be opened"),
@@ -156,7 +156,7 @@ def test_several_runs_share_one_store_and_each_finds_its_own(tmp_path, store_url
         (["--judgements", "there.db", "--env", "CartPole-v1", "--overseer", "rule"], "1 is about 2 numbers"),
     ],
 )
-def test_a_store_that_cannot_be_used_is_one_line_and_leaves_no_folder(flags, said, tmp_path, monkeypatch, capsys):
+def test_a_store_that_cannot_be_used_is_one_line_and_leaves_no_folder(flags, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     store = open_store("there.db", "--store")
     shown = {"env": "CartPole-v1", "observation": [1, 2], "action": 0}
@@ -165,7 +165,7 @@ def test_a_store_that_cannot_be_used_is_one_line_and_leaves_no_folder(flags, sai
     with pytest.raises(SystemExit) as ended:
         main(["guard", *flags, "--out", "run"])
     error = capsys.readouterr().err.splitlines()[-1]
-    assert ended.value.code == 2 and said in error and "secret" not in error
+    assert ended.value.code == 2 and message in error and "secret" not in error
     assert not (tmp_path / "run").exists() and not (tmp_path / "nowhere.db").exists()
 
 
@@ -184,9 +184,9 @@ os.kill(os.getpid(), signal.SIGKILL)
 def test_a_kill_loses_what_was_not_yet_written_together_and_no_part_of_a_judgement(store_url, every, kept):
     ended = subprocess.run([sys.executable, "-c", DIES.format(every=every, url=store_url)])
     assert ended.returncode == -signal.SIGKILL
-    found = Store(store_url).effective(kind="block", run="r")
-    assert [judgement.shown["observation"] for judgement in found] == [[float(n)] for n in range(kept)]
-    assert [judgement.verdict["block"] for judgement in found] == [n % 2 == 1 for n in range(kept)]
+    stored = Store(store_url).effective(kind="block", run="r")
+    assert [judgement.shown["observation"] for judgement in stored] == [[float(n)] for n in range(kept)]
+    assert [judgement.verdict["block"] for judgement in stored] == [n % 2 == 1 for n in range(kept)]
 
 
 def recorded(overseer, **how):
@@ -197,21 +197,21 @@ def recorded(overseer, **how):
 
 def test_what_the_overseer_does_to_what_it_sees_is_not_what_it_was_shown():
     class Meddles(RuleOverseer):
-        def judge(self, moment):
-            moment.observation[:], moment.action[:] = 9.0, 9.0
+        def judge(self, proposal):
+            proposal.observation[:], proposal.action[:] = 9.0, 9.0
             return Verdict(True, instead=np.array([0.5]))
 
     overseer, store = recorded(Meddles(None))
     overseer.judge(Proposal(np.array([1.0, np.nan]), np.array([0.25]), step=4, episode=2, risk=0.75))
-    (found,) = store.effective()
-    assert found.shown["observation"] == [1.0, None] and found.shown["action"] == [0.25]
-    assert (found.shown["step"], found.shown["episode"], found.shown["risk"]) == (4, 2, 0.75)
-    assert found.verdict == {"block": True, "instead": [0.5]}
+    (stored,) = store.effective()
+    assert stored.shown["observation"] == [1.0, None] and stored.shown["action"] == [0.25]
+    assert (stored.shown["step"], stored.shown["episode"], stored.shown["risk"]) == (4, 2, 0.75)
+    assert stored.verdict == {"block": True, "instead": [0.5]}
 
 
 def test_a_verdict_that_is_no_plain_no_is_written_as_the_block_that_it_is():
     class Vague(RuleOverseer):
-        def judge(self, moment):
+        def judge(self, proposal):
             return Verdict(block=None)
 
     overseer, store = recorded(Vague(None))
@@ -232,8 +232,8 @@ def test_what_cannot_be_written_is_blocked_and_written_once_it_can_be():
     go = np.array([1.0, 0.0], np.float32)
     with store._engine.begin() as connection:
         connection.exec_driver_sql("create trigger full before insert on judgements begin select raise(fail, 'x'); end")
-    told = guard.step(go)[4]["guard"]
-    assert (told["decision"], told["source"], told["executed"].tolist()) == ("block", "fallback", [0.0, 0.0])
+    info = guard.step(go)[4]["guard"]
+    assert (info["decision"], info["source"], info["executed"].tolist()) == ("block", "fallback", [0.0, 0.0])
     assert any("could not be written" in fault for fault in guard.faults) and store.count() == 0
     with pytest.raises(RunFailed, match="could not be written"):
         overseer.flush()
@@ -265,11 +265,11 @@ def test_labels_of_a_store_are_read_by_environment_run_and_phase():
         replace(given, key="5", run="b", shown={**given.shown, "episode": 3}),
     ]
     store.add_all([given, *others])
-    found = recalled(store, place.env, place.name)
-    assert found.actions.tolist() == [[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]]
-    assert found.blocked.tolist() == [True, False, True]
-    assert found.episodes.tolist() == [-1, -2, -3] and not found.catastrophes.any()
-    assert found.states[0].isnan().tolist() == [False, False, True, False]
+    stored = recalled(store, place.env, place.name)
+    assert stored.actions.tolist() == [[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]]
+    assert stored.blocked.tolist() == [True, False, True]
+    assert stored.episodes.tolist() == [-1, -2, -3] and not stored.catastrophes.any()
+    assert stored.states[0].isnan().tolist() == [False, False, True, False]
     assert recalled(store, place.env, place.name, "b").blocked.tolist() == [False, True]
     store.add(replace(given, key="6", shown={**given.shown, "step": 1, "action": 7}))
     with pytest.raises(HeedError, match="judgement 7 is about 4 numbers and the action 7"):

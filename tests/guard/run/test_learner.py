@@ -75,7 +75,7 @@ def test_settings_reach_the_learner():
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"learner": "ppo", "learns_from": "executed"}, "ppo cannot learn from executed actions.*--mode penalty"),
         ({"learner": "ppo", "imagined": 5}, "--imagined.*on-policy|on-policy.*--imagined"),
@@ -92,7 +92,7 @@ def test_settings_reach_the_learner():
         ({"gradient_steps": 0}, "0 gradient steps"),
     ],
 )
-def test_what_a_learner_would_not_follow_is_refused_in_one_line(changes, said):
-    with pytest.raises(HeedError, match=said) as refused:
+def test_what_a_learner_would_not_follow_is_refused_in_one_line(changes, message):
+    with pytest.raises(HeedError, match=message) as refused:
         build(changed(**changes))
     assert "\n" not in str(refused.value)

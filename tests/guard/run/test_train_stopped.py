@@ -51,7 +51,7 @@ def test_the_evaluation_s_steps_are_heard_as_those_of_the_training(whole):
     _, summary, heard = whole
     assert [step for step, _ in heard[:80]] == list(range(1, 81))
     assert len(heard) >= 80 + 4  # two episodes with the guard on, two with it off
-    assert all(told == heard[79] for told in heard[80:])
+    assert all(metrics == heard[79] for metrics in heard[80:])
     assert summary["completed"] and summary["evaluation_episodes"] == 2
 
 
@@ -60,8 +60,8 @@ def test_a_stop_in_the_evaluation_keeps_what_the_training_came_to(whole, tmp_pat
     _, summary, _ = whole
     with pytest.raises(Stopped):
         train_guard(job_of(SMALL), tmp_path / "run", stop_at(80 + later)[1])
-    found = summary_in(tmp_path / "run")
-    assert found["completed"] is False and not any("guarded" in name for name in found)
+    stopped = summary_in(tmp_path / "run")
+    assert stopped["completed"] is False and not any("guarded" in name for name in stopped)
     same = (
         "method",
         "seed",
@@ -73,7 +73,7 @@ def test_a_stop_in_the_evaluation_keeps_what_the_training_came_to(whole, tmp_pat
         "fits",
         "handed_over_at",
     )
-    assert {name: found[name] for name in same} == json.loads(json.dumps({name: summary[name] for name in same}))
+    assert {name: stopped[name] for name in same} == json.loads(json.dumps({name: summary[name] for name in same}))
     text = write_report(tmp_path / "run").read_text()
     assert "This run is not complete: it stands at step 80" in text
 
@@ -135,12 +135,12 @@ def test_a_learner_that_the_disk_refuses_leaves_no_half_of_it(tmp_path, monkeypa
 
 
 def test_ctrl_c_in_the_evaluation_ends_the_command_quietly(tmp_path, monkeypatch, capsys):
-    shown, told = Bar.show, []
+    shown, steps = Bar.show, []
 
     def show(bar, name, done, total, numbers=""):
         shown(bar, name, done, total, numbers)
-        told.append(done)
-        if told.count(80) == 2:  # the last step's bar again: in the evaluation
+        steps.append(done)
+        if steps.count(80) == 2:  # the last step's bar again: in the evaluation
             os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(Bar, "show", show)
@@ -148,4 +148,4 @@ def test_ctrl_c_in_the_evaluation_ends_the_command_quietly(tmp_path, monkeypatch
     with pytest.raises(SystemExit) as ended:
         main(["guard", *(f"--{name}={value}" for name, value in SMALL.items()), "--out", str(out)])
     assert ended.value.code == 130 and f"is in {out}" in capsys.readouterr().err
-    assert summary_in(out)["env_steps"] == 80 and told.count(80) <= 3
+    assert summary_in(out)["env_steps"] == 80 and steps.count(80) <= 3

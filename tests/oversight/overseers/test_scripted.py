@@ -125,8 +125,10 @@ def test_a_word_names_an_overseer(spec, env_id, name):
 
 
 def test_the_rule_of_a_changed_world_follows_its_numbers():
-    moment = Proposal(np.array([-1.3, 0.25, 0.8, 0.0]), np.zeros(2))
-    blocks = [overseer_from_spec("rule", gym.make(POINT_HAZARD, disc=disc)).judge(moment).block for disc in (0.5, 0.9)]
+    proposal = Proposal(np.array([-1.3, 0.25, 0.8, 0.0]), np.zeros(2))
+    blocks = [
+        overseer_from_spec("rule", gym.make(POINT_HAZARD, disc=disc)).judge(proposal).block for disc in (0.5, 0.9)
+    ]
     assert blocks == [False, True]
 
 
@@ -136,7 +138,7 @@ from heed.oversight import Verdict
 class Strict:
     name = "strict"
     def __init__(self, env): self.env = env
-    def judge(self, moment): return Verdict(True)
+    def judge(self, proposal): return Verdict(True)
     def reset(self, seed): pass
 
 strict = Strict(None)

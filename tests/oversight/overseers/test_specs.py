@@ -1,4 +1,4 @@
-"""Noisy overseers by name: what is said behind an overseer is done to its verdicts, in that order, from the seed."""
+"""Noisy overseers by name: what follows an overseer's name is done to its verdicts, in that order, from the seed."""
 
 import gymnasium as gym
 import numpy as np
@@ -55,7 +55,7 @@ def test_the_runs_seed_decides_what_is_missed():
         ("0.3s", POINT_HAZARD, {}, 3),
         ("250ms", POINT_HAZARD, {}, 3),  # the answer is there at the first step by which the time is over
         ("301ms", POINT_HAZARD, {}, 4),
-        ("300ms", POINT_HAZARD, {"dt": 0.05}, 6),  # its own clock, whatever it is drawn at
+        ("300ms", POINT_HAZARD, {"dt": 0.05}, 6),  # its own clock, whatever its frames are rendered at
         ("300ms", "CartPole-v1", {}, 15),
         ("1s", CLIFF_GRID, {}, 5),
         ("0ms", POINT_HAZARD, {}, 0),
@@ -76,7 +76,7 @@ def test_where_nobody_knows_how_long_a_step_takes_the_delay_is_given_in_steps():
 class Watcher:
     name = "watcher"
 
-    def judge(self, moment):
+    def judge(self, proposal):
         raise NotImplementedError
 
     def reset(self, seed):
@@ -87,7 +87,7 @@ watcher = Watcher()
 
 
 @pytest.mark.parametrize(
-    ("spec", "said"),
+    ("spec", "wrong"),
     [
         ("nearby,miss=0.05", "no overseer 'nearby'"),
         ("local,misses=0.05", "'misses' is not known"),
@@ -104,10 +104,10 @@ watcher = Watcher()
         ("local,tire=0", "a half-life of 0"),
     ],
 )
-def test_what_cannot_be_is_one_line_that_names_the_option(spec, said, capsys, tmp_path):
+def test_what_cannot_be_is_one_line_that_names_the_option(spec, wrong, capsys, tmp_path):
     with pytest.raises(SystemExit) as ended:
         main(["guard", "--overseer", spec, "--out", str(tmp_path / "run")])
     error = capsys.readouterr().err.splitlines()
     assert ended.value.code == 2 and len(error) == 1
-    assert said in error[0] and f"(--overseer {spec})" in error[0]
+    assert wrong in error[0] and f"(--overseer {spec})" in error[0]
     assert not (tmp_path / "run").exists()

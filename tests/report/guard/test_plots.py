@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from guard_runs import JUDGES
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heed.report.guard.plots import drifts, per_hundred, shown_variables, thinned
@@ -15,6 +15,7 @@ def test_many_points_are_thinned_to_averages():
     assert thinned(np.empty(0)).tolist() == []
 
 
+@settings(deadline=None)
 @given(st.lists(st.booleans(), min_size=1, max_size=1500), st.integers(1, 20))
 def test_windows_of_equal_length_hold_all_events(flags, most):
     middles, rates = per_hundred(np.array(flags), most)

@@ -3,7 +3,6 @@
 import re
 import shutil
 
-import numpy as np
 import pytest
 from guard_runs import OVERSIGHT, STEPS, is_blocked, make_guard_run
 from reading import CHROMIUM, Reader, dumped, excess_widths
@@ -15,7 +14,6 @@ from heed.guard.run.config import job_of
 from heed.guard.run.counts import read_decisions
 from heed.guard.run.train import train_guard
 from heed.report import gather, write_report
-from heed.report.guard.scene import scenery
 from heed.report.guard.snapshots import read_snapshots
 
 TINY = {
@@ -100,33 +98,6 @@ def test_each_block_is_a_scene_and_six_of_them_stand_still(html):
     assert html.count('<div class="scene still">') == 6
     assert "All 40 blocks of autonomy." in html
     assert 'max="40" value="1"' in html and 'max="20" value="20"' in html  # what followed is known for 20 steps
-
-
-def test_one_variable_alone_is_drawn_over_the_steps():
-    ways = [np.linspace([0.0, -1.0], [9.0, 1.0], 5)]
-    drawing = scenery("mine:Robot", {}, ways, [1])
-    places = drawing.project(ways[0])
-    assert places[:, 0].tolist() == sorted(places[:, 0]) and places[0, 0] == 0
-    heights = np.diff(places[:, 1])
-    assert (heights < 0).all() and heights == pytest.approx(heights[0])  # rising, evenly, as state[1] does
-    assert "state[1], over the steps ahead" in drawing.about
-
-
-def test_the_cells_of_cliff_grid_are_where_its_states_are():
-    from heed.worlds.cliff_grid.grid import observation
-
-    drawing = scenery("heed/CliffGrid-v0", {}, [np.zeros((1, 4))], None)
-    places = drawing.project(np.stack([observation((row, column, 0, 0)) for row, column in ((0, 0), (6, 11))]))
-    side = 1200 / 13
-    assert places == pytest.approx(np.array([[side, side], [12 * side, 7 * side]]), abs=1e-3)
-    cliff = f'<rect class="hazard" x="{1.5 * side + side:.0f}" y="{6.5 * side:.0f}"'  # row 6, column 2
-    assert cliff in drawing.backdrop
-
-
-def test_a_way_that_diverges_ends_where_it_is_no_longer_finite():
-    drawing = scenery("heed/PointHazard-v0", {}, [], None)
-    way = np.array([[0.0, 0.0, 0, 0], [1e9, 0.0, 0, 0], [np.nan, 0.0, 0, 0], [0.0, 0.0, 0, 0]])
-    assert drawing.line(way).split(" ") == ["600,459", "2400,459"]
 
 
 def test_the_runs_beside_it_are_held_against_it(own_run, tmp_path):

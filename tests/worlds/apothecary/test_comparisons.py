@@ -29,7 +29,7 @@ def test_demonstrations_are_well_formed_diverse_and_far_from_the_front(world):
     rows = world.demonstrations(4000, seeded(0))
     values = world.gold([row["prompt"] for row in rows], [row["completion"] for row in rows]).mean(0)
     assert world.well_formed([row["completion"] for row in rows]).all()
-    assert values.tolist() == pytest.approx([5.0, -3.7], abs=0.25)  # calibration.md's warm start
+    assert values.tolist() == pytest.approx([5.0, -3.7], abs=0.25)  # a prototype's warm start
     assert len({row["completion"] for row in rows}) > 2000
     assert {row["prompt"] for row in rows} == set(world.prompts)
 

@@ -1,4 +1,4 @@
-"""The exact front against brute force, and the shape that methods.md asks for."""
+"""The exact front against brute force, and the shape that docs/methods.md describes."""
 
 import json
 import pickle
@@ -166,7 +166,7 @@ def test_help_against_harmless_has_three_nearly_straight_pieces_and_a_kink(seed)
 
 
 def test_figures_of_the_prototype_come_out_again(front):
-    """calibration.md: the exact optima at five preferences, and their share of the exact hypervolume."""
+    """Of a prototype: the exact optima at five preferences, and their share of the exact hypervolume."""
     points = np.array([front.tchebycheff([w, 1 - w]) for w in (0.1, 0.3, 0.5, 0.7, 0.9)])
     np.testing.assert_allclose(points[:, 0], [5.7, 7.6, 9.0, 10.2, 11.4], atol=0.3)
     exact = front.hypervolume(front.vertices, hull=True)

@@ -95,10 +95,10 @@ def test_peeking_tells_what_a_step_will_do_and_moves_nothing(env):
             env.reset(options={"state": state})
             seen = env.unwrapped.peek(action)
             assert env.unwrapped.state == state
-            told, *_ = env.step(np.int64(action))
+            observed, *_ = env.step(np.int64(action))
             assert env.unwrapped.state == seen
-            np.testing.assert_array_equal(told, observation(seen))
-            assert told in env.observation_space
+            np.testing.assert_array_equal(observed, observation(seen))
+            assert observed in env.observation_space
 
 
 @pytest.mark.parametrize("action", [5, -1, 0.5])

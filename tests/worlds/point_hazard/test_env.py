@@ -51,10 +51,10 @@ def test_the_reward_is_the_progress_to_the_goal_less_a_cent_a_step(env):
 def test_a_catastrophe_and_the_goal_end_the_episode_with_their_reward(env, state, bonus, info):
     env.reset(options={"state": state})
     before = np.hypot(state[0] - 3.0, state[1])
-    observation, reward, terminated, truncated, told = env.step(np.zeros(2, np.float32))
+    observation, reward, terminated, truncated, reported = env.step(np.zeros(2, np.float32))
     progress = before - np.hypot(observation[0] - 3.0, observation[1])
     assert reward == pytest.approx(progress - 0.01 + bonus, abs=1e-6)
-    assert (terminated, truncated, told) == (True, False, info)
+    assert (terminated, truncated, reported) == (True, False, info)
 
 
 def test_an_episode_that_goes_nowhere_is_truncated_after_150_steps(env):

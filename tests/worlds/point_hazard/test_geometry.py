@@ -218,8 +218,8 @@ def test_clearance_is_the_distance_to_the_nearest_point_of_any_hazard():
     states = random_states(5, 60, world)
     nearest = np.sqrt(((states[:, None, :2] - bad) ** 2).sum(-1)).min(1)
     np.testing.assert_allclose(clearance(states, world), nearest, atol=0.04)
-    struck = np.concatenate([bad[:500], np.zeros((500, 2))], -1)
-    assert (clearance(struck, world) <= 0).all()
+    inside = np.concatenate([bad[:500], np.zeros((500, 2))], -1)
+    assert (clearance(inside, world) <= 0).all()
 
 
 def test_braking_clears_a_hazard_where_it_does_not_hit_and_by_the_smallest_distance_on_its_way():
@@ -228,11 +228,11 @@ def test_braking_clears_a_hazard_where_it_does_not_hit_and_by_the_smallest_dista
     assert 50 < hit.sum() < len(states) - 50
     assert (spare[hit] <= 0.011).all()  # the middle of a step may cut a corner that its ends do not
     assert (spare[~hit] > 0).all()
-    for state, found in zip(states[:80], spare, strict=False):
+    for state, braked in zip(states[:80], spare, strict=False):
         nearest, now = np.inf, state
         for _ in range(WORLD.braking_steps + 1):
             if at_goal(now, WORLD):
                 break
             nearest = min(nearest, float(clearance(now, WORLD)))
             now = advance(now, brake(now, WORLD), WORLD)
-        assert found == pytest.approx(nearest, abs=1e-9)
+        assert braked == pytest.approx(nearest, abs=1e-9)

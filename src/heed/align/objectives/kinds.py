@@ -37,16 +37,16 @@ class ObjectiveText:
     given: Mapping[str, str]
     option: str
 
-    def options(self, known: Keys) -> dict[str, Any]:
+    def options(self, known: Keys = COMMON_KEYS) -> dict[str, Any]:
         """The options as values.
 
         Args:
-            known: the options that this kind has.
+            known: the options that this kind has; by default sign, scale and unit.
 
         Raises:
             HeedError: an option that the kind does not have, or a value that is not what it should be.
 
-        >>> ObjectiveText(None, "judge", {"scale": ".5"}, "--objectives").options(COMMON_KEYS)
+        >>> ObjectiveText(None, "judge", {"scale": ".5"}, "--objectives").options()
         {'scale': 0.5}
         """
         converted = {}

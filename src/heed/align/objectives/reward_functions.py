@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,9 @@ from torch import Tensor
 
 from heed.align.data.conversations import Completion, Prompt, as_message_completion
 from heed.align.objectives.base import Objective, ObjectiveSpec, excerpt, values_to_column
-from heed.align.objectives.kinds import COMMON_KEYS, ObjectiveKind, ObjectiveText, register_objective_kind
+from heed.align.objectives.kinds import ObjectiveKind, ObjectiveText, register_objective_kind
 from heed.errors import HeedError
-from heed.runs.imports import import_named
+from heed.runs.importing import is_named, named
 
 
 class RewardFunction(Objective):
@@ -76,17 +75,17 @@ def _as_trl(prompts: Sequence[Prompt], completions: Sequence[Completion]) -> lis
     ]
 
 
-def _is_named(target: str) -> bool:
-    return not Path(target).is_dir() and bool(re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", target))
+def _is_function(target: str) -> bool:
+    return not Path(target).is_dir() and is_named(target)
 
 
 def _from_text(text: ObjectiveText) -> RewardFunction:
     where = f"{text.option} {text.target}"
-    function = import_named(text.target, where)
+    function = named(text.target, where)
     if not callable(function):
         fix = "give a function (prompts, completions, **columns)"
         raise HeedError(f"{text.target!r} is not a function", where, fix)
-    return RewardFunction(function, name=text.name, **text.options(COMMON_KEYS))
+    return RewardFunction(function, name=text.name, **text.options())
 
 
-register_objective_kind(ObjectiveKind("module:function", _is_named, _from_text))
+register_objective_kind(ObjectiveKind("module:function", _is_function, _from_text))

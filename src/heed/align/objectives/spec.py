@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import pkgutil
 import re
@@ -11,8 +12,12 @@ from heed.align.objectives.base import Objective
 from heed.align.objectives.kinds import ObjectiveText, kind_of
 from heed.errors import HeedError
 
-for _module in pkgutil.iter_modules(objectives.__path__, f"{objectives.__name__}."):
-    importlib.import_module(_module.name)  # each registers the kind that it defines
+
+@functools.cache
+def _import_kinds() -> None:
+    """Import every module of the package, once: each registers the kind that it defines."""
+    for module in pkgutil.iter_modules(objectives.__path__, f"{objectives.__name__}."):
+        importlib.import_module(module.name)
 
 
 def parse_objective(text: str, option: str = "--objectives") -> Objective:
@@ -41,4 +46,5 @@ def parse_objective(text: str, option: str = "--objectives") -> Objective:
         raise HeedError(
             "an objective without a target", where=f"{option} {text!r}", fix="give [name=]TARGET[,key=value]"
         )
+    _import_kinds()
     return kind_of(target).build(ObjectiveText(name, target, given, option))

@@ -20,7 +20,7 @@ from heed.balance import (
     settings_of,
 )
 from heed.errors import HeedError
-from heed.runs.imports import import_named
+from heed.runs.importing import named
 from heed.runs.sections import leaves, typed
 from heed.worlds.apothecary import Apothecary
 
@@ -38,7 +38,7 @@ def config_class_of(method: str) -> type[WeightingConfig]:
     if name in WEIGHTINGS or not colon:
         return config_class(method)
     where = f"--method {method}"
-    found = import_named(method, where)
+    found = named(method, where)
     if not (isinstance(found, type) and issubclass(found, WeightingConfig)):
         raise HeedError(f"{method} is no weighting", where, "name a subclass of heed.balance.WeightingConfig")
     return found

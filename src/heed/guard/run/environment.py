@@ -21,7 +21,7 @@ from heed.worlds.oracle import offered_by
 Dynamics = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 StatesToBools = Callable[[Tensor], Tensor]
 FAR = 99.0
-"""Steps to spare, at most: from where braking ends in the goal, no hazard is near."""
+"""Steps to spare, at most: from where braking ends in the goal, no catastrophe is near."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ def surroundings(name: str, kwargs: Mapping[str, Any] | None = None, catastrophe
     Raises:
         HeedError: no such environment, spaces that cannot be guarded, or nothing says what a catastrophe is.
 
-    >>> found = surroundings("heed/PointHazard-v0")
-    >>> found.label_keys, found.brake(torch.tensor([[0.0, 0.0, 1.0, -0.05]])).tolist()
+    >>> place = surroundings("heed/PointHazard-v0")
+    >>> place.label_keys, place.brake(torch.tensor([[0.0, 0.0, 1.0, -0.05]])).tolist()
     ((0, 1), [[-1.0, 0.5]])
     """
     registered = registered_oracle(name, **dict(kwargs or {}))
@@ -85,7 +85,7 @@ def surroundings(name: str, kwargs: Mapping[str, Any] | None = None, catastrophe
 
 
 def drawing(name: str) -> dict[str, Any]:
-    """What to make an environment with so that it can be drawn, nothing where it cannot.
+    """What to make an environment with so that it can be rendered, empty where it cannot.
 
     >>> drawing("heed/PointHazard-v0")
     {'render_mode': 'rgb_array'}
@@ -94,7 +94,7 @@ def drawing(name: str) -> dict[str, Any]:
         own = is_named(name)
         made = named(name, "--env") if own else gym.envs.registration.load_env_creator(_entry_of(name))
     except (gym.error.Error, ImportError, AttributeError, HeedError):
-        return {}  # whatever is wrong is said where it is made
+        return {}  # whatever is wrong is reported where it is made
     modes = getattr(made, "metadata", {}).get("render_modes", ())
     return {"render_mode": "rgb_array"} if "rgb_array" in modes else {}
 

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from markupsafe import Markup
 
 from heed.report.common.formats import number
 from heed.report.common.plot_style import Floats
-from heed.worlds import Backdrop, Disc, registered_oracle
+from heed.worlds import Backdrop, Disc, Rectangle, registered_oracle
 
 WIDTH = 1200
 """Of every scene, in its own units; the page scales it."""
+
+
+class Tick(NamedTuple):
+    """A number or a name on a scene's edge; ``anchor`` is SVG's: start, middle or end."""
+
+    x: float
+    y: float
+    anchor: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -24,14 +33,21 @@ class Scenery:
     Args:
         height: of the scene; its width is `WIDTH`.
         project: states [T, ..., S] of successive steps to places [T, ..., 2] in the scene.
-        backdrop: what stands still there, as SVG.
+        shapes: what stands still there, from back to front.
         about: what one sees, for a caption.
+        ticks: what is written there.
     """
 
     height: int
     project: Callable[[Floats], Floats]
-    backdrop: Markup
+    shapes: tuple[Rectangle | Disc, ...]
     about: str
+    ticks: tuple[Tick, ...] = ()
+
+    @property
+    def backdrop(self) -> Markup:
+        """What stands still, as SVG."""
+        return Markup("").join([*map(_drawn, self.shapes), *map(_written, self.ticks)])
 
     def line(self, states: Floats) -> str:
         """A way through states [T, S] as the points of an SVG line; it ends where a state is not finite.
@@ -82,13 +98,13 @@ def _before(backdrop: Backdrop) -> Scenery:
     def project(states: Floats) -> Floats:
         return np.asarray(backdrop.place(states) * scale)
 
-    shapes = [
-        _disc(shape.kind, shape.x * scale, shape.y * scale, shape.radius * scale)
+    shapes = tuple(
+        Disc(shape.kind, shape.x * scale, shape.y * scale, shape.radius * scale)
         if isinstance(shape, Disc)
-        else _rectangle(shape.kind, *(scale * n for n in (shape.left, shape.top, shape.width, shape.height)))
+        else Rectangle(shape.kind, *(scale * n for n in (shape.left, shape.top, shape.width, shape.height)))
         for shape in backdrop.shapes
-    ]
-    return Scenery(round(backdrop.height * scale), project, Markup("").join(shapes), f"{backdrop.about} ")
+    )
+    return Scenery(round(backdrop.height * scale), project, shapes, f"{backdrop.about} ")
 
 
 def _plane(seen: Sequence[Floats], keys: Sequence[int], names: Sequence[str]) -> Scenery:
@@ -121,30 +137,29 @@ def _plane(seen: Sequence[Floats], keys: Sequence[int], names: Sequence[str]) ->
         return np.asarray(np.stack([shares[..., 0] * WIDTH, (1 - shares[..., 1]) * height], axis=-1))
 
     across, up = ("steps ahead", names[chosen[0]]) if over_steps else (names[chosen[0]], names[chosen[1]])
-    texts = [
-        (16, height - 20, "start", number(low[0])),
-        (WIDTH / 2, height - 20, "middle", f"{across} →"),
-        (WIDTH - 16, height - 20, "end", number(high[0])),
-        (16, 48, "start", f"{number(high[1])}  ↑ {up}"),
-        (16, height - 70, "start", number(low[1])),
-    ]
-    ticks = [
-        Markup('<text class="tick" x="{:.0f}" y="{:.0f}" text-anchor="{}">{}</text>').format(x, y, anchor, text)
-        for x, y, anchor, text in texts
-    ]
+    ticks = (
+        Tick(16, height - 20, "start", number(low[0])),
+        Tick(WIDTH / 2, height - 20, "middle", f"{across} →"),
+        Tick(WIDTH - 16, height - 20, "end", number(high[0])),
+        Tick(16, 48, "start", f"{number(high[1])}  ↑ {up}"),
+        Tick(16, height - 70, "start", number(low[1])),
+    )
     why = "which catastrophes depend on" if keys else "which vary most"
     about = (
         f"Up: {up}, over the steps ahead. "
         if over_steps
         else f"Across: {across}; up: {up}: the two state variables {why}. "
     )
-    return Scenery(height, project, _rectangle("floor", 0, 0, WIDTH, height) + Markup("").join(ticks), about)
+    return Scenery(height, project, (Rectangle("floor", 0, 0, WIDTH, height),), about, ticks)
 
 
-def _rectangle(kind: str, x: float, y: float, width: float, height: float) -> Markup:
-    shape = Markup('<rect class="{}" x="{:.0f}" y="{:.0f}" width="{:.0f}" height="{:.0f}"/>')
-    return shape.format(kind, x, y, width, height)
+def _drawn(shape: Rectangle | Disc) -> Markup:
+    if isinstance(shape, Disc):
+        disc = Markup('<circle class="{}" cx="{:.0f}" cy="{:.0f}" r="{:.0f}"/>')
+        return disc.format(shape.kind, shape.x, shape.y, shape.radius)
+    rectangle = Markup('<rect class="{}" x="{:.0f}" y="{:.0f}" width="{:.0f}" height="{:.0f}"/>')
+    return rectangle.format(shape.kind, shape.left, shape.top, shape.width, shape.height)
 
 
-def _disc(kind: str, x: float, y: float, radius: float) -> Markup:
-    return Markup('<circle class="{}" cx="{:.0f}" cy="{:.0f}" r="{:.0f}"/>').format(kind, x, y, radius)
+def _written(tick: Tick) -> Markup:
+    return Markup('<text class="tick" x="{:.0f}" y="{:.0f}" text-anchor="{}">{}</text>').format(*tick)

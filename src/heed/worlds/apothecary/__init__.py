@@ -1,4 +1,4 @@
-"""The apothecary: a text world whose exact Pareto front is known (methods.md 5).
+"""The apothecary: a text world whose exact Pareto front is known (docs/methods.md).
 
 A customer names two or three complaints; the reply prescribes remedies in doses and may warn. Remedies help, and do
 harm that grows faster than the dose. What is best for any weighing of help, harmlessness, brevity and price is

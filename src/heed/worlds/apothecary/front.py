@@ -28,7 +28,7 @@ TIE = 1e-9
 
 @dataclass(frozen=True, eq=False)
 class ExactFront:
-    """The front of the average over prompts, where each prompt's reply is chosen freely (and may be drawn by lot).
+    """The front of the average over prompts, where each prompt's reply is chosen freely (and may be sampled).
 
     A policy's expected values are an average of one point from the hull of each prompt's replies, so the front is
     the Pareto part of the Minkowski average of those hulls, and its optimum for weights is found prompt by
@@ -189,9 +189,9 @@ def _enclose(replies: Sequence[Array], count: int, tolerance: float) -> tuple[Ar
     corners = _support(replies, np.eye(count) + TIE)
     low = corners.min(0)
     spread = np.where(np.ptp(corners, axis=0) > 0, np.ptp(corners, axis=0), 1.0)
-    found = np.unique(corners, axis=0)
+    vertices = np.unique(corners, axis=0)
     while True:
-        scaled = (found - low) / spread
+        scaled = (vertices - low) / spread
         normals = free_disposal_hull(scaled, scaled.min(0) - 1.0).equations[:, :-1] if count > 1 else np.eye(1)
         normals = normals.clip(min=0)
         normals = np.unique(normals[normals.sum(1) > 1e-9].round(12), axis=0)
@@ -199,8 +199,8 @@ def _enclose(replies: Sequence[Array], count: int, tolerance: float) -> tuple[Ar
         answers = _support(replies, (normals + TIE) / spread)
         beyond = (normals * (answers - low) / spread).sum(1) - (normals @ scaled.T).max(1)
         if beyond.max() <= tolerance:
-            return found, float(max(beyond.max(), 0.0))
-        found = np.unique(np.concatenate([found, answers[beyond > tolerance]]), axis=0)
+            return vertices, float(max(beyond.max(), 0.0))
+        vertices = np.unique(np.concatenate([vertices, answers[beyond > tolerance]]), axis=0)
 
 
 def _best_mixture(columns: Array, preference: Array) -> tuple[Array, Array]:

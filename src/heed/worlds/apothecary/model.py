@@ -39,7 +39,7 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def make_model(seed: int, hidden: int = 128, layers: int = 3) -> MistralForCausalLM:
-    """A freshly drawn model for `make_tokenizer`'s words; the global random state is left as it was.
+    """A randomly initialised model for `make_tokenizer`'s words; the global random state is left as it was.
 
     Args:
         seed: the same seed draws the same weights.

@@ -54,8 +54,7 @@ class Pharmacy:
         """The pharmacy of a seed: six herbs for one complaint each, two harsh remedies, two quacks.
 
         The seed decides which complaint each remedy is for and moves each strength by up to 3%. Slopes are
-        alike for all prompts, because independent strengths would smear every kink of the front
-        (calibration.md).
+        alike for all prompts, because independent strengths would smear every kink of the front.
         """
         generator = np.random.default_rng(seed)
         strengths = np.zeros((len(REMEDIES), len(COMPLAINTS)))

@@ -149,7 +149,7 @@ class Apothecary:
         return make_tokenizer()
 
     def model(self, seed: int, hidden: int = 128, layers: int = 3) -> MistralForCausalLM:
-        """A freshly drawn Mistral for `tokenizer`; the default has 0.5 million parameters."""
+        """A randomly initialised Mistral for `tokenizer`; the default has 0.5 million parameters."""
         from heed.worlds.apothecary.model import make_model
 
         return make_model(seed, hidden, layers)

@@ -109,6 +109,15 @@ def over_cliff(observations: ArrayLike) -> NDArray[np.bool_]:
     return _over(observations, "#")
 
 
+def ends(observations: ArrayLike) -> NDArray[np.bool_]:
+    """Which observations [..., 4] end an episode, over a cliff, the edge or the goal, bool [...].
+
+    >>> ends([observation((6, 2, 0, 1)), observation((6, 11, 0, 0)), observation((6, 0, 0, 0))]).tolist()
+    [True, True, False]
+    """
+    return _over(observations, "#G")
+
+
 def doomed(observations: ArrayLike) -> NDArray[np.bool_]:
     """Which observations [..., 4] are of doomed states, bool [...].
 
