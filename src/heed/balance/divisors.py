@@ -33,7 +33,7 @@ class Divisors:
         if not bool(present.all()):
             if self.zero_steps == 0:
                 absent = ", ".join(str(k) for k in (~present).nonzero()[:, 0].tolist())
-                _log.warning("objective %s has a zero gradient: weight 0 in such steps (said once)", absent)
+                _log.warning("objective %s has a zero gradient: weight 0 in such steps (logged once)", absent)
             self.zero_steps += 1
         floored = length.clamp(min=floor * float(length.quantile(0.5)))
         return torch.where(present, floored, 1.0), present

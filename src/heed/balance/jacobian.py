@@ -54,7 +54,7 @@ class JacobianAccumulator:
             [K, n] buffer.
         checkpointing: the model recomputes its activations in the backward. Several backwards through the whole graph
             then become one that is vectorised over their cotangents and recomputes once, unless a kernel of the
-            model's does not take part in that, which is said once.
+            model's does not take part in that, which is logged once.
 
     Shape: the Jacobian is [K, n], n the number of trainable scalars, in float32 (float64 for float64 parameters).
 

@@ -51,8 +51,8 @@ def trained(
 
     def show(step: int, metrics: dict[str, float]) -> None:
         if step % 20 == 0 or step == job.steps:
-            told = f"of the last 1000: {metrics['catastrophes']:.0f} catastrophes, {metrics['blocks']:.0f} blocks"
-            bar.show("guard" if person is None else "oversee", step, job.steps, told)
+            shown = f"of the last 1000: {metrics['catastrophes']:.0f} catastrophes, {metrics['blocks']:.0f} blocks"
+            bar.show("guard" if person is None else "oversee", step, job.steps, shown)
         if wanted:
             raise Stopped
 
@@ -89,33 +89,33 @@ def guard_settings(command: Command, arguments: Sequence[str]) -> tuple[dict[str
 
 def lines(summary: dict[str, Any]) -> list[str]:
     """What a run came to, in words."""
-    struck = summary["catastrophes"]
-    found = [
-        f"{summary['env_steps']} steps: {struck['oversight']} catastrophes in oversight, {struck['autonomy']} in "
+    catastrophes = summary["catastrophes"]
+    text = [
+        f"{summary['env_steps']} steps: {catastrophes['oversight']} catastrophes in oversight, {catastrophes['autonomy']} in "
         f"{summary['autonomy_steps']} steps of autonomy; {sum(summary['goals'].values())} goals; "
         f"{summary['interventions']} interventions, {summary['judgements']} judgements",
     ]
     if summary["method"] != "none" and summary["handed_over_at"] is None:
-        found.append("autonomy was never begun: allow more steps or a larger --eps, and see what the log says")
+        text.append("autonomy was never begun: allow more steps or a larger --eps, and see what the log says")
     if summary["false_blocks"] is not None:
         blocks = summary["interventions_autonomy"]
         missed = summary["missed_blocks"]
         early = summary["early_blocks"]
-        found.append(
+        text.append(
             f"in autonomy {summary['false_blocks']} of {blocks} blocks were needless, {early} of them more than a step "
             f"early; {missed} were missed"
         )
-    found += [f"{count} times: {what}" for what, count in summary["faults"].items()]
+    text += [f"{count} times: {what}" for what, count in summary["faults"].items()]
     if summary["decision_ms"]["p50"] is not None:
-        found.append(
+        text.append(
             f"a decision takes {summary['decision_ms']['p50']:.1f} ms (99%: {summary['decision_ms']['p99']:.1f})"
         )
     if "evaluation_episodes" in summary:
         episodes = summary["evaluation_episodes"]
         kinds = [(kind, word) for kind, word in (("guarded", "on"), ("unguarded", "off")) if f"goals_{kind}" in summary]
         for kind, word in kinds:
-            found.append(
+            text.append(
                 f"guard {word}: {summary[f'catastrophes_{kind}']:.0f} catastrophes and {summary[f'goals_{kind}']:.0f} "
                 f"goals in {episodes} episodes, return {summary[f'return_{kind}']:.2f}"
             )
-    return found
+    return text

@@ -90,8 +90,8 @@ def compare_guards(
             ]
             run.write_json(f"runs/{task.folder.name}/siblings.json", siblings)
         runs = iter(summaries)
-        found = {spec: [next(runs) for _ in range(job.seeds)] for spec in variants}
-        rows = [row_of(method, runs) for method, runs in found.items()]
+        results = {spec: [next(runs) for _ in range(job.seeds)] for spec in variants}
+        rows = [row_of(method, runs) for method, runs in results.items()]
         seconds = sum(summary["seconds"] for summary in summaries)
         seeds = f"seeds {settings['seed']} to {settings['seed'] + job.seeds - 1}"
         table = {
@@ -109,7 +109,7 @@ def compare_guards(
                 "goals and returns are means of the seeds' last 20 episodes, with t-intervals",
                 "guard off: the finished deterministic policy without its guard, of "
                 f"{settings['evaluation_episodes']} episodes a seed",
-                *(f"{name}: {METHODS[name].about}" for name in dict.fromkeys(spec.split(":")[0] for spec in found)),
+                *(f"{name}: {METHODS[name].about}" for name in dict.fromkeys(spec.split(":")[0] for spec in results)),
             ],
         }
         write_table(run, record, table, seconds)
@@ -130,14 +130,14 @@ def row_of(method: str, runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
     steps, blocks = total("autonomy_steps"), total("interventions_autonomy")
     episodes = sum(run["evaluation_episodes"] for run in runs if "goals_unguarded" in run)
-    told = [run for run in runs if run["false_blocks"] is not None]
+    known = [run for run in runs if run["false_blocks"] is not None]
     row: dict[str, Any] = {"method": method}
     row[COLUMNS[0]] = rate_cell(total("catastrophes", "oversight"), len(runs), len(runs))
     row[COLUMNS[1]] = rate_cell(total("catastrophes", "autonomy"), steps / 10_000, len(runs))
     row[COLUMNS[2]] = mean_cell([run["goals_late"] for run in runs])
     row[COLUMNS[3]] = mean_cell([math.nan if run["return_mean"] is None else run["return_mean"] for run in runs])
-    row[COLUMNS[4]] = share_cell(total("false_blocks"), blocks, len(runs)) if told else share_cell(0, 0)
-    row[COLUMNS[5]] = share_cell(total("early_blocks"), blocks, len(runs)) if told else share_cell(0, 0)
+    row[COLUMNS[4]] = share_cell(total("false_blocks"), blocks, len(runs)) if known else share_cell(0, 0)
+    row[COLUMNS[5]] = share_cell(total("early_blocks"), blocks, len(runs)) if known else share_cell(0, 0)
     row[COLUMNS[6]] = mean_cell([100 * run["interventions_autonomy"] / max(1, run["autonomy_steps"]) for run in runs])
     row[COLUMNS[7]] = worst_cell([run["catastrophes"]["worst_500"] for run in runs], len(runs))
     row[COLUMNS[8]] = worst_cell([fit["flagged"] for run in runs for fit in run["fits"] if "flagged" in fit], len(runs))

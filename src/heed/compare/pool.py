@@ -76,11 +76,11 @@ def run_all(tasks: Sequence[Task], workers: int, on_progress: OnProgress | None 
         with _deaf_to_ctrl_c():
             manager = context.Manager()
         with manager:
-            said, stop = manager.Queue(), manager.Event()
+            reports, stop = manager.Queue(), manager.Event()
             with ProcessPoolExecutor(workers, mp_context=context, initializer=_settle, initargs=(threads,)) as executor:
                 with _deaf_to_ctrl_c():
                     futures: dict[Future[None], Task] = {
-                        executor.submit(_run, t, said, stop, os.getpid()): t for t in waiting
+                        executor.submit(_run, t, reports, stop, os.getpid()): t for t in waiting
                     }
                 pending, done, latest = set(futures), len(tasks) - len(waiting), waiting[0].label
                 try:
@@ -89,7 +89,7 @@ def run_all(tasks: Sequence[Task], workers: int, on_progress: OnProgress | None 
                         for future in finished:
                             future.result()
                             done += 1
-                        latest = _drain(said, steps) or latest
+                        latest = _drain(reports, steps) or latest
                         if on_progress is not None:
                             on_progress(Progress(done, len(tasks), offset + sum(steps.values()), all_steps, latest))
                 except BrokenProcessPool as error:
@@ -161,7 +161,7 @@ def _settle(threads: int) -> None:
     warnings.filterwarnings("ignore", category=FutureWarning)  # the libraries' talk among themselves
 
 
-def _run(task: Task, said: Any, stop: Any, parent: int) -> None:
+def _run(task: Task, reports: Any, stop: Any, parent: int) -> None:
     def unwanted() -> bool:
         return os.getppid() != parent or stop.is_set()  # who asked for the run may have been killed
 
@@ -170,7 +170,7 @@ def _run(task: Task, said: Any, stop: Any, parent: int) -> None:
     key = task.label + str(task.folder)
 
     def follow(step: int, metrics: dict[str, float]) -> None:  # noqa: ARG001 - what a trainer calls
-        said.put((key, step, task.label))
+        reports.put((key, step, task.label))
         if unwanted():
             raise Stopped
 
@@ -202,11 +202,11 @@ def _guard(task: Task, follow: Callable[[int, dict[str, float]], None]) -> None:
     train_guard(job_of(task.settings), task.folder, follow)
 
 
-def _drain(said: Any, steps: dict[str, int]) -> str:
+def _drain(reports: Any, steps: dict[str, int]) -> str:
     latest = ""
     while True:
         try:
-            key, step, latest = said.get_nowait()
+            key, step, latest = reports.get_nowait()
         except queue.Empty:
             return latest
         steps[key] = step

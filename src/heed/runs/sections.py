@@ -71,7 +71,7 @@ def full_name(name: str, names: Iterable[str], where: str = "", fix: str = "") -
 
 
 def short_name(name: str, names: Iterable[str]) -> str:
-    """The shortest name that a full name may be called by.
+    """The shortest name that a full name may be called by and that is not a section's.
 
     >>> names = ["gamma", "models.eps", "learner.gamma", "models.fit.eps"]
     >>> [short_name(name, names) for name in names]
@@ -82,7 +82,8 @@ def short_name(name: str, names: Iterable[str]) -> str:
     for count in range(1, len(parts)):
         short = ".".join(parts[-count:])
         others = [each for each in known if each != name and (each == short or each.endswith(f".{short}"))]
-        if all(each.count(".") > depth for each in others):
+        section = any(each.startswith(f"{short}.") for each in known)
+        if not section and all(each.count(".") > depth for each in others):
             return short
     return name
 

@@ -153,13 +153,13 @@ def test_mgda_stops_at_a_zero_gradient():
     assert weights.tolist() == [0.0, 1.0]
 
 
-def test_a_zero_gradient_is_said_once_and_counted(caplog):
+def test_a_zero_gradient_is_logged_once_and_counted(caplog):
     weighting = PGAPO([0.5, 0.5])
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
             weighting(torch.diag(torch.tensor([4.0, 0.0])))
     assert [record.getMessage() for record in caplog.records] == [
-        "objective 1 has a zero gradient: weight 0 in such steps (said once)"
+        "objective 1 has a zero gradient: weight 0 in such steps (logged once)"
     ]
     assert weighting.divisors.zero_steps == 3
 

@@ -93,7 +93,7 @@ class PGAPO(Weighting[PSDMatrix]):
 
     One policy per preference. Under exact gradients a preference other than equal weights has no fixed point
     inside a smooth front of two objectives, along which the unit gradients oppose each other: it slides to an
-    end. `SmoothTchebycheff` does not. A zero gradient gets weight 0, which is said once.
+    end. `SmoothTchebycheff` does not. A zero gradient gets weight 0, which is logged once.
 
     Args:
         preference: lambda, one weight per objective, on the simplex.
