@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from socket_person import SocketPerson
 
 from heed.cli.align import run as align_command
-from heed.guard import GuardJob, ModelsConfig, PhasesConfig, PlanningConfig, train_guard
+from heed.guard import GuardJob, LearnerConfig, ModelsConfig, PhasesConfig, PlanningConfig, train_guard
 from heed.guard.models import BatchConfig, FitConfig
 from heed.oversight import Store
 from heed.runs import read_yaml
@@ -117,9 +117,8 @@ def test_a_guard_is_deployed_from_its_run_folder_and_looks_ahead_without_asking(
         overseer="far-sighted",
         steps=360,
         seed=1,
-        learning_starts=400,
-        hidden=16,
         evaluation_episodes=0,
+        learner=LearnerConfig(learning_starts=400, hidden=16),
         phases=PhasesConfig(oversight_steps=320, least_blocks=1, gate=1.0),
         planning=PlanningConfig(horizon=5, particles=1, plan_samples=16),
         models=ModelsConfig(
