@@ -1,6 +1,7 @@
 """The scripts in `examples/` run as they stand, small, and do what their first lines say."""
 
 import contextlib
+import json
 import re
 import runpy
 import shutil
@@ -14,7 +15,7 @@ from safetensors.torch import load_file
 from socket_person import SocketPerson
 
 from heed.cli.align import run as align_command
-from heed.guard import GuardJob, ModelsConfig, PhasesConfig, PlanningConfig, train_guard
+from heed.guard import GuardJob, LearnerConfig, ModelsConfig, PhasesConfig, PlanningConfig, train_guard
 from heed.guard.models import BatchConfig, FitConfig
 from heed.oversight import Store
 from heed.runs import read_yaml
@@ -37,6 +38,12 @@ def run_example(tmp_path, monkeypatch, capsys):
         return names, capsys.readouterr().out
 
     return run
+
+
+def save_tiny_model(folder):
+    world = Apothecary()
+    world.model(seed=0, hidden=32, layers=1).save_pretrained(folder)
+    world.tokenizer().save_pretrained(folder)
 
 
 def numbers(text):
@@ -64,11 +71,19 @@ def test_a_weighting_of_ones_own_serves_python_and_the_command_line(run_example,
     torch.testing.assert_close(shared, torch.tensor([0.25, 1.0]))
     assert len(said.splitlines()) == 3
     shutil.copy(EXAMPLES / "own_weighting.py", tmp_path)
+    save_tiny_model(tmp_path / "base")
+    (tmp_path / "prompts.jsonl").write_text('{"prompt": "cough ?"}\n')
+    (tmp_path / "rewards.py").write_text("def length(completions, **_): return [float(len(c)) for c in completions]")
     monkeypatch.chdir(tmp_path)
-    small = ["--steps", "1", "--prompts_per_step", "2", "--completions_per_prompt", "2", "--eval_prompts", "2"]
-    small += ["--max_completion_tokens", "4", "--eval_completions", "1", "--warm_start_steps", "1", "--out", "run"]
-    align_command(["--world", "apothecary", "--rewards", "gold", "--method", "own_weighting:EvenConfig", *small])
-    assert read_yaml(tmp_path / "run" / "config.yaml")["method"] == "own_weighting:EvenConfig"
+    small = ["--steps", "1", "--prompts_per_step", "1", "--completions_per_prompt", "2", "--eval_prompts", "0"]
+    own = ["--model", "base", "--data", "prompts.jsonl", "--max_completion_tokens", "4", "--out", "run"]
+    objectives = ["--objectives", "more=rewards:length", "less=rewards:length,sign=-1"]
+    align_command([*own, *objectives, "--method", "own_weighting:EvenConfig", "--power", "0.5", *small])
+    config = read_yaml(tmp_path / "run" / "config.yaml")
+    assert (config["method"], config["weighting"]) == ("own_weighting:EvenConfig", {"power": 0.5})
+    taken = json.loads((tmp_path / "run" / "balance.jsonl").read_text())
+    lengths = torch.tensor(taken["gram"]).diagonal().sqrt()
+    torch.testing.assert_close(torch.tensor(taken["weights"]), lengths.clamp_min(1e-12).pow(-0.5) / 2)
 
 
 def test_a_guard_hands_over_around_an_environment_and_a_learner_of_ones_own(run_example):
@@ -102,9 +117,8 @@ def test_a_guard_is_deployed_from_its_run_folder_and_looks_ahead_without_asking(
         overseer="far-sighted",
         steps=360,
         seed=1,
-        learning_starts=400,
-        hidden=16,
         evaluation_episodes=0,
+        learner=LearnerConfig(learning_starts=400, hidden=16),
         phases=PhasesConfig(oversight_steps=320, least_blocks=1, gate=1.0),
         planning=PlanningConfig(horizon=5, particles=1, plan_samples=16),
         models=ModelsConfig(
@@ -129,9 +143,7 @@ def test_a_guard_is_deployed_from_its_run_folder_and_looks_ahead_without_asking(
 
 
 def test_a_model_of_ones_own_is_aligned_and_its_adapter_deployed(run_example, tmp_path):
-    world = Apothecary()
-    world.model(seed=0, hidden=32, layers=1).save_pretrained(tmp_path / "base")
-    world.tokenizer().save_pretrained(tmp_path / "base")
+    save_tiny_model(tmp_path / "base")
     (tmp_path / "prompts.jsonl").write_text('{"prompt": "cough ?"}\n{"prompt": "fever ?"}\n')
     own = ["--model", "base", "--prompts", "prompts.jsonl", "--steps", "1", "--tokens", "6"]
     names, said = run_example("align_two_rewards", *own)

@@ -1,22 +1,28 @@
-"""The Python of README and docs runs: every block under a `<!-- runnable -->` mark, as written but for the sizes."""
+"""README and docs are true: their Python runs, their links lead somewhere, and what they name is there."""
 
 import doctest
 import json
 import re
+import warnings
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 import torch
+import yaml
+from PIL import Image
 from socket_person import SocketPerson
 from transformers import MistralConfig, MistralForSequenceClassification
 
+import heed
 from heed.worlds.apothecary import Apothecary
 
 ROOT = Path(__file__).parent.parent
+PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
 RUNNABLE = re.compile(r"<!-- runnable -->\n```python\n(.*?)```", flags=re.DOTALL)
 BLOCKS = [
     pytest.param(block, id=f"{page.name}-{number}")
-    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+    for page in PAGES
     for number, block in enumerate(RUNNABLE.findall(page.read_text()))
 ]
 SMALL = {
@@ -65,8 +71,57 @@ def test_the_block_runs(block, a_users_folder):
             exec(compile(block, "block", "exec"), {"__name__": "reader", "SocketPerson": SocketPerson})
 
 
-def test_links_between_the_pages_lead_somewhere():
-    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md"):
-        targets = re.findall(r"(?<!!)\[[^\]]*\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())
-        assert targets or page.name == "CONTRIBUTING.md"
-        assert [target for target in targets if not (ROOT / target).exists()] == []
+def anchors(page):
+    """What a link may name behind the `#`: the page's headings, as GitHub and MkDocs spell them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_the_pages_lead_somewhere(page):
+    links = re.findall(r"\[[^\]]*\]\(([^)#:]*)(?:#([^)]*))?\)", page.read_text())
+    places = [(page.parent / target if target else page, anchor) for target, anchor in links]
+    assert [place for place, _ in places if not place.exists()] == []
+    inside = [(place, anchor) for place, anchor in places if place.suffix == ".md" and not anchor.startswith("only-")]
+    assert [(place.name, anchor) for place, anchor in inside if anchor and anchor not in anchors(place)] == []
+
+
+def test_every_module_and_name_in_the_pages_is_there():
+    for page in PAGES:
+        for name in sorted(set(re.findall(r"`(heed(?:\.\w+)+)(?:\(.*?\))?`", page.read_text()))):
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")  # a name that has moved is stale here
+                resolve_name(name)
+
+
+def test_every_path_in_contributing_and_every_script_in_the_pages_is_there():
+    told = re.findall(r"`((?:\w+/)+(?:\w+\.py)?|\w+\.py)`", (ROOT / "CONTRIBUTING.md").read_text())
+    places = (ROOT, ROOT / "src" / "heed", ROOT / "src" / "heed" / "balance" / "weightings")
+    named = [path for path in told if "NAME" not in path and not path.startswith("test_")]
+    assert len(named) > 30
+    assert [path for path in named if not any((place / path).exists() for place in places)] == []
+    scripts = {name for page in PAGES for name in re.findall(r"examples/\w+\.py", page.read_text())}
+    assert {f"examples/{script.name}" for script in (ROOT / "examples").glob("*.py")} <= scripts
+    assert [script for script in scripts if not (ROOT / script).exists()] == []
+
+
+def test_the_readmes_pictures_are_small_and_one_of_them_moves():
+    shown = re.findall(r'<img src="([^"]+)" width="\d+%" alt="([^"]+)">', (ROOT / "README.md").read_text())
+    pictures = [ROOT / name for name, text in shown if len(text) > 80]  # told in words, too
+    assert len(pictures) == len(shown) == 2
+    assert sum(picture.stat().st_size for picture in pictures) < 1_000_000
+    frames = []
+    for picture in pictures:
+        with Image.open(picture) as opened:
+            frames.append(opened.n_frames if picture.suffix == ".gif" else 1)
+    assert max(frames) > 30
+
+
+def test_a_citation_names_this_version_and_both_papers():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert cited["version"] == heed.__version__ and cited["license"] == "Apache-2.0"
+    readme = (ROOT / "README.md").read_text()
+    for paper in cited["references"]:
+        assert f"title = {{{paper['title']}}}" in readme
+        assert all(author["family-names"] in readme for author in paper["authors"])
+        assert paper["identifiers"][0]["value"].removeprefix("arXiv:") in readme

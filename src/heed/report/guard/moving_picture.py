@@ -105,6 +105,7 @@ def write_moving_picture(run: Path | str, file: Path | str, at: Sequence[int] = 
         raise HeedError(f"'{file.suffix}' is no moving picture's ending", str(file), "take .gif or .png")
     snapshots, drawing = snapshots_of(run, at, blocks)
     moving = [(frame, part.milliseconds) for shown in snapshots for frame, part in frames(shown, drawing)]
+    moving = moving[-1:] + moving[:-1]  # the same loop; where nothing moves, as on paper, all of a block is seen
     pictures, durations = [frame for frame, _ in moving], [shown for _, shown in moving]
     try:
         with replacing(file) as opened:
