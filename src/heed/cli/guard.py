@@ -91,8 +91,8 @@ def lines(summary: dict[str, Any]) -> list[str]:
     """What a run came to, in words."""
     catastrophes = summary["catastrophes"]
     text = [
-        f"{summary['env_steps']} steps: {catastrophes['oversight']} catastrophes in oversight, {catastrophes['autonomy']} in "
-        f"{summary['autonomy_steps']} steps of autonomy; {sum(summary['goals'].values())} goals; "
+        f"{summary['env_steps']} steps: {catastrophes['oversight']} catastrophes in oversight, "
+        f"{catastrophes['autonomy']} in {summary['autonomy_steps']} steps of autonomy; {sum(summary['goals'].values())} goals; "
         f"{summary['interventions']} interventions, {summary['judgements']} judgements",
     ]
     if summary["method"] != "none" and summary["handed_over_at"] is None:
