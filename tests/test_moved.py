@@ -21,6 +21,7 @@ DROPPED = {
     "heed.guard.deciding": {"Decider", "logger"},  # its five questions are interventions
     "heed.guard.environment": {"known_point_hazard", "need_on_point_hazard"},  # a world's oracle answers
     "heed.guard.phases": {"Termination"},
+    "heed.guard.settings": {"PARTS", "flat", "names_of"},  # sections come from the dataclasses themselves
     "heed.guard.vector_guard": {"told_of_all"},
     "heed.oversight.browser": {"GLANCES", "KEPT"},
     "heed.oversight.compare_server": {"Unsafe"},

@@ -169,7 +169,7 @@ def run(**changes):
         ({"env": "faulty:Endless"}, ["cannot act in Box(-inf, inf", "a bounded Box of one dimension or Discrete"]),
         ({"env": "Acrobot-v1", "catastrophe": None}, ["nothing says what a catastrophe is", "module:function"]),
         ({"overseer": "faulty:Away"}, ["never cannot start: it raised: RuntimeError: no person is here"]),
-        ({"overseer": "faulty:nobody"}, ["'faulty:nobody' makes no overseer: RuntimeError: no person is here"]),
+        ({"overseer": "faulty:nobody"}, ["making the overseer 'faulty:nobody' raised RuntimeError: no person is here"]),
         ({"overseer_timeout": 0}, ["a time-out of 0"]),
         ({"steps": 0}, ["0 steps are none"]),
     ],

@@ -111,7 +111,7 @@ def test_of_a_conversation_trl_gets_messages(tmp_path):
         (["--format", "trl", "--objectives", "help,harmless"], "one objective"),
         (["--format", "trl", "--objectives", "style"], "nobody judged style.*of help, harmless"),
         (["--format", "heed", "--kind", "block"], "judge some first"),
-        (["--objectives", "help"], "judgements are told whole"),
+        (["--objectives", "help"], "judgements are exported whole"),
     ],
 )
 def test_what_cannot_be_exported_is_one_line(place, tmp_path, arguments, wrong):
