@@ -73,7 +73,7 @@ def differences(before: Path, after: Path) -> dict[str, list[str]]:
 
 
 def _of_run(before: Path, after: Path) -> list[str]:
-    if not after.exists():
+    if not (after / "summary.json").exists():
         return ["it is missing"]
     found: list[str] = []
     for path in sorted(before.rglob("decisions.parquet")):
