@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -59,8 +60,9 @@ def record(folder: Path, source: Path, only: list[str] | None = None) -> None:
     cache = {"HEED_CACHE": str(folder / "cache")}
     environment = os.environ | {"PYTHONPATH": str(source), "OMP_NUM_THREADS": "1"} | cache
     for name in only or RUNS:
-        if (folder / name / "summary.json").exists():
+        if _finished(folder / name):
             continue
+        shutil.rmtree(folder / name, ignore_errors=True)
         with (folder / f"{name}.log").open("w") as log:
             command = [sys.executable, "-m", "heed", *RUNS[name], "--out", name]
             subprocess.run(command, cwd=folder, env=environment, stdout=log, stderr=log, check=True)
@@ -72,8 +74,13 @@ def differences(before: Path, after: Path) -> dict[str, list[str]]:
     return {name: _of_run(before / name, after / name) for name in names}
 
 
+def _finished(run: Path) -> bool:
+    summary = run / "summary.json"
+    return summary.exists() and bool(json.loads(summary.read_text()).get("completed"))
+
+
 def _of_run(before: Path, after: Path) -> list[str]:
-    if not (after / "summary.json").exists():
+    if not _finished(after):
         return ["it is missing"]
     found: list[str] = []
     for path in sorted(before.rglob("decisions.parquet")):
