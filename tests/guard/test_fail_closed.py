@@ -135,6 +135,16 @@ def test_whatever_is_set_as_a_guard_s_intervention_fails_closed():
     assert guard.step(AHEAD)[4]["guard"]["executed"] is AHEAD
 
 
+def test_who_decides_is_changed_through_the_intervention_alone():
+    guard, other = Guard(CartEnv(), overseer=Person(lambda _: True)), Person(lambda _: False)
+    guard.reset(seed=0)
+    with pytest.raises(AttributeError):
+        guard.overseer = other
+    assert guard.step(AHEAD)[4]["guard"]["decision"] == "block"
+    guard.intervention = Overseen(other)
+    assert guard.step(AHEAD)[4]["guard"]["decision"] == "allow" and len(other.seen) == 1
+
+
 def test_an_intervention_of_one_s_own_needs_one_method():
     class EverySecond(Intervention):
         def decide(self, situation, proposed):

@@ -43,7 +43,7 @@ class Guarding:
             raise HeedError(
                 "an overseer and an intervention would both decide", type(self).__name__, "give one of them"
             )
-        self.situations, self.overseer = situations, overseer
+        self.situations, self._overseer = situations, overseer
         self.penalty, self.observers = penalty, list(observers)
         self.intervention = intervention or (Nobody() if overseer is None else Overseen(overseer))
 
@@ -55,6 +55,11 @@ class Guarding:
     @intervention.setter
     def intervention(self, intervention: Intervention) -> None:
         self._intervention = fail_closed(intervention)
+
+    @property
+    def overseer(self) -> Overseer | None:
+        """Whom the guard was given; set ``intervention`` to have somebody else decide."""
+        return self._overseer
 
     @property
     def faults(self) -> Faults:
