@@ -1,12 +1,17 @@
 """An intervention that fails lets nothing pass, whatever it is and wherever it fails."""
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from guard_worlds import NO_ACTION, CartEnv, Person, at, lookahead, stops_in_time
+from gymnasium.vector import SyncVectorEnv
 
 from heed.errors import HeedError, Stopped
+from heed.guard.decisions import Decision
 from heed.guard.guard import Guard
 from heed.guard.intervention import AskWhenUnsure, FailClosed, Intervention, Off, Overseen, Shadow, fail_closed
+from heed.guard.vector_guard import VectorGuard
+from heed.oversight import local_overseer
 
 AHEAD, BACK = np.array([2.0], np.float32), np.array([-2.0], np.float32)
 FREE, NEAR = (-1.0, -1.0), (0.5, 0.9)
@@ -154,3 +159,42 @@ def test_an_intervention_of_one_s_own_needs_one_method():
     guard.reset(seed=0)
     executed = [float(guard.step(AHEAD)[4]["guard"]["executed"][0]) for _ in range(4)]
     assert executed == [2.0, -2.0, 2.0, -2.0]
+
+
+@pytest.mark.parametrize(
+    ("decided", "said"),
+    [
+        (lambda proposed: None, "None is no decision"),
+        (lambda proposed: Decision(proposed, np.array([np.nan], np.float32), "block", "planner"), "which is no action"),
+        (lambda proposed: Decision(proposed, -proposed, "allow", "policy"), "another one is to be executed"),
+    ],
+)
+def test_what_is_no_decision_on_the_action_blocks_it(decided, said):
+    class Odd(Off):  # what extends one that fails closed is closed all the same
+        def decide(self, situation, proposed):
+            return decided(proposed)
+
+    guard = Guard(CartEnv(), intervention=Odd())
+    guard.reset(seed=0)
+    info = guard.step(AHEAD)[4]["guard"]
+    assert (info["decision"], info["source"], info["executed"].tolist()) == ("block", "fallback", [0.0])
+    assert any(said in fault for fault in guard.faults)
+
+
+def test_an_action_that_is_changed_while_it_is_judged_is_blocked():
+    class Meddles(Off):
+        def decide(self, situation, proposed):
+            proposed[:] = -1.0
+            return super().decide(situation, proposed)
+
+    guard = Guard(CartEnv(), intervention=Meddles())
+    guard.reset(seed=0)
+    assert guard.step(np.array([2.0], np.float32))[4]["guard"]["decision"] == "block"
+    assert any("was changed" in fault for fault in guard.faults)
+
+
+def test_an_oracle_of_one_environment_is_refused_for_several():
+    envs = [gym.make("heed/PointHazard-v0") for _ in range(2)]
+    vector = VectorGuard(SyncVectorEnv([lambda each=each: each for each in envs]))
+    with pytest.raises(HeedError, match="an oracle looks into one environment, and here are 2"):
+        vector.intervention = Shadow(Overseen(local_overseer(envs[0])))

@@ -73,7 +73,7 @@ def recorded():
     return search, Planning(SafePlanner(search, imagined(), 0.5, iterations=1))
 
 
-def test_plans_move_on_by_exactly_the_steps_that_passed_since_they_were_last_asked_for(recorded):
+def test_plans_move_on_by_the_steps_that_passed_since_they_were_last_asked_for_and_not_beyond_their_end(recorded):
     search, planning = recorded
     here = situations()[0]
     step(here, 2)
@@ -81,11 +81,11 @@ def test_plans_move_on_by_exactly_the_steps_that_passed_since_they_were_last_ask
     assert search.taken() == ["reset", "propose"]  # nothing was learnt in this episode that could move on
     planning.plan(here)
     assert search.taken() == ["propose"]
-    for steps in (1, 5):
+    for steps, moved in ((1, 1), (3, 3), (5, 3)):
         step(here, steps)
         assert search.taken() == []
         planning.plan(here)
-        assert search.taken() == ["begin"] * steps + ["propose"]
+        assert search.taken() == ["begin"] * moved + ["propose"]
 
 
 def test_plans_are_forgotten_at_an_episode_s_start(recorded):
@@ -162,7 +162,7 @@ class Known:
     def reset(self):
         pass
 
-    def move_on(self):
+    def move_on(self, steps=1):
         pass
 
     def apart(self):

@@ -45,7 +45,8 @@ class Guarding:
             )
         self.situations, self._overseer = situations, overseer
         self.penalty, self.observers = penalty, list(observers)
-        self.intervention = intervention or (Nobody() if overseer is None else Overseen(overseer))
+        default: Intervention = Nobody() if overseer is None else Overseen(overseer)
+        self.intervention = default if intervention is None else intervention
 
     @property
     def intervention(self) -> Intervention:
@@ -54,6 +55,12 @@ class Guarding:
 
     @intervention.setter
     def intervention(self, intervention: Intervention) -> None:
+        if len(self.situations) > 1 and intervention.needs_env:
+            raise HeedError(
+                f"an oracle looks into one environment, and here are {len(self.situations)}",
+                f"{type(self).__name__}, intervention",
+                "give overseer_of, which makes one for each",
+            )
         self._intervention = fail_closed(intervention)
 
     @property

@@ -11,7 +11,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from heed.guard.planning.lookahead import Look, Lookout, check_block_when
 from heed.guard.planning.planner import SafePlanner
 from heed.guard.replacement import Planning, Replacement
 from heed.guard.situations import Situation
-from heed.oversight.overseers.base import Overseer, Proposal
+from heed.oversight.overseers.base import Overseer, Proposal, scope_of
 
 Mode = Literal["shadow", "block", "replace", "penalty"]
 Replaces = Literal["plan", "declared"]
@@ -30,13 +30,12 @@ MODES = ("replace", "penalty", "block", "shadow")
 
 
 class Intervention(ABC):
-    """Decides on proposed actions.
+    """Decides on proposed actions."""
 
-    Attributes:
-        fails_closed: whether nothing that goes wrong in it lets an action pass, so that the guard need not see to that.
-    """
-
-    fails_closed: ClassVar[bool] = False
+    @property
+    def needs_env(self) -> bool:
+        """Whether it looks into one environment, and cannot decide in another."""
+        return False
 
     @abstractmethod
     def decide(self, situation: Situation, proposed: Any) -> Decision:
@@ -49,8 +48,6 @@ class Intervention(ABC):
 
 class Off(Intervention):
     """Nobody judges: every action is executed as it is proposed."""
-
-    fails_closed: ClassVar[bool] = True  # by being asked for: there is nothing in it that could go wrong
 
     def decide(self, situation: Situation, proposed: Any) -> Decision:  # noqa: ARG002 - it looks at nothing
         """Let it pass."""
@@ -76,6 +73,11 @@ class Overseen(Intervention):
 
     def __init__(self, overseer: Overseer, replacement: Replacement | None = None) -> None:
         self.overseer, self.replacement = overseer, Replacement() if replacement is None else replacement
+
+    @property
+    def needs_env(self) -> bool:
+        """Whether the overseer looks into one environment."""
+        return scope_of(self.overseer).needs_env
 
     def decide(self, situation: Situation, proposed: Any, look: Look | None = None) -> Decision:
         """Ask the overseer, who is shown what the guard saw if it looked."""
@@ -181,6 +183,11 @@ class AskWhenUnsure(Intervention):
         self.lookahead, self.unsure = lookahead, unsure
         self.overseen = Overseen(overseer, lookahead.replacement)
 
+    @property
+    def needs_env(self) -> bool:
+        """Whether the overseer looks into one environment."""
+        return self.overseen.needs_env
+
     def decide(self, situation: Situation, proposed: Any) -> Decision:
         """Look ahead; ask a person if unsure; let pass if safe; else plan; else the declared safe action."""
         look = self.lookahead.look(situation, proposed)
@@ -200,10 +207,13 @@ class FailClosed(Intervention):
         inner: decides as long as it can.
     """
 
-    fails_closed: ClassVar[bool] = True
-
     def __init__(self, inner: Intervention) -> None:
         self.inner = inner
+
+    @property
+    def needs_env(self) -> bool:
+        """Whether the inner one does."""
+        return self.inner.needs_env
 
     def decide(self, situation: Situation, proposed: Any) -> Decision:
         """Let the inner one decide; block where it fails, where the state is unknown, and what is no action."""
@@ -216,7 +226,9 @@ class FailClosed(Intervention):
                 situation.faults.report("the policy proposed an action that is not finite or not in the space: blocked")
                 decision = replace(self.inner.instead_of(situation, proposed), judged=False)
             else:
+                asked = copy.deepcopy(proposed)
                 decision = self.inner.decide(situation, proposed)
+                _check_decision(decision, situation, proposed, asked)
         except Stopped:  # a wish to stop while a person is waited for; nothing is executed
             raise
         except Exception as problem:  # noqa: BLE001 - whatever fails here, nothing may pass unjudged
@@ -239,10 +251,13 @@ class Shadow(Intervention):
         inner: decides.
     """
 
-    fails_closed: ClassVar[bool] = True
-
     def __init__(self, inner: Intervention) -> None:
         self.inner = fail_closed(inner)
+
+    @property
+    def needs_env(self) -> bool:
+        """Whether the inner one does."""
+        return self.inner.needs_env
 
     def decide(self, situation: Situation, proposed: Any) -> Decision:
         """The inner one's decision, not carried out."""
@@ -250,9 +265,26 @@ class Shadow(Intervention):
         return replace(decision, executed=proposed) if situation.actions.valid(proposed) else decision
 
 
+def _check_decision(decision: Any, situation: Situation, proposed: Any, asked: Any) -> None:
+    """Refuse what is no decision on the action that was asked about.
+
+    Raises:
+        ValueError: says what is wrong with it.
+    """
+    if not isinstance(decision, Decision):
+        raise ValueError(f"{decision!r} is no decision")
+    if not np.array_equal(proposed, asked):
+        raise ValueError("the proposed action was changed while it was judged")
+    if not situation.actions.valid(decision.executed):
+        raise ValueError(f"{decision.executed!r} is to be executed, which is no action")
+    if decision.decision == "allow" and not np.array_equal(decision.executed, proposed):
+        raise ValueError("an action was let pass, and another one is to be executed")
+
+
 def fail_closed(intervention: Intervention) -> Intervention:
     """The intervention, with every failure of it a block."""
-    return intervention if intervention.fails_closed else FailClosed(intervention)
+    closed = type(intervention) in (Off, FailClosed, Shadow)  # what extends one of them may do anything
+    return intervention if closed else FailClosed(intervention)
 
 
 def check_mode(mode: str, where: str = "--mode") -> None:

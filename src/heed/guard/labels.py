@@ -105,7 +105,7 @@ class LabelCollector:
         """Take in labels of earlier runs; they are no judgements of this one.
 
         Runs with one seed say the same of the same state and action. That is taken once, and where this run says it
-        too, its own label takes the recalled one's place: a twin in another episode would teach the very member that is
+        too, its own label takes the stored one's place: a twin in another episode would teach the very member that is
         to judge the label unseen.
         """
         vectors = (column.numpy() for column in (labels.states, labels.actions, labels.next_states))

@@ -75,8 +75,8 @@ class Phases:
         planning: how far ahead the guard looks, and how it plans.
         models: what is fitted; None takes `Models` as they are by default.
         seed: of models by default, and of imagination.
-        mode: what a block does: ``replace`` and ``penalty`` execute the planner's action, ``block`` the declared safe
-            one, ``shadow`` what was proposed.
+        mode: what a block does: ``replace`` and ``penalty`` execute the planner's action (the price of a block is the
+            guard's), ``block`` the declared safe one, ``shadow`` what was proposed.
 
     Attributes:
         phase: the present one.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 
@@ -19,13 +20,13 @@ class Planning:
     """A planner, the controllers that seed it, and each environment's own warm start.
 
     Args:
-        planner: whose search is copied for every environment but the first.
+        planner: whose search is copied for every environment but the first that asks.
         controllers: policies and brakes, batched: states [N, S] to action vectors [N, A].
     """
 
     def __init__(self, planner: SafePlanner, controllers: Sequence[Controller] = ()) -> None:
         self.planner, self.controllers = planner, list(controllers)
-        self._warm: dict[int, tuple[SafePlanner, int, int]] = {}
+        self._warm: WeakKeyDictionary[Situation, tuple[SafePlanner, int, int]] = WeakKeyDictionary()
 
     def plan(self, situation: Situation, spent: float = 0.0) -> Plan:
         """The best plan from where an environment stands; seconds of the deadline may be spent already."""
@@ -41,15 +42,14 @@ class Planning:
 
     def _at(self, situation: Situation) -> SafePlanner:
         """The environment's own planner, with its plans of earlier steps moved on to the present one."""
-        planner, episode, timestep = self._warm.get(situation.number, (None, -1, 0))
+        planner, episode, timestep = self._warm.get(situation, (None, -1, 0))
         if planner is None:
-            planner = self.planner if situation.number == 0 else self.planner.apart()
+            planner = self.planner.apart() if self._warm else self.planner
         if episode != situation.episode:
             planner.reset()
         else:
-            for _ in range(situation.timestep - timestep):
-                planner.move_on()
-        self._warm[situation.number] = (planner, situation.episode, situation.timestep)
+            planner.move_on(situation.timestep - timestep)
+        self._warm[situation] = (planner, situation.episode, situation.timestep)
         return planner
 
 
@@ -82,7 +82,7 @@ class Replacement:
         took = 1e3 * (spent + time.perf_counter() - began)
         result = {"feasible": plan.feasible, "plan_ms": took, "plan": plan, "way_out": plan.actions[1:]}
         first = plan.actions[0]
-        if plan.feasible:
+        if plan.feasible and bool(first.isfinite().all()):
             return Decision.seen(look, proposed, situation.actions.decode(first), "block", "planner", **result)
         declared = situation.safe_action is not None or not bool(first.isfinite().all())
         executed = situation.fallback() if declared else situation.actions.decode(first)

@@ -100,7 +100,6 @@ def serve(
     overseer: Overseer = human
     judged: Callable[[], Store] | None = None
     with ExitStack() as opened:
-        opened.callback(ended.set)
         if run is not None and report is not None:
             add_run(server.app, Path(run), named, report)
         if isinstance(store, Store):
@@ -116,6 +115,7 @@ def serve(
         if judged is not None:
             add_judgements(server.app, judged, named, server.retracted)
         address = opened.enter_context(serving(server.app, host, port, limits))
+        opened.callback(ended.set)  # first of all at the end: nobody waits for a page that goes
         addresses = {each.name: f"{address}/#token={named.token_of(each.name)}" for each in named.all}
         yield ServedOverseer(overseer, human, addresses)
 

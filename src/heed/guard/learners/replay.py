@@ -64,7 +64,7 @@ class ExecutedStep:
 class GuardAware:
     """Puts the guard's decision into the replay of an off-policy learner of Stable-Baselines3.
 
-    Mix it in front: ``class GuardedSAC(KnowsTheGuard, SAC)``. The choice is explicit, as `learns_from`:
+    Mix it in front: ``class GuardedSAC(GuardAware, SAC)``. The choice is explicit, as `learns_from`:
 
     - ``executed``: the executed action with the real outcome, so that critic and model see the truth.
     - ``both``: that, and for each blocked step also the proposed action at the price of ``block_penalty``, so that the

@@ -27,11 +27,11 @@ LEAST_ENDS = 5
 
 @dataclass(frozen=True)
 class TerminationReport:
-    """How a fit went, as each step is told by the member that did not learn from it.
+    """How a fit went, as each step is recognised by the member that did not learn from it.
 
     Args:
         ends: harmless ends among the steps.
-        told: those of them that would count as ends.
+        recognised: those of them that would count as ends.
         mistaken: other steps that would.
     """
 

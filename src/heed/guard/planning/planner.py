@@ -105,9 +105,10 @@ class SafePlanner:
         """Forget what was learnt, as at the start of an episode."""
         self.search.reset()
 
-    def move_on(self) -> None:
-        """The environment made a step: what was learnt moves on with it."""
-        self.search.begin()
+    def move_on(self, steps: int = 1) -> None:
+        """The environment made so many steps: what was learnt moves on with it, until nothing of it is left."""
+        for _ in range(min(steps, self.search.horizon)):
+            self.search.begin()
 
     def apart(self) -> SafePlanner:
         """The same planner for another environment: its search has learnt nothing, and learns by itself."""

@@ -112,6 +112,13 @@ class GuardJob:
     planning: PlanningConfig = field(default_factory=PlanningConfig)
     models: ModelsConfig = field(default_factory=ModelsConfig)
 
+    def __post_init__(self) -> None:
+        """Refuse what is no section where one belongs, such as a learner's name."""
+        kinds = {"learner": LearnerConfig, "phases": PhasesConfig, "planning": PlanningConfig, "models": ModelsConfig}
+        for name, kind in kinds.items():
+            if not isinstance(given := getattr(self, name), kind):
+                raise HeedError(f"{name} is a section, not {given!r}", "GuardJob", f"give {name}={kind.__name__}(...)")
+
 
 TYPES = leaves(GuardJob)
 """Every setting by its full name, with its type."""

@@ -144,4 +144,6 @@ def scope_of(overseer: Overseer) -> Scope:
     >>> scope_of(FalseAlarm(RuleOverseer(lambda observation, info: False), rate=0.1)).inputs
     'state'
     """
-    return overseer.scope if isinstance(overseer, DeclaresScope) else Scope()
+    if isinstance(overseer, DeclaresScope) and isinstance(overseer.scope, Scope):
+        return overseer.scope
+    return Scope()

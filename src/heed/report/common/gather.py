@@ -17,6 +17,7 @@ import pyarrow.parquet as parquet
 from heed.errors import HeedError
 from heed.report.common.plot_style import Floats
 from heed.runs import read_lines, read_metrics, read_yaml
+from heed.runs.config import setting
 
 _FILES = ("summary.json", "config.yaml", "metrics.jsonl", "front.json", "compare.json", "demo.json")
 
@@ -160,7 +161,7 @@ class RunRecord:
     @property
     def p(self) -> float | None:
         """The power of GAPO, if the config has it."""
-        p: Any = self.config.get("p")
+        p: Any = setting(self.config, "weighting.p")
         return float(p) if _is_number(p) else None
 
     def _objective(self, name: str) -> Objective:

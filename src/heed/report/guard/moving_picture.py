@@ -22,6 +22,7 @@ from heed.report.common.gather import gather
 from heed.report.common.plot_style import Floats
 from heed.report.guard.scene import WIDTH, Scenery, scenery
 from heed.report.guard.snapshots import Arrays, read_snapshots
+from heed.runs.config import setting
 from heed.runs.files import replacing
 
 PIXELS = 640
@@ -133,7 +134,7 @@ def snapshots_of(run: Path | str, at: Sequence[int] = (), blocks: int = 3) -> tu
     ways = [kept["happened"], kept["futures"], kept["plan_states"]]
     seen = [way[index].astype(np.float64) for way in ways for index in range(len(kept["step"]))]
     env = str(record.config.get("env", ""))
-    drawing = scenery(env, record.config.get("env_kwargs") or {}, seen, record.config.get("label_keys"))
+    drawing = scenery(env, record.config.get("env_kwargs") or {}, seen, setting(record.config, "models.label_keys"))
     drawn = [snapshot_of(kept, index, drawing) for index in range(len(kept["step"]))]
     steps = kept["step"].tolist()
     if missing := [step for step in at if step not in steps]:
