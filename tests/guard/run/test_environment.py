@@ -130,7 +130,7 @@ def test_blocking_is_needless_exactly_where_the_brake_still_suffices():
 
 def test_a_users_own_environment_overseer_and_catastrophe_run_to_the_end(mine, tmp_path, capsys):
     flags = [f"--{name}={value}".lower() for name, value in SMALL.items()]
-    own = [f"--env={mine}:Walk", f"--overseer={mine}:Watcher", f"--catastrophe={mine}:far"]
+    own = [f"--env={mine}:Walk", f"--overseer={mine}:Watcher", f"--catastrophe={mine}:far", "--overseer_timeout=60"]
     run_command([*own, *flags, "--out", "run"])
     out = tmp_path / "run"
     rows = pq.read_table(out / "decisions.parquet").to_pylist()
