@@ -92,7 +92,8 @@ def lines(summary: dict[str, Any]) -> list[str]:
     catastrophes = summary["catastrophes"]
     text = [
         f"{summary['env_steps']} steps: {catastrophes['oversight']} catastrophes in oversight, "
-        f"{catastrophes['autonomy']} in {summary['autonomy_steps']} steps of autonomy; {sum(summary['goals'].values())} goals; "
+        f"{catastrophes['autonomy']} in {summary['autonomy_steps']} steps of autonomy; "
+        f"{sum(summary['goals'].values())} goals; "
         f"{summary['interventions']} interventions, {summary['judgements']} judgements",
     ]
     if summary["method"] != "none" and summary["handed_over_at"] is None:
