@@ -310,6 +310,7 @@ def test_what_could_not_be_followed_is_refused_at_once():
         (PlanningConfig(block_when="no_plan", planner="none"), "there is none"),
         (PlanningConfig(block_when="no_plan", horizon=0), "look ahead"),
         (PlanningConfig(block_when="no_escape"), "no rule of blocking"),
+        (PlanningConfig(planner="icme"), "'icme' is no planner"),
     ):
         with pytest.raises(HeedError, match=message):
             Phases(guard, full_ahead, planning=config)

@@ -9,13 +9,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from heed.errors import HeedError
 from heed.guard.actions import ActionCoder
 from heed.guard.models.models import Models
 from heed.guard.planning.imagination import Controller, Imagination
 from heed.guard.planning.lookahead import Lookout, check_block_when
-from heed.guard.planning.optimizers import search_from_name
+from heed.guard.planning.optimizers import SEARCHES, search_from_name
 from heed.guard.planning.planner import SafePlanner
 from heed.guard.planning.risk import risk_strategy
+
+PLANNERS = (*SEARCHES, "none")
+"""Names of planners."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +58,13 @@ class PlanningConfig:
     plan_gamma: float = 0.98
 
     def check(self) -> None:
-        """Refuse a rule of blocking that is none, or that nothing could follow.
+        """Refuse a planner or a rule of blocking that is none, or a rule that nothing could follow.
 
         Raises:
             HeedError: names the option.
         """
+        if self.planner not in PLANNERS:
+            raise HeedError(f"'{self.planner}' is no planner", "--planner", f"take {', '.join(PLANNERS)}")
         check_block_when(self.block_when, self.horizon, self.planner != "none")
 
     @property

@@ -305,6 +305,10 @@ class ChoiceCEM:
         self.probabilities = self.least + (1 - self.size * self.least) * result
 
 
+SEARCHES = ("icem", "cem", "mppi")
+"""Names that `search_from_name` knows."""
+
+
 def search_from_name(name: str, horizon: int, size: int, samples: int, discrete: bool) -> Search:
     """A search by its name, icem, cem or mppi; for discrete actions both CEMs search over choices.
 
