@@ -223,7 +223,7 @@ def a_guarded_run(bin_: Path, folder: Path) -> None:
 
 def a_page(bin_: Path, folder: Path) -> None:
     store = folder / "judgements.db"
-    made = "import sys; from heed.oversight import open_store; open_store(sys.argv[1]).close()"
+    made = 'import sys; from heed.oversight import open_store; open_store(sys.argv[1], "--store").close()'
     subprocess.run([bin_ / "python", "-c", made, store], check=True)
     serve = [bin_ / "heed", "judgements", store, "--serve", "--port", "0"]
     with subprocess.Popen(serve, stderr=subprocess.PIPE, text=True) as server:
