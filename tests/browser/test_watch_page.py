@@ -384,6 +384,7 @@ def test_an_agent_that_asks_gets_a_verdict(watching):
     proposal_of(page)
     page.keyboard.press(" ")
     says(page, "#allow", "Let it pass: it asks you")
+    page.wait_for_selector("#allow[aria-disabled='false']")
     page.keyboard.press("a")
     verdict = watched.verdict()
     assert (verdict.block, verdict.person, verdict.silent) == (False, "ada", False)
