@@ -32,8 +32,8 @@ def test_a_decision_reports_its_verdict(verdict, asked, key, credit, catastrophe
 
 def test_the_info_holds_plain_fields_alone():
     assert list(decision(Verdict(True)).info()) == [
-        "proposed", "executed", "decision", "source", "risk", "member_risk", "first_unsafe", "judged", "feasible",
-        "latency_ms", "plan_ms", "asked", "key", "credit", "struck",
+        "proposed", "executed", "decision", "source", "risk", "member_risk", "first_unsafe", "cause", "unknown_parts",
+        "beside", "judged", "feasible", "latency_ms", "plan_ms", "asked", "key", "credit", "struck",
     ]  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from guard_worlds import NO_ACTION, Person, advance, at, full_ahead, imagined, lookahead, stops_in_time
+from guard_worlds import NO_ACTION, Person, advance, at, imagined, lookahead, stops_in_time
 
 from heed.errors import HeedError
 from heed.guard.intervention import (
@@ -254,8 +254,3 @@ def test_modes_are_known_by_name():
         check_mode(mode)
     with pytest.raises(HeedError, match=r"'maybe' is no mode.*--mode.*take replace, penalty, block, shadow"):
         check_mode("maybe")
-
-
-def test_a_rule_of_blocking_that_needs_a_planner_is_refused_without_one():
-    with pytest.raises(HeedError, match="no_plan asks a planner, and there is none"):
-        Lookahead(Lookout(imagined(), 20, 0.5, "no_plan"), controllers=[full_ahead])

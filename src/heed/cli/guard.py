@@ -9,6 +9,7 @@ from typing import Any
 from heed.cli.command import Command, out_folder
 from heed.cli.console import Bar, quiet_libraries, say, stopping_at_rounds
 from heed.errors import Stopped
+from heed.guard.run.causes import collapse, in_words
 from heed.guard.run.config import GuardJob, job_of
 from heed.guard.run.train import train_guard
 from heed.oversight.overseers.human import HumanOverseer
@@ -90,7 +91,8 @@ def guard_settings(command: Command, arguments: Sequence[str]) -> tuple[dict[str
 def lines(summary: dict[str, Any]) -> list[str]:
     """What a run came to, in words."""
     catastrophes = summary["catastrophes"]
-    text = [
+    text = [fell] if (fell := collapse(summary)) else []
+    text += [
         f"{summary['env_steps']} steps: {catastrophes['oversight']} catastrophes in oversight, "
         f"{catastrophes['autonomy']} in {summary['autonomy_steps']} steps of autonomy; "
         f"{sum(summary['goals'].values())} goals; "
@@ -98,6 +100,8 @@ def lines(summary: dict[str, Any]) -> list[str]:
     ]
     if summary["method"] != "none" and summary["handed_over_at"] is None:
         text.append("autonomy was never begun: allow more steps or a larger --eps, and see what the log says")
+    if causes := summary.get("causes"):
+        text.append(f"blocks in autonomy: {in_words(causes)}")
     if summary["false_blocks"] is not None:
         blocks = summary["interventions_autonomy"]
         missed = summary["missed_blocks"]

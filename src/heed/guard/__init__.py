@@ -6,10 +6,11 @@ are imagined and plans are searched in `heed.guard.planning`, what Stable-Baseli
 `heed.guard.learners`.
 """
 
+from heed.guard.agreement import Agreement
 from heed.guard.decision_log import DecisionLog
 from heed.guard.decisions import Decision, Step
 from heed.guard.guard import Guard
-from heed.guard.intervention import AskWhenUnsure, Intervention, Lookahead, Off, Overseen, Shadow
+from heed.guard.intervention import AskWhenUnsure, Beside, Intervention, Lookahead, Off, Overseen, Shadow
 from heed.guard.learners.sb3 import GuardedDQN, GuardedSAC, GuardedTD3, controller
 from heed.guard.models.blockers import DangerJudge
 from heed.guard.models.models import Models, ModelsConfig
@@ -23,7 +24,9 @@ from heed.guard.run.train import train_guard
 from heed.guard.vector_guard import VectorGuard
 
 __all__ = [
+    "Agreement",
     "AskWhenUnsure",
+    "Beside",
     "Controller",
     "Controllers",
     "DangerJudge",

@@ -14,6 +14,8 @@ from heed.guard.planning.planner import Plan
 from heed.oversight.overseers.base import Verdict
 
 Choice = Literal["allow", "block"]
+Why = Literal["", "danger", "no way out", "unknown", "person", "invalid", "fault"]
+"""Why an action was blocked: see `Decision.cause`."""
 Source = Literal["policy", "person", "blocker", "planner", "fallback"]
 
 _UNTOLD = ("look", "plan", "verdict", "way_out")
@@ -33,6 +35,12 @@ class Decision:
         risk: of the proposed action, in [0, 1]; NaN where nobody looked.
         member_risk: the same by each member of the dynamics, empty where nobody looked.
         first_unsafe: the policy's first unsafe step, from 0, or None.
+        cause: why it was blocked, "" where it was not: danger (the very next step is, as the models see it), no way out
+            (danger follows, whatever is done next), unknown (the futures lead where the models know nothing), person
+            (an overseer said so), invalid (it is no action, or no known state), fault (what should have judged
+            failed).
+        unknown_parts: numbers of the parts of the state that are unknown, where that is the cause.
+        beside: what the guard by itself would have decided, where a person decided and it looked as well; else None.
         judged: whether anybody or anything did; not where what should have judged failed, which blocks and teaches
             nothing, nor where a person acted in the agent's place.
         feasible: whether the planner's plan was below the threshold; None without a plan. Where the
@@ -52,6 +60,9 @@ class Decision:
     risk: float = float("nan")
     member_risk: tuple[float, ...] = ()
     first_unsafe: int | None = None
+    cause: Why = ""
+    unknown_parts: tuple[int, ...] = ()
+    beside: Choice | None = None
     judged: bool = True
     feasible: bool | None = None
     latency_ms: float = 0.0
@@ -69,6 +80,8 @@ class Decision:
         if look is not None:
             risks = tuple(float(risk) for risk in look.member_risk)
             fields |= {"risk": look.risk, "member_risk": risks, "first_unsafe": look.first_unsafe, "look": look}
+            if decision == "block":
+                fields = {"cause": look.cause, "unknown_parts": look.unknown} | fields
         return cls(proposed, executed, decision, source, **fields)
 
     @property

@@ -16,9 +16,9 @@ from typing import Any, Literal
 import numpy as np
 
 from heed.errors import HeedError, Stopped
-from heed.guard.decisions import Decision
+from heed.guard.decisions import Choice, Decision, Why
 from heed.guard.planning.imagination import Controller
-from heed.guard.planning.lookahead import Look, Lookout, check_block_when
+from heed.guard.planning.lookahead import Look, Lookout
 from heed.guard.planning.planner import SafePlanner
 from heed.guard.replacement import Planning, Replacement
 from heed.guard.situations import Situation
@@ -36,6 +36,11 @@ class Intervention(ABC):
     def needs_env(self) -> bool:
         """Whether it looks into one environment, and cannot decide in another."""
         return False
+
+    @property
+    def alone(self) -> Intervention:
+        """The same without asking anybody."""
+        return self
 
     @abstractmethod
     def decide(self, situation: Situation, proposed: Any) -> Decision:
@@ -60,7 +65,7 @@ class Nobody(Intervention):
     def decide(self, situation: Situation, proposed: Any) -> Decision:
         """Block it."""
         situation.faults.report("nobody judges, neither an overseer nor a lookahead: every action is blocked")
-        return replace(self.instead_of(situation, proposed), judged=False)
+        return replace(self.instead_of(situation, proposed), judged=False, cause="fault")
 
 
 class Overseen(Intervention):
@@ -85,10 +90,10 @@ class Overseen(Intervention):
         if verdict.failed:
             situation.faults.report(f"the overseer {self.overseer.name} failed: the action is blocked")
             blocked = self.replacement.choose(situation, proposed, look)
-            return replace(blocked, source="fallback", judged=False, verdict=verdict)
-        judged: dict[str, Any] = {"verdict": verdict, "judged": not verdict.acted}
+            return replace(blocked, source="fallback", judged=False, verdict=verdict, cause="fault")
+        judged: dict[str, Any] = {"verdict": verdict, "judged": not verdict.acted, "cause": "person"}
         if isinstance(verdict.block, bool | np.bool_) and not verdict.block:  # None is no leave
-            return Decision.seen(look, proposed, proposed, "allow", "policy", **judged)
+            return Decision.seen(look, proposed, proposed, "allow", "policy", **judged | {"cause": ""})
         if verdict.instead is not None and situation.actions.valid(verdict.instead):
             chosen = situation.actions.action(verdict.instead)
             return Decision.seen(look, proposed, chosen, "block", "person", **judged)
@@ -126,7 +131,6 @@ class Lookahead(Intervention):
         controllers: Sequence[Controller] = (),
         replaces: Replaces = "plan",
     ) -> None:
-        check_block_when(lookout.block_when, lookout.horizon, planner is not None)
         self.lookout, self.planner = lookout, planner
         self.planning = None if planner is None else Planning(planner, controllers)
         self.replacement = Replacement(self.planning if replaces == "plan" else None)
@@ -134,6 +138,12 @@ class Lookahead(Intervention):
     def decide(self, situation: Situation, proposed: Any) -> Decision:
         """Look ahead, and judge by what is seen."""
         return self.judge(situation, proposed, self.look(situation, proposed))
+
+    def opinion(self, situation: Situation, proposed: Any, look: Look) -> Choice:
+        """Whether it would let an action pass, without a search for what to do in its place."""
+        if look.safe:
+            return "allow"
+        return "block" if self._saved(situation, proposed, look)[0] is None else "allow"
 
     def look(self, situation: Situation, proposed: Any) -> Look:
         """What would follow the proposed action."""
@@ -143,21 +153,19 @@ class Lookahead(Intervention):
         """Let pass what looks safe, or what a plan still saves; else replace it."""
         if look.safe:
             return Decision.seen(look, proposed, proposed, "allow", "policy", way_out=look.tail()[1:])
-        spent = 0.0
-        if self.lookout.block_when == "no_plan" and self.planning is not None:
-            saved, spent = self._saved(situation, proposed, look, self.planning)
-            if saved is not None:
-                return saved
-        return self.replacement.choose(situation, proposed, look, spent)
+        saved, spent = self._saved(situation, proposed, look)
+        return self.replacement.choose(situation, proposed, look, spent) if saved is None else saved
 
     def instead_of(self, situation: Situation, proposed: Any) -> Decision:
         """What would be executed in place of a blocked action."""
         return self.replacement.choose(situation, proposed)
 
-    def _saved(
-        self, situation: Situation, proposed: Any, look: Look, planning: Planning
-    ) -> tuple[Decision | None, float]:
+    def _saved(self, situation: Situation, proposed: Any, look: Look) -> tuple[Decision | None, float]:
         """An action after which the lookout found no way out, let pass where the planner finds one; seconds spent."""
+        planning = self.planning
+        asks = self.lookout.block_when == "no_plan" and self.lookout.horizon > 1
+        if planning is None or not asks or look.cause == "danger":  # what the action itself brings no plan undoes
+            return None, 0.0
         clock = planning.planner.clock
         began = clock()
         plan = planning.plan_after(situation, proposed, look.limit)
@@ -170,17 +178,57 @@ class Lookahead(Intervention):
         return None, clock() - began
 
 
+class Beside(Intervention):
+    """An overseer decides, and a lookahead beside them says what it would have decided; they are not shown it.
+
+    Args:
+        overseer: decides.
+        lookahead: forms an opinion first.
+    """
+
+    def __init__(self, overseer: Overseer, lookahead: Lookahead) -> None:
+        self.overseen, self.lookahead = Overseen(overseer), lookahead
+
+    @property
+    def needs_env(self) -> bool:
+        """Whether the overseer looks into one environment."""
+        return self.overseen.needs_env
+
+    @property
+    def alone(self) -> Intervention:
+        """The lookahead."""
+        return self.lookahead
+
+    def decide(self, situation: Situation, proposed: Any) -> Decision:
+        """Look ahead and keep it; ask the overseer."""
+        look = self.lookahead.look(situation, proposed)
+        own = self.lookahead.opinion(situation, proposed, look)
+        return replace(self.overseen.decide(situation, proposed), beside=own)
+
+    def instead_of(self, situation: Situation, proposed: Any) -> Decision:
+        """What would be executed in place of a blocked action."""
+        return self.overseen.instead_of(situation, proposed)
+
+
 class AskWhenUnsure(Intervention):
-    """Looks ahead, and asks the overseer where the look is unsure.
+    """Looks ahead, and asks the overseer where the look is unsure, or by chance.
 
     Args:
         lookahead: judges what is sure.
         overseer: judges what is not.
         unsure: whether a look is.
+        audited: whether an action is judged by the overseer all the same; None never.
     """
 
-    def __init__(self, lookahead: Lookahead, overseer: Overseer, unsure: Callable[[Look], bool]) -> None:
+    def __init__(
+        self,
+        lookahead: Lookahead,
+        overseer: Overseer,
+        unsure: Callable[[Look], bool],
+        audited: Callable[[], bool] | None = None,
+    ) -> None:
         self.lookahead, self.unsure = lookahead, unsure
+        self.audited = (lambda: False) if audited is None else audited
         self.overseen = Overseen(overseer, lookahead.replacement)
 
     @property
@@ -188,9 +236,17 @@ class AskWhenUnsure(Intervention):
         """Whether the overseer looks into one environment."""
         return self.overseen.needs_env
 
+    @property
+    def alone(self) -> Intervention:
+        """The lookahead."""
+        return self.lookahead
+
     def decide(self, situation: Situation, proposed: Any) -> Decision:
         """Look ahead; ask a person if unsure; let pass if safe; else plan; else the declared safe action."""
         look = self.lookahead.look(situation, proposed)
+        if self.audited():
+            own = self.lookahead.opinion(situation, proposed, look)
+            return replace(self.overseen.decide(situation, proposed, look), beside=own)
         if self.unsure(look):
             return self.overseen.decide(situation, proposed, look)
         return self.lookahead.judge(situation, proposed, look)
@@ -215,16 +271,21 @@ class FailClosed(Intervention):
         """Whether the inner one does."""
         return self.inner.needs_env
 
+    @property
+    def alone(self) -> Intervention:
+        """The inner one's, failing closed."""
+        return FailClosed(self.inner.alone)
+
     def decide(self, situation: Situation, proposed: Any) -> Decision:
         """Let the inner one decide; block where it fails, where the state is unknown, and what is no action."""
         began = time.perf_counter()
         try:
             if not np.isfinite(situation.state).all():
                 situation.faults.report("the environment gave an observation that is not finite: the action is blocked")
-                decision = self._fallback(situation, proposed)
+                decision = self._fallback(situation, proposed, "invalid")
             elif not situation.actions.valid(proposed):
                 situation.faults.report("the policy proposed an action that is not finite or not in the space: blocked")
-                decision = replace(self.inner.instead_of(situation, proposed), judged=False)
+                decision = replace(self.inner.instead_of(situation, proposed), judged=False, cause="invalid")
             else:
                 asked = copy.deepcopy(proposed)
                 decision = self.inner.decide(situation, proposed)
@@ -233,15 +294,15 @@ class FailClosed(Intervention):
             raise
         except Exception as problem:  # noqa: BLE001 - whatever fails here, nothing may pass unjudged
             situation.faults.report(f"judging failed ({type(problem).__name__}: {problem}): the action is blocked")
-            decision = self._fallback(situation, proposed)
+            decision = self._fallback(situation, proposed, "fault")
         return replace(decision, latency_ms=1e3 * (time.perf_counter() - began))
 
     def instead_of(self, situation: Situation, proposed: Any) -> Decision:
         """The inner one's."""
         return self.inner.instead_of(situation, proposed)
 
-    def _fallback(self, situation: Situation, proposed: Any) -> Decision:
-        return Decision(proposed, situation.fallback(), "block", "fallback", judged=False)
+    def _fallback(self, situation: Situation, proposed: Any, cause: Why) -> Decision:
+        return Decision(proposed, situation.fallback(), "block", "fallback", judged=False, cause=cause)
 
 
 class Shadow(Intervention):
@@ -258,6 +319,11 @@ class Shadow(Intervention):
     def needs_env(self) -> bool:
         """Whether the inner one does."""
         return self.inner.needs_env
+
+    @property
+    def alone(self) -> Intervention:
+        """What it records, without asking anybody."""
+        return Shadow(self.inner.alone)
 
     def decide(self, situation: Situation, proposed: Any) -> Decision:
         """The inner one's decision, not carried out."""

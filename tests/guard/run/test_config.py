@@ -79,9 +79,17 @@ range_margin: 0.02
 """
 """A run's whole ``config.yaml``, as the version before the sections wrote it."""
 
+AS_IT_WAS = GuardJob(
+    steps=4000,
+    seed=3,
+    planning=PlanningConfig(horizon=20, block_when="no_way_out"),
+    models=ModelsConfig(cap=0.03),
+)
+"""The job that it means, in settings whose defaults have changed since."""
+
 
 def test_a_file_of_old_means_what_it_did():
-    assert job_of(yaml.safe_load(OLD)) == GuardJob(steps=4000, seed=3)
+    assert job_of(yaml.safe_load(OLD)) == AS_IT_WAS
     changed = OLD.replace("label_keys: null", "label_keys:\n- 0\n- 1").replace("learner: auto", "learner: td3")
     job = job_of(yaml.safe_load(changed.replace("batch_size: 128", "batch_size: 32")))
     assert (job.models.label_keys, job.learner.learner, job.learner.batch_size) == ((0, 1), "td3", 32)
@@ -91,9 +99,7 @@ def test_a_file_of_old_means_what_it_did():
 def test_what_a_run_folder_records_is_the_job_again():
     job = job_of({"horizon": 5, "label_keys": [0, 1], "models.dynamics.updates": 7, "env_kwargs": {"a": {"b": 1}}})
     assert job_of(yaml.safe_load(to_yaml(job))) == job
-    assert yaml.safe_load(to_yaml(complete(yaml.safe_load(OLD)))) == yaml.safe_load(
-        to_yaml(GuardJob(steps=4000, seed=3))
-    )
+    assert yaml.safe_load(to_yaml(complete(yaml.safe_load(OLD)))) == yaml.safe_load(to_yaml(AS_IT_WAS))
 
 
 def test_every_way_to_say_a_setting_means_the_same():

@@ -63,10 +63,12 @@ class Rollouts:
         states = starts[torch.arange(members * each) % count].view(members, each, -1)
         alive = (torch.arange(members * each) < count).view(members, each)
         rows: list[tuple[Tensor, ...]] = []
-        for _ in range(self.horizon):
+        for step in range(self.horizon):
             actions = seeing.policy(states.flatten(0, 1)).view(members, each, -1)
             following, rewards = seeing.dynamics.step(states, actions, seeing.generator)
-            flagged = (seeing.danger(states, actions, following) >= self.threshold) | ~rewards.isfinite()
+            flagged = (
+                seeing.danger(states, actions, following, torch.tensor(step)) >= self.threshold
+            ) | ~rewards.isfinite()
             ended = flagged
             if seeing.termination is not None:
                 ended = ended | seeing.termination(following.flatten(0, 1)).view(members, each)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,20 +18,23 @@ from heed.guard.models.calibration import (
     RefitDecision,
     Threshold,
     accept_refit,
-    conformal_threshold,
     hirl_threshold,
-    promised,
-    smallest_eps,
 )
-from heed.guard.models.dynamics import Dynamics, EnsembleDynamics, FitReport
+from heed.guard.models.cross_conformal import CalibratedBlockers
+from heed.guard.models.dynamics import Dynamics, EnsembleDynamics, FitReport, held_out_rows
 from heed.guard.models.ensemble import BatchConfig, FitConfig
 from heed.guard.models.labels import Experience, Labels
+from heed.guard.models.relevance import relevant_columns
 from heed.guard.models.rewards import Reward, WithReward
+from heed.guard.models.safety_value import HELD, SWEEPS, SafetyValue
 from heed.guard.models.support import Range
 from heed.guard.models.termination import LearntTermination, TerminationChoice, choose_termination
+from heed.guard.models.transitions import Transitions
 
 logger = logging.getLogger(__name__)
 
+STEPS_AHEAD, WINDOWS = 20, 200
+"""Length and about the number of the real windows on which the support of imagined states is calibrated."""
 STRETCH = 100
 """Labels of one episode that are taken to be alike where episodes are too few."""
 
@@ -45,7 +47,8 @@ class ModelsConfig:
         members: E of the dynamics and M of the blockers.
         dynamics_hidden: units of each of the dynamics' two hidden layers.
         inputs: what blockers judge: next_state, state or state_action; None takes what the overseer judges.
-        label_keys: indices of the state that the labels depend on; all if None.
+        label_keys: indices of the state that the labels depend on; None learns which (`relevant_columns`).
+        relevance: whether that is learnt where label_keys says nothing; else all count.
         threshold: conformal, or hirl: more than half, two of the members.
         eps: miss rate that the conformal threshold promises.
         cap: share of the known steps let pass that blockers may flag; most members have learnt from each of them,
@@ -53,6 +56,7 @@ class ModelsConfig:
         range_margin: how far beyond the states seen the models are trusted, in widths of what was seen.
         termination: which states end an imagined future harmlessly: given (the environment is known to), learnt (from
             the ends that happened) or none; auto takes what is given, and learns where nothing is.
+        beyond: whether states where every way leads into danger later than the horizon are learnt (`SafetyValue`).
         dynamics: the dynamics' fit.
         blockers: the blockers' fit.
     """
@@ -61,11 +65,13 @@ class ModelsConfig:
     dynamics_hidden: int = 200
     inputs: str | None = None
     label_keys: tuple[int, ...] | None = None
+    relevance: bool = True
     threshold: str = "conformal"
     eps: float = 0.1
-    cap: float = 0.03
+    cap: float = 0.05
     range_margin: float = 0.02
     termination: TerminationChoice = "auto"
+    beyond: bool = True
     dynamics: FitConfig = field(default_factory=FitConfig)
     blockers: BatchConfig = BLOCKERS_FIT
 
@@ -111,6 +117,11 @@ class Models:
         known_danger: in place of learnt blockers.
         reward: in place of what the dynamics tell steps to earn.
         termination: batched, which states end an episode harmlessly; a learnt one is fitted each time.
+
+    Attributes:
+        constants: action vectors [n, A] to hold as ways out, from which the value beyond the horizon is learnt; None
+            learns none.
+        controllers: further ways out: states [N, S] to action vectors [N, A].
     """
 
     def __init__(
@@ -134,10 +145,15 @@ class Models:
         self.known_dynamics, self.known_danger = known_dynamics, known_danger
         self.reward, self.termination = reward, termination
         self.sizes, self.seed, self.fits, self.fitted = (state_size, action_size), seed, 0, False
-        self.blockers = self._fresh()
+        self.blockers = self._fresh(config.label_keys)
+        self.judge: DangerJudge = self.blockers
+        self.keys, self.chosen_from = config.label_keys, 0
         self.unseen = torch.zeros(0)
         self.threshold = 0.5
         self.reach: Range | None = None
+        self.value: SafetyValue | None = None
+        self.constants: Tensor | None = None
+        self.controllers: list[Callable[[Tensor], Tensor]] = []
 
     @classmethod
     def from_config(
@@ -175,7 +191,7 @@ class Models:
 
     def danger(self, states: Tensor, actions: Tensor, next_states: Tensor) -> Tensor:
         """Danger in [0, 1] of steps, by the models in force, [...]."""
-        judge: DangerJudge = self.blockers if self.known_danger is None else self.known_danger
+        judge = self.judge if self.known_danger is None else self.known_danger
         return judge.danger(states, actions, next_states)
 
     def disagreement(self, states: Tensor, actions: Tensor, next_states: Tensor) -> Tensor:
@@ -202,43 +218,43 @@ class Models:
     def _fit(self, experience: Experience, dynamics: bool) -> ModelsReport:
         """Fit a copy of the models in force: whatever is part of them is replaced here, never changed."""
         labels = experience.labels()
-        if self.known_danger is None:
-            self._check_enough(int(labels.blocked.sum()))
         report = None
         if self.known_dynamics is None and dynamics:
             self.learnt = copy.deepcopy(self.learnt)
             report = self.learnt.fit(experience.transitions, self.config.dynamics, self.generator)
-            seen = experience.transitions.tensors()
-            states = torch.cat([seen.states, seen.next_states])
-            self.reach = Range.around(states[states.isfinite().all(1)], self.config.range_margin)
         if isinstance(self.termination, LearntTermination):  # after a catastrophe too: no end may hide it
             self.termination = copy.deepcopy(self.termination)
             self.termination.fit(experience.transitions, self.generator, self.config.blockers)
         self.fits += 1
         if self.known_danger is not None:
+            self._look_beyond(experience.transitions)
             return ModelsReport(report, None, Threshold(self.threshold), None, experience.blocks, len(labels.blocked))
         inputs, blocked, catastrophes = self.inputs_of(labels), labels.blocked, labels.catastrophes
-        fresh = self._fresh()
-        unseen = fresh.fit(
-            inputs, blocked, self.generator, self.config.blockers, folds_of(labels, self.config.members)
-        ).unseen
+        folds = folds_of(labels, self.config.members)
+        keys = self._relevant(inputs, blocked, folds)
+        fresh = self._fresh(keys)
+        unseen = fresh.fit(inputs, blocked, self.generator, self.config.blockers, folds).unseen
         usable = unseen.isfinite()
+        judge: DangerJudge
         if self.config.threshold == "hirl":  # its rule, whatever it flags
-            calibrated = hirl_threshold()
+            judge, calibrated = fresh, hirl_threshold()
             decision = RefitDecision(True, calibrated.value, 0.0, 0.0, "HIRL believes every fit")
         else:
-            calibrated = conformal_threshold(unseen[usable & blocked].numpy(), self.config.eps)
+            judge = CalibratedBlockers.from_folds(fresh, inputs, blocked, folds)
+            calibrated = judge.threshold(self.config.eps, self.config.cap)
             parts = (inputs[usable], blocked[usable], catastrophes[usable])
-            new = _judged(fresh, *parts, calibrated.value)
-            old = _judged(self.blockers, *parts, self.threshold) if self.fitted else None
+            new = _judged(judge, *parts, calibrated.value)
+            old = _judged(self.judge, *parts, self.threshold) if isinstance(self.judge, CalibratedBlockers) else None
             decision = accept_refit(old, new, cap=self.config.cap)
         if decision.accepted:
-            self.blockers, self.unseen = fresh, unseen
+            self.blockers, self.judge, self.unseen, self.keys = fresh, judge, unseen, keys
         else:  # what came since the fit in force is unseen by all of it
-            since = self.blockers.danger_of(inputs[len(self.unseen) :])
+            since = self.blockers.probability(inputs[len(self.unseen) :]).mean(0).detach()
             self.unseen = torch.cat([self.unseen, since])
         self.threshold, self.fitted = decision.threshold, True
-        in_force = promised(decision.threshold, self.unseen[self.unseen.isfinite() & blocked].numpy())
+        in_force = self.judge.promised(self.threshold) if isinstance(self.judge, CalibratedBlockers) else calibrated
+        self.reach = self._known_range(experience.transitions)
+        self._look_beyond(experience.transitions)
         logger.info("fit %d: %s; %s", self.fits, in_force, decision.reason)
         return ModelsReport(report, calibrated, in_force, decision, experience.blocks, len(blocked))
 
@@ -248,23 +264,59 @@ class Models:
         following = torch.where(labels.next_states.isnan(), expected, labels.next_states)
         return self.blockers.inputs_of(labels.states, labels.actions, following)
 
-    def _check_enough(self, blocks: int) -> None:
-        """Refuse, before anything is fitted, a promise that so many blocks cannot bear."""
-        needed = math.ceil(1 / self.config.eps) - 1
-        if self.config.threshold == "conformal" and blocks < needed:
-            raise HeedError(
-                f"{blocks} blocks cannot promise a miss rate of {self.config.eps:g}",
-                "--eps",
-                f"the smallest possible from them is {smallest_eps(blocks):.3g}; {self.config.eps:g} needs {needed}",
-            )
+    def _look_beyond(self, transitions: Transitions) -> None:
+        """Learn from which states danger cannot be avoided any more, in the dynamics and by the blockers in force."""
+        self.value = None
+        if not self.config.beyond or self.constants is None:
+            return
 
-    def _fresh(self) -> Blockers:
+        def unsafe(states: Tensor, actions: Tensor, following: Tensor) -> Tensor:
+            return ~(self.danger(states, actions, following) < self.threshold)
+
+        seen = transitions.tensors()
+        finite = seen.states.isfinite().all(1)
+        lost = unsafe(seen.states, seen.actions, seen.next_states) | seen.catastrophe
+        safe = transitions.survived(lost, HELD * SWEEPS) & finite
+        if not bool(safe.any()):
+            return
+        self.value = SafetyValue(self.sizes[0], seed=self.seed)
+        ways = (self.constants, self.controllers, self.generator)
+        self.value.fit(seen.states[finite], seen.states[safe], self.dynamics, unsafe, *ways)
+
+    def danger_beyond(self, states: Tensor) -> Tensor:
+        """Danger in [0, 1] of what follows after states [..., S], whatever is done: [...]; 0 where nothing is known."""
+        return torch.zeros(states.shape[:-1]) if self.value is None else self.value.danger(states, self.threshold)
+
+    def _relevant(self, inputs: Tensor, blocked: Tensor, folds: Tensor) -> tuple[int, ...] | None:
+        """Parts of the state that blockers judge by; learnt anew where half as many blocks again are known."""
+        if self.config.label_keys is not None or not self.config.relevance:
+            return self.config.label_keys
+        blocks = int(blocked.sum())
+        if self.keys is not None and blocks < 1.5 * self.chosen_from:
+            return self.keys
+        self.chosen_from = blocks
+        return relevant_columns(inputs, blocked, folds, self.generator, self.sizes[0])
+
+    def _known_range(self, transitions: Transitions) -> Range:
+        """The range of the states seen, in the parts that blockers judge by, with the slack that the dynamics need."""
+        seen = transitions.tensors()
+        states = torch.cat([seen.states, seen.next_states])
+        reach = Range.around(states[states.isfinite().all(1)], self.config.range_margin, self.keys)
+        if self.known_dynamics is not None:
+            return reach
+        held = held_out_rows(len(transitions), self.config.dynamics.held_out)
+        starts, actions = transitions.windows(STEPS_AHEAD, held)
+        finite = starts.isfinite().flatten(1).all(1) & actions.isfinite().flatten(1).all(1)
+        chosen = finite.nonzero()[:, 0][:: max(1, int(finite.sum()) // WINDOWS)]
+        return reach.calibrated(self.learnt, starts[chosen], actions[chosen], self.generator)
+
+    def _fresh(self, keys: tuple[int, ...] | None = None) -> Blockers:
         config = self.config
         return Blockers(
             *self.sizes,
             config.members,
             inputs=config.inputs or "next_state",
-            label_keys=config.label_keys,
+            label_keys=keys,
             votes=2 if config.threshold == "hirl" else None,
             seed=self.seed + self.fits,
         )
@@ -273,8 +325,9 @@ class Models:
 def folds_of(labels: Labels, members: int) -> Tensor:
     """Which member does without each label, [N]: those of an episode stay together, episodes with blocks are dealt out.
 
-    Steps that follow one another are too alike to be split: whoever has seen one knows the next. Where fewer episodes
-    than members have blocks, as with episodes that hardly ever end, stretches of an episode are dealt out instead.
+    Steps that follow one another are too alike to be split: whoever has seen one knows the next. Where fewer than four
+    episodes a member have blocks, as with episodes that hardly ever end, stretches of an episode are dealt out instead:
+    a whole one of them is too large a part of what is known to do without.
 
     >>> blocked = torch.tensor([False, True, True, False, True])
     >>> nothing = torch.zeros(5, 1)
@@ -285,7 +338,7 @@ def folds_of(labels: Labels, members: int) -> Tensor:
     order = labels.episodes.argsort(stable=True)
     sorted_episodes = labels.episodes[order]
     first = torch.searchsorted(sorted_episodes, sorted_episodes)
-    few = len(labels.episodes[labels.blocked].unique()) < members
+    few = len(labels.episodes[labels.blocked].unique()) < 4 * members
     parts = (torch.arange(len(order)) - first) // STRETCH if few else torch.zeros_like(first)
     stretches = torch.empty_like(order)
     stretches[order] = torch.unique(torch.stack([sorted_episodes, parts], 1), dim=0, return_inverse=True)[1]
@@ -293,6 +346,8 @@ def folds_of(labels: Labels, members: int) -> Tensor:
     return torch.searchsorted(with_blocks, stretches) % members
 
 
-def _judged(blockers: Blockers, inputs: Tensor, blocked: Tensor, catastrophes: Tensor, threshold: float) -> Judged:
-    danger = blockers.danger_of(inputs)
+def _judged(
+    judge: CalibratedBlockers, inputs: Tensor, blocked: Tensor, catastrophes: Tensor, threshold: float
+) -> Judged:
+    danger = judge.danger_of(inputs)
     return Judged(danger[blocked].numpy(), danger[~blocked].numpy(), threshold, danger[catastrophes].numpy())

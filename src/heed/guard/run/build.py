@@ -20,6 +20,7 @@ from heed.guard.models.dynamics import KnownDynamics
 from heed.guard.models.models import Models, ModelsConfig
 from heed.guard.phases import Phases, PhasesConfig
 from heed.guard.planning.config import Controllers
+from heed.guard.run.causes import Causes
 from heed.guard.run.config import GuardJob
 from heed.guard.run.env_checks import EnvironmentChecks
 from heed.guard.run.environment import Surroundings, need_of_blocking, surroundings, true_world
@@ -96,10 +97,11 @@ def build(job: GuardJob, person: HumanOverseer | None = None) -> GuardRun:
     phases = _phases(job, method, place, guard, learner, scope_of(overseer))
     snapshots = BlockSnapshots(seed=job.seed, picture=guard.render if guard.render_mode == "rgb_array" else None)
     log = DecisionLog(lambda _: phases.phase.value, truth)
-    guard.observers = [snapshots, log, phases]
+    guard.observers = [snapshots, log, Causes(), phases]
     if person is not None:
         person.bind(overseer, lambda: {"phase": phases.phase.value, "counts": {"judged": phases.labels.judgements}})
-        guard.observers = [snapshots, Retractions(person, phases.labels), log, phases, Spectator(person, phases, guard)]
+        guard.observers[2:2] = [Retractions(person, phases.labels)]
+        guard.observers.append(Spectator(person, phases, guard))
     store = None if job.store is None else open_store(job.store, "--store")
     return GuardRun(job, place, guard, learner, phases, log, snapshots, overseer, store)
 

@@ -57,7 +57,7 @@ def evaluated(
         on_step: called after every step; may raise `Stopped`.
     """
     results: dict[str, Any] = {"evaluation_episodes": episodes}
-    interventions = {"guarded": guard.intervention} | ({"unguarded": Off()} if unguarded else {})
+    interventions = {"guarded": guard.intervention.alone} | ({"unguarded": Off()} if unguarded else {})
     for name, intervention in interventions.items():
         measured = _episodes(guard, learner, intervention, episodes, on_step)
         results |= {f"{what}_{name}": value for what, value in measured.items()}
