@@ -166,6 +166,9 @@ def test_an_output_folder_that_holds_another_run_or_anything_else_is_left_as_it_
         (["front", "--world", "apothecary", "--workers", "0"], "--workers"),
         (["compare", "align", "--methods", "gappo"], "did you mean gapo"),
         (["compare", "align", "--seeds", "0"], "--seeds"),
+        (["guard", "--env_kwargs", '{"dsic": 1}'], "there is no 'dsic' (heed/PointHazard-v0)"),
+        (["oversee", "--env_kwargs", '{"dsic": 1}', "--port", "0"], "there is no 'dsic' (heed/PointHazard-v0)"),
+        (["compare", "guard", "--env_kwargs", '{"dsic": 1}'], "there is no 'dsic' (heed/PointHazard-v0)"),
     ],
 )
 def test_commands_that_cannot_begin(heed, desk, arguments, said):
