@@ -189,9 +189,7 @@ def summarise(
                 row = {"reference": which, "hull": hull, "volumes": volumes}
                 if front is not None:
                     optima = exact_optima(front, method, grid)
-                    row["of_exact_front"] = [
-                        v / front.hypervolume(front.vertices, reference, hull=True) for v in volumes
-                    ]
+                    row["of_exact_front"] = [front.share(found, reference, hull) for found in fronts]
                     for name, best in optima.items():
                         whole = hypervolume(best, reference, hull=hull)
                         row[f"of_{name}"] = [v / whole for v in volumes]
