@@ -127,6 +127,15 @@ def test_a_folder_without_decisions_has_none_and_another_file_is_named(tmp_path)
         read_decisions(tmp_path)
 
 
+def test_a_file_that_calls_a_reported_catastrophe_struck_is_read_alike(tmp_path):
+    log = a_log()
+    expected = decisions_of(log.rows).summary()
+    assert all(row["catastrophe_reported"] is False for row in log.rows)
+    log.rows = [row | {"struck": row.pop("catastrophe_reported")} for row in log.rows]
+    log.write(tmp_path / "decisions.parquet")
+    assert read_decisions(tmp_path).summary() == expected
+
+
 def test_the_latest_counts_are_those_of_the_latest_steps():
     rows = a_log().rows
     for steps in (1, 20, 55, 99):

@@ -168,7 +168,7 @@ def test_every_method_runs_on_point_hazard(method, tmp_path):
         ("heed/CliffGrid-v0", {"wind": 1}, "heed/CliffGrid-v0 cannot be made: .*unexpected keyword argument 'wind'"),
         ("LunarLander-v3", {"wnd": 1}, "LunarLander-v3 cannot be made: .*unexpected keyword argument 'wnd'"),
         ("CartPole-v1", {"wind": 1}, "CartPole-v1 cannot be made: .*unexpected keyword argument 'wind'"),
-        ("mine_to_guard:Walk", {"wind": 1}, r"making mine_to_guard:Walk raised TypeError: .*\(--env mine_to_guard:Walk"),
+        ("mine_to_guard:Walk", {"wind": 1}, r"making mine_to_guard:Walk raised TypeError: .*\(--env mine_to_guard"),
     ],
 )
 def test_a_setting_that_an_environment_does_not_have_is_one_line(mine, name, kwargs, wrong):
