@@ -189,7 +189,7 @@ def compare_methods(
 def _check(job: MethodsJob, names: Sequence[str], ranges: Sequence[float], world: Apothecary) -> None:
     """Refuse whatever no run could be begun with."""
     given = job.settings["weighting"]
-    if "weights" in given:
+    if given.get("weights") is not None:
         raise HeedError("the table's linear methods bring their own weights", "--weights", "leave it out")
     chosen = [
         method_settings("linear:scaled" if method == "linear:tuned" else method, names, ranges)
