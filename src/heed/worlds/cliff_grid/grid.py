@@ -129,7 +129,8 @@ def _over(observations: ArrayLike, kind: str) -> tuple[NDArray[np.bool_], NDArra
     place = np.rint((whole + 1) * ((np.array([_ROWS, _COLUMNS]) - 1) / 2)).astype(np.int64)
     outside = ((place < 0) | (place >= (_ROWS, _COLUMNS))).any(-1)
     inside = np.clip(place, 0, (_ROWS - 1, _COLUMNS - 1))
-    return np.array([list(row) for row in LAYOUT])[inside[..., 0], inside[..., 1]] == kind, outside
+    cells = np.array([[cell == kind for cell in row] for row in LAYOUT])
+    return np.asarray(cells[inside[..., 0], inside[..., 1]]), np.asarray(outside)
 
 
 @lru_cache(maxsize=1)
