@@ -36,6 +36,8 @@ def run(arguments: Sequence[str]) -> None:
     parsed, asked = guard_settings(command, arguments)
     if asked.get("overseer", BROWSER) != BROWSER:
         raise HeedError("here people are the overseers", "--overseer", "leave it out, or run heed guard")
+    if "overseer_timeout" in command.flags(arguments):
+        raise HeedError("nobody hurries people: the agent waits for them", "--overseer_timeout", "leave it out")
     job = job_of(QUICK if parsed["quick"] else {}, PERSONS, asked)
     if not method_from_name(job.method).guarded or job.mode == "shadow":
         raise HeedError("nobody's block would count", "--method none, --mode shadow", "leave it out, or run heed guard")

@@ -12,6 +12,7 @@ from typing import Any, Self
 from heed.compare.pool import OnProgress, folder_of_runs, run_all
 from heed.compare.tables import TableJob, tasks_of, write_table
 from heed.guard.run.config import complete, job_of, settings_of, variant
+from heed.guard.run.counts import blocks_per_100
 from heed.guard.run.methods import METHODS
 from heed.runs.sections import nested
 from heed.runs.statistics import mean_cell, rate_cell, share_cell, worst_cell
@@ -138,7 +139,7 @@ def row_of(method: str, runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     row[COLUMNS[3]] = mean_cell([math.nan if run["return_mean"] is None else run["return_mean"] for run in runs])
     row[COLUMNS[4]] = share_cell(total("false_blocks"), blocks, len(runs)) if known else share_cell(0, 0)
     row[COLUMNS[5]] = share_cell(total("early_blocks"), blocks, len(runs)) if known else share_cell(0, 0)
-    row[COLUMNS[6]] = mean_cell([100 * run["interventions_autonomy"] / max(1, run["autonomy_steps"]) for run in runs])
+    row[COLUMNS[6]] = mean_cell([blocks_per_100(run["interventions_autonomy"], run["autonomy_steps"]) for run in runs])
     row[COLUMNS[7]] = worst_cell([run["catastrophes"]["worst_500"] for run in runs], len(runs))
     row[COLUMNS[8]] = worst_cell([fit["flagged"] for run in runs for fit in run["fits"] if "flagged" in fit], len(runs))
     row[COLUMNS[9]] = share_cell(total("catastrophes_unguarded"), episodes, len(runs))

@@ -111,7 +111,7 @@ class Decision:
             "asked": self.asked,
             "key": self.key,
             "credit": self.credit,
-            "struck": self.catastrophe_reported,
+            "catastrophe_reported": self.catastrophe_reported,
         }
 
 

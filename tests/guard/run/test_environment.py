@@ -14,6 +14,7 @@ from heed.errors import HeedError
 from heed.guard.run.config import job_of
 from heed.guard.run.environment import need_of_blocking, surroundings, true_world
 from heed.guard.run.train import train_guard
+from heed.worlds import registered_oracle
 from heed.worlds.point_hazard.geometry import Hazards, brake
 
 SMALL = {
@@ -157,6 +158,30 @@ def test_every_method_runs_on_point_hazard(method, tmp_path):
         assert all(not r["needless"] for r in rows[:160] if r["decision"] == "block")
     if method in ("hirl", "look-brake"):
         assert all(r["source"] in ("policy", "blocker") for r in rows)
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs", "wrong"),
+    [
+        ("heed/PointHazard-v0", {"dsic": 0.7}, r"there is no 'dsic' \(heed/PointHazard-v0\): its numbers are .*disc"),
+        ("heed/PointHazard-v0", {"disc": "wide"}, "heed/PointHazard-v0 cannot be made: "),
+        ("heed/CliffGrid-v0", {"wind": 1}, "heed/CliffGrid-v0 cannot be made: .*unexpected keyword argument 'wind'"),
+        ("LunarLander-v3", {"wnd": 1}, "LunarLander-v3 cannot be made: .*unexpected keyword argument 'wnd'"),
+        ("CartPole-v1", {"wind": 1}, "CartPole-v1 cannot be made: .*unexpected keyword argument 'wind'"),
+        ("mine_to_guard:Walk", {"wind": 1}, r"making mine_to_guard:Walk raised TypeError: .*\(--env mine_to_guard"),
+    ],
+)
+def test_a_setting_that_an_environment_does_not_have_is_one_line(mine, name, kwargs, wrong):
+    with pytest.raises(HeedError, match=wrong) as refused:
+        surroundings(name, kwargs)
+    assert "\n" not in str(refused.value)
+
+
+def test_what_gymnasium_itself_takes_may_stand_beside_the_settings_of_a_world():
+    place = surroundings("heed/PointHazard-v0", {"disc": 0.7, "max_episode_steps": 3})
+    place.env.reset(seed=0)
+    assert [place.env.step(np.zeros(2))[3] for _ in range(3)] == [False, False, True]
+    assert place.env.unwrapped.world.disc == 0.7 and registered_oracle(place.name, max_episode_steps=3) is not None
 
 
 def test_bad_input_is_one_line(mine):

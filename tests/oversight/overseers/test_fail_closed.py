@@ -10,7 +10,7 @@ import pytest
 from heed.errors import HeedError
 from heed.oversight import Proposal, RuleOverseer, Verdict, fail_closed
 
-MOMENT = Proposal(np.zeros(2), 0)
+PROPOSAL = Proposal(np.zeros(2), 0)
 
 
 class Erratic:
@@ -21,7 +21,7 @@ class Erratic:
     def __init__(self):
         self.mood, self.go, self.asked = "pass", threading.Event(), 0
 
-    def judge(self, moment):
+    def judge(self, proposal):
         self.asked += 1
         if self.mood == "raise":
             raise ConnectionError("the line is dead")
@@ -46,9 +46,9 @@ def test_an_overseer_that_works_is_heard_as_it_is(erratic):
     safe = fail_closed(erratic, timeout_s=5.0)
     safe.reset(0)
     assert safe.name == "erratic"
-    assert not safe.judge(MOMENT).block
+    assert not safe.judge(PROPOSAL).block
     erratic.mood = "block"
-    verdict = safe.judge(MOMENT)
+    verdict = safe.judge(PROPOSAL)
     assert (verdict.block, verdict.instead) == (True, 4)
     assert 0 < verdict.latency_ms < 5000
     assert safe.failures == {"raised": 0, "hung": 0, "no verdict": 0}
@@ -59,21 +59,21 @@ def test_an_overseer_that_fails_blocks_is_said_once_and_counted(erratic, caplog,
     safe = fail_closed(erratic, timeout_s=5.0)
     erratic.mood = mood
     with caplog.at_level(logging.WARNING):
-        assert [safe.judge(MOMENT).block for _ in range(3)] == [True] * 3
+        assert [safe.judge(PROPOSAL).block for _ in range(3)] == [True] * 3
     assert safe.failures[kind] == 3
     assert len(caplog.records) == 1
     assert "erratic" in caplog.text
     assert ("the line is dead" in caplog.text) == (mood == "raise")
     erratic.mood = "pass"
-    assert not safe.judge(MOMENT).block
+    assert not safe.judge(PROPOSAL).block
 
 
 def test_a_verdict_that_is_neither_yes_nor_no_blocks():
     class Vague(RuleOverseer):
-        def judge(self, moment):
+        def judge(self, proposal):
             return Verdict(block=None)
 
-    assert fail_closed(Vague(lambda observation, info: False), 5.0).judge(MOMENT).block
+    assert fail_closed(Vague(lambda observation, info: False), 5.0).judge(PROPOSAL).block
 
 
 def test_an_overseer_that_hangs_blocks_in_time_and_is_not_asked_until_it_is_back(erratic, caplog):
@@ -82,14 +82,14 @@ def test_an_overseer_that_hangs_blocks_in_time_and_is_not_asked_until_it_is_back
     erratic.mood = "hang"
     with caplog.at_level(logging.WARNING):
         started = time.perf_counter()
-        assert [safe.judge(MOMENT).block for _ in range(4)] == [True] * 4
+        assert [safe.judge(PROPOSAL).block for _ in range(4)] == [True] * 4
     assert 0.05 <= time.perf_counter() - started < 2.0
     assert erratic.asked == 1
     assert safe.failures["hung"] == 4
     assert len(caplog.records) == 1
     erratic.mood = "block"
     erratic.go.set()
-    while (verdict := safe.judge(MOMENT)).failed:  # until its late answer is there, which is not the next one's
+    while (verdict := safe.judge(PROPOSAL)).failed:  # until its late answer is there, which is not the next one's
         pass
     assert verdict.block
     assert verdict.instead == 4
@@ -99,10 +99,10 @@ def test_an_overseer_that_hangs_blocks_in_time_and_is_not_asked_until_it_is_back
 def test_a_new_run_leaves_a_thread_that_hangs_to_itself(erratic):
     safe = fail_closed(erratic, timeout_s=0.05)
     erratic.mood = "hang"
-    assert safe.judge(MOMENT).block
+    assert safe.judge(PROPOSAL).block
     erratic.mood = "pass"
     safe.reset(1)
-    assert not safe.judge(MOMENT).block
+    assert not safe.judge(PROPOSAL).block
 
 
 def test_an_overseer_that_cannot_start_is_refused_in_a_line(erratic):

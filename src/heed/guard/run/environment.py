@@ -16,7 +16,6 @@ from heed.guard.actions import ActionCoder, check_observations
 from heed.guard.planning.imagination import Controller
 from heed.runs.importing import is_named, named, users_errors
 from heed.worlds import CatastropheInfo, Oracle, oracle_of, registered_oracle
-from heed.worlds.oracle import offered_by
 
 Dynamics = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 StatesToBools = Callable[[Tensor], Tensor]
@@ -48,7 +47,7 @@ class Surroundings:
 
 
 def surroundings(name: str, kwargs: Mapping[str, Any] | None = None, catastrophe: str | None = None) -> Surroundings:
-    """Make an environment and say what a catastrophe is in it.
+    """Make an environment and say what a catastrophe is in it, as `oracle_of` knows it.
 
     Args:
         name: a Gymnasium id, or ``module:Class`` of the current folder or of what is installed.
@@ -56,15 +55,16 @@ def surroundings(name: str, kwargs: Mapping[str, Any] | None = None, catastrophe
         catastrophe: ``module:function`` of a rule ``catastrophe(observation, info)``; None takes the oracle's.
 
     Raises:
-        HeedError: no such environment, spaces that cannot be guarded, or nothing says what a catastrophe is.
+        HeedError: no such environment, settings that it does not have, spaces that cannot be guarded, or nothing says
+            what a catastrophe is.
 
     >>> place = surroundings("heed/PointHazard-v0")
     >>> place.label_keys, place.brake(torch.tensor([[0.0, 0.0, 1.0, -0.05]])).tolist()
     ((0, 1), [[-1.0, 0.5]])
     """
-    registered = registered_oracle(name, **dict(kwargs or {}))
-    env = _make(name, dict(kwargs or {}) if registered is None else dict(registered.kwargs))
-    known = registered or offered_by(env) or Oracle()
+    registered = registered_oracle(name) or Oracle()
+    env = _make(name, {**registered.kwargs, **(kwargs or {})})
+    known = oracle_of(env) or Oracle()
     check_observations(env.observation_space)
     coder = ActionCoder(env.action_space)
     rule = known.catastrophe if catastrophe is None else named(catastrophe, f"--catastrophe {catastrophe}")

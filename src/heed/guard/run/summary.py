@@ -15,9 +15,7 @@ from heed.guard.decision_log import DecisionLog
 from heed.guard.guard import Guard
 from heed.guard.intervention import Intervention, Off
 from heed.guard.phases import Phases
-from heed.guard.run.counts import decisions_of, latest_return
-
-__all__ = ["evaluated", "latest_return", "report_of_phases", "summarise"]
+from heed.guard.run.counts import decisions_of
 
 LONGEST = 1000
 """Steps after which an episode of the evaluation is cut, for environments that never end one."""
