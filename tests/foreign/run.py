@@ -4,8 +4,9 @@ python tests/foreign/run.py FOLDER [--only boat,room] [--methods mbhi,hirl,none,
                             [--overseers last-moment,in-time] [--seeds 3] [--steps 8000] [--workers 2]
 python tests/foreign/run.py table FOLDER
 
-All settings are heed's defaults but the number of steps, and that no episodes are evaluated afterwards. What is finished
-is not run again, so that the first may be stopped and repeated; the second prints the table of what is there.
+All settings are heed's defaults but the number of steps, that no episodes are evaluated afterwards, and that an overseer
+may take a minute, however busy the machine is. What is finished is not run again, so that the first may be stopped and
+repeated; the second prints the table of what is there.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ class Run:
             "steps": steps,
             "seed": self.seed,
             "evaluation_episodes": 0,
+            "overseer_timeout": 60,
             "out": folder,
         }
         return [part for name, value in told.items() for part in (f"--{name}", str(value))]
