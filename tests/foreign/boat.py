@@ -7,8 +7,8 @@ from typing import Any, Self
 
 import gymnasium as gym
 import numpy as np
-from foreign.overseers import InTime, LastMoment
 
+from foreign.overseers import InTime, LastMoment
 from heed.worlds import Oracle
 
 DT, THRUST, DRAG = 0.1, 1.0, 0.25
@@ -18,6 +18,8 @@ WIDTH, LENGTH = 1.5, 8.0
 ROCK, ROCK_RADIUS = np.array([4.0, 0.2]), 0.6
 MARGIN = 0.15
 """From the shore, that an overseer keeps who blocks in time."""
+MINUTES, CABLES = 60.0, 100.0
+"""Seconds and lengths of one unit of clock and log: neither drowns what else a learner sees."""
 BUOY, BUOY_RADIUS = np.array([6.8, 0.0]), 0.5
 
 
@@ -51,7 +53,7 @@ def sail(states: Any, actions: Any, gusts: Any = 0.0) -> Any:
     wind = now[..., 4:6] * (1 - CALMS * DT) + GUSTS * np.sqrt(2 * CALMS * DT) * gusts
     speed = now[..., 2:4] + DT * (THRUST * push + wind - DRAG * now[..., 2:4])
     way = np.linalg.norm(speed, axis=-1, keepdims=True) * DT
-    ever = np.concatenate([now[..., 6:7] + way, now[..., 7:8] + DT], -1)
+    ever = np.concatenate([now[..., 6:7] + way / CABLES, now[..., 7:8] + DT / MINUTES], -1)
     return np.concatenate([now[..., :2] + DT * speed, speed, wind, ever], -1)
 
 
@@ -70,7 +72,7 @@ def expected(states: Any, actions: Any) -> tuple[Any, Any]:
 class Boat(gym.Env[Any, Any]):
     """From the left to a buoy behind a rock.
 
-    Observation: float32 [8], place, velocity, wind, and what log and clock have come to since the boat was built.
+    Observation: float32 [8], place, velocity, wind, and log and clock, which go on since the boat was built.
     Action: thrust along both axes.
     """
 

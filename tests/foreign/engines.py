@@ -11,11 +11,11 @@ from functools import partial
 from typing import Any, Self
 
 import numpy as np
-from foreign.episodes import Limited
-from foreign.overseers import InTime, LastMoment
 from gymnasium.envs.box2d.bipedal_walker import BipedalWalker
 from gymnasium.envs.box2d.lunar_lander import LunarLander
 
+from foreign.episodes import Limited
+from foreign.overseers import InTime, LastMoment
 from heed.worlds import Oracle
 
 CRASH = -100.0

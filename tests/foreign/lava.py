@@ -7,8 +7,8 @@ from typing import Any, Self
 
 import gymnasium as gym
 import numpy as np
-from foreign.overseers import LastMoment
 
+from foreign.overseers import LastMoment
 from heed.oversight import Proposal, Scope, Verdict
 from heed.worlds import Oracle
 

@@ -10,12 +10,12 @@ from typing import Any, Self
 
 import mujoco
 import numpy as np
-from foreign.episodes import Limited
-from foreign.overseers import InTime, LastMoment
 from gymnasium.envs.mujoco.half_cheetah_v5 import HalfCheetahEnv
 from gymnasium.envs.mujoco.hopper_v5 import HopperEnv
 from gymnasium.envs.mujoco.walker2d_v5 import Walker2dEnv
 
+from foreign.episodes import Limited
+from foreign.overseers import InTime, LastMoment
 from heed.worlds import Oracle
 
 ALL = mujoco.mjtState.mjSTATE_INTEGRATION

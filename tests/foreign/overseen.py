@@ -14,8 +14,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
-from foreign.ten import OVERSEERS, TEN, Foreign, named
 
+from foreign.ten import OVERSEERS, TEN, Foreign, named
 from heed.oversight import Proposal
 from heed.worlds import CatastropheInfo
 

@@ -6,10 +6,10 @@ from functools import partial
 from typing import Any, Self
 
 import numpy as np
-from foreign.episodes import Limited
-from foreign.overseers import InTime, LastMoment
 from gymnasium.envs.classic_control.cartpole import CartPoleEnv
 
+from foreign.episodes import Limited
+from foreign.overseers import InTime, LastMoment
 from heed.worlds import Oracle
 
 

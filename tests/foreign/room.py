@@ -7,8 +7,8 @@ from typing import Any, Self
 
 import gymnasium as gym
 import numpy as np
-from foreign.overseers import InTime, LastMoment
 
+from foreign.overseers import InTime, LastMoment
 from heed.worlds import Oracle
 
 DT, DRAG = 0.1, 0.1

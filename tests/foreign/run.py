@@ -24,10 +24,9 @@ from pathlib import Path
 TESTS = Path(__file__).parents[1]
 sys.path.insert(0, str(TESTS))
 
+import heed
 from foreign.table import printed, rows_of
 from foreign.ten import METHODS, OVERSEERS, TEN, Foreign, folder_name
-
-import heed
 
 MOST_WORKERS = 2
 

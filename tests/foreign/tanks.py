@@ -7,8 +7,8 @@ from typing import Any, Self
 
 import gymnasium as gym
 import numpy as np
-from foreign.overseers import InTime, LastMoment
 
+from foreign.overseers import InTime, LastMoment
 from heed.worlds import Oracle
 
 CHAINS, TANKS = 5, 8
@@ -59,9 +59,7 @@ class Tanks(gym.Env[Any, Any]):
         wanted = (np.clip(np.asarray(action, np.float64), -1.0, 1.0) + 1) / 2
         self.gates = self.gates + np.clip(wanted - self.gates, -TURNS, TURNS)
         noise = self.np_random.standard_normal(CHAINS) if self.rainy else 0.0
-        self.rain = np.maximum(
-            self.rain + CHANGES * (RAIN - self.rain) + SPREAD * np.sqrt(2 * CHANGES) * noise, LEAST
-        )
+        self.rain = np.maximum(self.rain + CHANGES * (RAIN - self.rain) + SPREAD * np.sqrt(2 * CHANGES) * noise, LEAST)
         begun = (self.np_random.random(CHAINS) < STORMS) & self.rainy
         self.storms = np.where(begun, STORM_STEPS, np.maximum(self.storms - 1, 0))
         runs = PASSES * self.levels

@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 import pytest
+
 from foreign.run import main, wanted
 from foreign.table import Came, Row, printed, rows_of
 from foreign.ten import METHODS, OVERSEERS, TEN
-
 from heed.guard.run.counts import Counts, read_decisions
 
 NAMES = [foreign.name for foreign in TEN]
@@ -17,8 +17,8 @@ def came(catastrophes=0, blocks=100, late=10.0, handed_over_at=3300, steps=5000)
     return Came(Counts(steps, catastrophes, blocks, None, None, None, 0, 0), late, handed_over_at, 3000, 60.0)
 
 
-def verdicts(**runs):
-    return Row("boat", "in-time", {name.replace("_", "-"): found for name, found in runs.items()}).verdicts
+def verdicts(where="tanks", **runs):
+    return Row(where, "in-time", {name.replace("_", "-"): found for name, found in runs.items()}).verdicts
 
 
 def test_a_guard_as_asked_for_meets_all_four():
@@ -37,8 +37,9 @@ def test_catastrophes_are_at_most_a_tenth_of_hirls_or_two_in_ten_thousand(catast
 def test_blocks_are_compared_with_the_true_parts_where_there_are_any():
     assert verdicts(mbhi=[came(blocks=500)], hirl=[came()])["blocks"]
     assert not verdicts(mbhi=[came(blocks=501)], hirl=[came()])["blocks"]
-    assert verdicts(mbhi=[came(blocks=300)], mbhi_true=[came(blocks=200)])["blocks"]
-    assert not verdicts(mbhi=[came(blocks=301)], mbhi_true=[came(blocks=200)])["blocks"]
+    assert verdicts("boat", mbhi=[came(blocks=300)], mbhi_true=[came(blocks=200)])["blocks"]
+    assert not verdicts("boat", mbhi=[came(blocks=301)], mbhi_true=[came(blocks=200)])["blocks"]
+    assert verdicts("boat", mbhi=[came()])["blocks"] is None
 
 
 def test_returns_are_medians_and_may_be_negative():

@@ -3,10 +3,10 @@
 import gymnasium as gym
 import numpy as np
 import pytest
+
 from foreign import boat, lava, room, tanks
 from foreign.overseen import overseen
 from foreign.ten import OVERSEERS, TEN, named
-
 from heed.guard.run.environment import surroundings, true_world
 from heed.oversight import Proposal
 from heed.oversight.overseers.specs import overseer_from_spec
@@ -36,7 +36,9 @@ def test_the_guard_can_be_put_around_it_and_episodes_end(foreign):
     assert np.array_equal(batch[0], batch[1]) and np.array_equal(batch[0], place.safe_action(observation))
     taken, over = 0, False
     while not over:
-        _, _, terminated, truncated, info = place.env.step(place.safe_action(observation) if taken < 3 else _idle(place))
+        _, _, terminated, truncated, info = place.env.step(
+            place.safe_action(observation) if taken < 3 else _idle(place)
+        )
         taken, over = taken + 1, terminated or truncated
     assert taken == place.env.unwrapped.limit or terminated
     for kind in OVERSEERS:
@@ -123,7 +125,7 @@ def test_the_log_and_the_clock_of_the_boat_never_turn_back_and_wind_is_not_the_a
         env.reset(seed=seed)
         seen += [env.step(np.ones(2, np.float32))[0] for _ in range(20)]
     log, clock = np.array(seen)[:, 6], np.array(seen)[:, 7]
-    assert (np.diff(log) > 0).all() and np.allclose(clock, 0.1 * np.arange(1, 61), atol=1e-4)
+    assert (np.diff(log) > 0).all() and np.allclose(clock, np.arange(1, 61) / 600, atol=1e-5)
     still, sailed = boat.sail(seen[0], np.zeros(2)), boat.sail(seen[0], np.ones(2))
     assert np.array_equal(still[4:6], sailed[4:6]) and (sailed[2:4] > still[2:4]).all()
 
