@@ -1,7 +1,7 @@
 """LunarLander-v3 and BipedalWalker-v3, of Box2D: crashes and falls are catastrophes.
 
-Box2D's worlds cannot be copied. A twin is built on the same ground, from the chance that the other one began with, and its
-bodies are then put where the other one's are; what joints and contacts remember is lost, which is little in a step.
+Box2D's worlds cannot be copied. A twin is built on the same ground, from the chance that the other one began with, and
+its bodies are then put where the other one's are; what joints and contacts remember is lost, which is little in a step.
 """
 
 from __future__ import annotations

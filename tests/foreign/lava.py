@@ -58,7 +58,7 @@ def stay(observations: Any) -> Any:
 class Lava(gym.Env[Any, Any]):
     """From the lower left corner to the upper right one.
 
-    Observation: float32 [10], place as shares of the floor, and whether there is lava on each of the eight cells around.
+    Observation: float32 [10], place as shares of the floor, and whether each of the eight cells around is lava.
     Action: stay, up, down, right or left.
     """
 

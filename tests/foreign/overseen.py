@@ -1,6 +1,7 @@
 """What overseers are worth: random proposals, each held for a while, under nobody, at the last moment, or in time.
 
-python tests/foreign/overseen.py [--steps 2000] [--only boat,room] prints catastrophes, blocks and milliseconds a verdict.
+python tests/foreign/overseen.py [--steps 2000] [--only boat,room] prints catastrophes, blocks and milliseconds a
+verdict.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Run the guard where it has never been, as a user would: `heed guard` with an environment and an overseer of one's own.
+"""Run the guard where it has never been, as a user would: `heed guard` with one's own environment and overseer.
 
 python tests/foreign/run.py FOLDER [--only boat,room] [--methods mbhi,hirl,none,mbhi-true]
                             [--overseers last-moment,in-time] [--seeds 3] [--steps 8000] [--workers 2]
 python tests/foreign/run.py table FOLDER
 
-All settings are heed's defaults but the number of steps, that no episodes are evaluated afterwards, and that an overseer
-may take a minute, however busy the machine is. What is finished is not run again, so that the first may be stopped and
+All settings are heed's defaults but the number of steps, that no episodes are evaluated afterwards, and that an
+overseer may take a minute, however busy the machine is. What is finished is not run again, so that the first may be stopped and
 repeated; the second prints the table of what is there.
 """
 
@@ -21,14 +21,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-TESTS = Path(__file__).parents[1]
-sys.path.insert(0, str(TESTS))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import heed
 from foreign.table import printed, rows_of
 from foreign.ten import METHODS, OVERSEERS, TEN, Foreign, folder_name
 
-MOST_WORKERS = 2
+TESTS, MOST_WORKERS = Path(__file__).parents[1], 2
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """The table of what the guard came to where it has never been, and whether that is what was asked for.
 
-Numbers are medians over seeds, with the least and the most. What is asked for is judged so: catastrophes and blocks by the
-sums over the seeds' steps alone (events are rare, and a median of three hides them), the return by the medians, and the
-hand-over by every seed.
+Numbers are medians over seeds, with the least and the most. What is asked for is judged so: catastrophes and blocks by
+the sums over the seeds' steps alone (events are rare, and a median of three hides them), the return by the medians, and
+the hand-over by every seed.
 """
 
 from __future__ import annotations
@@ -141,7 +141,8 @@ def printed(rows: Sequence[Row]) -> str:
             runs = [run for row in found for run in row.runs["mbhi"]]
             met = [f"{name} {sum(row.verdicts[name] is True for row in found)}" for name in asked]
             all_met = sum(all(verdict is True for verdict in row.verdicts.values()) for row in found)
-            took = f"{sum(run.in_time for run in runs)} of {len(runs)} runs took over within {LATEST:g} times what was asked"
+            soon = sum(run.in_time for run in runs)
+            took = f"{soon} of {len(runs)} runs took over within {LATEST:g} times what was asked"
             lines += ["", f"{kind}: of {len(found)} environments met: {', '.join(met)}, all four {all_met}; {took}"]
     return "\n".join(lines)
 

@@ -1,7 +1,7 @@
 """What a finished guard says of a frozen policy's proposals, against the exact set of doomed states.
 
-Runs differ in what their learners propose, so that a guard which is asked less looks better. Here all are asked the same:
-what one unguarded policy, trained once, proposed with its exploration.
+Runs differ in what their learners propose, so that a guard which is asked less looks better. Here all are asked the
+same: what one unguarded policy, trained once, proposed with its exploration.
 """
 
 from __future__ import annotations
@@ -194,9 +194,9 @@ def frozen_proposals(job: GuardJob, bench: ProposalsBench, tell: Tell) -> Propos
 
 
 def rebuilt(folder: Path, job: GuardJob) -> Guard:
-    """The guard of a finished run, its models fitted to all that the run has seen, its policy the one that it trained."""
+    """The guard of a finished run: its models fitted to all that the run has seen, over the policy that it trained."""
     run = build(job)
-    run.learner.set_parameters(str(folder / "learner.zip"), device="cpu")
+    run.learner.set_parameters(str(folder / "learner.zip"))
     if run.phases is None:
         raise HeedError(f"{job.method} has no guard", f"--run {folder}", "give a guarded run")
     with np.load(folder / "labels.npz") as stored:
