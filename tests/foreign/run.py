@@ -5,8 +5,8 @@ python tests/foreign/run.py FOLDER [--only boat,room] [--methods mbhi,hirl,none,
 python tests/foreign/run.py table FOLDER
 
 All settings are heed's defaults but the number of steps, that no episodes are evaluated afterwards, and that an
-overseer may take a minute, however busy the machine is. What is finished is not run again, so that the first may be stopped and
-repeated; the second prints the table of what is there.
+overseer may take a minute, however busy the machine is. What is finished is not run again, so that the first may be
+stopped and repeated; the second prints the table of what is there.
 """
 
 from __future__ import annotations
