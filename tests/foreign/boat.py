@@ -12,15 +12,15 @@ from foreign.overseers import InTime, LastMoment
 from heed.worlds import Oracle
 
 DT, THRUST, DRAG = 0.1, 1.0, 0.25
-CALMS, GUSTS = 0.5, 0.25
+CALMS, GUSTS = 0.5, 0.15
 """The wind returns to calm at this rate, and is this strong, as an acceleration (standard deviation)."""
-WIDTH, LENGTH = 1.5, 8.0
-ROCK, ROCK_RADIUS = np.array([4.0, 0.2]), 0.6
+WIDTH, LENGTH = 2.0, 6.5
+ROCK, ROCK_RADIUS = np.array([3.0, 0.2]), 0.5
 MARGIN = 0.15
 """From the shore, that an overseer keeps who blocks in time."""
 MINUTES, CABLES = 60.0, 100.0
 """Seconds and lengths of one unit of clock and log: neither drowns what else a learner sees."""
-BUOY, BUOY_RADIUS = np.array([6.8, 0.0]), 0.5
+BUOY, BUOY_RADIUS = np.array([5.2, 0.0]), 0.6
 
 
 def ashore(states: Any, margin: float = 0.0) -> Any:

@@ -11,10 +11,10 @@ import numpy as np
 from foreign.overseers import InTime, LastMoment
 from heed.worlds import Oracle
 
-DT, DRAG = 0.1, 0.1
-HALF, WALL, GAP = 2.0, 0.15, 0.3
+DT, DRAG = 0.1, 0.3
+HALF, WALL, GAP = 2.5, 0.15, 0.0
 """Half the room's side, half the wall's thickness, and the height at which the wall ends."""
-DOOR, GOAL, GOAL_RADIUS = np.array([0.0, 1.1]), np.array([1.2, -1.0]), 0.35
+DOOR, GOAL, GOAL_RADIUS = np.array([0.0, 1.2]), np.array([1.4, -1.0]), 0.5
 WHITE, SLOW, STAYS = 10, 10, 0.95
 """Sensors of white noise, and of noise that keeps this share of itself from step to step."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -159,8 +159,8 @@ def frozen_proposals(job: GuardJob, bench: ProposalsBench, tell: Tell) -> Propos
     file = Path(bench.frozen) if bench.frozen else None
     if file is not None and file.exists():
         return _read(file, asked)
-    same = {"env": job.env, "env_kwargs": job.env_kwargs, "catastrophe": job.catastrophe}
-    run = build(GuardJob(method="none", steps=bench.policy_steps, seed=bench.seed, **same))
+    settings = GuardJob(method="none", steps=bench.policy_steps, seed=bench.seed)
+    run = build(replace(settings, env=job.env, env_kwargs=job.env_kwargs, catastrophe=job.catastrophe))
     known, space = oracle_of(run.guard), run.guard.observation_space
     if known is None or known.dynamics is None or known.is_doomed is None:
         raise HeedError(
