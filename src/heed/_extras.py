@@ -74,6 +74,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "heed.bench.kills": ("web",),
     "heed.bench.oversight": ("guard", "web"),
     "heed.bench.plan": ("guard",),
+    "heed.bench.proposals": ("guard",),
     "heed.bench.watching_pages": ("web",),
     "heed.cli.align": ("align",),
     "heed.cli.bench": ("runs",),
