@@ -10,6 +10,7 @@ from heed.cli.command import Command, out_folder
 from heed.cli.console import Bar, quiet_libraries, say, stopping_at_rounds
 from heed.errors import Stopped
 from heed.guard.run.config import GuardJob, job_of
+from heed.guard.run.methods import guarded
 from heed.guard.run.train import train_guard
 from heed.oversight.overseers.human import HumanOverseer
 from heed.report import write_report
@@ -96,7 +97,7 @@ def lines(summary: dict[str, Any]) -> list[str]:
         f"{sum(summary['goals'].values())} goals; "
         f"{summary['interventions']} interventions, {summary['judgements']} judgements",
     ]
-    if summary["method"] != "none" and summary["handed_over_at"] is None:
+    if guarded(summary["method"]) and summary["handed_over_at"] is None:
         text.append("autonomy was never begun: allow more steps or a larger --eps, and see what the log says")
     if summary["false_blocks"] is not None:
         blocks = summary["interventions_autonomy"]

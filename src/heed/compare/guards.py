@@ -12,7 +12,7 @@ from typing import Any, Self
 from heed.compare.pool import OnProgress, folder_of_runs, run_all
 from heed.compare.tables import TableJob, tasks_of, write_table
 from heed.guard.run.config import complete, job_of, settings_of, variant
-from heed.guard.run.methods import METHODS
+from heed.guard.run.methods import COMPARED, METHODS
 from heed.runs.sections import nested
 from heed.runs.statistics import mean_cell, rate_cell, share_cell, worst_cell
 
@@ -43,7 +43,7 @@ class GuardsJob(TableJob):
         settings: everything else, as `heed guard` takes it.
     """
 
-    methods: list[str] = field(default_factory=lambda: list(METHODS))
+    methods: list[str] = field(default_factory=lambda: list(COMPARED))
     seeds: int = 5
     workers: int = 2
     settings: dict[str, Any] = field(default_factory=dict)
