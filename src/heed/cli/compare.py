@@ -104,4 +104,6 @@ def _guard(arguments: Sequence[str]) -> None:
     with following("compare guard", out) as (show, _):
         table = compare_guards(job, out, show, parsed["resume"] is not None)
     print(format_table(table))
+    for each in table["efficiency"]:
+        print(f"{each['title']}, median over seeds and quartiles:\n\n{format_table(each)}")
     print(write_report(out))

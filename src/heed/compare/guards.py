@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from heed.compare.efficiency import curves_of, efficiency_tables
 from heed.compare.pool import OnProgress, folder_of_runs, run_all
 from heed.compare.tables import TableJob, tasks_of, write_table
 from heed.guard.run.config import complete, job_of, settings_of, variant
@@ -28,6 +29,7 @@ COLUMNS = (
     "most flagged of what was let pass",
     "catastrophes, guard off",
     "goals, guard off",
+    "judgements asked",
 )
 
 
@@ -112,6 +114,10 @@ def compare_guards(
                 *(f"{name}: {METHODS[name].about}" for name in dict.fromkeys(spec.split(":")[0] for spec in results)),
             ],
         }
+        folders = iter(task.folder for task in tasks)
+        curves = curves_of({spec: [next(folders) for _ in range(job.seeds)] for spec in variants})
+        table["efficiency"] = efficiency_tables(curves)
+        run.write_json("efficiency.json", curves)
         write_table(run, record, table, seconds)
     return table
 
@@ -143,6 +149,7 @@ def row_of(method: str, runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     row[COLUMNS[8]] = worst_cell([fit["flagged"] for run in runs for fit in run["fits"] if "flagged" in fit], len(runs))
     row[COLUMNS[9]] = share_cell(total("catastrophes_unguarded"), episodes, len(runs))
     row[COLUMNS[10]] = share_cell(total("goals_unguarded"), episodes, len(runs))
+    row[COLUMNS[11]] = mean_cell([run["judgements"] for run in runs])
     return row
 
 
