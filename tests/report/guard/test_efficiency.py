@@ -57,6 +57,9 @@ def test_lines_are_medians_bands_are_quartiles_and_each_panel_names_its_measure_
         path.vertices for band in panels[2].collections if isinstance(band, PolyCollection) for path in band.get_paths()
     ]
     assert edges[0][:, 1].max() == 11 and edges[1][:, 1].max() == 4
+    curves, ends = panels[3].get_lines()[::2], panels[3].get_lines()[1::2]
+    assert [line.get_ydata().tolist() for line in curves] == [[10, 10, 10], [0, 1, 3]]
+    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in ends] == [(50, 10), (50, 3)]
     assert panels[3].get_lines()[0].get_drawstyle() == "steps-post" and panels[2].get_ylim()[0] == 0
 
 

@@ -37,7 +37,7 @@ def efficiency_blocks(curves: Mapping[str, Any], tables: Sequence[Mapping[str, A
     caption = (
         "Lines are medians over seeds, bands reach from the lower to the upper quartile. Return is the mean of the "
         "latest 20 episodes that were over. By judgements: how far a run came on so many. A method that asks nobody is "
-        "level, at where it ended; one that is left alone jumps, where its judgements end, to what came of that."
+        "level, at where it ended; one that is left alone jumps, where its judgements end, to what came of that, the dot."
     )
     shown: list[Block] = [Figure(picture, "Sample efficiency.", caption, key)]
     for table in tables:
@@ -65,7 +65,7 @@ def plot_efficiency(layout: Layout, curves: Mapping[str, Any]) -> Picture:
         if measure == "catastrophes":
             panel.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
             panel.set_ylim(bottom=0, top=max(1.0, panel.get_ylim()[1]))
-        panel.set_xlim(0, at[-1])
+        panel.set_xlim(0, (1 if axis == "steps" else 1.04) * at[-1])  # room for what comes of being left alone
         panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         panel.set_xlabel(AXES[axis])
         name_panel(panel, MEASURES[measure])
@@ -78,3 +78,5 @@ def _band(panel: Axes, at: Floats, band: Mapping[str, Sequence[float | None]], i
     step = {} if level else {"drawstyle": "steps-post"}
     panel.fill_between(at, low, high, color=colour_of(index), alpha=0.16, linewidth=0, step=None if level else "post")
     panel.plot(at, median, color=colour_of(index), linewidth=1.6, linestyle=dashes, **step)  # type: ignore[arg-type] # matplotlib's own
+    if not level:
+        panel.plot(at[-1], median[-1], "o", color=colour_of(index), markersize=5, markeredgewidth=0, clip_on=False)
