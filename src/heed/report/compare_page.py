@@ -7,10 +7,10 @@ from functools import partial
 from heed.report.align.front_plots import plot_comparison, spans
 from heed.report.align.run_page import config_block, facts, warnings
 from heed.report.common.blocks import Block, Figure, Key, Note, Page, Section, Table
+from heed.report.common.efficiency import efficiency_blocks
 from heed.report.common.formats import interval
 from heed.report.common.gather import RunRecord
 from heed.report.common.plot_style import SOFT, colour_of, css_colour, draw
-from heed.report.guard.efficiency import efficiency_blocks
 
 
 def compare_page(run: RunRecord) -> Page:

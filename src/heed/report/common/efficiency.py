@@ -37,7 +37,7 @@ def efficiency_blocks(curves: Mapping[str, Any], tables: Sequence[Mapping[str, A
     caption = (
         "Lines are medians over seeds, bands reach from the lower to the upper quartile. Return is the mean of the "
         "latest 20 episodes that were over. By judgements: how far a run came on so many. A method that asks nobody is "
-        "level, at where it ended; one that is left alone jumps, where its judgements end, to what came of that, the dot."
+        "level, at where it ended; one that is left alone jumps, where its judgements end, to the dot of what followed."
     )
     shown: list[Block] = [Figure(picture, "Sample efficiency.", caption, key)]
     for table in tables:

@@ -5,8 +5,8 @@ from matplotlib.collections import PolyCollection
 from reading import read
 from synthetic_runs import write_json
 
+from heed.report.common.efficiency import plot_efficiency
 from heed.report.common.plot_style import NARROW, WIDE, colour_of
-from heed.report.guard.efficiency import plot_efficiency
 
 
 def band(median, width=1.0):
