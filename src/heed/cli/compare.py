@@ -99,11 +99,11 @@ def _align(arguments: Sequence[str]) -> None:
 def _guard(arguments: Sequence[str]) -> None:
     from heed.cli.guard import guard_settings
     from heed.compare.guards import GuardsJob, compare_guards
-    from heed.guard.run.methods import METHODS
+    from heed.guard.run.methods import COMPARED
 
     command = Command("compare guard", "Compare ways of guarding in one environment.")
     command.add("config", nargs="?", help="a YAML file of settings; flags go over it")
-    command.add("--methods", type=list[str], default=list(METHODS), help="NAME or NAME:key=value:..., commas between")
+    command.add("--methods", type=list[str], default=list(COMPARED), help="NAME or NAME:key=value:..., commas between")
     command.add("--seeds", type=int, default=5, help="runs of each method, from --seed on")
     command.add("--budget", type=int, default=None, help="steps of each run (the same as --steps)")
     command.add("--workers", type=int, default=2, help="runs at once")
@@ -124,4 +124,6 @@ def _guard(arguments: Sequence[str]) -> None:
     with following("compare guard", out) as (show, _):
         table = compare_guards(job, out, show, parsed["resume"] is not None)
     print(format_table(table))
+    for each in table["efficiency"]:
+        print(f"{each['title']}, median over seeds and quartiles:\n\n{format_table(each)}")
     print(write_report(out))

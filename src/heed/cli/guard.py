@@ -11,6 +11,7 @@ from heed.cli.console import Bar, quiet_libraries, say, stopping_at_rounds
 from heed.errors import Stopped
 from heed.guard.run.causes import collapse, in_words
 from heed.guard.run.config import GuardJob, job_of
+from heed.guard.run.methods import guarded
 from heed.guard.run.train import train_guard
 from heed.oversight.overseers.human import HumanOverseer
 from heed.report import write_report
@@ -98,7 +99,7 @@ def lines(summary: dict[str, Any]) -> list[str]:
         f"{sum(summary['goals'].values())} goals; "
         f"{summary['interventions']} interventions, {summary['judgements']} judgements",
     ]
-    if summary["method"] != "none" and summary["handed_over_at"] is None:
+    if guarded(summary["method"]) and summary["handed_over_at"] is None:
         text.append("autonomy was never begun: allow more steps or a larger --eps, and see what the log says")
     if causes := summary.get("causes"):
         text.append(f"blocks in autonomy: {in_words(causes)}")

@@ -16,7 +16,7 @@ from heed.oversight.overseers.base import Verdict
 Choice = Literal["allow", "block"]
 Why = Literal["", "danger", "no way out", "unknown", "person", "invalid", "fault"]
 """Why an action was blocked: see `Decision.cause`."""
-Source = Literal["policy", "person", "blocker", "planner", "fallback"]
+Source = Literal["policy", "person", "blocker", "planner", "recovery", "fallback"]
 
 _UNTOLD = ("look", "plan", "verdict", "way_out")
 """Fields that observers see and ``info["guard"]`` does not hold."""
@@ -31,7 +31,8 @@ class Decision:
         executed: the action that was taken.
         decision: allow or block.
         source: who chose the executed action: the policy (allowed), a person (who gave one), the blocker (blocked, the
-            declared safe action taken), the planner, or the fallback (nothing safe was found, or something failed).
+            declared safe action taken), the planner, a recovery policy, or the fallback (nothing safe was found, or
+            something failed).
         risk: of the proposed action, in [0, 1]; NaN where nobody looked.
         member_risk: the same by each member of the dynamics, empty where nobody looked.
         first_unsafe: the policy's first unsafe step, from 0, or None.

@@ -99,6 +99,10 @@ class GuardAware:
             taken.add_blocked(replay_buffer, reward, self.block_penalty, self.block_ends)
         self._learn_of(taken)
 
+    def figures(self) -> dict[str, float]:
+        """What a learner tells of itself beside its actions, for a run's metrics; nothing by default."""
+        return {}
+
     def _learn_of(self, taken: ExecutedStep) -> None:
         """For learners that keep more of a step than its reward."""
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.utils import set_random_seed
 
 from heed.errors import HeedError
@@ -14,7 +15,10 @@ from heed.guard.decision_log import DecisionLog
 from heed.guard.decisions import Step
 from heed.guard.guard import Guard
 from heed.guard.intervention import Off, check_mode
+from heed.guard.labels import LabelCollector
+from heed.guard.learners.recovery import RecoveryPhases, RecoverySAC
 from heed.guard.learners.sb3 import Learner, controller, state_values
+from heed.guard.learners.smbpo import UnaskedModels
 from heed.guard.models.blockers import KnownBlockers
 from heed.guard.models.dynamics import KnownDynamics
 from heed.guard.models.models import Models, ModelsConfig
@@ -25,8 +29,9 @@ from heed.guard.run.config import GuardJob
 from heed.guard.run.env_checks import EnvironmentChecks
 from heed.guard.run.environment import Surroundings, need_of_blocking, surroundings, true_world
 from heed.guard.run.feedback import Retractions, Spectator
-from heed.guard.run.learner import learner_of
+from heed.guard.run.learner import imagining, learner_of
 from heed.guard.run.methods import Method, method_from_name
+from heed.guard.run.phases import RunPhases
 from heed.guard.run.snapshots import BlockSnapshots
 from heed.guard.stored_labels import recalled_from
 from heed.oversight.overseers.base import Scope, scope_of
@@ -49,22 +54,24 @@ class GuardRun:
         place: the environment and what is known of it.
         guard: in front of it.
         learner: behind it.
-        phases: who judges; None where there is no guard.
+        phases: who judges, or only learns; None where nobody does.
         log: every decision.
         snapshots: what the guard saw where it blocked; None where there is no guard.
         overseer: whom the guard asks; writes down what it says. None where there is no guard.
         store: where to; None for the run folder's own.
+        callbacks: of the learner.
     """
 
     job: GuardJob
     place: Surroundings
     guard: Guard
     learner: Learner
-    phases: Phases | None
+    phases: RunPhases | None
     log: DecisionLog
     snapshots: BlockSnapshots | None
     overseer: Recorded | None
     store: Store | None
+    callbacks: list[BaseCallback]
 
 
 def build(job: GuardJob, person: HumanOverseer | None = None) -> GuardRun:
@@ -90,11 +97,20 @@ def build(job: GuardJob, person: HumanOverseer | None = None) -> GuardRun:
         learner = learner_of(job, guard)
         log = DecisionLog(lambda steps: _unguarded_phase(steps, job.phases.oversight_steps), truth)
         guard.observers.append(log)
-        return GuardRun(job, place, guard, learner, None, log, None, None, None)
+        unasked = _unasked(job, place, guard) if method.brings == "absorbing" else None
+        guard.observers += [] if unasked is None else [unasked]
+        callbacks = [] if unasked is None else imagining(job, unasked)
+        return GuardRun(job, place, guard, learner, unasked, log, None, None, None, callbacks)
     overseer = _overseer(job, place, person)
     guard = Guard(env, overseer, safe_action=place.safe_action, penalty=job.penalty if job.mode == "penalty" else 0.0)
     learner = learner_of(job, guard)
-    phases = _phases(job, method, place, guard, learner, scope_of(overseer))
+    scope = scope_of(overseer)
+    phases: Phases | RecoveryPhases
+    if isinstance(learner, RecoverySAC):
+        phases, callbacks = _recovery(job, place, guard, learner, scope), []
+    else:
+        phases = _phases(job, method, place, guard, learner, scope)
+        callbacks = imagining(job, phases)
     snapshots = BlockSnapshots(seed=job.seed, picture=guard.render if guard.render_mode == "rgb_array" else None)
     log = DecisionLog(lambda _: phases.phase.value, truth)
     guard.observers = [snapshots, log, Causes(), phases]
@@ -103,7 +119,7 @@ def build(job: GuardJob, person: HumanOverseer | None = None) -> GuardRun:
         guard.observers[2:2] = [Retractions(person, phases.labels)]
         guard.observers.append(Spectator(person, phases, guard))
     store = None if job.store is None else open_store(job.store, "--store")
-    return GuardRun(job, place, guard, learner, phases, log, snapshots, overseer, store)
+    return GuardRun(job, place, guard, learner, phases, log, snapshots, overseer, store, callbacks)
 
 
 def _overseer(job: GuardJob, place: Surroundings, person: HumanOverseer | None) -> Recorded:
@@ -139,6 +155,31 @@ def _phases(
     if job.judgements is not None:
         made.labels.add_stored(recalled_from(job.judgements, place.env, place.name))
     return made
+
+
+def _recovery(job: GuardJob, place: Surroundings, guard: Guard, learner: RecoverySAC, scope: Scope) -> RecoveryPhases:
+    """Who judges when under Recovery RL, whose labels are kept beside the run."""
+    phases, _ = fitting(scope, job.phases, job.models, place.label_keys)
+    labels = _labels(guard, phases)
+    limits = (job.baselines.risk_limit, job.baselines.risk_updates)
+    return RecoveryPhases(guard, learner, phases, *limits, labels, shadow=job.mode == "shadow")
+
+
+def _unasked(job: GuardJob, place: Surroundings, guard: Guard) -> UnaskedModels:
+    """Models for SMBPO, of catastrophes: those are known at the last moment, and say nothing of steps before them."""
+    phases, models = fitting(Scope(last_moment=True), job.phases, job.models, place.label_keys)
+    here = guard.situations[0]
+    sizes = (here.state_size, here.actions.size)
+    learnt = Models.from_config(models, *sizes, job.seed, termination=place.goal)
+    labels = _labels(guard, phases)
+    if job.judgements is not None:
+        labels.add_stored(recalled_from(job.judgements, place.env, place.name))
+    return UnaskedModels(learnt, labels, phases, job.seed)
+
+
+def _labels(guard: Guard, phases: PhasesConfig) -> LabelCollector:
+    here = guard.situations[0]
+    return LabelCollector(here.state_size, here.actions.size, 1 if phases.grace is None else phases.grace)
 
 
 def _truth(place: Surroundings) -> Callable[[Step], dict[str, Any]]:

@@ -66,6 +66,27 @@ class LearnerConfig:
     hidden: int = 128
 
 
+@dataclass(frozen=True)
+class BaselinesConfig:
+    """Settings of the published methods that guards are compared with, each of one of them.
+
+    Args:
+        cost_limit: of sac-lagrangian: catastrophes in an episode, on average, that are put up with.
+        multiplier_rate: of sac-lagrangian: of the multiplier's logarithm, for each episode.
+        safe_horizon: of smbpo: steps before a catastrophe by which it is settled; its rollouts are as long.
+        risk_gamma: of recovery-rl: discount of risk.
+        risk_limit: of recovery-rl: risk above which the recovery policy acts.
+        risk_updates: of recovery-rl: pretraining, in gradient steps on what oversight gathered.
+    """
+
+    cost_limit: float = 0.01
+    multiplier_rate: float = 0.1
+    safe_horizon: int = 10
+    risk_gamma: float = 0.8
+    risk_limit: float = 0.3
+    risk_updates: int = 2000
+
+
 @dataclass
 class GuardJob:
     """What is trained, where, overseen by whom.
@@ -73,7 +94,8 @@ class GuardJob:
     Args:
         env: a Gymnasium id, or module:Class.
         env_kwargs: for the environment.
-        method: mbhi, none, hirl, hirl-plan, look-brake, mbhi-true-dynamics, mbhi-true-danger, mbhi-true.
+        method: mbhi, none, hirl, hirl-plan, look-brake, mbhi-true-dynamics, mbhi-true-danger, mbhi-true; or a published
+            baseline: sac-lagrangian, smbpo, recovery-rl.
         overseer: local, far-sighted, rule, or module:name (people: see heed oversee); with ,miss=SHARE ,false=SHARE
             ,delay=STEPS (or 300ms) or ,tire=JUDGEMENTS behind it a noisy one.
         overseer_timeout: seconds after which an overseer that says nothing has blocked.
@@ -92,6 +114,7 @@ class GuardJob:
         phases: when who judges.
         planning: how far ahead the guard looks, and how it plans.
         models: how what is learnt is fitted.
+        baselines: settings of published baselines.
     """
 
     env: str = "heed/PointHazard-v0"
@@ -111,10 +134,12 @@ class GuardJob:
     phases: PhasesConfig = field(default_factory=PhasesConfig)
     planning: PlanningConfig = field(default_factory=PlanningConfig)
     models: ModelsConfig = field(default_factory=ModelsConfig)
+    baselines: BaselinesConfig = field(default_factory=BaselinesConfig)
 
     def __post_init__(self) -> None:
         """Refuse what is no section where one belongs, such as a learner's name."""
         kinds = {"learner": LearnerConfig, "phases": PhasesConfig, "planning": PlanningConfig, "models": ModelsConfig}
+        kinds["baselines"] = BaselinesConfig
         for name, kind in kinds.items():
             if not isinstance(given := getattr(self, name), kind):
                 raise HeedError(f"{name} is a section, not {given!r}", "GuardJob", f"give {name}={kind.__name__}(...)")

@@ -9,6 +9,7 @@ from pathlib import Path
 from stable_baselines3.common.callbacks import BaseCallback
 
 from heed.guard.decision_log import DecisionLog
+from heed.guard.learners.replay import GuardAware
 from heed.guard.run.counts import latest_counts, latest_return
 from heed.runs.folder import RunFolder
 
@@ -55,7 +56,8 @@ class Progress(BaseCallback):
     def _on_step(self) -> bool:
         steps = len(self._log.rows)
         if steps % LOGGED == 0:
-            self._folder.log(steps, self.metrics() | {"return": latest_return(self._log.rows)})
+            own = self.model.figures() if isinstance(self.model, GuardAware) else {}
+            self._folder.log(steps, self.metrics() | {"return": latest_return(self._log.rows)} | own)
         if steps >= self._due:
             self._due = GROWTH * steps
             self._write()

@@ -14,8 +14,8 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from heed.guard.decision_log import DecisionLog
 from heed.guard.guard import Guard
 from heed.guard.intervention import Intervention, Off
-from heed.guard.phases import Phases
 from heed.guard.run.counts import decisions_of
+from heed.guard.run.phases import RunPhases
 
 LONGEST = 1000
 """Steps after which an episode of the evaluation is cut, for environments that never end one."""
@@ -26,7 +26,7 @@ def summarise(log: DecisionLog) -> dict[str, Any]:
     return decisions_of(log.rows).summary()
 
 
-def report_of_phases(phases: Phases | None) -> dict[str, Any]:
+def report_of_phases(phases: RunPhases | None) -> dict[str, Any]:
     """Judgements, hand-over and fits."""
     if phases is None:
         return {"judgements": 0, "handed_over_at": None, "fits": []}

@@ -16,12 +16,11 @@ from stable_baselines3 import PPO
 import heed
 from heed.errors import HeedError, RunFailed, Stopped
 from heed.guard.learners.sb3 import Learner
-from heed.guard.phases import Phase
+from heed.guard.phases import Phase, Phases
 from heed.guard.run.build import GuardRun, build
 from heed.guard.run.config import GuardJob
 from heed.guard.run.diagnostics import diagnosed
 from heed.guard.run.env_checks import reason_of
-from heed.guard.run.learner import imagining
 from heed.guard.run.progress import OnStep, Progress
 from heed.guard.run.summary import evaluated, report_of_phases, summarise
 from heed.oversight.overseers.base import scope_of
@@ -67,8 +66,8 @@ def train_guard(
         last = job.steps if isinstance(run.learner, PPO) else None
         progress = Progress(run.log, folder, out / DECISIONS, on_step, last)
         with _kept(run, out):
-            run.learner.learn(job.steps, callback=[progress, *imagining(job, run.phases)])
-        if run.phases is not None:
+            run.learner.learn(job.steps, callback=[progress, *run.callbacks])
+        if isinstance(run.phases, Phases):
             folder.write_json("judges.json", diagnosed(run.phases), indent=1)
         summary = {"method": job.method, "seed": job.seed, "steps": job.steps, "run": name}
         summary |= summarise(run.log) | report_of_phases(run.phases)

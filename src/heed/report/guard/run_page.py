@@ -9,6 +9,7 @@ import numpy as np
 
 from heed.errors import HeedError
 from heed.guard.run.counts import Counts, Decisions, percentiles, read_decisions
+from heed.guard.run.methods import guarded as has_guard
 from heed.report.align.run_page import config_block, facts
 from heed.report.common.blocks import Block, Card, Cards, Figure, Key, Note, Page, Section, Share, Shares, Table
 from heed.report.common.formats import MISSING, joined, method_title, number, percent
@@ -34,6 +35,7 @@ SOURCES = {
     "fallback": "the fallback: no safe plan was found, or something failed",
     "blocker": "the declared safe action",
     "person": "the overseer's own",
+    "recovery": "the recovery policy",
 }
 
 
@@ -77,7 +79,7 @@ def guard_page(run: RunRecord) -> Page:
 
 def guarded(run: RunRecord) -> bool:
     """Whether there was a guard at all."""
-    return run.method != "none"
+    return has_guard(run.method)
 
 
 def identity(run: RunRecord) -> list[tuple[str, str]]:
