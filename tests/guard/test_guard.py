@@ -149,8 +149,21 @@ def test_a_person_may_give_an_action_of_their_own_if_it_is_one():
     env = overseen(Person(lambda _: True, instead=np.array([-1.5], np.float32)))
     assert env.step(AHEAD)[4]["guard"]["source"] == "person"
     assert env.unwrapped.state[1] == pytest.approx(-0.075)
-    wrong = overseen(Person(lambda _: True, instead=np.array([9.0], np.float32)))
-    assert wrong.step(AHEAD)[4]["guard"]["executed"].tolist() == [0.0]
+    for instead in (-1.5, [[-1.5]], np.array([-1.5]), np.float64(-1.5)):
+        env = overseen(Person(lambda _: True, instead=instead))
+        executed = env.step(AHEAD)[4]["guard"]["executed"]
+        assert executed.tolist() == [-1.5] and executed.dtype == np.float32 and not env.faults
+    beyond = overseen(Person(lambda _: True, instead=np.array([-2.00001])))
+    assert beyond.step(AHEAD)[4]["guard"]["executed"].tolist() == [-2.0] and not beyond.faults
+
+
+@pytest.mark.parametrize("instead", [[np.nan], [1.0, 1.0], "left", np.zeros(0), {}])
+def test_what_a_person_gives_that_is_no_action_is_a_fault_and_the_declared_safe_action_is_taken(instead):
+    safe = {"safe_action": lambda _: np.array([-1.0], np.float32)}
+    env = overseen(Person(lambda _: True, instead=instead), **safe)
+    told = env.step(AHEAD)[4]["guard"]
+    assert (told["executed"].tolist(), told["source"]) == ([-1.0], "blocker")
+    assert env.faults == {"the overseer person gave an action to take that is none": 1}
 
 
 def test_an_overseer_that_raises_blocks():
@@ -212,7 +225,7 @@ def test_what_a_guard_cannot_work_with_is_refused_with_a_way_on():
         Guard(Pictures())
     with pytest.raises(HeedError, match="FlattenObservation"):
         Guard(Named())
-    with pytest.raises(HeedError, match="RescaleAction"):
+    with pytest.raises(HeedError, match="with the bounds that its actions have"):
         Guard(Endless())
     with pytest.raises(HeedError, match="would both decide"):
         Guard(CartEnv(), Person(lambda _: True), intervention=Off())

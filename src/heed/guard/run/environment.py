@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from heed.errors import HeedError
-from heed.guard.actions import ActionCoder, check_observations
+from heed.guard.actions import ActionCoder
 from heed.guard.planning.imagination import Controller
+from heed.guard.spaces import check_observations
 from heed.runs.importing import is_named, named, users_errors
 from heed.worlds import CatastropheInfo, Oracle, oracle_of, registered_oracle
 from heed.worlds.oracle import offered_by

@@ -72,10 +72,8 @@ def _episodes(
     on_step: Callable[[], None] | None,
 ) -> dict[str, float]:
     """Episodes of the deterministic policy; nothing is learnt or logged, and rewards are the environment's own."""
-    before = (guard.intervention, guard.observers, guard.penalty)
-    guard.intervention, guard.observers, guard.penalty = intervention, [], 0.0
     result = {"return": 0.0, "catastrophes": 0, "goals": 0}
-    try:
+    with guard.evaluating(intervention):
         for episode in range(episodes):
             observation, _ = guard.reset(seed=1_000_000 + episode)
             reached = False
@@ -91,6 +89,4 @@ def _episodes(
                 if terminated or truncated:
                     break
             result["goals"] += reached
-    finally:
-        guard.intervention, guard.observers, guard.penalty = before
     return result
