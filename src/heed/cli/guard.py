@@ -18,6 +18,9 @@ QUICK = {"steps": 600, "oversight_steps": 300, "learning_starts": 100, "evaluati
 """What --quick changes: a run of seconds that touches everything and shows nothing."""
 
 
+WORDS = {"guarded": "guard on", "unguarded": "guard off"}
+
+
 def run(arguments: Sequence[str]) -> None:
     """Parse, train, report."""
     quiet_libraries()
@@ -113,10 +116,10 @@ def lines(summary: dict[str, Any]) -> list[str]:
         )
     if "evaluation_episodes" in summary:
         episodes = summary["evaluation_episodes"]
-        kinds = [(kind, word) for kind, word in (("guarded", "on"), ("unguarded", "off")) if f"goals_{kind}" in summary]
-        for kind, word in kinds:
+        words = {"unguarded": "no guard"} if summary["method"] == "none" else WORDS
+        for kind, word in ((kind, word) for kind, word in words.items() if f"goals_{kind}" in summary):
             text.append(
-                f"guard {word}: {summary[f'catastrophes_{kind}']:.0f} catastrophes and {summary[f'goals_{kind}']:.0f} "
+                f"{word}: {summary[f'catastrophes_{kind}']:.0f} catastrophes and {summary[f'goals_{kind}']:.0f} "
                 f"goals in {episodes} episodes, return {summary[f'return_{kind}']:.2f}"
             )
     return text

@@ -206,8 +206,8 @@ def accept_refit(old: Judged | None, new: Judged, lost: float = 0.02, cap: float
     >>> accept_refit(old, drifted).threshold
     0.7
     """
-    if not (0 <= lost < 1 and 0 <= cap < 1):
-        raise HeedError(f"lost is {lost}, cap is {cap}", "accept_refit", "give shares in [0, 1)")
+    if not (0 <= lost < 1 and 0 <= cap <= 1):
+        raise HeedError(f"lost is {lost}, cap is {cap}", "accept_refit", "give shares in [0, 1), and a cap in [0, 1]")
     blocks, passed = np.asarray(new.positives, np.float64), np.asarray(new.negatives, np.float64)
     given_up = _count(lost, blocks)
     if old is None:

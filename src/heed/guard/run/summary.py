@@ -49,6 +49,8 @@ def evaluated(
 ) -> dict[str, Any]:
     """Return, catastrophes and goals of the finished policy, with the guard on and with it off, from the same seeds.
 
+    A run without a guard has no first half.
+
     Args:
         guard: in front of the environment.
         learner: the policy, which acts without exploring.
@@ -57,7 +59,9 @@ def evaluated(
         on_step: called after every step; may raise `Stopped`.
     """
     results: dict[str, Any] = {"evaluation_episodes": episodes}
-    interventions = {"guarded": guard.intervention} | ({"unguarded": Off()} if unguarded else {})
+    guarded = not isinstance(guard.intervention, Off)
+    interventions: dict[str, Intervention] = {"guarded": guard.intervention} if guarded else {}
+    interventions |= {"unguarded": Off()} if unguarded else {}
     for name, intervention in interventions.items():
         measured = _episodes(guard, learner, intervention, episodes, on_step)
         results |= {f"{what}_{name}": value for what, value in measured.items()}
