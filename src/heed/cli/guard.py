@@ -16,8 +16,16 @@ from heed.guard.run.train import train_guard
 from heed.oversight.overseers.human import HumanOverseer
 from heed.report import write_report
 
-QUICK = {"steps": 600, "oversight_steps": 300, "learning_starts": 100, "evaluation_episodes": 2, "eps": 0.3}
-"""What --quick changes: a run of seconds that touches everything and shows nothing."""
+QUICK = {
+    "steps": 340, "oversight_steps": 240, "learning_starts": 100, "batch_size": 32, "hidden": 32, "members": 3,
+    "dynamics_hidden": 32, "models.dynamics.updates": 300, "models.blockers.updates": 300, "eps": 0.3, "cap": 1.0,
+    "gate": 1.0, "horizon": 8, "particles": 2, "plan_samples": 32, "plan_iterations": 2, "evaluation_episodes": 1,
+}  # fmt: skip
+"""What --quick changes: a run of seconds that touches everything, looks and plans as well, and shows nothing. In the
+environment by default somebody far-sighted oversees: at the last moment there would be too few blocks to learn from."""
+
+
+WORDS = {"guarded": "guard on", "unguarded": "guard off"}
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -28,7 +36,8 @@ def run(arguments: Sequence[str]) -> None:
     command.add("--out", type=str, default=None, help="the run folder (default: below runs/)")
     command.add("--quick", action="store_true", help="a few hundred steps, to see that everything works")
     parsed, asked = guard_settings(command, arguments)
-    job = job_of(QUICK if parsed["quick"] else {}, asked)
+    quick = QUICK | ({} if "env" in asked else {"overseer": "far-sighted"}) if parsed["quick"] else {}
+    job = job_of(quick, asked)
     out = out_folder(parsed["out"], "guard")
     with stopping_at_rounds() as wanted, Bar("guard") as bar:
         summary = trained(job, out, bar, wanted)
@@ -118,10 +127,10 @@ def lines(summary: dict[str, Any]) -> list[str]:
         )
     if "evaluation_episodes" in summary:
         episodes = summary["evaluation_episodes"]
-        kinds = [(kind, word) for kind, word in (("guarded", "on"), ("unguarded", "off")) if f"goals_{kind}" in summary]
-        for kind, word in kinds:
+        words = {"unguarded": "no guard"} if summary["method"] == "none" else WORDS
+        for kind, word in ((kind, word) for kind, word in words.items() if f"goals_{kind}" in summary):
             text.append(
-                f"guard {word}: {summary[f'catastrophes_{kind}']:.0f} catastrophes and {summary[f'goals_{kind}']:.0f} "
+                f"{word}: {summary[f'catastrophes_{kind}']:.0f} catastrophes and {summary[f'goals_{kind}']:.0f} "
                 f"goals in {episodes} episodes, return {summary[f'return_{kind}']:.2f}"
             )
     return text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -20,6 +21,8 @@ Source = Literal["policy", "person", "blocker", "planner", "recovery", "fallback
 
 _UNTOLD = ("look", "plan", "verdict", "way_out")
 """Fields that observers see and ``info["guard"]`` does not hold."""
+_CHANCE = ("latency_ms", "plan_ms", "key")
+"""Fields that a clock or chance makes."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,48 @@ class Decision:
             "credit": self.credit,
             "catastrophe_reported": self.catastrophe_reported,
         }
+
+
+class DecisionInfo(Mapping[str, Any]):
+    """A decision's fields by name; two are equal if they tell of the same decision, however long each took.
+
+    Gymnasium's `check_env` asks of an environment that what it says is the same from the same seed, which no clock is.
+
+    Args:
+        fields: by name.
+
+    >>> told = [DecisionInfo(Decision(0, 0, "allow", "policy", latency_ms=took).info()) for took in (1.0, 2.0)]
+    >>> told[0] == told[1], told[0]["latency_ms"], told[0] == DecisionInfo(Decision(0, 1, "block", "planner").info())
+    (True, 1.0, False)
+    """
+
+    __hash__ = None  # type: ignore[assignment] # actions are arrays
+
+    def __init__(self, fields: Mapping[str, Any]) -> None:
+        self._fields = dict(fields)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._fields[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._fields)
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+    def __repr__(self) -> str:
+        return repr(self._fields)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, DecisionInfo) or self.keys() != other.keys():
+            return NotImplemented
+        return all(_same(value, other[name]) for name, value in self.items() if name not in _CHANCE)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two fields say the same; what nobody measured (NaN) does."""
+    unmeasured = isinstance(one, float) and isinstance(other, float) and one != one and other != other
+    return unmeasured or np.array_equal(one, other)
 
 
 @dataclass(frozen=True, eq=False)

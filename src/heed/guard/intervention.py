@@ -21,7 +21,7 @@ from heed.guard.planning.imagination import Controller
 from heed.guard.planning.lookahead import Look, Lookout
 from heed.guard.planning.planner import SafePlanner
 from heed.guard.replacement import Planning, Replacement
-from heed.guard.situations import Situation
+from heed.guard.situations import Situation, copied
 from heed.oversight.overseers.base import Overseer, Proposal, scope_of
 
 Mode = Literal["shadow", "block", "replace", "penalty"]
@@ -94,14 +94,15 @@ class Overseen(Intervention):
         judged: dict[str, Any] = {"verdict": verdict, "judged": not verdict.acted, "cause": "person"}
         if isinstance(verdict.block, bool | np.bool_) and not verdict.block:  # None is no leave
             return Decision.seen(look, proposed, proposed, "allow", "policy", **judged | {"cause": ""})
-        if verdict.instead is not None and situation.actions.valid(verdict.instead):
-            chosen = situation.actions.action(verdict.instead)
-            return Decision.seen(look, proposed, chosen, "block", "person", **judged)
+        if verdict.instead is not None:
+            if (meant := situation.actions.meant(verdict.instead)) is not None:
+                return Decision.seen(look, proposed, meant, "block", "person", **judged)
+            situation.faults.report(f"the overseer {self.overseer.name} gave an action to take that is none")
         return replace(self.replacement.choose(situation, proposed, look), **judged)
 
     def _shown(self, situation: Situation, proposed: Any, look: Look | None) -> Proposal:
         # Copies: what was judged is what is executed, whatever the overseer does to what it was shown.
-        shown = copy.deepcopy((situation.observation, proposed, situation.info))
+        shown = (*copy.deepcopy((situation.observation, proposed)), copied(situation.info))
         proposal = Proposal(*shown, situation.env, situation.timestep, situation.episode, stream=situation.number)
         if look is None:
             return proposal

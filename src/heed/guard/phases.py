@@ -31,6 +31,7 @@ from heed.guard.models.models import Models, ModelsConfig, ModelsReport
 from heed.guard.planning.config import Controllers, PlanningConfig, lookout_of, planner_of
 from heed.guard.planning.imagination import Controller
 from heed.guard.planning.lookahead import Look
+from heed.runs.bounds import COUNT, SHARE, WHOLE, check_bounds
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +41,12 @@ class Phase(Enum):
 
     OVERSIGHT = "oversight"
     AUTONOMY = "autonomy"
+
+
+BOUNDS = {
+    "oversight_steps": WHOLE, "refit_every": COUNT, "most_judgements": WHOLE, "least_blocks": WHOLE, "gate": SHARE,
+    "ask_above": WHOLE, "grace": WHOLE,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,14 @@ class PhasesConfig:
     audit: float = 0.01
     ask_above: float = 1.0
     grace: int | None = None
+
+    def check(self) -> None:
+        """Refuse a number that nothing could follow.
+
+        Raises:
+            HeedError: names the option.
+        """
+        check_bounds(self, BOUNDS)
 
 
 class Phases:
@@ -129,6 +144,7 @@ class Phases:
             raise HeedError("there is nobody to learn from", "--overseer", "name an overseer")
         check_mode(mode)
         self.config, self.planning = config or PhasesConfig(), planning or PlanningConfig()
+        self.config.check()
         self.planning.check()
         self.guard, self.overseer, self.mode, self.seed = guard, guard.overseer, mode, seed
         self.controllers = controllers if isinstance(controllers, Controllers) else Controllers(controllers)

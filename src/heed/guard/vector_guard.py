@@ -17,6 +17,7 @@ from heed.guard.decisions import Decision
 from heed.guard.guard import Guarding, Observer
 from heed.guard.intervention import Intervention
 from heed.guard.situations import situations_of
+from heed.guard.spaces import warn_of_running_statistics
 from heed.oversight.overseers.base import Overseer, Proposal, Scope, Verdict, scope_of
 
 _NUMBERS = {"risk": np.float64, "asked": np.bool_, "latency_ms": np.float64, "plan_ms": np.float64}
@@ -71,6 +72,7 @@ class VectorGuard(Guarding, VectorWrapper):
         observers: Sequence[Observer] = (),
     ) -> None:
         VectorWrapper.__init__(self, env)
+        warn_of_running_statistics(env)
         if env.metadata.get("autoreset_mode") is None:
             raise HeedError(f"{env} does not say how it resets", "VectorGuard", 'set metadata["autoreset_mode"]')
         self._autoreset = AutoresetMode(env.metadata["autoreset_mode"])

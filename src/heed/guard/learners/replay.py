@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3.common.buffers import ReplayBuffer
 
+from heed.guard.learners.attached import check_actions_between
+
 LearnsFrom = Literal["executed", "both", "proposed"]
 
 
@@ -81,6 +83,20 @@ class GuardAware:
     learns_from: LearnsFrom = "both"
     block_penalty: float = -0.2
     block_ends: bool = False
+
+    def _setup_model(self) -> None:
+        """Refuse what stands between the learner and its guard and changes actions."""
+        check_actions_between(self.env)  # type: ignore[attr-defined] # the learner's own
+        super()._setup_model()  # type: ignore[misc] # mixed in
+
+    def set_env(self, env: Any, force_reset: bool = True) -> None:
+        """Go on in another environment, where nothing changes actions between the learner and its guard.
+
+        Raises:
+            HeedError: names the wrapper that does.
+        """
+        check_actions_between(env)
+        super().set_env(env, force_reset)  # type: ignore[misc] # mixed in
 
     def _store_transition(
         self,

@@ -12,6 +12,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from torch import Tensor
 
 from heed.errors import HeedError
+from heed.guard.learners.attached import check_imagined
 from heed.guard.learners.replay import GuardAware
 from heed.guard.planning.imagination import Controller
 
@@ -82,14 +83,10 @@ def controller(model: BaseAlgorithm, deterministic: bool = True) -> Controller:
     The learner's weights are read at each call, so the imagination always follows the present policy.
 
     Raises:
-        HeedError: a policy that wants its observations normalised, which imagined states are not.
+        HeedError: a policy whose observations or actions are changed between it and the guard, or that carries a state
+            from step to step: what the guard imagines of it would be something else.
     """
-    if model.get_vec_normalize_env() is not None:
-        raise HeedError(
-            "the policy sees normalised observations, and the guard imagines plain ones",
-            "VecNormalize",
-            "normalise below the guard, with gymnasium.wrappers.NormalizeObservation or TransformObservation",
-        )
+    check_imagined(model)
     space = model.action_space
     if isinstance(space, gym.spaces.Discrete):
 
@@ -99,7 +96,8 @@ def controller(model: BaseAlgorithm, deterministic: bool = True) -> Controller:
 
         return torch.no_grad()(choose)
 
-    low, high = torch.as_tensor(space.low), torch.as_tensor(space.high)  # type: ignore[attr-defined] # a Box
+    ends = (torch.as_tensor(end).float() for end in (space.low, space.high))  # type: ignore[attr-defined] # a Box
+    low, high = ends
 
     def act(states: Tensor) -> Tensor:
         result = model.policy._predict(states.to(model.device), deterministic).to(states.device)

@@ -30,6 +30,7 @@ from heed.guard.models.safety_value import HELD, SWEEPS, SafetyValue
 from heed.guard.models.support import Range
 from heed.guard.models.termination import LearntTermination, TerminationChoice, choose_termination
 from heed.guard.models.transitions import Transitions
+from heed.runs.bounds import COUNT, SHARE, WHOLE, Bounds, check_bounds
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,12 @@ STEPS_AHEAD, WINDOWS = 20, 200
 """Length and about the number of the real windows on which the support of imagined states is calibrated."""
 STRETCH = 100
 """Labels of one episode that are taken to be alike where episodes are too few."""
+
+
+BOUNDS = {
+    "members": COUNT, "dynamics_hidden": COUNT, "eps": Bounds(0, 1, open_below=True, open_above=True), "cap": SHARE,
+    "range_margin": WHOLE,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,29 @@ class ModelsConfig:
     beyond: bool = True
     dynamics: FitConfig = field(default_factory=FitConfig)
     blockers: BatchConfig = BLOCKERS_FIT
+
+    def check(self, state_size: int | None = None) -> None:
+        """Refuse what nothing could follow.
+
+        Args:
+            state_size: S, which bounds the label keys; None where it is not known yet.
+
+        Raises:
+            HeedError: names the option.
+        """
+        check_bounds(self, BOUNDS)
+        if self.threshold not in ("conformal", "hirl"):
+            raise HeedError(f"'{self.threshold}' sets no threshold", "--threshold", "take conformal or hirl")
+        if self.inputs not in (None, "next_state", "state", "state_action"):
+            fix = "take next_state, state or state_action"
+            raise HeedError(f"blockers cannot judge '{self.inputs}'", "--inputs", fix)
+        keys = self.label_keys
+        if keys is None:
+            return
+        there = max(keys, default=0) + 1 if state_size is None else state_size
+        if not keys or len(set(keys)) < len(keys) or not set(keys) <= set(range(there)):
+            fix = "give different parts of the state" + ("" if state_size is None else f", from 0 to {state_size - 1}")
+            raise HeedError(f"the label keys are {list(keys)}", "--label_keys", fix)
 
 
 @dataclass(frozen=True)
@@ -136,10 +166,7 @@ class Models:
         termination: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         self.config = config = ModelsConfig() if config is None else config
-        if config.threshold not in ("conformal", "hirl"):
-            raise HeedError(f"'{config.threshold}' sets no threshold", "--threshold", "take conformal or hirl")
-        if not 0 < config.eps < 1:
-            raise HeedError(f"eps is {config.eps}", "--eps", "give a miss rate between 0 and 1")
+        config.check(state_size)
         self.generator = torch.Generator().manual_seed(seed)
         self.learnt = EnsembleDynamics(state_size, action_size, config.members, config.dynamics_hidden, seed=seed)
         self.known_dynamics, self.known_danger = known_dynamics, known_danger

@@ -17,9 +17,16 @@ from heed.guard.planning.lookahead import Lookout, check_block_when
 from heed.guard.planning.optimizers import SEARCHES, search_from_name
 from heed.guard.planning.planner import SafePlanner
 from heed.guard.planning.risk import risk_strategy
+from heed.runs.bounds import COUNT, PART, SHARE, WHOLE, Bounds, check_bounds
 
 PLANNERS = (*SEARCHES, "none")
 """Names of planners."""
+STEPS = Bounds(0, 1000)
+"""Steps that are imagined: what is further is out of memory's reach."""
+BOUNDS = {
+    "horizon": STEPS, "particles": COUNT, "release": PART, "plan_samples": Bounds(2), "plan_iterations": COUNT,
+    "plan_particles": COUNT, "plan_horizon": STEPS, "deadline": WHOLE, "plan_margin": SHARE, "plan_gamma": SHARE,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -58,11 +65,13 @@ class PlanningConfig:
     plan_gamma: float = 0.98
 
     def check(self) -> None:
-        """Refuse a planner or a rule of blocking that is none, or a rule that nothing could follow.
+        """Refuse what nothing could follow: a planner, rule of blocking or risk that is none, a number out of bounds.
 
         Raises:
             HeedError: names the option.
         """
+        check_bounds(self, BOUNDS)
+        risk_strategy(self.risk)
         if self.planner not in PLANNERS:
             raise HeedError(f"'{self.planner}' is no planner", "--planner", f"take {', '.join(PLANNERS)}")
         check_block_when(self.block_when)

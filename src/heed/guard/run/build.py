@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.utils import set_random_seed
 
-from heed.errors import HeedError
 from heed.guard.decision_log import DecisionLog
 from heed.guard.decisions import Step
 from heed.guard.guard import Guard
@@ -24,10 +25,11 @@ from heed.guard.models.dynamics import KnownDynamics
 from heed.guard.models.models import Models, ModelsConfig
 from heed.guard.phases import Phases, PhasesConfig
 from heed.guard.planning.config import Controllers
+from heed.guard.planning.optimizers import search_from_name
 from heed.guard.run.causes import Causes
 from heed.guard.run.config import GuardJob
 from heed.guard.run.env_checks import EnvironmentChecks
-from heed.guard.run.environment import Surroundings, need_of_blocking, surroundings, true_world
+from heed.guard.run.environment import AtCatastrophe, Surroundings, need_of_blocking, surroundings, true_world
 from heed.guard.run.feedback import Retractions, Spectator
 from heed.guard.run.learner import imagining, learner_of
 from heed.guard.run.methods import Method, method_from_name
@@ -35,12 +37,19 @@ from heed.guard.run.phases import RunPhases
 from heed.guard.run.snapshots import BlockSnapshots
 from heed.guard.stored_labels import recalled_from
 from heed.oversight.overseers.base import Scope, scope_of
-from heed.oversight.overseers.fail_closed import fail_closed
+from heed.oversight.overseers.fail_closed import FailClosedOverseer
 from heed.oversight.overseers.human import HumanOverseer
 from heed.oversight.overseers.recorded import Recorded
 from heed.oversight.overseers.specs import overseer_from_spec
 from heed.oversight.store.store import Store, open_store
 
+logger = logging.getLogger(__name__)
+
+NO_SAFE_ACTION = (
+    "no safe action is declared: where an action is blocked and nothing better is found, the centre of the box or the "
+    "first choice is executed, which may prevent nothing; give --safe_action module:function, or an overseer that says "
+    "what to do instead"
+)
 TOGETHER = 100
 """Judgements of a script that wait for the disk together; a person's are each on disk before they are acted on."""
 
@@ -85,12 +94,13 @@ def build(job: GuardJob, person: HumanOverseer | None = None) -> GuardRun:
     Raises:
         HeedError: whatever no run can be begun with.
     """
-    if job.steps < 1:
-        raise HeedError(f"{job.steps} steps are none", "--steps", "give at least 1")
+    job.check()
     check_mode(job.mode)
     method = method_from_name(job.method)
     set_random_seed(job.seed)
-    place = surroundings(job.env, job.env_kwargs, job.catastrophe)
+    cost = AtCatastrophe(job.catastrophe_reward, job.catastrophe_ends)
+    place = surroundings(job.env, job.env_kwargs, job.catastrophe, job.safe_action, cost)
+    logger.info("%s", place.at_catastrophe)
     env, truth = EnvironmentChecks(place.env, place.name), _truth(place)
     if not method.guarded:
         guard = Guard(env, intervention=Off(), safe_action=place.safe_action)
@@ -101,6 +111,8 @@ def build(job: GuardJob, person: HumanOverseer | None = None) -> GuardRun:
         guard.observers += [] if unasked is None else [unasked]
         callbacks = [] if unasked is None else imagining(job, unasked)
         return GuardRun(job, place, guard, learner, unasked, log, None, None, None, callbacks)
+    if place.safe_action is None:
+        logger.warning("%s", NO_SAFE_ACTION)
     overseer = _overseer(job, place, person)
     guard = Guard(env, overseer, safe_action=place.safe_action, penalty=job.penalty if job.mode == "penalty" else 0.0)
     learner = learner_of(job, guard)
@@ -124,7 +136,8 @@ def build(job: GuardJob, person: HumanOverseer | None = None) -> GuardRun:
 
 def _overseer(job: GuardJob, place: Surroundings, person: HumanOverseer | None) -> Recorded:
     """Who is asked, started; their verdicts are written down once a store is there."""
-    judge = person or fail_closed(overseer_from_spec(job.overseer, place.env), job.overseer_timeout)
+    make = partial(overseer_from_spec, job.overseer, place.env)
+    judge = person or FailClosedOverseer.made_by(make, job.overseer_timeout)
     together = TOGETHER if scope_of(judge).scripted else 1
     overseer = Recorded(judge, together, listeners=[] if person is None else [person])
     overseer.reset(job.seed)
@@ -149,6 +162,8 @@ def _phases(
     planning, models = method.configure(job.planning, models)
     here = guard.situations[0]
     sizes = (here.state_size, here.actions.size)
+    if planning.planner != "none":  # a search that could not be made is refused now, not at the hand-over
+        search_from_name(planning.planner, planning.longest, sizes[1], planning.plan_samples, here.actions.discrete)
     learnt = Models.from_config(models, *sizes, job.seed, termination=place.goal, **known)
     controllers = Controllers(controller(learner), place.brake, state_values(learner))
     made = Phases(guard, controllers, phases, planning, learnt, job.seed, job.mode)

@@ -15,6 +15,7 @@ from heed.guard.models.models import ModelsConfig
 from heed.guard.phases import PhasesConfig
 from heed.guard.planning.config import PlanningConfig
 from heed.guard.run.methods import method_from_name
+from heed.runs.bounds import ANY, COUNT, PART, POSITIVE, PRICE, SHARE, WHOLE, Bounds, check_bounds
 from heed.runs.sections import build, full_name, leaves, named, replaced, typed
 
 
@@ -65,6 +66,25 @@ class LearnerConfig:
     gamma: float = 0.98
     hidden: int = 128
 
+    def check(self) -> None:
+        """Refuse a number that nothing could follow.
+
+        Raises:
+            HeedError: names the option.
+        """
+        check_bounds(self, LEARNER_BOUNDS)
+
+
+LEARNER_BOUNDS = {
+    "block_penalty": PRICE, "imagined": WHOLE, "imagined_horizon": COUNT, "imagined_penalty": ANY, "real_share": PART,
+    "gradient_steps": COUNT, "rollout_steps": Bounds(2), "learning_rate": POSITIVE, "learning_starts": WHOLE,
+    "batch_size": COUNT, "entropy": POSITIVE, "gamma": SHARE, "hidden": COUNT,
+}  # fmt: skip
+BOUNDS = {
+    "overseer_timeout": POSITIVE, "catastrophe_reward": PRICE, "penalty": WHOLE, "steps": COUNT,
+    "seed": Bounds(0, 2**32 - 1), "evaluation_episodes": WHOLE,
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class BaselinesConfig:
@@ -99,7 +119,12 @@ class GuardJob:
         overseer: local, far-sighted, rule, or module:name (people: see heed oversee); with ,miss=SHARE ,false=SHARE
             ,delay=STEPS (or 300ms) or ,tire=JUDGEMENTS behind it a noisy one.
         overseer_timeout: seconds after which an overseer that says nothing has blocked.
-        catastrophe: module:function (observation, info) -> bool; a preset environment knows its own.
+        catastrophe: module:function (observation, info) -> bool; a registered environment knows its own.
+        catastrophe_reward: added to the environment's own reward at a catastrophe, where the environment does not
+            report catastrophes itself; 0 leaves the reward as it is.
+        catastrophe_ends: whether such a catastrophe ends the episode.
+        safe_action: module:function (observation) -> action, taken where something is blocked and nothing better is
+            found; a registered environment knows its own. Without either it is the box's centre, or the first choice.
         store: where judgements are kept, a SQLAlchemy URL or a SQLite file, which runs may share; None takes the run
             folder's judgements.db.
         judgements: of earlier runs, to learn from as well: a store as above, then ,RUN for one run's alone.
@@ -123,6 +148,9 @@ class GuardJob:
     overseer: str = "local"
     overseer_timeout: float = 1.0
     catastrophe: str | None = None
+    catastrophe_reward: float = -5.0
+    catastrophe_ends: bool = True
+    safe_action: str | None = None
     store: str | None = None
     judgements: str | None = None
     mode: Literal["replace", "penalty", "block", "shadow"] = "replace"
@@ -143,6 +171,23 @@ class GuardJob:
         for name, kind in kinds.items():
             if not isinstance(given := getattr(self, name), kind):
                 raise HeedError(f"{name} is a section, not {given!r}", "GuardJob", f"give {name}={kind.__name__}(...)")
+        planner, risk = self.planning.planner.lower(), self.planning.risk.lower()  # iCEM, CVaR
+        self.planning = dataclasses.replace(self.planning, planner=planner, risk=risk)
+        self.method = self.method.lower()
+        self.learner = dataclasses.replace(self.learner, learner=self.learner.learner.lower())  # SAC
+
+    def check(self) -> None:
+        """Refuse whatever no run could follow, before anything is made.
+
+        Raises:
+            HeedError: names the option.
+        """
+        check_bounds(self, BOUNDS)
+        for section in (self.learner, self.phases, self.planning, self.models):
+            section.check()
+        if self.models.members < 2:
+            fix = "give at least 2: a threshold is calibrated on what a member says of the labels that it did without"
+            raise HeedError("one member learns from all labels", "--members", fix)
 
 
 TYPES = leaves(GuardJob)

@@ -93,16 +93,11 @@ def _check(job: GuardJob, kind: type[Learner]) -> None:
             raise HeedError(
                 f"ppo cannot learn from {config.learns_from} actions: it is on-policy", "--learns_from", fix
             )
-        if config.rollout_steps < 2:
-            raise HeedError(f"rollouts of {config.rollout_steps} steps", "--rollout_steps", "give at least 2")
+        if config.batch_size < 2:
+            raise HeedError("ppo normalises its advantages over a batch of 1", "--batch_size", "give at least 2")
         if config.imagined or config.gradient_steps != 1:
             where = "--imagined" if config.imagined else "--gradient_steps"
             raise HeedError("ppo learns from its latest rollout alone: it is on-policy", where, "leave it out")
-    if config.imagined < 0 or config.gradient_steps < 1:
-        raise HeedError(
-            f"{config.imagined} imagined rows, {config.gradient_steps} gradient steps", "--imagined, --gradient_steps",
-            "give at least 0 and 1",
-        )  # fmt: skip
     method = method_from_name(job.method)
     if method.brings is not None:
         _check_baseline(job, kind)
