@@ -21,6 +21,7 @@ from heed.errors import HeedError
 from heed.guard.actions import state_vector
 from heed.guard.guard import Guard
 from heed.guard.models import Labels, Transitions
+from heed.guard.phases import Phases
 from heed.guard.run.build import build
 from heed.guard.run.config import GuardJob, job_of
 from heed.runs.files import replacing
@@ -197,7 +198,7 @@ def rebuilt(folder: Path, job: GuardJob) -> Guard:
     """The guard of a finished run: its models fitted to all that the run has seen, over the policy that it trained."""
     run = build(job)
     run.learner.set_parameters(str(folder / "learner.zip"))
-    if run.phases is None:
+    if not isinstance(run.phases, Phases):
         raise HeedError(f"{job.method} has no guard", f"--run {folder}", "give a guarded run")
     with np.load(folder / "labels.npz") as stored:
         run.phases.labels.add_stored(Labels(**{name: torch.from_numpy(stored[name]) for name in stored}))
