@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from heed.errors import HeedError
+from heed.guard.run.causes import advice, collapse, in_words, shares
 from heed.guard.run.counts import Counts, Decisions, percentiles, read_decisions
 from heed.guard.run.methods import guarded as has_guard
 from heed.report.align.run_page import config_block, facts
@@ -119,6 +120,9 @@ def warnings(run: RunRecord, decisions: Decisions | None) -> list[str]:
     if guarded(run) and decisions is not None and not decisions.alone.any():
         fix = "allow more steps, or a larger --eps or --cap; heed guard says at each try what stood against it"
         found.append(f"Autonomy was never begun, so nothing here tells what the guard is worth: {fix}.")
+    if guarded(run) and decisions is not None:
+        causes = decisions.causes()
+        found += [said for said in (collapse(run.summary), advice(int(decisions.alone.sum()), causes)) if said]
     faults: dict[str, int] = run.summary.get("faults") or {}
     found += [f"{what} ({'once' if count == 1 else f'{count:,} times'})" for what, count in faults.items()]
     return found
@@ -178,6 +182,8 @@ def phases_table(run: RunRecord, decisions: Decisions) -> Block:
         "step at full speed to spare; one is missed where the action led into a catastrophe, or to where nothing helps "
         "any more. A dash where no oracle knows."
     )
+    if any(causes := decisions.causes()):
+        caption += f" Blocked in autonomy for: {in_words(shares(causes))}."
     if not guarded(run):
         rows = [[name, *cells[:3], cells[8]] for name, *cells in rows]
         columns = [*columns[:4], "goals"]
