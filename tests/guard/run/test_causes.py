@@ -53,7 +53,8 @@ def test_a_return_that_fell_below_all_that_oversight_had_is_the_first_line(late)
     assert collapse({"returns": returns}).startswith("under the guard the return fell from 1 in oversight to -")
     summary = {
         "env_steps": 10, "autonomy_steps": 5, "catastrophes": {"oversight": 0, "autonomy": 0},
-        "goals": {"oversight": 0}, "interventions": 5, "judgements": 5, "method": "mbhi", "handed_over_at": 5, "false_blocks": None, "faults": {},
+        "goals": {"oversight": 0}, "interventions": 5, "judgements": 5,
+        "method": "mbhi", "handed_over_at": 5, "false_blocks": None, "faults": {},
         "decision_ms": {"p50": None}, "causes": {"danger": 1.0}, "returns": returns,
     }  # fmt: skip
     text = lines(summary)
