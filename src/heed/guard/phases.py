@@ -96,13 +96,14 @@ class Phases:
     """Moves a guard from oversight to autonomy; is one of the guard's observers, the last.
 
     In oversight the overseer judges every proposed action. After half of ``oversight_steps`` the models are fitted,
-    and from then on the guard forms an opinion of each proposal beside the overseer; it is fitted again after three
-    quarters. After ``oversight_steps``, and every tenth of them from then on, the models are fitted again; lookahead
-    and planner take over where misses and needless blocks are known to be within their bounds. Where half as long
-    again has not shown that, because danger has become rare, they take over with what can be promised, unless a bound
-    is known to be exceeded. In autonomy the models are refitted on schedule and after every catastrophe, and the
-    overseer is asked by chance, and where the blockers disagree; where those audits show more misses than may be,
-    oversight begins again. Each move swaps the guard's one intervention.
+    and from then on the guard forms an opinion of each proposal beside the overseer; they are fitted again after three
+    quarters. From ``oversight_steps`` on, as they were last fitted and compared, lookahead and planner take over where
+    misses and needless blocks are known to be within their bounds; else the models are fitted again, and it is tried
+    again a tenth of the oversight later. Where half as long again has not shown it, because danger has become rare,
+    they take over with what can be promised, unless a bound is known to be exceeded. In autonomy the models are
+    refitted on schedule and after every catastrophe, and the overseer is asked by chance, and where the blockers
+    disagree; where those audits show more misses than may be, oversight begins again. Each move swaps the guard's one
+    intervention.
 
     Args:
         guard: in front of the environment, or of several; its overseer is asked. It is given these phases as an
@@ -205,7 +206,14 @@ class Phases:
         return dynamics_error(self.models, self.labels.transitions, self.planning.longest)
 
     def _hand_over(self) -> None:
-        """Fit, and let the guard look for itself where what was learnt bears it."""
+        """Let the guard look for itself where what was learnt bears it; else fit, and see how that does beside them."""
+        fitted = bool(self.reports)
+        if fitted and not self._promises_nothing and (self.steps >= self.until or not self.may_ask):
+            why = self._objection()
+            if not why:
+                self._take_over()
+                return
+            self._wait(why)
         needed = 0 if self.models.known_danger is not None else self.config.least_blocks
         if self.labels.blocks < needed:
             self._wait(f"{self.labels.blocks} blocks so far, {needed} are the least to learn from")
@@ -215,27 +223,24 @@ class Phases:
         except (HeedError, ValueError) as problem:
             self._wait(str(problem))
             return
-        if self.steps < self.until and self.may_ask:
-            self.next_fit = min(self.until, self.steps + max(1, self.config.oversight_steps // 4))
-            self._look_ahead()
+        if not self.may_ask or (self._promises_nothing and self.steps >= self.until):
+            self._take_over()
             return
-        why = self._objection()
-        if why:
-            self._wait(why)
-            self._look_ahead()
-            return
+        later = self.steps + max(1, self.config.oversight_steps // (4 if self.steps < self.until else 10))
+        self.next_fit = min(self.until, later) if self.steps < self.until else later
+        self._look_ahead()
+
+    def _take_over(self) -> None:
         self.phase, self.next_fit = Phase.AUTONOMY, self.steps + self.config.refit_every
         self.handed_over_at = self.steps if self.handed_over_at is None else self.handed_over_at
-        logger.info(
-            "hand-over after %d steps and %d judgements: %s", self.steps, self.labels.judgements, self.agreement
-        )
+        logger.info("hand-over after %d steps, %d judgements: %s", self.steps, self.labels.judgements, self.agreement)
         self.agreement = Agreement(self.planning.longest)
         self._look_ahead()
 
     def _objection(self) -> str:
         """Why the guard may not take over yet; "" where it may."""
         config = self.config
-        if self._promises_nothing or self.agreement.allows(config.gate, config.needless):
+        if self.agreement.allows(config.gate, config.needless):
             return ""
         if self.agreement.refutes(config.gate, config.needless):
             why = f"the guard disagrees with the overseer: {self.agreement}"

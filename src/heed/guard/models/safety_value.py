@@ -66,10 +66,13 @@ class SafetyValue(nn.Module):
         return torch.where(value.isfinite(), value, 1.0)
 
     def danger(self, states: Tensor, threshold: float) -> Tensor:
-        """The same as a danger, [...] of states [..., S]: it reaches the threshold where the value reaches the bar."""
-        if math.isinf(self.bar):
-            return torch.zeros(states.shape[:-1])
-        return (self(states) * (threshold / self.bar)).clamp(max=1.0)
+        """The same as a danger, [...] of states [..., S]: below the bar less than half the threshold, from there on 1.
+
+        So that what is not lost is never near the threshold: a bar that most survivors come close to would else keep an
+        agent blocked, once it is, as it is let go only well below the threshold.
+        """
+        value = self(states) if self.bar < math.inf else torch.zeros(states.shape[:-1])
+        return torch.where(value >= self.bar, 1.0, value * 0.4 * threshold)
 
     def fit(
         self,

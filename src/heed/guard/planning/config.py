@@ -53,7 +53,7 @@ class PlanningConfig:
     horizon: int = 10
     particles: int = 4
     block_when: str = "no_plan"
-    release: float = 0.5
+    release: float = 0.8
     risk: str = "max"
     planner: str = "icem"
     plan_samples: int = 64

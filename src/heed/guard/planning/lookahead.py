@@ -102,7 +102,7 @@ class Lookout:
         risk: RiskStrategy | None = None,
         brake: Controller | None = None,
         swerves: Tensor | None = None,
-        release: float = 0.5,
+        release: float = 0.8,
     ) -> None:
         self.imagination, self.horizon, self.threshold = imagination, horizon, threshold
         self.block_when, self.risk = block_when, Worst() if risk is None else risk
