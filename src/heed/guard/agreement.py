@@ -47,7 +47,8 @@ class Agreement:
     guard would have let the action pass. Blocks on end, one step after another, count as one, of which a share may be
     missed: they are too alike to count as more. A block of the guard is needless where the person let pass, and neither
     they blocked nor a catastrophe happened in the ``horizon`` steps that followed: one who blocks at the last moment
-    has not contradicted a guard that was a few steps earlier.
+    has not contradicted a guard that was a few steps earlier. As many steps as the horizon has count as one towards the
+    bound, as they look at much the same.
 
     Args:
         horizon: steps that the guard looks ahead.
@@ -61,7 +62,7 @@ class Agreement:
     >>> agreement = Agreement(horizon=20)
     >>> agreement.blocks, agreement.misses, agreement.passes, agreement.needless = 30, 0, 500, 10
     >>> print(agreement)
-    misses 0 of 30 blocks (at most 9.5%), needless 10 of 500 (at most 3.4%)
+    misses 0 of 30 blocks (at most 9.5%), needless 10 of 500 (at most 14.6%)
     """
 
     horizon: int
@@ -103,7 +104,7 @@ class Agreement:
     @property
     def needless_bound(self) -> float:
         """What the share of needlessly blocked steps does not exceed, with 95% confidence."""
-        return at_most(self.needless, self.passes)
+        return at_most(*self._needless)
 
     @property
     def missed_steps_bound(self) -> float:
@@ -116,13 +117,13 @@ class Agreement:
 
     def refutes(self, misses: float, needless: float) -> bool:
         """Whether one of the shares is known to be beyond its bound."""
-        return at_least(self.misses, self.blocks) > misses or at_least(self.needless, self.passes) > needless
+        return at_least(self.misses, self.blocks) > misses or at_least(*self._needless) > needless
 
     def forget_refuted(self, misses: float, needless: float) -> None:
         """Count anew what is known to be beyond its bound: the guard that it was about is replaced by another fit."""
         if at_least(self.misses, self.blocks) > misses:
             self.blocks, self.misses, self._run = 0, 0.0, {}
-        if at_least(self.needless, self.passes) > needless:
+        if at_least(*self._needless) > needless:
             self.passes, self.needless, self._waiting = 0, 0, []
 
     def __str__(self) -> str:
@@ -130,6 +131,10 @@ class Agreement:
             f"misses {self.misses:.3g} of {self.blocks} blocks (at most {self.miss_bound:.1%}), "
             f"needless {self.needless} of {self.passes} (at most {self.needless_bound:.1%})"
         )
+
+    @property
+    def _needless(self) -> tuple[float, float]:
+        return self.needless / self.horizon, self.passes / self.horizon
 
     def _settle(self, blocks: list[_Blocked]) -> None:
         self.needless += len(blocks)
