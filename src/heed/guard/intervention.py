@@ -11,12 +11,14 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 
 from heed.errors import HeedError, Stopped
 from heed.guard.decisions import Decision
+from heed.guard.lookahead_parts import LookaheadParts, Replaces
+from heed.guard.models.models import Models
 from heed.guard.planning.imagination import Controller
 from heed.guard.planning.lookahead import Look, Lookout, check_block_when
 from heed.guard.planning.planner import SafePlanner
@@ -25,7 +27,6 @@ from heed.guard.situations import Situation
 from heed.oversight.overseers.base import Overseer, Proposal, scope_of
 
 Mode = Literal["shadow", "block", "replace", "penalty"]
-Replaces = Literal["plan", "declared"]
 MODES = ("replace", "penalty", "block", "shadow")
 
 
@@ -44,6 +45,11 @@ class Intervention(ABC):
     def instead_of(self, situation: Situation, proposed: Any) -> Decision:
         """A block of what cannot be judged at all: the declared safe action, unless a strategy knows better."""
         return Replacement().choose(situation, proposed)
+
+    @property
+    def lookahead(self) -> Lookahead | None:
+        """What of it looks ahead; None where nothing does."""
+        return None
 
 
 class Off(Intervention):
@@ -115,6 +121,9 @@ class Lookahead(Intervention):
         replaces: ``plan`` executes the planner's action, ``declared`` the declared safe action, and the planner only
             saves actions where the lookout blocks when there is ``no_plan``.
 
+    Attributes:
+        parts: what it was made of; None where that is not known, and then it cannot be saved.
+
     Raises:
         HeedError: a rule of blocking that needs a planner, and there is none.
     """
@@ -130,6 +139,19 @@ class Lookahead(Intervention):
         self.lookout, self.planner = lookout, planner
         self.planning = None if planner is None else Planning(planner, controllers)
         self.replacement = Replacement(self.planning if replaces == "plan" else None)
+        self.parts: LookaheadParts | None = None
+
+    @classmethod
+    def of(cls, parts: LookaheadParts) -> Self:
+        """A lookahead over models as they are now; such a one can be saved."""
+        made = cls(parts.lookout(), parts.planner(), parts.controllers.seeds, parts.replaces)
+        made.parts = parts
+        return made
+
+    @property
+    def lookahead(self) -> Lookahead:
+        """Itself."""
+        return self
 
     def decide(self, situation: Situation, proposed: Any) -> Decision:
         """Look ahead, and judge by what is seen."""
@@ -170,6 +192,25 @@ class Lookahead(Intervention):
         return None, clock() - began
 
 
+class Disagreement:
+    """Whether a look is unsure: the blockers disagree about a step of it.
+
+    Args:
+        models: with the blockers.
+        above: standard deviation of their probabilities from which a look is unsure.
+        may_ask: whether there is anybody to ask; else nothing is unsure.
+    """
+
+    def __init__(self, models: Models, above: float, may_ask: Callable[[], bool] = lambda: True) -> None:
+        self.models, self.above, self.may_ask = models, above, may_ask
+
+    def __call__(self, look: Look) -> bool:
+        """Of a look."""
+        futures = look.futures
+        disagreement = self.models.disagreement(futures.states[:-1], futures.actions, futures.states[1:])
+        return self.may_ask() and float(disagreement.nan_to_num(1.0).max()) >= self.above
+
+
 class AskWhenUnsure(Intervention):
     """Looks ahead, and asks the overseer where the look is unsure.
 
@@ -180,13 +221,18 @@ class AskWhenUnsure(Intervention):
     """
 
     def __init__(self, lookahead: Lookahead, overseer: Overseer, unsure: Callable[[Look], bool]) -> None:
-        self.lookahead, self.unsure = lookahead, unsure
+        self._lookahead, self.unsure = lookahead, unsure
         self.overseen = Overseen(overseer, lookahead.replacement)
 
     @property
     def needs_env(self) -> bool:
         """Whether the overseer looks into one environment."""
         return self.overseen.needs_env
+
+    @property
+    def lookahead(self) -> Lookahead:
+        """What judges what is sure."""
+        return self._lookahead
 
     def decide(self, situation: Situation, proposed: Any) -> Decision:
         """Look ahead; ask a person if unsure; let pass if safe; else plan; else the declared safe action."""
@@ -214,6 +260,11 @@ class FailClosed(Intervention):
     def needs_env(self) -> bool:
         """Whether the inner one does."""
         return self.inner.needs_env
+
+    @property
+    def lookahead(self) -> Lookahead | None:
+        """The inner one's."""
+        return self.inner.lookahead
 
     def decide(self, situation: Situation, proposed: Any) -> Decision:
         """Let the inner one decide; block where it fails, where the state is unknown, and what is no action."""
@@ -258,6 +309,11 @@ class Shadow(Intervention):
     def needs_env(self) -> bool:
         """Whether the inner one does."""
         return self.inner.needs_env
+
+    @property
+    def lookahead(self) -> Lookahead | None:
+        """The inner one's."""
+        return self.inner.lookahead
 
     def decide(self, situation: Situation, proposed: Any) -> Decision:
         """The inner one's decision, not carried out."""

@@ -12,13 +12,22 @@ import torch
 from heed.errors import HeedError
 from heed.guard.decisions import Step
 from heed.guard.guard import Guarding
-from heed.guard.intervention import AskWhenUnsure, Intervention, Lookahead, Mode, Overseen, Replaces, Shadow, check_mode
+from heed.guard.intervention import (
+    AskWhenUnsure,
+    Disagreement,
+    Intervention,
+    Lookahead,
+    Mode,
+    Overseen,
+    Shadow,
+    check_mode,
+)
 from heed.guard.labels import LabelCollector
+from heed.guard.lookahead_parts import LookaheadParts, Replaces
 from heed.guard.models.evaluation import dynamics_error
 from heed.guard.models.models import Models, ModelsConfig, ModelsReport
-from heed.guard.planning.config import Controllers, PlanningConfig, lookout_of, planner_of
+from heed.guard.planning.config import Controllers, PlanningConfig
 from heed.guard.planning.imagination import Controller
-from heed.guard.planning.lookahead import Look
 
 logger = logging.getLogger(__name__)
 
@@ -196,16 +205,12 @@ class Phases:
 
     def _look_ahead(self) -> None:
         """Rebuild lookahead and planner from the current models, and let them decide."""
-        parts = (self.planning, self.models, self.controllers, self.actions, self.generator)
         replaces: Replaces = "declared" if self.mode == "block" else "plan"
-        lookahead = Lookahead(lookout_of(*parts), planner_of(*parts), self.controllers.seeds, replaces)
+        parts = (self.planning, self.models, self.controllers, self.actions, self.generator, replaces)
+        lookahead = Lookahead.of(LookaheadParts(*parts))
+        unsure = Disagreement(self.models, self.config.ask_above, lambda: self.may_ask)
         asks = self.config.ask_above <= 0.5  # the deviation of numbers in [0, 1] is no larger
-        self._decide_by(AskWhenUnsure(lookahead, self.overseer, self._unsure) if asks else lookahead)
+        self._decide_by(AskWhenUnsure(lookahead, self.overseer, unsure) if asks else lookahead)
 
     def _decide_by(self, intervention: Intervention) -> None:
         self.guard.intervention = Shadow(intervention) if self.mode == "shadow" else intervention
-
-    def _unsure(self, look: Look) -> bool:
-        futures = look.futures
-        disagreement = self.models.disagreement(futures.states[:-1], futures.actions, futures.states[1:])
-        return self.may_ask and float(disagreement.nan_to_num(1.0).max()) >= self.config.ask_above

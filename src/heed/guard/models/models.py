@@ -30,6 +30,7 @@ from heed.guard.models.labels import Experience, Labels
 from heed.guard.models.rewards import Reward, WithReward
 from heed.guard.models.support import Range
 from heed.guard.models.termination import LearntTermination, TerminationChoice, choose_termination
+from heed.runs.state import State
 
 logger = logging.getLogger(__name__)
 
@@ -247,6 +248,31 @@ class Models:
         expected = self.dynamics.mean(labels.states, labels.actions)
         following = torch.where(labels.next_states.isnan(), expected, labels.next_states)
         return self.blockers.inputs_of(labels.states, labels.actions, following)
+
+    def state(self) -> State:
+        """All that fits change; what is known, and the configuration, is not among it."""
+        ends = self.termination
+        return {
+            "dynamics": self.learnt.state(),
+            "blockers": dict(self.blockers.state_dict()),
+            "termination": ends.state() if isinstance(ends, LearntTermination) else None,
+            "unseen": self.unseen,
+            "threshold": self.threshold,
+            "reach": self.reach,
+            "fits": self.fits,
+            "fitted": self.fitted,
+            "generator": self.generator.get_state(),
+        }
+
+    def restore(self, state: State) -> None:
+        """Become as the models were that gave this state; these know the same, and have the same configuration."""
+        self.learnt.restore(state["dynamics"])
+        self.blockers.load_state_dict(state["blockers"])
+        if isinstance(self.termination, LearntTermination):
+            self.termination.restore(state["termination"])
+        self.unseen, self.threshold, self.reach = state["unseen"], state["threshold"], state["reach"]
+        self.fits, self.fitted = state["fits"], state["fitted"]
+        self.generator.set_state(state["generator"])
 
     def _check_enough(self, blocks: int) -> None:
         """Refuse, before anything is fitted, a promise that so many blocks cannot bear."""

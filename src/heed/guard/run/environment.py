@@ -13,6 +13,7 @@ from torch import Tensor
 
 from heed.errors import HeedError
 from heed.guard.actions import ActionCoder, check_observations
+from heed.guard.known import batched, on_tensors
 from heed.guard.planning.imagination import Controller
 from heed.runs.importing import is_named, named, users_errors
 from heed.worlds import CatastropheInfo, Oracle, oracle_of, registered_oracle
@@ -77,8 +78,8 @@ def surroundings(name: str, kwargs: Mapping[str, Any] | None = None, catastrophe
     if catastrophe is not None or not known.reports_catastrophe:
         env = CatastropheInfo(env, rule)
     safe = known.safe_action
-    brake = None if safe is None else _batched(safe, coder)
-    goal = None if known.at_goal is None else _on_tensors(known.at_goal)
+    brake = None if safe is None else batched(safe, coder)
+    goal = None if known.at_goal is None else on_tensors(known.at_goal)
     if catastrophe is not None:  # what the oracle says of its own catastrophes is not about these
         return Surroundings(env, name, None, safe, brake, None, f"catastrophes as {catastrophe} says")
     return Surroundings(env, name, known.label_keys, safe, brake, goal, known.about)
@@ -131,7 +132,7 @@ def true_world(env: gym.Env[Any, Any]) -> tuple[Dynamics, StatesToBools]:
         following, rewards = dynamics(states.numpy(), coder.decode_all(actions))
         return torch.from_numpy(np.asarray(following)).float(), torch.from_numpy(np.asarray(rewards)).float()
 
-    return step, _on_tensors(is_catastrophe)
+    return step, on_tensors(is_catastrophe)
 
 
 @dataclass(frozen=True)
@@ -189,12 +190,3 @@ def _make(name: str, kwargs: dict[str, Any]) -> gym.Env[Any, Any]:
         raise HeedError(
             f"{name} cannot be made: {first}", "--env", "give an installed Gymnasium id or module:Class"
         ) from problem
-
-
-def _batched(safe: Callable[[Any], Any], coder: ActionCoder) -> Controller:
-    """A safe action in the environment's units as a controller of states [N, S]."""
-    return lambda states: coder.encode_all(np.asarray(safe(states.numpy())))
-
-
-def _on_tensors(which: Callable[[Any], Any]) -> StatesToBools:
-    return lambda states: torch.from_numpy(np.asarray(which(states.numpy())))
