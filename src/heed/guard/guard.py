@@ -79,7 +79,7 @@ class Guarding:
 
     @property
     def policy(self) -> Controller | None:
-        """Whose futures the lookahead imagines; None before there is one. A loaded guard's acts, too (`PlainPolicy`)."""
+        """Whose futures are imagined; None before there is a lookahead. A loaded guard's acts, too (`PlainPolicy`)."""
         lookahead = self.intervention.lookahead
         return None if lookahead is None or lookahead.parts is None else lookahead.parts.controllers.policy
 

@@ -1,7 +1,7 @@
 """A guard in a folder: all that looking ahead and planning needs, as numbers and plain data; no code, and no learner.
 
-The folder holds ``guard.safetensors`` and ``guard.json`` (`heed.runs.state`), and ``manifest.json``, which says of which
-format they are and what their digests are. What is code is found again in the world's oracle, or given again.
+The folder holds ``guard.safetensors`` and ``guard.json`` (`heed.runs.state`), and ``manifest.json`` with their format
+and digests. What is code is found again in the world's oracle, or given again.
 """
 
 from __future__ import annotations
@@ -146,9 +146,8 @@ def _state(parts: LookaheadParts, situation: Situation) -> State:
     }
     code = {name: function for name, function in code.items() if function is not None}
     policy, value = _plain(code.get("policy"), HasPlainPolicy), _plain(code.get("value"), HasPlainValue)
-    code = {
-        name: f for name, f in code.items() if not (name == "policy" and policy) and not (name == "value" and value)
-    }
+    written = {name for name, found in (("policy", policy), ("value", value)) if found is not None}
+    code = {name: function for name, function in code.items() if name not in written}
     return {
         "spaces": {"observation": _described(situation.space), "action": _described(parts.actions.space)},
         "planning": parts.planning,
@@ -226,7 +225,7 @@ def _check_spaces(described: State, spaces: tuple[gym.Space[Any], gym.Space[Any]
         there = _space(described[name])
         if there != here:
             fix = "give the environment that it was trained in"
-            raise HeedError(f"this guard was saved for {name}s in {there}, and here they are in {here}", where, fix)
+            raise HeedError(f"this guard was saved for {name}s in {there}, here they are in {here}", where, fix)
 
 
 def _write_manifest(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a guard stands on that is code, not learnt: found in a world's oracle, given again, and checked to be the same."""
+"""What a guard stands on that is code, not learnt: found in a world's oracle or given again, and known again."""
 
 from __future__ import annotations
 

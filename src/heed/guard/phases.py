@@ -28,6 +28,7 @@ from heed.guard.models.evaluation import dynamics_error
 from heed.guard.models.models import Models, ModelsConfig, ModelsReport
 from heed.guard.planning.config import Controllers, PlanningConfig
 from heed.guard.planning.imagination import Controller
+from heed.runs.state import State
 
 logger = logging.getLogger(__name__)
 
@@ -162,6 +163,27 @@ class Phases:
     def present_dynamics_error(self) -> dict[str, Any] | str:
         """How far the dynamics drift on the steps that they have not learnt from yet (see `dynamics_error`)."""
         return dynamics_error(self.models, self.labels.transitions, self.planning.longest)
+
+    def state(self) -> State:
+        """Where the run stands, and all that was learnt."""
+        names = ("steps", "next_fit", "handed_over_at", "reports", "dynamics_error")
+        return {name: getattr(self, name) for name in names} | {
+            "phase": self.phase.value,
+            "models": self.models.state(),
+            "labels": self.labels.state(),
+            "generator": self.generator.get_state(),
+        }
+
+    def restore(self, state: State) -> None:
+        """Go on from where this state was given; these phases were made in the same way."""
+        for name in ("steps", "next_fit", "handed_over_at", "reports", "dynamics_error"):
+            setattr(self, name, state[name])
+        self.phase = Phase(state["phase"])
+        self.models.restore(state["models"])
+        self.labels.restore(state["labels"])
+        self.generator.set_state(state["generator"])
+        if self.phase is Phase.AUTONOMY:
+            self._look_ahead()
 
     def _hand_over(self) -> None:
         """Fit for the first time and let the guard look for itself, where what was learnt bears it."""

@@ -1,4 +1,4 @@
-"""A learner's policy, and what it thinks states are worth, in plain layers of torch: all that acting needs of a learner."""
+"""A learner's policy and what it thinks states are worth, in plain layers of torch: all that acting needs of it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from heed.guard.actions import ActionCoder
 from heed.runs.state import State
 
 Head = Literal["squashed", "clipped", "best", "likeliest"]
-"""How a policy's last numbers become an action: a tanh of them or they themselves are in [-1, 1]^A, they are an action in
-the environment's own units to be cut to the box, the largest is chosen, or the choice of largest probability is."""
+"""How a policy's last numbers become an action: they are in [-1, 1]^A; they are in the environment's own units, to be
+cut to the box; the largest is chosen; or the choice of the largest probability is."""
 
 LAYERS: dict[str, type[nn.Module]] = {
     kind.__name__: kind for kind in (nn.Linear, nn.ReLU, nn.Tanh, nn.SiLU, nn.Sigmoid, nn.Identity)

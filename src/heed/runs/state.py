@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ _MARK = "$"
 """The key of a dictionary that stands for something else; no state has it."""
 
 
+@runtime_checkable
 class Kept(Protocol):
     """An object whose state can be kept."""
 
@@ -39,6 +40,17 @@ class Kept(Protocol):
     def restore(self, state: State) -> None:
         """Become as the object was that gave this state; this one was made in the same way."""
         ...
+
+
+def state_of(part: object) -> State:
+    """What changes in a part, which says so itself (`Kept`); nothing, where it does not."""
+    return part.state() if isinstance(part, Kept) else {}
+
+
+def restore_part(part: object, state: State) -> None:
+    """Give a part back what `state_of` gave."""
+    if isinstance(part, Kept):
+        part.restore(state)
 
 
 def write_state(folder: Path, name: str, state: Mapping[str, Any]) -> None:
@@ -78,7 +90,7 @@ def read_state(folder: Path, name: str) -> State:
         state = _live(json.loads(place.read_text(encoding="utf-8")), tensors)
     except FileNotFoundError as error:
         raise HeedError(f"{Path(error.filename or place).name} is missing", str(folder), "save it again") from error
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, ImportError, AttributeError, SafetensorError) as error:
         raise HeedError(f"{name} is damaged: {error}", str(folder), "save it again, or restore a copy") from error
     if not isinstance(state, dict):
         raise HeedError(f"{name} is damaged: it holds no names", str(folder), "save it again, or restore a copy")

@@ -33,9 +33,7 @@ class LearnerPolicy:
         chosen = model.policy._predict(states.to(model.device), self.deterministic).to(states.device)
         if isinstance(space, gym.spaces.Discrete):
             return nn.functional.one_hot(chosen.flatten(), int(space.n)).float()
-        if (
-            model.policy.squash_output
-        ):  # SAC's and TD3's policies speak in [-1, 1]; PPO's in the environment's own units
+        if model.policy.squash_output:  # SAC's and TD3's speak in [-1, 1]; PPO's in the environment's own units
             return chosen
         low, high = torch.as_tensor(space.low), torch.as_tensor(space.high)  # type: ignore[attr-defined] # a Box
         return (2 * (chosen - low) / (high - low) - 1).clamp(-1, 1)
@@ -46,7 +44,7 @@ class LearnerPolicy:
         Raises:
             HeedError: a learner or a network that is none of those with an ``MlpPolicy``.
         """
-        model, policy = self.model, self.model.policy
+        model: Any = self.model
         _check_plain(model)
         space = model.action_space
         if isinstance(model, SAC):
@@ -55,8 +53,8 @@ class LearnerPolicy:
             return PlainPolicy(plain_layers(model.actor.mu), "squashed", space)
         if isinstance(model, DQN):
             return PlainPolicy(plain_layers(model.q_net.q_net), "best", space)
-        head = "likeliest" if isinstance(space, gym.spaces.Discrete) else "clipped"
-        return PlainPolicy(plain_layers(policy.mlp_extractor.policy_net, policy.action_net), head, space)
+        layers = plain_layers(model.policy.mlp_extractor.policy_net, model.policy.action_net)
+        return PlainPolicy(layers, "likeliest" if isinstance(space, gym.spaces.Discrete) else "clipped", space)
 
 
 class LearnerValue:

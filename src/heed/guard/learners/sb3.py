@@ -55,7 +55,7 @@ def learner_class(name: str, space: gym.Space[Any]) -> type[Learner]:
 
 
 def state_values(model: BaseAlgorithm) -> LearnerValue | None:
-    """What a learner thinks states are worth under its policy: states [N, S] to [N]; None for learners without critics."""
+    """What a learner thinks states [N, S] are worth under its policy, [N]; None for learners without critics."""
     return LearnerValue(model) if isinstance(model, DQN | PPO | SAC | TD3) else None
 
 

@@ -26,6 +26,7 @@ from heed.guard.run.environment import Surroundings, need_of_blocking, surroundi
 from heed.guard.run.feedback import Retractions, Spectator
 from heed.guard.run.learner import learner_of
 from heed.guard.run.methods import Method, method_from_name
+from heed.guard.run.rewinding import Rewinding
 from heed.guard.run.snapshots import BlockSnapshots
 from heed.guard.stored_labels import recalled_from
 from heed.oversight.overseers.base import Scope, scope_of
@@ -46,6 +47,8 @@ class GuardRun:
     Args:
         job: what was declared.
         place: the environment and what is known of it.
+        episode: between the two, so that the environment can be put back.
+        checks: above that.
         guard: in front of it.
         learner: behind it.
         phases: who judges; None where there is no guard.
@@ -57,6 +60,8 @@ class GuardRun:
 
     job: GuardJob
     place: Surroundings
+    episode: Rewinding
+    checks: EnvironmentChecks
     guard: Guard
     learner: Learner
     phases: Phases | None
@@ -83,13 +88,14 @@ def build(job: GuardJob, person: HumanOverseer | None = None) -> GuardRun:
     method = method_from_name(job.method)
     set_random_seed(job.seed)
     place = surroundings(job.env, job.env_kwargs, job.catastrophe)
-    env, truth = EnvironmentChecks(place.env, place.name), _truth(place)
+    episode, truth = Rewinding(place.env, place.name), _truth(place)
+    env = EnvironmentChecks(episode, place.name)
     if not method.guarded:
         guard = Guard(env, intervention=Off(), safe_action=place.safe_action)
         learner = learner_of(job, guard)
         log = DecisionLog(lambda steps: _unguarded_phase(steps, job.phases.oversight_steps), truth)
         guard.observers.append(log)
-        return GuardRun(job, place, guard, learner, None, log, None, None, None)
+        return GuardRun(job, place, episode, env, guard, learner, None, log, None, None, None)
     overseer = _overseer(job, place, person)
     guard = Guard(env, overseer, safe_action=place.safe_action, penalty=job.penalty if job.mode == "penalty" else 0.0)
     learner = learner_of(job, guard)
@@ -101,7 +107,7 @@ def build(job: GuardJob, person: HumanOverseer | None = None) -> GuardRun:
         person.bind(overseer, lambda: {"phase": phases.phase.value, "counts": {"judged": phases.labels.judgements}})
         guard.observers = [snapshots, Retractions(person, phases.labels), log, phases, Spectator(person, phases, guard)]
     store = None if job.store is None else open_store(job.store, "--store")
-    return GuardRun(job, place, guard, learner, phases, log, snapshots, overseer, store)
+    return GuardRun(job, place, episode, env, guard, learner, phases, log, snapshots, overseer, store)
 
 
 def _overseer(job: GuardJob, place: Surroundings, person: HumanOverseer | None) -> Recorded:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from stable_baselines3 import PPO
-from stable_baselines3.common.callbacks import BaseCallback
 from torchjd.aggregation import Weighting
 from torchjd.linalg import PSDMatrix
 
@@ -56,7 +55,7 @@ def learner_of(job: GuardJob, guard: Guard) -> Learner:
     return learner
 
 
-def imagining(job: GuardJob, phases: Phases | None) -> list[BaseCallback]:
+def imagining(job: GuardJob, phases: Phases | None) -> list[ImaginedRollouts]:
     """What feeds the learner of a job with imagined rollouts, where it has any."""
     config = job.learner
     if not config.imagined or phases is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,6 +14,7 @@ from heed.errors import HeedError
 from heed.oversight.overseers.base import Overseer, Proposal, Scope, Verdict, scope_of
 from heed.oversight.store.store import Judgement, Store
 from heed.runs.files import to_json
+from heed.runs.state import State, restore_part, state_of
 
 Where = Callable[[], tuple[str, int]]
 """The phase that a run is in, and the number of the fit that is in force; 0 before the first."""
@@ -59,6 +61,7 @@ class Recorded:
         self._store: Store | None = None
         self._run = self._env = ""
         self._unwritten: list[tuple[Verdict, Judgement]] = []
+        self._given: int | None = None
 
     @property
     def name(self) -> str:
@@ -70,7 +73,14 @@ class Recorded:
         """The inner overseer's."""
         return scope_of(self.inner)
 
-    def begin(self, store: Store, run: str, env: str, where: Where = lambda: ("oversight", 0)) -> None:
+    def begin(
+        self,
+        store: Store,
+        run: str,
+        env: str,
+        where: Where = lambda: ("oversight", 0),
+        given: int | None = None,
+    ) -> None:
         """Write judgements down from now on.
 
         Args:
@@ -78,8 +88,10 @@ class Recorded:
             run: the run's id.
             env: the environment's name.
             where: tells the phase and the fit in force; asked at each judgement.
+            given: judgements that the run has asked for so far, where no other run is called as this one: then one that
+                is given again, after the run was resumed, is the same judgement. None makes each a new one.
         """
-        self._store, self._run, self._env, self._where = store, run, env, where
+        self._store, self._run, self._env, self._where, self._given = store, run, env, where, given
 
     @contextmanager
     def during(self, phase: str) -> Iterator[None]:
@@ -104,7 +116,8 @@ class Recorded:
         verdict = self.inner.judge(proposal)
         for each in verdict.all:
             if not each.failed:
-                self._unwritten.append((each, judgement_of(each, shown, self.name, self._run, fit)))
+                numbered = replace(each, key=each.key or self._next_key())
+                self._unwritten.append((each, judgement_of(numbered, shown, self.name, self._run, fit)))
         if len(self._unwritten) >= self.every:
             self.flush()
         return verdict
@@ -138,6 +151,21 @@ class Recorded:
     def reset(self, seed: int) -> None:
         """Start the inner overseer."""
         self.inner.reset(seed)
+
+    def state(self) -> State:
+        """How many judgements were given, and the inner overseer's state where it has any; all is written by then."""
+        return {"given": self._given, "inner": state_of(self.inner)}
+
+    def restore(self, state: State) -> None:
+        """Go on from where this state was given."""
+        self._given = state["given"]
+        restore_part(self.inner, state["inner"])
+
+    def _next_key(self) -> str:
+        if self._given is None:
+            return ""
+        self._given += 1
+        return f"{self._run} {self._given}"
 
 
 def shown_of(proposal: Proposal, env: str, phase: str) -> dict[str, Any]:
