@@ -55,16 +55,16 @@ class Steps(Ledge):
 
 SMALL = {
     "env": "kept_runs:Ledge",
-    "steps": 200,
-    "oversight_steps": 120,
-    "learning_starts": 100,
+    "steps": 160,
+    "oversight_steps": 100,
+    "learning_starts": 90,
     "hidden": 16,
     "batch_size": 16,
     "eps": 0.4,
     "gate": 1.0,
     "cap": 0.9,
     "least_blocks": 2,
-    "refit_every": 40,
+    "refit_every": 25,
     "models.members": 3,
     "dynamics_hidden": 16,
     "horizon": 4,
@@ -74,7 +74,7 @@ SMALL = {
     "models.dynamics.updates": 60,
     "models.blockers.updates": 60,
     "overseer_timeout": 60.0,
-    "evaluation_episodes": 2,
+    "evaluation_episodes": 1,
 }
 """Everything happens in it, and nothing is learnt well: oversight, a hand-over, refits, blocks and plans."""
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from heed.guard.guard import Guard
     from heed.guard.intervention import AskWhenUnsure, Intervention, Lookahead, Off, Overseen, Shadow
     from heed.guard.learners.sb3 import GuardedDQN, GuardedSAC, GuardedTD3, controller
+    from heed.guard.learners.vec_env import GuardedVecEnv
     from heed.guard.models.blockers import DangerJudge
     from heed.guard.models.models import Models, ModelsConfig
     from heed.guard.phases import Phases, PhasesConfig
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from heed.guard.planning.risk import RiskStrategy
     from heed.guard.policy import PlainPolicy
     from heed.guard.run.config import GuardJob, LearnerConfig
-    from heed.guard.run.train import train_guard
+    from heed.guard.run.train import resume_guard, train_guard
     from heed.guard.vector_guard import VectorGuard
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "GuardedDQN",
     "GuardedSAC",
     "GuardedTD3",
+    "GuardedVecEnv",
     "Intervention",
     "LearnerConfig",
     "Lookahead",
@@ -58,6 +60,7 @@ __all__ = [
     "Step",
     "VectorGuard",
     "controller",
+    "resume_guard",
     "train_guard",
 ]
 
@@ -69,6 +72,7 @@ __getattr__ = on_demand(
         "guard": ["Guard"],
         "intervention": ["AskWhenUnsure", "Intervention", "Lookahead", "Off", "Overseen", "Shadow"],
         "learners.sb3": ["GuardedDQN", "GuardedSAC", "GuardedTD3", "controller"],
+        "learners.vec_env": ["GuardedVecEnv"],
         "models.blockers": ["DangerJudge"],
         "models.models": ["Models", "ModelsConfig"],
         "phases": ["Phases", "PhasesConfig"],
@@ -78,7 +82,7 @@ __getattr__ = on_demand(
         "planning.risk": ["RiskStrategy"],
         "policy": ["PlainPolicy"],
         "run.config": ["GuardJob", "LearnerConfig"],
-        "run.train": ["train_guard"],
+        "run.train": ["resume_guard", "train_guard"],
         "vector_guard": ["VectorGuard"],
     },
 )

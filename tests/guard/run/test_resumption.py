@@ -58,6 +58,8 @@ def content(out: Path):
             with np.load(out / name) as stored:
                 found[name] = {column: plain(stored[column]) for column in stored}
     parameters = load_from_zip_file(out / "learner.zip", device="cpu")[1]
+    if (out / "guard").exists():
+        found["guard"] = [(out / "guard" / name).read_bytes() for name in ("guard.json", "guard.safetensors")]
     found["learner"] = {
         f"{name}.{part}": str(value) for name, each in parameters.items() for part, value in each.items()
     }
@@ -88,7 +90,7 @@ def assert_same(one: Path, other: Path):
 
 RUNS = {
     "sac": {"overseer": "local,miss=0.1,delay=1,tire=400", "checkpoint_every": 60},
-    "balanced and imagined": {"balance": "gapo", "imagined": 2, "ask_above": 0.2, "refit_every": 25},
+    "balanced and imagined": {"balance": "gapo", "imagined": 2, "ask_above": 0.2, "refit_every": 20},
     "choices": {"env": "kept_runs:Steps", "learner": "dqn", "horizon": 3},
     "on-policy": {"learner": "ppo", "rollout_steps": 30, "checkpoint_every": 1, "planner": "mppi"},
     "unguarded": {"method": "none"},
@@ -103,7 +105,7 @@ def test_a_run_that_was_stopped_twice_and_resumed_is_the_run_that_was_not(name, 
     with pytest.raises(Stopped):
         train_guard(job, out, stopped_at(73))
     with pytest.raises(Stopped):
-        resume_guard(out, stopped_at(151))
+        resume_guard(out, stopped_at(131))
     resume_guard(out)
     assert_same(tmp_path / "whole", out)
 
@@ -122,7 +124,7 @@ def test_a_run_that_was_killed_and_resumed_is_the_run_that_was_not(tmp_path):
     changes = {"checkpoint_every": 30}
     train_guard(small_job(**changes), tmp_path / "whole")
     out = tmp_path / "killed"
-    for at in (45, 170):
+    for at in (45, 140):
         killed(out, at, changes)
     resume_guard(out)
     assert_same(tmp_path / "whole", out)

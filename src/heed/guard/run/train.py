@@ -17,6 +17,7 @@ from heed.errors import HeedError, RunFailed, Stopped
 from heed.guard.learners.sb3 import Learner
 from heed.guard.phases import Phase
 from heed.guard.run.build import GuardRun, build
+from heed.guard.run.card import write_card
 from heed.guard.run.config import GuardJob, complete, job_of
 from heed.guard.run.diagnostics import diagnosed
 from heed.guard.run.env_checks import reason_of
@@ -34,7 +35,7 @@ from heed.runs.folder import RunFolder
 logger = logging.getLogger(__name__)
 
 
-DECISIONS = "decisions.parquet"
+DECISIONS, GUARD = "decisions.parquet", "guard"
 
 
 def train_guard(
@@ -128,6 +129,7 @@ def _trained(run: GuardRun, folder: RunFolder, on_step: OnStep | None, checkpoin
         summary |= {"faults": dict(run.guard.faults), "completed": False}
         summary |= {"version": heed.__version__, "config_hash": config_hash(job)}
         folder.write_summary(summary | {"seconds": keeping.seconds})  # before what may be stopped, or fail
+        _carded(run, out, summary)
         if job.evaluation_episodes:
             scripted = run.overseer is None or scope_of(run.overseer).scripted
             with nullcontext() if run.overseer is None else run.overseer.during("evaluation"):
@@ -135,6 +137,7 @@ def _trained(run: GuardRun, folder: RunFolder, on_step: OnStep | None, checkpoin
         if run.overseer is not None:
             run.overseer.flush()
         summary |= {"seconds": keeping.seconds, "completed": True}
+        _carded(run, out, summary)
         folder.write_summary(summary)
     return summary
 
@@ -186,10 +189,26 @@ def _write(run: GuardRun, out: Path) -> None:
                 each.callback(run.log.write, out / DECISIONS)
             if run.phases is not None:
                 each.callback(run.phases.labels.save, out)
+            if looks_ahead(run):
+                each.callback(run.guard.save, out / GUARD)
             if run.snapshots is not None:
                 each.callback(run.snapshots.save, out / "moments.npz")
     except OSError as error:
         raise RunFailed(f"{out} could not be written: {error.strerror or error}") from error
+
+
+def looks_ahead(run: GuardRun) -> bool:
+    """Whether the guard of a run has come to look ahead, so that it can be saved."""
+    return run.guard.intervention.lookahead is not None
+
+
+def _carded(run: GuardRun, out: Path, summary: Mapping[str, Any]) -> None:
+    """Lay a card beside a guard that was saved."""
+    if looks_ahead(run):
+        try:
+            write_card(out / GUARD, run, summary)
+        except OSError as error:
+            raise RunFailed(f"{out / GUARD} could not be written: {error.strerror or error}") from error
 
 
 def _save_learner(learner: Learner, path: Path) -> None:
