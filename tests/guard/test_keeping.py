@@ -123,9 +123,7 @@ def test_a_folder_that_is_no_whole_guard_is_refused_in_a_line(folder, tmp_path):
 
 
 def test_an_environment_with_other_spaces_is_refused_in_a_line(folder):
-    with pytest.raises(
-        HeedError, match=r"saved for actions in Box\(-1.0, 1.0, \(1,\).*, and here they are in Discrete"
-    ):
+    with pytest.raises(HeedError, match=r"saved for actions in Box\(-1.0, 1.0, \(1,\).*, here they are in Discrete"):
         Guard.load(folder, surroundings(Steps))
     with pytest.raises(HeedError, match=r"saved for observations in Box.*\(2,\)"):
         Guard.load(folder, gym.make("heed/PointHazard-v0"))

@@ -61,11 +61,13 @@ def trained(
         SystemExit: the run was stopped.
     """
     name = "guard" if person is None else "oversee"
-    with _stopped_in_words(out):
+    with _stopped_in_words(name, out):
         return train_guard(job, out, _shown(bar, name, job.steps, wanted), person)
 
 
-def gone_on(out: Path, bar: Bar, wanted: Sequence[object], asked: Mapping[str, Any]) -> dict[str, Any]:
+def gone_on(
+    out: Path, bar: Bar, wanted: Sequence[object], asked: Mapping[str, Any], person: HumanOverseer | None = None
+) -> dict[str, Any]:
     """The summary of a run that was resumed with a bar that moves.
 
     Args:
@@ -73,14 +75,16 @@ def gone_on(out: Path, bar: Bar, wanted: Sequence[object], asked: Mapping[str, A
         bar: to be moved.
         wanted: not empty once the run is to stop.
         asked: settings that were asked for; they must be the run's own.
+        person: at a page, in place of the run's overseer.
 
     Raises:
         SystemExit: the run was stopped.
     """
     config = read_yaml(out / CONFIG) if (out / CONFIG).is_file() else {}
     steps = int(config.get("steps", GuardJob.steps))
-    with _stopped_in_words(out):
-        return resume_guard(out, _shown(bar, "guard", steps, wanted), wanted=asked)
+    name = "guard" if person is None else "oversee"
+    with _stopped_in_words(name, out):
+        return resume_guard(out, _shown(bar, name, steps, wanted), person, asked)
 
 
 def _shown(bar: Bar, name: str, steps: int, wanted: Sequence[object]) -> OnStep:
@@ -95,11 +99,11 @@ def _shown(bar: Bar, name: str, steps: int, wanted: Sequence[object]) -> OnStep:
 
 
 @contextmanager
-def _stopped_in_words(out: Path) -> Iterator[None]:
+def _stopped_in_words(name: str, out: Path) -> Iterator[None]:
     try:
         yield
     except Stopped:
-        say(f"stopped; what was gathered and learnt so far is in {out}; go on with: heed guard --resume {out}")
+        say(f"stopped; what was gathered and learnt so far is in {out}; go on with: heed {name} --resume {out}")
         raise SystemExit(130) from None
 
 
