@@ -1,9 +1,12 @@
 """Guards that look ahead after seconds of training, and what they decide: what tests of keeping share."""
 
+from typing import ClassVar
+
 import gymnasium as gym
 import numpy as np
 import torch
 
+from heed.oversight.overseers.base import Verdict
 from heed.worlds import CatastropheInfo, Oracle
 
 
@@ -51,6 +54,20 @@ class Steps(Ledge):
 
     def step(self, action):
         return super().step([float(action) - 1.0])
+
+
+class Watcher:
+    """Who watches by eye: no script that may be asked again; keeps what it was asked about."""
+
+    name = "watcher"
+    asked: ClassVar[list[tuple[int, int]]] = []
+
+    def judge(self, proposal):
+        self.asked.append((proposal.episode, proposal.step))
+        return Verdict(bool(abs(following(proposal.observation, proposal.action)[0]) > 0.95))
+
+    def reset(self, seed):
+        pass
 
 
 SMALL = {

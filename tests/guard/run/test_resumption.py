@@ -1,7 +1,6 @@
 """A guarded run that was interrupted and resumed is the run that was not, decision for decision."""
 
 import json
-import random
 import signal
 import subprocess
 import sys
@@ -12,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from kept_runs import SMALL, Ledge, small_job
+from kept_runs import Ledge, Watcher, small_job
 from stable_baselines3.common.save_util import load_from_zip_file
 
 from heed.cli import main
@@ -22,6 +21,7 @@ from heed.guard.run.train import resume_guard, train_guard
 from heed.oversight.store.store import open_store
 
 HERE = Path(__file__).parents[1]
+ENVIRONMENT = {"PYTHONPATH": f"{HERE}:{':'.join(sys.path)}", "OMP_NUM_THREADS": "1"}
 KILLED = """
 import json, os, signal, sys
 from pathlib import Path
@@ -92,7 +92,7 @@ RUNS = {
     "sac": {"overseer": "local,miss=0.1,delay=1,tire=400", "checkpoint_every": 60},
     "balanced and imagined": {"balance": "gapo", "imagined": 2, "ask_above": 0.2, "refit_every": 20},
     "choices": {"env": "kept_runs:Steps", "learner": "dqn", "horizon": 3},
-    "on-policy": {"learner": "ppo", "rollout_steps": 30, "checkpoint_every": 1, "planner": "mppi"},
+    "on-policy": {"learner": "ppo", "rollout_steps": 32, "checkpoint_every": 1, "planner": "mppi"},
     "unguarded": {"method": "none"},
 }
 
@@ -115,7 +115,7 @@ def killed(out, at, changes):
         [sys.executable, "-c", KILLED, str(out), json.dumps(changes), str(at)],
         capture_output=True,
         text=True,
-        env={"PYTHONPATH": f"{HERE}:{':'.join(sys.path)}", "OMP_NUM_THREADS": "1"},
+        env=ENVIRONMENT,
     )
     assert done.returncode == (-signal.SIGKILL if at >= 0 else 0), done.stderr
 
@@ -130,17 +130,36 @@ def test_a_run_that_was_killed_and_resumed_is_the_run_that_was_not(tmp_path):
     assert_same(tmp_path / "whole", out)
 
 
+def test_nobody_is_asked_twice_for_what_they_said_before_a_crash(tmp_path):
+    job = small_job(overseer="kept_runs:Watcher", checkpoint_every=40, evaluation_episodes=0)
+    train_guard(job, tmp_path / "whole")
+
+    def crash(step, metrics):
+        if step == 75:
+            raise OSError("power")
+
+    Watcher.asked.clear()
+    with pytest.raises(RunFailed, match="power"):
+        train_guard(job, tmp_path / "halves", crash)
+    before = len(Watcher.asked)
+    resume_guard(tmp_path / "halves")
+    assert before == 75 and len(set(Watcher.asked)) == len(Watcher.asked) == 100
+    assert_same(tmp_path / "whole", tmp_path / "halves")
+
+
 @pytest.mark.slow
-def test_fifty_kills_change_nothing(tmp_path):
-    changes, drawn = {"checkpoint_every": 7, "evaluation_episodes": 0}, random.Random(0)
+def test_fifty_kills_at_random_steps_change_nothing(tmp_path):
+    changes = {"checkpoint_every": 7, "evaluation_episodes": 0}
     train_guard(small_job(**changes), tmp_path / "whole")
-    out, done = tmp_path / "killed", 0
-    for _ in range(50):
-        done = min(drawn.randint(done + 1, done + 12), SMALL["steps"] - 1)
-        killed(out, done, changes)
-        done -= done % 7
-    resume_guard(out)
-    assert_same(tmp_path / "whole", out)
+    done = subprocess.run(
+        [sys.executable, HERE / "kill_runs.py", str(tmp_path / "killed"), "50", "0", json.dumps(changes)],
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.splitlines()[-1]) >= 20  # the others fell behind its end
+    assert_same(tmp_path / "whole", tmp_path / "killed")
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any, Protocol, runtime_checkable
 
 import gymnasium as gym
@@ -13,10 +14,10 @@ from heed.runs.state import State
 
 @runtime_checkable
 class KeepsState(Protocol):
-    """An environment whose chance is not ``np_random`` alone says between two episodes what it goes on from."""
+    """An environment whose chance is not ``np_random`` alone says before a reset what else it goes on from."""
 
     def get_state(self) -> Any:
-        """Plain data, arrays and tensors: all that following episodes depend on."""
+        """Plain data, arrays and tensors: all else that following episodes depend on."""
         ...
 
     def set_state(self, state: Any) -> None:
@@ -27,7 +28,7 @@ class KeepsState(Protocol):
 class Rewinding(gym.Wrapper[Any, Any, Any, Any]):
     """Remembers what its episode was begun with and what was done in it.
 
-    An episode of an environment follows from the state of its ``np_random`` before the reset (or what `KeepsState`
+    An episode of an environment follows from the state of its ``np_random`` before the reset (and what `KeepsState`
     says, where the environment has that) and from the actions. So these are all that has to be kept of it.
 
     Args:
@@ -46,12 +47,13 @@ class Rewinding(gym.Wrapper[Any, Any, Any, Any]):
     def __init__(self, env: gym.Env[Any, Any], name: str) -> None:
         super().__init__(env)
         self._name = name
-        self._begun: State = {"seed": None, "options": None, "chance": None}
+        self._begun: State = {"seed": None, "options": None, "chance": None, "own": None}
         self._actions: list[Any] = []
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode."""
-        self._begun = {"seed": seed, "options": options, "chance": self._chance() if seed is None else None}
+        chance = self._chance() if seed is None else None
+        self._begun = {"seed": seed, "options": options, "chance": chance, "own": self._own()}
         self._actions = []
         return self.env.reset(seed=seed, options=options)
 
@@ -78,9 +80,9 @@ class Rewinding(gym.Wrapper[Any, Any, Any, Any]):
             HeedError: it stands elsewhere.
         """
         unwrapped: Any = self.env.unwrapped
-        if state["chance"] is not None and isinstance(unwrapped, KeepsState):
-            unwrapped.set_state(state["chance"])
-        elif state["chance"] is not None:
+        if state["own"] is not None and isinstance(unwrapped, KeepsState):
+            unwrapped.set_state(state["own"])
+        if state["chance"] is not None:
             unwrapped.np_random.bit_generator.state = state["chance"]
         observation, info = self.env.reset(seed=state["seed"], options=state["options"])
         for action in state["actions"]:
@@ -95,8 +97,9 @@ class Rewinding(gym.Wrapper[Any, Any, Any, Any]):
         return observation, info
 
     def _chance(self) -> Any:
-        unwrapped = self.env.unwrapped
-        if isinstance(unwrapped, KeepsState):
-            return unwrapped.get_state()
-        generator = unwrapped.np_random
+        generator = self.env.unwrapped.np_random
         return generator.bit_generator.state if isinstance(generator, np.random.Generator) else None
+
+    def _own(self) -> Any:
+        unwrapped = self.env.unwrapped
+        return copy.deepcopy(unwrapped.get_state()) if isinstance(unwrapped, KeepsState) else None
