@@ -62,6 +62,9 @@ class Watcher:
     name = "watcher"
     asked: ClassVar[list[tuple[int, int]]] = []
 
+    def __init__(self, env):
+        pass
+
     def judge(self, proposal):
         self.asked.append((proposal.episode, proposal.step))
         return Verdict(bool(abs(following(proposal.observation, proposal.action)[0]) > 0.95))

@@ -149,7 +149,7 @@ def test_nobody_is_asked_twice_for_what_they_said_before_a_crash(tmp_path):
 
 @pytest.mark.slow
 def test_fifty_kills_at_random_steps_change_nothing(tmp_path):
-    changes = {"checkpoint_every": 7, "evaluation_episodes": 0}
+    changes = {"checkpoint_every": 4, "evaluation_episodes": 0}
     train_guard(small_job(**changes), tmp_path / "whole")
     done = subprocess.run(
         [sys.executable, HERE / "kill_runs.py", str(tmp_path / "killed"), "50", "0", json.dumps(changes)],
@@ -158,7 +158,7 @@ def test_fifty_kills_at_random_steps_change_nothing(tmp_path):
         env=ENVIRONMENT,
     )
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout.splitlines()[-1]) >= 20  # the others fell behind its end
+    assert int(done.stdout.splitlines()[-1].split()[0]) >= 20  # then it came to its end
     assert_same(tmp_path / "whole", tmp_path / "killed")
 
 
