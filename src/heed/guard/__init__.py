@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from heed.guard.decisions import Decision, Step
     from heed.guard.guard import Guard
     from heed.guard.intervention import AskWhenUnsure, Intervention, Lookahead, Off, Overseen, Shadow
+    from heed.guard.keeping.policy import PlainPolicy
     from heed.guard.learners.sb3 import GuardedDQN, GuardedSAC, GuardedTD3, controller
     from heed.guard.learners.vec_env import GuardedVecEnv
     from heed.guard.models.blockers import DangerJudge
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from heed.guard.planning.imagination import Controller
     from heed.guard.planning.optimizers import Search
     from heed.guard.planning.risk import RiskStrategy
-    from heed.guard.policy import PlainPolicy
     from heed.guard.run.config import GuardJob, LearnerConfig
     from heed.guard.run.train import resume_guard, train_guard
     from heed.guard.vector_guard import VectorGuard
@@ -80,7 +80,7 @@ __getattr__ = on_demand(
         "planning.imagination": ["Controller"],
         "planning.optimizers": ["Search"],
         "planning.risk": ["RiskStrategy"],
-        "policy": ["PlainPolicy"],
+        "keeping.policy": ["PlainPolicy"],
         "run.config": ["GuardJob", "LearnerConfig"],
         "run.train": ["resume_guard", "train_guard"],
         "vector_guard": ["VectorGuard"],

@@ -11,8 +11,8 @@ import gymnasium as gym
 from heed.errors import HeedError
 from heed.guard.decisions import Decision, Step
 from heed.guard.intervention import Intervention, Nobody, Overseen, fail_closed
-from heed.guard.keeping import load_guard, save_guard
-from heed.guard.known import Code
+from heed.guard.keeping.folder import load_guard, save_guard
+from heed.guard.keeping.known import Code
 from heed.guard.planning.imagination import Controller
 from heed.guard.situations import Faults, Situation, situations_of
 from heed.oversight.overseers.base import Overseer
@@ -171,7 +171,7 @@ class Guard(Guarding, gym.Wrapper[Any, Any, Any, Any]):
             observers: see the class.
             code: functions that the saved guard stood on and that neither the folder holds nor the environment's oracle
                 says: ``policy``, ``brake``, ``value``, ``termination``, ``reward``, ``dynamics``, ``danger``,
-                ``safe_action`` (`heed.guard.known.Code`).
+                ``safe_action`` (`heed.guard.keeping.known.Code`).
 
         Raises:
             HeedError: no saved guard, a damaged one, one of another format or for other spaces; functions that are

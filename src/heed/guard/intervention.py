@@ -17,7 +17,7 @@ import numpy as np
 
 from heed.errors import HeedError, Stopped
 from heed.guard.decisions import Decision
-from heed.guard.lookahead_parts import LookaheadParts, Replaces
+from heed.guard.keeping.parts import LookaheadParts, Replaces
 from heed.guard.models.models import Models
 from heed.guard.planning.imagination import Controller
 from heed.guard.planning.lookahead import Look, Lookout, check_block_when

@@ -22,8 +22,8 @@ from heed.guard.intervention import (
     Shadow,
     check_mode,
 )
+from heed.guard.keeping.parts import LookaheadParts, Replaces
 from heed.guard.labels import LabelCollector
-from heed.guard.lookahead_parts import LookaheadParts, Replaces
 from heed.guard.models.evaluation import dynamics_error
 from heed.guard.models.models import Models, ModelsConfig, ModelsReport
 from heed.guard.planning.config import Controllers, PlanningConfig

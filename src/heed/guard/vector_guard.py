@@ -17,8 +17,8 @@ from heed.errors import HeedError
 from heed.guard.decisions import Decision
 from heed.guard.guard import Guarding, Observer
 from heed.guard.intervention import Intervention
-from heed.guard.keeping import load_guard
-from heed.guard.known import Code
+from heed.guard.keeping.folder import load_guard
+from heed.guard.keeping.known import Code
 from heed.guard.situations import situations_of
 from heed.oversight.overseers.base import Overseer, Proposal, Scope, Verdict, scope_of
 

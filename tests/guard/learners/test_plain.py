@@ -8,8 +8,8 @@ from kept_runs import Ledge, Steps
 from stable_baselines3 import DQN, PPO, SAC, TD3
 
 from heed.errors import HeedError
+from heed.guard.keeping.policy import PlainPolicy, PlainValue
 from heed.guard.learners.sb3 import controller, state_values
-from heed.guard.policy import PlainPolicy, PlainValue
 
 
 class Wide(Ledge):

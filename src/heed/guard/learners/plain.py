@@ -12,7 +12,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, Flatten
 from torch import Tensor, nn
 
 from heed.errors import HeedError
-from heed.guard.policy import PlainPolicy, PlainValue, plain_layers
+from heed.guard.keeping.policy import PlainPolicy, PlainValue, plain_layers
 
 
 class LearnerPolicy:

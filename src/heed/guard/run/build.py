@@ -24,9 +24,9 @@ from heed.guard.run.config import GuardJob
 from heed.guard.run.env_checks import EnvironmentChecks
 from heed.guard.run.environment import Surroundings, need_of_blocking, surroundings, true_world
 from heed.guard.run.feedback import Retractions, Spectator
+from heed.guard.run.keeping.rewinding import Rewinding
 from heed.guard.run.learner import learner_of
 from heed.guard.run.methods import Method, method_from_name
-from heed.guard.run.rewinding import Rewinding
 from heed.guard.run.snapshots import BlockSnapshots
 from heed.guard.stored_labels import recalled_from
 from heed.oversight.overseers.base import Scope, scope_of

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from heed.errors import HeedError
 from heed.guard.actions import ActionCoder, check_observations
-from heed.guard.known import batched, on_tensors
+from heed.guard.keeping.known import batched, on_tensors
 from heed.guard.planning.imagination import Controller
 from heed.runs.importing import is_named, named, users_errors
 from heed.worlds import CatastropheInfo, Oracle, oracle_of, registered_oracle

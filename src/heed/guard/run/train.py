@@ -17,13 +17,13 @@ from heed.errors import HeedError, RunFailed, Stopped
 from heed.guard.learners.sb3 import Learner
 from heed.guard.phases import Phase
 from heed.guard.run.build import GuardRun, build
-from heed.guard.run.card import write_card
 from heed.guard.run.config import GuardJob, complete, job_of
 from heed.guard.run.diagnostics import diagnosed
 from heed.guard.run.env_checks import reason_of
+from heed.guard.run.keeping.card import write_card
+from heed.guard.run.keeping.resumption import Checkpointing, name_in
 from heed.guard.run.learner import imagining
 from heed.guard.run.progress import OnStep, Progress
-from heed.guard.run.resumption import Checkpointing, name_in
 from heed.guard.run.summary import evaluated, report_of_phases, summarise
 from heed.oversight.overseers.base import scope_of
 from heed.oversight.overseers.human import HumanOverseer

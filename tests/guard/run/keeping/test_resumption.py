@@ -16,11 +16,11 @@ from stable_baselines3.common.save_util import load_from_zip_file
 
 from heed.cli import main
 from heed.errors import HeedError, RunFailed, Stopped
-from heed.guard.run.rewinding import Rewinding
+from heed.guard.run.keeping.rewinding import Rewinding
 from heed.guard.run.train import resume_guard, train_guard
 from heed.oversight.store.store import open_store
 
-HERE = Path(__file__).parents[1]
+HERE = Path(__file__).parents[2]
 ENVIRONMENT = {"PYTHONPATH": f"{HERE}:{':'.join(sys.path)}", "OMP_NUM_THREADS": "1"}
 KILLED = """
 import json, os, signal, sys
@@ -263,7 +263,7 @@ def test_an_environment_that_cannot_be_put_back_says_so_in_a_line():
 
 
 def test_a_checkpoint_that_cannot_be_written_names_the_one_that_stands(tmp_path, monkeypatch):
-    from heed.guard.run import resumption
+    from heed.guard.run.keeping import resumption
 
     written = resumption.write_state
 

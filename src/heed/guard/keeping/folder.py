@@ -22,12 +22,12 @@ import heed
 from heed.errors import HeedError
 from heed.guard.actions import ActionCoder
 from heed.guard.intervention import AskWhenUnsure, Disagreement, FailClosed, Intervention, Lookahead, Shadow
-from heed.guard.known import Code, check_same, known_of, probed
-from heed.guard.lookahead_parts import LookaheadParts
+from heed.guard.keeping.known import Code, check_same, known_of, probed
+from heed.guard.keeping.parts import LookaheadParts
+from heed.guard.keeping.policy import HasPlainPolicy, HasPlainValue, PlainPolicy, PlainValue
 from heed.guard.models.models import Models
 from heed.guard.models.termination import LearntTermination
 from heed.guard.planning.config import Controllers
-from heed.guard.policy import HasPlainPolicy, HasPlainValue, PlainPolicy, PlainValue
 from heed.guard.situations import Situation
 from heed.oversight.overseers.base import Overseer
 from heed.runs.files import write_whole

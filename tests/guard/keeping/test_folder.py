@@ -23,7 +23,7 @@ from heed.guard.planning.config import PlanningConfig
 from heed.guard.vector_guard import VectorGuard
 from heed.oversight.overseers.base import Verdict
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 ELSEWHERE = """
 import json, sys
 sys.modules["stable_baselines3"] = None  # the import of it fails
