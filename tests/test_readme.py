@@ -1,5 +1,6 @@
 """README and docs are true: their Python runs, their links lead somewhere, and what they name is there."""
 
+import dataclasses
 import doctest
 import json
 import re
@@ -15,10 +16,39 @@ from socket_person import SocketPerson
 from transformers import MistralConfig, MistralForSequenceClassification
 
 import heed
+from heed.align.config import AlignConfig
+from heed.align.labelling.pairs import PairSampling
+from heed.align.preferences import RewardTrainingConfig
+from heed.align.run.job import TYPES as ALIGN
+from heed.align.run.job import AlignJob
+from heed.align.run.reward import RewardJob
+from heed.balance import WEIGHTINGS
+from heed.bench.coverage import CoverageBench
+from heed.bench.kills import KillBench
+from heed.bench.oversight import OversightBench
+from heed.bench.plan import PlanBench
+from heed.guard.run.config import TYPES as GUARD
+from heed.guard.run.config import GuardJob
+from heed.runs.sections import documented, flat, leaves
 from heed.worlds.apothecary import Apothecary
 
 ROOT = Path(__file__).parent.parent
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
+SECTIONS = (type(section) for section in vars(GuardJob()).values() if dataclasses.is_dataclass(section))
+SETTINGS_OF = (AlignJob, AlignConfig, GuardJob, *SECTIONS)
+NAMES = {
+    ".".join(parts[start:])
+    for name in (*ALIGN, *GUARD, *(f"weighting.{name}" for kind in WEIGHTINGS.values() for name in leaves(kind)))
+    for parts in [name.split(".")]
+    for start in range(len(parts))
+}
+"""Every setting, by its full name and all its ends."""
+NOT_OURS = {
+    *("ConFIG", "ExcessMTL", "GradDrop", "MoDo", "SDMGrad", "TrimmedMean"),  # torchjd's, which are not taken
+    *("Dict", "Tuple"),  # Gymnasium's spaces, which are refused
+    *("CHANGED", "TYPED", "HEED_TEST_POSTGRES", "constraints", "txt", "CONTRIBUTING", "Tab"),
+}
+"""What pages name that is not in the package."""
 RUNNABLE = re.compile(r"<!-- runnable -->\n```python\n(.*?)```", flags=re.DOTALL)
 BLOCKS = [
     pytest.param(block, id=f"{page.name}-{number}")
@@ -103,6 +133,60 @@ def test_every_module_and_name_in_the_pages_is_there():
     names = sorted(set(re.findall(r"`(heed(?:\.\w+)+)(?:\(.*?\))?`", text)))
     assert len(names) > 40
     assert [name for name in names if not is_there(name)] == []
+
+
+def inline(text):
+    """What stands between backticks in running text."""
+    return re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+
+
+def commands(text):
+    """Lines of shell blocks that call heed, and what running text quotes of them."""
+    blocks = "\n".join(re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL)).replace("\\\n", " ")
+    typed = [line for line in blocks.splitlines() if re.match(r"\s*heed ", line)]
+    return typed + [quoted for quoted in inline(text) if quoted.startswith(("--", "heed "))]
+
+
+def test_every_flag_in_the_pages_is_a_commands():
+    source = "\n".join(file.read_text() for file in (ROOT / "src" / "heed" / "cli").glob("*.py"))
+    classes = (PairSampling, RewardJob, RewardTrainingConfig, CoverageBench, KillBench, OversightBench, PlanBench)
+    flags = NAMES | {field.name for each in classes for field in dataclasses.fields(each)}
+    flags |= {flag.replace("-", "_") for flag in re.findall(r'"--([\w-]+)"', source)} | {"help", "debug"}
+    told = {
+        flag for page in PAGES for line in commands(page.read_text()) for flag in re.findall(r"--([a-z][\w.-]*)", line)
+    }
+    assert len(told) > 100
+    assert sorted(flag for flag in told if flag.replace("-", "_") not in flags) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_name_of_code_in_a_page_occurs_in_the_code(page):
+    code = [file for file in (ROOT / "src" / "heed").rglob("*") if file.suffix in (".py", ".js", ".html")]
+    words = {word for file in code if file.name != "_moved.py" for word in re.findall(r"\w+", file.read_text())}
+    whole = (re.fullmatch(r"([A-Za-z_]\w*(?:\.\w+)*)(?:\(.*\))?", quoted) for quoted in inline(page.read_text()))
+    named = {part for found in whole if found for part in found[1].split(".")}
+    assert sorted(named - words - NOT_OURS) == []
+
+
+def flat_defaults():
+    """Every setting's default, by its full name."""
+    weightings = {name: vars(kind()) for name, kind in WEIGHTINGS.items()}
+    own = {name: value for settings in weightings.values() for name, value in settings.items()}
+    return own | vars(AlignConfig()) | flat(dataclasses.asdict(GuardJob()), GUARD)
+
+
+def test_every_setting_that_methods_names_is_one_and_has_the_default_that_it_tells():
+    text = (ROOT / "docs" / "methods.md").read_text()
+    told = " ".join(text for kind in SETTINGS_OF for text in documented(kind)[1].values())
+    values = set(re.findall(r"\w+", told)) | {*WEIGHTINGS}
+    single = {quoted for quoted in inline(text) if re.fullmatch(r"[a-z][a-z0-9_]*", quoted)}
+    assert len(single) > 40
+    assert sorted(single - NAMES - values) == []
+    defaults = {name.rpartition(".")[2]: value for name, value in flat_defaults().items()}
+    numbers = re.findall(r"`-{0,2}([\w-]+)` \((?:\*\*ours\*\*; )?([\d.,]*\d)\b", text)
+    assert len(numbers) > 12
+    compared = {name: (float(number.replace(",", "")), defaults[name.replace("-", "_")]) for name, number in numbers}
+    assert {name: pair for name, pair in compared.items() if pair[0] != pair[1]} == {}
 
 
 def test_every_path_in_contributing_and_every_script_in_the_pages_is_there():

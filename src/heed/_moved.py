@@ -231,6 +231,7 @@ LEFT: dict[str, tuple[str, ...]] = {
         "heed.guard.learners",
         "heed.guard.run.snapshots",
     ),
+    "heed.guard.actions": ("heed.guard.spaces",),
     "heed.guard.decisions": ("heed.guard.decision_log",),
     "heed.guard.learners": ("heed.guard.run.learner",),
     "heed.oversight": (),

@@ -1,16 +1,15 @@
 """Coverage: the judged steps are the overseer's, and a threshold that breaks its promise is seen to."""
 
 import json
+from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 
-import heed.bench.coverage as bench_coverage
 from heed.bench.coverage import CoverageBench, judged_steps, run_coverage_bench
 from heed.cli.bench import run
 from heed.errors import HeedError
-from heed.guard.models.calibration import Threshold, conformal_threshold
+from heed.guard.models.cross_conformal import CalibratedBlockers
 from heed.worlds.cliff_grid.grid import over_cliff
 from heed.worlds.point_hazard.geometry import Hazards, braking_hits, hits
 
@@ -44,11 +43,12 @@ def test_the_promise_is_kept_and_a_broken_one_is_seen(monkeypatch):
     assert by_eps[0.2]["missed"] < by_eps[0.4]["missed"]
     assert by_eps[0.2]["flagged"] >= by_eps[0.4]["flagged"]
 
-    def careless(scores, eps):
-        kept = conformal_threshold(scores, eps)
-        return Threshold(float(np.quantile(scores, 0.9)), eps, kept.n, kept.rank)  # misses nine in ten
+    kept = CalibratedBlockers.threshold
 
-    monkeypatch.setattr(bench_coverage, "conformal_threshold", careless)
+    def careless(judge, eps):
+        return replace(kept(judge, eps), value=0.9)  # misses nine in ten
+
+    monkeypatch.setattr(CalibratedBlockers, "threshold", careless)
     for row in run_coverage_bench(SMALL)["rows"]:
         assert row["missed"] > 0.7 and row["beyond"] > 0.7  # kept, it is about 0.05
 

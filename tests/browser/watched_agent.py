@@ -175,7 +175,7 @@ def imagined(state, count=20, steps=18):
 
 
 def futures(states=(RISKY,)):
-    """Moments at which the guard asks, and what it imagines: in these states of point hazard, the last one for ever."""
+    """Proposals at which the guard asks, and what it imagines: in these states of point hazard, the last for ever."""
 
     def proposals(env):
         for step, state in enumerate(chain(states, repeat(states[-1]))):

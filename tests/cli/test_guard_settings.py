@@ -67,6 +67,20 @@ def _text(name):
     return choices.get(name, {True: "true", False: "false"}.get(value) if isinstance(value, bool) else str(value or 1))
 
 
+def test_null_unsets_what_a_file_has_set_where_a_setting_may_be_none(tmp_path):
+    (tmp_path / "a.yaml").write_text(
+        "label_keys: [0, 1]\nstore: a.db\ninputs: state\npreference: [.7, .3]\ngrace: 2\ncatastrophe: mine:far\n"
+    )
+    flags = ["--label_keys", "null", "--store=null", "--inputs", "null", "--preference=null", "--grace", "null"]
+    _, asked = settings(str(tmp_path / "a.yaml"), *flags)
+    job = job_of(asked)
+    assert (job.models.label_keys, job.store, job.models.inputs, job.learner.preference) == (None, None, None, None)
+    assert (job.phases.grace, job.catastrophe) == (None, "mine:far")
+    for flag in ("--horizon", "--mode", "--block_ends"):
+        with pytest.raises(HeedError, match=r"cannot be 'None'"):
+            settings(flag, "null")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

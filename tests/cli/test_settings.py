@@ -56,6 +56,15 @@ def test_numbers_of_a_file_are_numbers_however_they_are_written(tmp_path):
     assert found["world_objectives"] == ["a", "b"]
 
 
+def test_null_unsets_what_a_file_has_set_where_a_setting_may_be_none(tmp_path):
+    (tmp_path / "a.yaml").write_text("world: apothecary\njudges: there\nideal: [1, 2]\neval_data: a.jsonl\n")
+    flags = ["--judges", "null", "--ideal", "null", "--eval_data=null", "--world", "null", "--model", "m"]
+    _, found, asked = settings(str(tmp_path / "a.yaml"), *flags)
+    assert [found[name] for name in ("judges", "eval_data", "world", "model")] == [None, None, None, "m"]
+    assert found["weighting"] == {"ideal": None} and found["lora_r"] == defaults(None, "paper")["lora_r"]
+    assert {"judges", "eval_data", "world"} <= set(asked)
+
+
 def test_lists_are_written_with_commas_and_dashes_may_stand_for_underscores():
     flags = ["--preference", ".7,.3", "--nadir=-1,-2.5", "--world-objectives", "help,price", "--learning-rate", "1e-4"]
     _, found, _ = settings(*flags, "--objectives", "a=m:f,sign=-1", "b")

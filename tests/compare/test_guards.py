@@ -7,6 +7,7 @@ import pytest
 
 from heed.compare.guards import COLUMNS, GuardsJob, compare_guards, row_of
 from heed.errors import HeedError, Stopped
+from heed.guard.run.config import GuardJob, variant
 from heed.runs.folder import RunFolder
 from heed.runs.statistics import share_cell
 
@@ -23,14 +24,16 @@ def run_of(**changes):
         "early_blocks": 10,
         "catastrophes": {"oversight": 6, "autonomy": 2, "worst_500": 2},
         "fits": [{"flagged": 0.01}, {"flagged": 0.04}], "goals_late": 0.5, "return_mean": 3.0,
-        "catastrophes_unguarded": 4, "goals_unguarded": 15, **changes,
+        "catastrophes_unguarded": 4, "goals_unguarded": 15, "judgements": 3000, **changes,
     }  # fmt: skip
 
 
 def test_counts_are_summed_over_runs_and_means_taken_of_them():
-    second = run_of(catastrophes={"oversight": 8, "autonomy": 0, "worst_500": 0}, fits=[{}], goals_late=0.7)
+    second = run_of(
+        judgements=3200, catastrophes={"oversight": 8, "autonomy": 0, "worst_500": 0}, fits=[{}], goals_late=0.7
+    )
     row = row_of("mbhi", [run_of(), second])
-    assert [row[c]["mean"] for c in COLUMNS] == pytest.approx([7, 2, 0.6, 3.0, 0.3, 0.1, 2.0, 2, 0.04, 0.2, 0.75])
+    assert [row[c]["mean"] for c in COLUMNS] == pytest.approx([7, 2, 0.6, 3.0, 0.3, 0.1, 2.0, 2, 0.04, 0.2, 0.75, 3100])
     assert row[COLUMNS[1]]["high"] == pytest.approx(7.225, abs=1e-3)  # two events in one unit
     assert row[COLUMNS[4]] == share_cell(60, 200, 2)
 
@@ -57,6 +60,12 @@ def test_a_comparison_runs_stops_and_goes_on(tmp_path):
     assert (out / "runs" / "none-seed7" / "decisions.parquet").stat().st_mtime_ns == first
     assert [row["method"] for row in table["rows"]] == ["none", "hirl"] and table["columns"] == list(COLUMNS)
     assert json.loads((out / "compare.json").read_text())["title"] == "Guards on heed/PointHazard-v0"
+    curves = json.loads((out / "efficiency.json").read_text())
+    assert curves["steps"]["at"][-1] == 160 and list(curves["steps"]["methods"]) == ["none", "hirl"]
+    assert [each["title"] for each in table["efficiency"]] == ["By steps", "By judgements"]
+    last = table["efficiency"][0]["rows"][0]["catastrophes at 160"]["mean"]
+    assert last == sum(RunFolder.open(out / "runs" / "none-seed7", writable=False).read_summary()["catastrophes"][phase]
+                       for phase in ("oversight", "autonomy"))  # fmt: skip
     summary = json.loads((out / "summary.json").read_text())
     assert summary["completed"] and summary["kind"] == "compare" and summary["seed"] == 7
     siblings = json.loads((out / "runs" / "hirl-seed7" / "siblings.json").read_text())
@@ -95,3 +104,12 @@ def test_bad_input_is_one_line(tmp_path):
         with pytest.raises(HeedError, match=said):
             compare_guards(job, tmp_path / "nowhere")
         assert not (tmp_path / "nowhere").exists()
+
+
+def test_published_baselines_are_compared_where_they_are_named():
+    named = ["sac-lagrangian:cost_limit=0.1", "smbpo:safe_horizon=5", "recovery-rl:baselines.risk_limit=0.2"]
+    assert not {spec.split(":")[0] for spec in named} & set(GuardsJob().methods)
+    jobs = [variant(spec, GuardJob()) for spec in named]
+    assert [job.method for job in jobs] == ["sac-lagrangian", "smbpo", "recovery-rl"]
+    settings = [job.baselines for job in jobs]
+    assert [settings[0].cost_limit, settings[1].safe_horizon, settings[2].risk_limit] == [0.1, 5, 0.2]

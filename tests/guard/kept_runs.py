@@ -82,6 +82,8 @@ SMALL = {
     "batch_size": 16,
     "eps": 0.4,
     "gate": 1.0,
+    "needless": 1.0,
+    "audit": 0.1,
     "cap": 0.9,
     "least_blocks": 2,
     "refit_every": 25,

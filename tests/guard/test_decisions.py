@@ -27,13 +27,13 @@ def test_a_decision_reports_its_verdict(verdict, asked, key, credit, catastrophe
     assert {name: getattr(decided, name) for name in expected} == expected
     assert decided.catastrophe_reported is catastrophe
     info = decided.info()
-    assert {name: info[name] for name in expected} == expected and info["struck"] is catastrophe
+    assert {name: info[name] for name in expected} == expected and info["catastrophe_reported"] is catastrophe
 
 
 def test_the_info_holds_plain_fields_alone():
     assert list(decision(Verdict(True)).info()) == [
-        "proposed", "executed", "decision", "source", "risk", "member_risk", "first_unsafe", "judged", "feasible",
-        "latency_ms", "plan_ms", "asked", "key", "credit", "struck",
+        "proposed", "executed", "decision", "source", "risk", "member_risk", "first_unsafe", "cause", "unknown_parts",
+        "beside", "judged", "feasible", "latency_ms", "plan_ms", "asked", "key", "credit", "catastrophe_reported",
     ]  # fmt: skip
 
 

@@ -2,16 +2,22 @@
 
 import itertools
 import logging
+import threading
 
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 from guard_worlds import WALL, Cart, CartEnv, Person, Wall, braking, imagined, lookahead
+from gymnasium.utils.env_checker import check_env
+from stable_baselines3.common.evaluation import evaluate_policy
 
+import heed.worlds  # noqa: F401 - registers its environments
 from heed.errors import HeedError
 from heed.guard.guard import Guard
-from heed.guard.intervention import AskWhenUnsure, Lookahead, Off, Shadow
+from heed.guard.intervention import AskWhenUnsure, Lookahead, Nobody, Off, Overseen, Shadow
+from heed.guard.learners.sb3 import GuardedSAC, controller
+from heed.guard.phases import Phases, PhasesConfig
 from heed.guard.planning.imagination import Imagination
 from heed.guard.planning.lookahead import Lookout
 from heed.guard.planning.optimizers import ChoiceCEM
@@ -149,8 +155,21 @@ def test_a_person_may_give_an_action_of_their_own_if_it_is_one():
     env = overseen(Person(lambda _: True, instead=np.array([-1.5], np.float32)))
     assert env.step(AHEAD)[4]["guard"]["source"] == "person"
     assert env.unwrapped.state[1] == pytest.approx(-0.075)
-    wrong = overseen(Person(lambda _: True, instead=np.array([9.0], np.float32)))
-    assert wrong.step(AHEAD)[4]["guard"]["executed"].tolist() == [0.0]
+    for instead in (-1.5, [[-1.5]], np.array([-1.5]), np.float64(-1.5)):
+        env = overseen(Person(lambda _: True, instead=instead))
+        executed = env.step(AHEAD)[4]["guard"]["executed"]
+        assert executed.tolist() == [-1.5] and executed.dtype == np.float32 and not env.faults
+    beyond = overseen(Person(lambda _: True, instead=np.array([-2.00001])))
+    assert beyond.step(AHEAD)[4]["guard"]["executed"].tolist() == [-2.0] and not beyond.faults
+
+
+@pytest.mark.parametrize("instead", [[np.nan], [1.0, 1.0], "left", np.zeros(0), {}])
+def test_what_a_person_gives_that_is_no_action_is_a_fault_and_the_declared_safe_action_is_taken(instead):
+    safe = {"safe_action": lambda _: np.array([-1.0], np.float32)}
+    env = overseen(Person(lambda _: True, instead=instead), **safe)
+    told = env.step(AHEAD)[4]["guard"]
+    assert (told["executed"].tolist(), told["source"]) == ([-1.0], "blocker")
+    assert env.faults == {"the overseer person gave an action to take that is none": 1}
 
 
 def test_an_overseer_that_raises_blocks():
@@ -212,7 +231,7 @@ def test_what_a_guard_cannot_work_with_is_refused_with_a_way_on():
         Guard(Pictures())
     with pytest.raises(HeedError, match="FlattenObservation"):
         Guard(Named())
-    with pytest.raises(HeedError, match="RescaleAction"):
+    with pytest.raises(HeedError, match="with the bounds that its actions have"):
         Guard(Endless())
     with pytest.raises(HeedError, match="would both decide"):
         Guard(CartEnv(), Person(lambda _: True), intervention=Off())
@@ -310,3 +329,58 @@ def test_a_guard_that_has_stepped_in_lets_go_only_well_below_the_threshold():
     assert decided(0.4) == ["allow"]  # an episode begins anew
     lookout.release = 1.0
     assert decided(0.6, 0.4) == ["block", "allow"]
+
+
+def test_what_cannot_be_copied_in_info_is_shown_as_it_is_and_blocks_nothing():
+    class Simulated(CartEnv):
+        def step(self, action):
+            observation, reward, terminated, truncated, info = super().step(action)
+            return observation, reward, terminated, truncated, info | {"simulator": handle, "seen": [0.0]}
+
+    handle, person = threading.Lock(), Person(lambda _: False)
+    env = Guard(Simulated(), person)
+    env.reset(seed=0)
+    infos = [env.step(AHEAD)[4] for _ in range(3)]
+    assert [info["guard"]["decision"] for info in infos] == ["allow"] * 3 and not env.faults
+    shown = person.seen[-1].info
+    assert shown["simulator"] is handle and shown["seen"] == [0.0] and shown["seen"] is not infos[1]["seen"]
+
+
+def test_evaluating_teaches_nothing_counts_nothing_and_costs_no_penalty():
+    seen = []
+    env = Guard(CartEnv(), Person(lambda _: True), observers=[seen.append], penalty=7.0)
+    env.reset(seed=0)
+    before = env.intervention
+    with pytest.raises(ZeroDivisionError), env.evaluating():
+        assert env.step(AHEAD)[1] == pytest.approx(0.0) and env.intervention is before
+        raise ZeroDivisionError
+    with env.evaluating(Off()):
+        assert env.step(AHEAD)[4]["guard"]["decision"] == "allow"
+    assert not seen and env.intervention is before
+    assert env.step(AHEAD)[1] < -6.9 and len(seen) == 1
+
+
+def test_evaluate_policy_within_it_leaves_the_phases_where_they_are():
+    env = Guard(gym.wrappers.TimeLimit(CartEnv(), 10), Person(lambda _: False))
+    model = GuardedSAC("MlpPolicy", env, learning_starts=100, seed=0, device="cpu")
+    phases = Phases(env, controller(model), PhasesConfig(oversight_steps=1000))
+    model.learn(5)
+    with env.evaluating():
+        evaluate_policy(model, env, n_eval_episodes=2)
+    assert (phases.steps, len(phases.labels.transitions)) == (5, 5)
+    model.learn(5, reset_num_timesteps=False)
+    assert phases.steps == 10
+
+
+@pytest.mark.parametrize(
+    "made", [CartEnv, lambda: gym.make("heed/PointHazard-v0"), lambda: gym.make("heed/CliffGrid-v0")]
+)
+@pytest.mark.filterwarnings("ignore")  # of wide boxes, and that a wrapped environment is checked
+def test_gymnasium_finds_nothing_wrong_with_a_guarded_environment(made):
+    for intervention in (Off(), Overseen(Person(lambda proposal: proposal.step % 2 == 0))):
+        check_env(Guard(made(), intervention=intervention, penalty=1.0), skip_render_check=True)
+
+
+def test_a_guard_made_anew_from_its_spec_has_nobody_and_blocks():
+    again = Guard(gym.make("heed/PointHazard-v0"), intervention=Off(), penalty=2.0).spec.make()
+    assert isinstance(again, Guard) and again.penalty == 2.0 and isinstance(again.intervention.inner, Nobody)

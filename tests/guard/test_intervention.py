@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from guard_worlds import NO_ACTION, Person, advance, at, full_ahead, imagined, lookahead, stops_in_time
+from guard_worlds import NO_ACTION, Person, advance, at, imagined, lookahead, stops_in_time
 
 from heed.errors import HeedError
 from heed.guard.intervention import (
@@ -80,9 +80,12 @@ def test_an_action_that_the_overseer_gives_is_executed_if_it_is_one(replacement)
     decision, _, _ = overseen(instead=[-0.5], replacement=replacement)
     assert (decision.decision, decision.source, decision.asked) == ("block", "person", True)
     assert decision.executed.tolist() == [-0.5] and decision.executed.dtype == np.float32
-    for none in NO_ACTION[:-1]:
-        decision, _, _ = overseen(instead=none, replacement=replacement)
+    beyond, here, _ = overseen(instead=np.array([2.5]), replacement=replacement)
+    assert (beyond.source, beyond.executed.tolist()) == ("person", [2.0]) and not here.faults
+    for none in (np.array([np.nan]), "left", np.zeros(2)):
+        decision, here, _ = overseen(instead=none, replacement=replacement)
         assert (decision.source, decision.executed.tolist()) == ("blocker", [-2.0])
+        assert here.faults == {"the overseer person gave an action to take that is none": 1}
 
 
 def test_an_overseer_that_failed_blocks_and_teaches_nothing():
@@ -254,8 +257,3 @@ def test_modes_are_known_by_name():
         check_mode(mode)
     with pytest.raises(HeedError, match=r"'maybe' is no mode.*--mode.*take replace, penalty, block, shadow"):
         check_mode("maybe")
-
-
-def test_a_rule_of_blocking_that_needs_a_planner_is_refused_without_one():
-    with pytest.raises(HeedError, match="no_plan asks a planner, and there is none"):
-        Lookahead(Lookout(imagined(), 20, 0.5, "no_plan"), controllers=[full_ahead])

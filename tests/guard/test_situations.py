@@ -57,11 +57,20 @@ def broken(observation):
     raise ZeroDivisionError("by zero")
 
 
+@pytest.mark.parametrize("safe_action", [lambda _: -1.5, lambda _: [[-1.5]], lambda _: np.array([-1.5])])
+def test_a_declared_safe_action_in_another_form_is_what_was_meant(safe_action):
+    here = begun(safe_action)
+    assert here.fallback().tolist() == [-1.5] and here.fallback().dtype == np.float32 and not here.faults
+    beyond = begun(lambda _: np.array([2.5]))
+    assert beyond.fallback().tolist() == [2.0] and not beyond.faults
+    choice = begun(lambda _: np.array([6.0]), gym.spaces.Discrete(3, start=5))
+    assert choice.fallback() == 6 and isinstance(choice.fallback(), int)
+
+
 @pytest.mark.parametrize(
     ("safe_action", "fault"),
     [
         (broken, "the declared safe action failed (ZeroDivisionError: by zero)"),
-        (lambda _: np.array([2.5], np.float32), "the declared safe action is not in the action space"),
         (lambda _: np.array([np.nan], np.float32), "the declared safe action is not in the action space"),
         (lambda _: None, "the declared safe action is not in the action space"),
     ],

@@ -358,7 +358,9 @@ def test_many_environments_teach_one_set_of_models():
     models = Models.from_config(config, 2, 1, known_dynamics=known)
     log = DecisionLog()
     guard.observers.append(log)
-    phases = Phases(guard, Controllers(full_ahead, braking), PhasesConfig(oversight_steps=600), planning, models)
+    phases = Phases(
+        guard, Controllers(full_ahead, braking), PhasesConfig(oversight_steps=600, audit=0.0), planning, models
+    )
     guard.reset(seed=0)
     draw = np.random.default_rng(0)
     while phases.handed_over_at is None or len(log.rows) < phases.handed_over_at + 400:

@@ -51,6 +51,8 @@ CLOCK = ("_ms", "seconds", "per_second")
 """Parts of names whose values depend on the machine's speed."""
 DRAWN = ("key",)
 """Columns of decisions that are drawn anew in each run."""
+RENAMED = {"struck": "catastrophe_reported"}
+"""Columns of decisions that a record of an earlier version calls otherwise."""
 TABLES = ("labels.npz", "transitions.npz", "moments.npz")
 
 
@@ -96,7 +98,8 @@ def _of_run(before: Path, after: Path) -> list[str]:
 
 
 def _of_decisions(before: Path, after: Path) -> list[str]:
-    old, new = (pq.read_table(path).to_pydict() for path in (before, after))
+    tables = (pq.read_table(path).to_pydict() for path in (before, after))
+    old, new = ({RENAMED.get(name, name): values for name, values in table.items()} for table in tables)
     found = [] if set(old) == set(new) else [f"columns: {sorted(set(old) ^ set(new))}"]
     for name in sorted(set(old) & set(new)):
         if not _timed(name) and name not in DRAWN and repr(old[name]) != repr(new[name]):

@@ -28,3 +28,10 @@ def test_the_wrapper_can_be_rebuilt_from_its_spec():
     again = gym.make(env.spec)
     again.reset(seed=0)
     assert again.step(0)[1:3] == (-1.0, True)
+
+
+def test_a_catastrophe_need_not_end_the_episode_nor_cost_anything():
+    env = CatastropheInfo(gym.make("CartPole-v1"), lambda observation, info: True, penalty=0.0, ends=False)
+    env.reset(seed=0)
+    _, reward, terminated, _, info = env.step(1)
+    assert (reward, terminated, info["catastrophe"]) == (1.0, False, True)

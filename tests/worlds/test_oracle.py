@@ -223,6 +223,20 @@ def test_a_registered_world_is_known_by_its_id_and_what_the_environment_offers_g
     assert oracle_of(gym.wrappers.TimeLimit(Cart(), 9)) is ORACLE
 
 
+def test_a_guarded_run_takes_the_environments_own_oracle_too_where_the_id_is_registered_with_another(registered):
+    class Narrow(Rail):
+        oracle = Oracle(about="own", is_catastrophe=lambda states: np.abs(states[..., 0]) > 1.0, label_keys=(1,))
+
+    gym.register(registered, entry_point=Narrow)
+    try:
+        place = surroundings(registered)
+    finally:
+        del gym.registry[registered]
+    assert (place.about, place.label_keys, oracle_of(place.env).about) == ("own", (1,), "own")
+    place.env.reset(options={"state": (0.5, 1.0)})
+    assert [place.env.step(np.zeros(1))[4]["catastrophe"] for _ in range(2)] == [False, True]
+
+
 @pytest.mark.parametrize("world", [Rail, Delphi])
 @pytest.mark.parametrize(
     ("asked", "needs"),

@@ -5,6 +5,7 @@
 | `gradients` | K gradients by every path of `heed.balance` | one scalarised step, K backwards, torchjd's `jac` |
 | `plan` | a look ahead and a plan | the milliseconds that a control loop has |
 | `coverage` | blocks that a conformal threshold misses, over random splits | the share that it promises |
+| `proposals` | a frozen policy's proposals that a finished guard lets pass or blocks | the exact doomed states |
 | `kills` | acknowledged judgements after servers were killed | none lost, doubled or altered |
 | `oversight` | a key until its judgement is on disk, a proposal until it is shown | a person's reaction |
 """
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from heed.bench.kills import KillBench, kill_table, run_kill_bench
     from heed.bench.oversight import OversightBench, oversight_table, run_oversight_bench
     from heed.bench.plan import PlanBench, plan_table, run_plan_bench
+    from heed.bench.proposals import ProposalsBench, proposals_table, run_proposals_bench
 
 __all__ = [
     "CoverageBench",
@@ -26,16 +28,19 @@ __all__ = [
     "KillBench",
     "OversightBench",
     "PlanBench",
+    "ProposalsBench",
     "coverage_table",
     "gradient_table",
     "kill_table",
     "oversight_table",
     "plan_table",
+    "proposals_table",
     "run_coverage_bench",
     "run_gradient_bench",
     "run_kill_bench",
     "run_oversight_bench",
     "run_plan_bench",
+    "run_proposals_bench",
 ]
 
 __getattr__ = on_demand(
@@ -46,5 +51,6 @@ __getattr__ = on_demand(
         "kills": ["KillBench", "kill_table", "run_kill_bench"],
         "oversight": ["OversightBench", "oversight_table", "run_oversight_bench"],
         "plan": ["PlanBench", "plan_table", "run_plan_bench"],
+        "proposals": ["ProposalsBench", "proposals_table", "run_proposals_bench"],
     },
 )

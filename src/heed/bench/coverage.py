@@ -1,4 +1,4 @@
-"""Whether a conformal threshold keeps its promise: misses over many random splits of one world's judgements."""
+"""Whether a cross-conformal threshold keeps its promise: misses over many random splits of one world's judgements."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ import heed
 from heed.errors import HeedError
 from heed.guard.actions import ActionCoder
 from heed.guard.models.blockers import BLOCKERS_FIT, Blockers
-from heed.guard.models.calibration import conformal_threshold
+from heed.guard.models.cross_conformal import CalibratedBlockers
+from heed.guard.models.relevance import relevant_columns
 from heed.guard.run.environment import surroundings
 from heed.oversight.overseers.base import Proposal
 from heed.oversight.overseers.specs import overseer_from_spec
 
+MEMBERS = 5
+"""Blockers, each of which does without a fifth of the episodes."""
 HOLD = 15
 """Steps for which a random action is held at most, so that what moves gains speed and crashes."""
 
@@ -68,19 +71,23 @@ def run_coverage_bench(bench: CoverageBench, tell: Callable[[int, int], None] | 
         raise HeedError(f"{bench}", "heed bench coverage", "give numbers of at least 1 and one eps")
     states, blocked, episodes = judged_steps(bench.episodes, bench.overseer, bench.seed, bench.env)
     fit = replace(BLOCKERS_FIT, updates=bench.updates)
-    keys = surroundings(bench.env).label_keys if bench.overseer == "local" else None
     results: dict[float, list[tuple[float, bool, float, int]]] = {eps: [] for eps in bench.eps}
     for split in range(bench.splits):
         generator = torch.Generator().manual_seed(bench.seed * 100_003 + split)
         place = torch.randperm(bench.episodes, generator=generator)[episodes] / bench.episodes
-        blockers = Blockers(states.shape[1], label_keys=keys)
         known = place < 0.5
-        folds = (place[known] * bench.episodes).long() % blockers.members
-        unseen = blockers.fit(states[known], blocked[known], generator, fit, folds).unseen
-        danger = blockers.danger_of(states)
+        folds = (place[known] * bench.episodes).long() % MEMBERS
+        labels = (states[known], blocked[known], folds)
+        blockers = Blockers(states.shape[1], members=MEMBERS, label_keys=relevant_columns(*labels, generator))
+        blockers.fit(states[known], blocked[known], generator, fit, folds)
+        judge = CalibratedBlockers.from_folds(blockers, *labels)
+        danger = judge.danger_of(states)
         fresh, passed = danger[~known & blocked], danger[~known & ~blocked]
         for eps in bench.eps:
-            threshold = conformal_threshold(unseen[blocked[known]].numpy(), eps)
+            threshold = judge.threshold(eps)
+            if threshold.eps is None or threshold.eps > eps:
+                fix = f"the smallest possible from them is {threshold.smallest_eps:.3g}"
+                raise HeedError(f"{judge.n} blocks cannot promise a miss rate of {eps:g}", "--eps", fix)
             misses = int((fresh < threshold.value).sum())
             most = betabinom.ppf(0.95, len(fresh), threshold.rank, threshold.n + 1 - threshold.rank)
             flagged = float((passed >= threshold.value).float().mean())

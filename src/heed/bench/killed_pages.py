@@ -223,23 +223,23 @@ class ComparePage(Page):
 
 
 class WatchPage(Page):
-    """Blocks and lets pass; what was not acknowledged is not repeated to the next server, which shows other moments."""
+    """Blocks and lets pass; what was not acknowledged is not repeated to the next server, which proposes anew."""
 
     kind, path = "block", "/watch"
 
     def __init__(self, draws: random.Random) -> None:
         super().__init__(draws)
-        self._moment: dict[str, Any] | None = None
-        self._judged = 0  # number of the last moment that was judged
+        self._proposal: dict[str, Any] | None = None
+        self._judged = 0  # number of the last proposal that was judged
         self._last: str | None = None
 
     def restarted(self) -> None:
-        """Moments are counted anew, and nobody knows what became of what was not acknowledged."""
+        """Proposals are counted anew, and nobody knows what became of what was not acknowledged."""
         super().restarted()
         if self._unwritten is not None:
             self.abandoned.add(self._unwritten[0])
         self._give_up_undoing()
-        self._unwritten, self._moment, self._judged, self._last = None, None, 0, None
+        self._unwritten, self._proposal, self._judged, self._last = None, None, 0, None
 
     def content(self, judgement: Judgement) -> tuple[Any, Any]:
         """See `Page.content`."""
@@ -261,8 +261,8 @@ class WatchPage(Page):
         if "written" in message:
             self._last = message["written"]["key"]
         if "proposal" in message:
-            self._moment = message["proposal"]
-            self._say({"rendered": self._moment["number"]})
+            self._proposal = message["proposal"]
+            self._say({"rendered": self._proposal["number"]})
 
     def _go_on(self) -> None:
         if self.waiting:
@@ -272,11 +272,11 @@ class WatchPage(Page):
             self._ask({"order": {"do": "undo"}})
             return
         self._last = None
-        if self._moment is not None and self._moment["number"] > self._judged:
-            key, number, block = self._new_key(), self._moment["number"], self.draws.random() < 0.5
+        if self._proposal is not None and self._proposal["number"] > self._judged:
+            key, number, block = self._new_key(), self._proposal["number"], self.draws.random() < 0.5
             self._judged = number
             order = {"do": "block" if block else "allow", "proposal": number, "key": key}
-            self._judge(key, tuple(self._moment["observation"]), block, {"order": order})
+            self._judge(key, tuple(self._proposal["observation"]), block, {"order": order})
 
 
 PAGES: dict[str, type[ComparePage] | type[WatchPage]] = {"compare": ComparePage, "watch": WatchPage}

@@ -69,7 +69,7 @@ def _serve_compare(store: Store, _life: int, given: int, ready: Connection) -> N
 def _serve_watch(store: Store, life: int, _given: int, ready: Connection) -> None:
     """As ``heed oversee`` does, with an agent that proposes as fast as it is judged.
 
-    What it observes is the life and the number of the moment: no two moments are the same.
+    What it observes is the life and the number of the proposal: no two proposals are the same.
     """
     people = People.named([PERSON])
     overseer = HumanOverseer(stopping=ready.poll)

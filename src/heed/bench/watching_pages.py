@@ -71,7 +71,7 @@ async def _all(url: str, tokens: Sequence[str], seconds: float, presses: float, 
     draw, ends = random.Random(seed), time.perf_counter() + seconds
     while time.perf_counter() < ends:
         await asyncio.sleep(draw.expovariate(presses))
-        await pages[0].next_moment()  # not the one that was blocked last
+        await pages[0].next_proposal()  # not the one that was blocked last
         taken = await pages[0].press()
         if taken is not None and time.perf_counter() > ends - seconds + WARM_UP_S:
             keys.append(1e3 * taken)
@@ -91,7 +91,7 @@ class _SocketPage:
         self.url, self.token = url, token
         self.ready, self._shown = asyncio.Event(), asyncio.Event()
         self._socket: ClientConnection | None = None
-        self._moment = 0
+        self._proposal = 0
         self._written: dict[str, asyncio.Future[bool]] = {}
 
     async def run(self) -> None:
@@ -111,12 +111,12 @@ class _SocketPage:
         """Block what is in view; seconds until it is known to be on disk, None if it came as the episode ended."""
         key, began = str(uuid.uuid4()), time.perf_counter()
         known = self._written[key] = asyncio.get_running_loop().create_future()
-        await self.order("block", proposal=self._moment, key=key)
+        await self.order("block", proposal=self._proposal, key=key)
         written = await asyncio.wait_for(known, PATIENCE_S)
         return time.perf_counter() - began if written else None
 
-    async def next_moment(self) -> None:
-        """Wait until a moment is in view that nobody has blocked."""
+    async def next_proposal(self) -> None:
+        """Wait until a proposal is in view that nobody has blocked."""
         self._shown.clear()
         await asyncio.wait_for(self._shown.wait(), PATIENCE_S)
 
@@ -128,7 +128,7 @@ class _SocketPage:
         said = json.loads(message)
         self.ready.set()
         if "proposal" in said:
-            self._moment = said["proposal"]["number"]
+            self._proposal = said["proposal"]["number"]
             if not said["proposal"]["framed"]:
                 await self._drawn()
         for kind in ("written", "refused"):
@@ -137,7 +137,7 @@ class _SocketPage:
 
     async def _drawn(self) -> None:
         self._shown.set()
-        await self._say({"rendered": self._moment})
+        await self._say({"rendered": self._proposal})
 
     async def _beat(self) -> None:
         while True:

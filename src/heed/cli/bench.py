@@ -13,7 +13,8 @@ from heed.errors import HeedError, RunFailed
 def run(arguments: Sequence[str]) -> None:
     """Parse, measure, print a table or one JSON object."""
     quiet_libraries()
-    kinds = {"gradients": _gradients, "plan": _plan, "coverage": _coverage, "kills": _kills, "oversight": _oversight}
+    kinds = {"gradients": _gradients, "plan": _plan, "coverage": _coverage, "proposals": _proposals}
+    kinds |= {"kills": _kills, "oversight": _oversight}
     kind = "gradients" if arguments and arguments[0] in ("--help", "-h") else (arguments or [""])[0]
     if kind not in kinds:
         raise HeedError("what shall be measured?", "heed bench", f"heed bench {', '.join(kinds)}")
@@ -65,6 +66,19 @@ def _coverage(arguments: Sequence[str]) -> None:
     with Bar("bench coverage") as bar:
         result = run_coverage_bench(CoverageBench(**parsed), lambda done, total: bar.show("splits", done, total))
     print(json.dumps(result) if as_json else coverage_table(result))
+
+
+def _proposals(arguments: Sequence[str]) -> None:
+    from heed.bench.proposals import ProposalsBench, proposals_table, run_proposals_bench
+
+    command = Command("bench proposals", "What a finished guard says of a frozen policy's proposals.")
+    command.parser.add_class_arguments(ProposalsBench, as_group=False)
+    command.add("--json", action="store_true", help="print one JSON object")
+    parsed = vars(command.parse(arguments))
+    as_json = parsed.pop("json")
+    with Bar("bench proposals") as bar:
+        result = run_proposals_bench(ProposalsBench(**parsed), bar.show)
+    print(json.dumps(result) if as_json else proposals_table(result))
 
 
 def _kills(arguments: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ import re
 import types
 import typing
 from argparse import ArgumentTypeError
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -149,12 +149,22 @@ class Command:
     def asked(self, arguments: Sequence[str]) -> dict[str, Any]:
         """What was asked for by flags, and in the YAML file ``config`` below them: options and settings by full name.
 
+        A setting that may be None is None again by ``--name null``, whatever the file says.
+
         Raises:
             HeedError: an unknown flag or name, a value of the wrong kind, a file that is no mapping.
         """
-        parsed = vars(self.parse(arguments, defaults=False).as_flat())
-        found = {name: value for name, value in parsed.items() if value is not None}
+        found = self.flags(arguments)
         return (self.read(Path(found["config"])) if "config" in found else {}) | found
+
+    def flags(self, arguments: Sequence[str]) -> dict[str, Any]:
+        """What was asked for by flags alone: options and settings by full name.
+
+        Raises:
+            HeedError: an unknown flag, or a value of the wrong kind.
+        """
+        parsed = vars(self.parse(arguments, defaults=False).as_flat())
+        return {name: value for name, value in parsed.items() if value is not None or name in self.known_settings}
 
     def read(self, path: Path) -> dict[str, Any]:
         """The settings and options of a YAML file by full name, of the types that the flags have.
@@ -232,20 +242,58 @@ class Command:
 
 
 def listed(kind: Any, text: str) -> Any:
-    """A text with commas as the list that a setting's type asks for; any other text as it is.
+    """A text with commas as the list that a setting's type asks for; any other text, and null for None, as it is.
 
     >>> listed(list[float] | None, ".7,.3"), listed(list[str], "a, b"), listed(float | list[float], "0.1")
     ([0.7, 0.3], ['a', 'b'], '0.1')
+    >>> listed(list[float] | None, "null")
+    'null'
     """
     kinds = typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
     of = [typing.get_args(each)[0] for each in kinds if typing.get_origin(each) in (list, tuple)]
     several = "," in text or float not in kinds
-    if not of or not several or (text.startswith("[") and of[0] is str):
+    unset = text == "null" and types.NoneType in kinds
+    if not of or not several or unset or (text.startswith("[") and of[0] is str):
         return text
     if of[0] is str:
         return words(text)
     found = numbers(text)
     return [int(number) for number in found] if of[0] is int and all(n.is_integer() for n in found) else found
+
+
+def refuse_unread(given: Collection[str], readers: Mapping[str, str]) -> None:
+    """Refuse an option that nothing would read.
+
+    Args:
+        given: names of the options that were given.
+        readers: of some options, the name of the one that reads each.
+
+    Raises:
+        HeedError: the one that reads it was not given.
+
+    >>> refuse_unread(["people"], {"people": "serve"})
+    Traceback (most recent call last):
+    heed.errors.HeedError: nothing would read this (--people): give --serve too, or leave it out
+    """
+    for name, reader in readers.items():
+        if name in given and reader not in given:
+            raise HeedError("nothing would read this", f"--{name}", f"give --{reader} too, or leave it out")
+
+
+def refuse_both(given: Collection[str], *names: str) -> None:
+    """Refuse options of which each stands for something else to do.
+
+    Raises:
+        HeedError: several of them were given.
+
+    >>> refuse_both(["serve", "verify"], "verify", "serve")
+    Traceback (most recent call last):
+    heed.errors.HeedError: only one of these can be done at a time (--verify, --serve): give one of them
+    """
+    found = [name for name in names if name in given]
+    if len(found) > 1:
+        where = ", ".join(f"--{name}" for name in found)
+        raise HeedError("only one of these can be done at a time", where, "give one of them")
 
 
 def out_folder(given: str | None, stem: str) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,6 +22,22 @@ def run(arguments: Sequence[str]) -> None:
     if kind not in kinds:
         raise HeedError("what shall be compared?", "heed compare", "heed compare align, or heed compare guard")
     kinds[kind](arguments[1:] if arguments[0] == kind else arguments)
+
+
+def refuse_of_one_run(by_flags: Collection[str], unit: str) -> None:
+    """Refuse flags of a single run that a comparison would not read; in a file they may stand, which may be a run's.
+
+    Args:
+        by_flags: names of what flags gave.
+        unit: of a run's length.
+
+    Raises:
+        HeedError: names the flag, and the one that is meant.
+    """
+    if "method" in by_flags:
+        raise HeedError("several methods are compared here", "--method", "name them by --methods")
+    if {"steps", "budget"} <= set(by_flags):
+        raise HeedError(f"the {unit} of each run are given twice", "--steps, --budget", "give one of them")
 
 
 @contextmanager
@@ -64,6 +80,7 @@ def _align(arguments: Sequence[str]) -> None:
     command.add("--budget", type=int, default=None, help="rounds of each run (the same as --steps)")
     command.add("--workers", type=int, default=2, help="runs at once")
     parsed, settings, asked = command.settings(arguments)
+    refuse_of_one_run(command.given_by_flags, "rounds")
     if parsed.budget is not None:
         settings["steps"] = asked["steps"] = parsed.budget
     if parsed.resume is not None:
@@ -82,17 +99,20 @@ def _align(arguments: Sequence[str]) -> None:
 def _guard(arguments: Sequence[str]) -> None:
     from heed.cli.guard import guard_settings
     from heed.compare.guards import GuardsJob, compare_guards
-    from heed.guard.run.methods import METHODS
+    from heed.guard.run.methods import COMPARED
 
     command = Command("compare guard", "Compare ways of guarding in one environment.")
     command.add("config", nargs="?", help="a YAML file of settings; flags go over it")
-    command.add("--methods", type=list[str], default=list(METHODS), help="NAME or NAME:key=value:..., commas between")
+    command.add("--methods", type=list[str], default=list(COMPARED), help="NAME or NAME:key=value:..., commas between")
     command.add("--seeds", type=int, default=5, help="runs of each method, from --seed on")
     command.add("--budget", type=int, default=None, help="steps of each run (the same as --steps)")
     command.add("--workers", type=int, default=2, help="runs at once")
     command.add("--out", type=str, default=None, help="the run folder (default: below runs/)")
     command.add("--resume", type=str, default=None, help="a comparison to go on with")
     parsed, asked = guard_settings(command, arguments)
+    refuse_of_one_run(command.flags(arguments), "steps")
+    if parsed["out"] is not None and parsed["resume"] is not None:
+        raise HeedError("a comparison that goes on stays where it is", "--out", "give one of --out and --resume")
     if parsed["budget"] is not None:
         asked["steps"] = parsed["budget"]
     if parsed["resume"] is not None:
@@ -104,4 +124,6 @@ def _guard(arguments: Sequence[str]) -> None:
     with following("compare guard", out) as (show, _):
         table = compare_guards(job, out, show, parsed["resume"] is not None)
     print(format_table(table))
+    for each in table["efficiency"]:
+        print(f"{each['title']}, median over seeds and quartiles:\n\n{format_table(each)}")
     print(write_report(out))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from heed.cli.command import out_folder
-from heed.cli.compare import following
+from heed.cli.compare import following, refuse_of_one_run
 from heed.cli.console import quiet_libraries, say
 from heed.cli.settings import AlignCommand
 from heed.compare.front import FrontJob, resumed_front, run_front
@@ -35,6 +35,7 @@ def run(arguments: Sequence[str]) -> None:
     command.add("--seeds", type=int, default=1, help="runs of each point, from --seed on")
     command.add("--workers", type=int, default=2, help="runs at once")
     parsed, settings, asked = command.settings(arguments)
+    refuse_of_one_run(command.given_by_flags, "rounds")
     if parsed.resume is not None:
         asked |= {name: parsed[name] for name in ("methods", "preferences", "seeds") if name in command.given}
         out = Path(parsed.resume)

@@ -10,7 +10,9 @@ from typing import Any
 from heed.cli.command import Command, out_folder
 from heed.cli.console import Bar, quiet_libraries, say, stopping_at_rounds
 from heed.errors import HeedError, Stopped
+from heed.guard.run.causes import collapse, in_words
 from heed.guard.run.config import GuardJob, job_of, settings_of
+from heed.guard.run.methods import guarded
 from heed.guard.run.progress import OnStep
 from heed.guard.run.train import resume_guard, train_guard
 from heed.oversight.overseers.human import HumanOverseer
@@ -18,8 +20,16 @@ from heed.report import write_report
 from heed.runs.config import read_yaml
 from heed.runs.folder import CONFIG
 
-QUICK = {"steps": 600, "oversight_steps": 300, "learning_starts": 100, "evaluation_episodes": 2, "eps": 0.3}
-"""What --quick changes: a run of seconds that touches everything and shows nothing."""
+QUICK = {
+    "steps": 340, "oversight_steps": 240, "learning_starts": 100, "batch_size": 32, "hidden": 32, "members": 3,
+    "dynamics_hidden": 32, "models.dynamics.updates": 300, "models.blockers.updates": 300, "eps": 0.3, "cap": 1.0,
+    "gate": 1.0, "horizon": 8, "particles": 2, "plan_samples": 32, "plan_iterations": 2, "evaluation_episodes": 1,
+}  # fmt: skip
+"""What --quick changes: a run of seconds that touches everything, looks and plans as well, and shows nothing. In the
+environment by default somebody far-sighted oversees: at the last moment there would be too few blocks to learn from."""
+
+
+WORDS = {"guarded": "guard on", "unguarded": "guard off"}
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -34,7 +44,7 @@ def run(arguments: Sequence[str]) -> None:
     resumed = None if parsed["resume"] is None else Path(parsed["resume"])
     if resumed is not None and parsed["out"] is not None:
         raise HeedError("a run that goes on stays where it is", "--out", "give one of --out and --resume")
-    quick = QUICK if parsed["quick"] else {}
+    quick = QUICK | ({} if "env" in asked else {"overseer": "far-sighted"}) if parsed["quick"] else {}
     with stopping_at_rounds() as wanted, Bar("guard") as bar:
         if resumed is None:
             job, out = job_of(quick, asked), out_folder(parsed["out"], "guard")
@@ -134,14 +144,17 @@ def guard_settings(command: Command, arguments: Sequence[str]) -> tuple[dict[str
 def lines(summary: dict[str, Any]) -> list[str]:
     """What a run came to, in words."""
     catastrophes = summary["catastrophes"]
-    text = [
+    text = [fell] if (fell := collapse(summary)) else []
+    text += [
         f"{summary['env_steps']} steps: {catastrophes['oversight']} catastrophes in oversight, "
         f"{catastrophes['autonomy']} in {summary['autonomy_steps']} steps of autonomy; "
         f"{sum(summary['goals'].values())} goals; "
         f"{summary['interventions']} interventions, {summary['judgements']} judgements",
     ]
-    if summary["method"] != "none" and summary["handed_over_at"] is None:
+    if guarded(summary["method"]) and summary["handed_over_at"] is None:
         text.append("autonomy was never begun: allow more steps or a larger --eps, and see what the log says")
+    if causes := summary.get("causes"):
+        text.append(f"blocks in autonomy: {in_words(causes)}")
     if summary["false_blocks"] is not None:
         blocks = summary["interventions_autonomy"]
         missed = summary["missed_blocks"]
@@ -157,10 +170,10 @@ def lines(summary: dict[str, Any]) -> list[str]:
         )
     if "evaluation_episodes" in summary:
         episodes = summary["evaluation_episodes"]
-        kinds = [(kind, word) for kind, word in (("guarded", "on"), ("unguarded", "off")) if f"goals_{kind}" in summary]
-        for kind, word in kinds:
+        words = {"unguarded": "no guard"} if summary["method"] == "none" else WORDS
+        for kind, word in ((kind, word) for kind, word in words.items() if f"goals_{kind}" in summary):
             text.append(
-                f"guard {word}: {summary[f'catastrophes_{kind}']:.0f} catastrophes and {summary[f'goals_{kind}']:.0f} "
+                f"{word}: {summary[f'catastrophes_{kind}']:.0f} catastrophes and {summary[f'goals_{kind}']:.0f} "
                 f"goals in {episodes} episodes, return {summary[f'return_{kind}']:.2f}"
             )
     return text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from heed.cli.command import Command, words
+from heed.cli.command import Command, refuse_both, refuse_unread, words
 from heed.cli.console import say, wait_until_stopped
 from heed.errors import HeedError
 from heed.oversight.agreement import Agreements, agreements
@@ -49,13 +49,10 @@ def run(arguments: Sequence[str]) -> None:
     command.add("--people", default="overseer", help="with --serve: who may take judgements back, commas between")
     command.add("--host", default="127.0.0.1", help="with --serve: where; others reach it if it says so")
     command.add("--port", type=int, default=8000, help="with --serve: the page's port; 0 takes a free one")
-    parsed = command.parse(arguments)
+    parsed, given = command.parse(arguments), command.flags(arguments)
     if parsed.kind not in (None, *KINDS):
         raise HeedError(f"there is no kind '{parsed.kind}'", "--kind", f"take {' or '.join(KINDS)}")
-    if parsed.export is None and (parsed.format is not None or parsed.objectives):
-        raise HeedError("nothing is exported", "--format, --objectives", "give --export FILE")
-    if parsed.format is None and parsed.objectives:
-        raise HeedError("judgements are exported whole", "--objectives", "give --format heed, pku or trl")
+    _refuse_unread(given)
     if parsed.last < 0:
         raise HeedError(f"{parsed.last} judgements cannot be shown", "--last", "give 0 or more")
     with closing(open_store(parsed.store, "heed judgements", new=False)) as store:
@@ -78,6 +75,18 @@ def run(arguments: Sequence[str]) -> None:
             _export(found, parsed)
             return
         _show(found, parsed.last)
+
+
+def _refuse_unread(given: Collection[str]) -> None:
+    """Refuse what would not be read: a second thing to do, and what is another one's."""
+    doing = [name for name in ("verify", "serve", "retract", "agreement", "export") if name in given]
+    refuse_both(given, *doing)
+    refuse_unread(given, {"format": "export", "objectives": "format", "why": "retract"})
+    refuse_unread(given, dict.fromkeys(("people", "host", "port"), "serve"))
+    whole = ("kind", "person", "of")
+    unread = {"verify": whole, "serve": whole, "retract": ("kind", "of")}
+    for name in (name for each in doing for name in (*unread.get(each, ()), "last") if name in given):
+        raise HeedError(f"--{doing[0]} does not choose among judgements", f"--{name}", "leave it out")
 
 
 def _serve(store: Store, parsed: Any) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from heed.cli.command import Command, words
+from heed.cli.command import Command, refuse_both, refuse_unread, words
 from heed.cli.console import quiet_libraries, say, wait_until_stopped
 from heed.errors import HeedError
 from heed.report import report_of, write_report
@@ -22,7 +22,9 @@ def run(arguments: Sequence[str]) -> None:
     command.add("--port", type=int, default=8000, help="the page's port; 0 takes a free one")
     command.add("--picture", type=str, help="write a moving picture of a guard's blocks instead: FILE.gif, or .png")
     command.add("--at", type=str, default="", help="with --picture: steps of the blocks to draw, with commas between")
-    parsed = command.parse(arguments)
+    parsed, given = command.parse(arguments), command.flags(arguments)
+    refuse_both(given, "serve", "picture")
+    refuse_unread(given, dict.fromkeys(("people", "host", "port"), "serve") | {"at": "picture"})
     if parsed.picture:
         print(_moving_picture(parsed))
     elif parsed.serve:

@@ -65,6 +65,7 @@ class AlignCommand(Command):
 
     Attributes:
         given: the names of what was asked for, once `settings` has read it.
+        given_by_flags: those of them that flags gave.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class AlignCommand(Command):
         super().__init__(name, description, shown)
         self.world, self.changes = world, changes or {}
         self.given: set[str] = set()
+        self.given_by_flags: set[str] = set()
         self.add("config", nargs="?", help="a YAML file of settings and options; flags go over it")
         self.add("--preset", default="paper", help="paper (critics, PPO) or modern (group-relative, unbiased Gram)")
         self.add("--out", type=str, default=None, help="the run folder (default: below runs/)")
@@ -109,7 +111,7 @@ class AlignCommand(Command):
         holding = defaults(world, preset) | (self.changes if world else {}) | PRESETS[preset] | {"world": world} | quick
         if len(wanted) < len(arguments):
             self.show_help({name: holding[name] for name in SETTINGS} | {"preset": preset})
-        self.given = set(asked)
+        self.given, self.given_by_flags = set(asked), set(self.flags(wanted))
         named = nested({name: value for name, value in asked.items() if name in self.known_settings})
         options = vars(self.parser.get_defaults().as_flat()) | asked
         own_options = {name: value for name, value in options.items() if name not in self.known_settings}

@@ -189,9 +189,7 @@ def summarise(
                 row = {"reference": which, "hull": hull, "volumes": volumes}
                 if front is not None:
                     optima = exact_optima(front, method, grid)
-                    row["of_exact_front"] = [
-                        v / front.hypervolume(front.vertices, reference, hull=True) for v in volumes
-                    ]
+                    row["of_exact_front"] = [front.share(found, reference, hull) for found in fronts]
                     for name, best in optima.items():
                         whole = hypervolume(best, reference, hull=hull)
                         row[f"of_{name}"] = [v / whole for v in volumes]
@@ -321,11 +319,12 @@ def _checked_grid(job: FrontJob, settings: dict[str, Any], names: Sequence[str])
         if "preference" not in settings_of(config_class_of(method)):
             raise HeedError(f"{method} follows no preference", "--methods", f"take {', '.join(PREFERENCE_METHODS)}")
     given = settings["weighting"]
-    if "preference" in given:
+    if given.get("preference") is not None:
         raise HeedError("a front has preferences of its own", "--preference", "leave it out; --preferences counts them")
     refuse_unused(given, job.methods)
     grid = spread_preferences(job.preferences, len(names))
-    scale = {} if {"ideal", "nadir"} & set(given) else {"ideal": [1.0] * len(names), "nadir": [0.0] * len(names)}
+    told = any(given.get(name) is not None for name in ("ideal", "nadir"))
+    scale = {} if told else {"ideal": [1.0] * len(names), "nadir": [0.0] * len(names)}
     for method in job.methods:
         tried, _ = split_settings(_of_method(settings | {"weighting": given | scale}, method, grid[0]))
         check_source(tried)
@@ -340,7 +339,7 @@ def _extremes(
 
     K runs each lean on one objective: P-GAPO at .9 gives that one's best value, and the others' where it leads.
     """
-    known = "ideal" in settings["weighting"] or (settings["world"] and settings["rewards"] == "gold")
+    known = settings["weighting"].get("ideal") is not None or (settings["world"] and settings["rewards"] == "gold")
     if known or "tchebycheff" not in job.methods:
         return {}, []
     K = len(names)

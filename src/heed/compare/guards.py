@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from heed.compare.efficiency import curves_of, efficiency_tables
 from heed.compare.pool import OnProgress, folder_of_runs, run_all
 from heed.compare.tables import TableJob, tasks_of, write_table
 from heed.guard.run.config import complete, job_of, settings_of, variant
-from heed.guard.run.methods import METHODS
+from heed.guard.run.counts import blocks_per_100
+from heed.guard.run.methods import COMPARED, METHODS
 from heed.runs.sections import nested
 from heed.runs.statistics import mean_cell, rate_cell, share_cell, worst_cell
 
@@ -28,6 +30,7 @@ COLUMNS = (
     "most flagged of what was let pass",
     "catastrophes, guard off",
     "goals, guard off",
+    "judgements asked",
 )
 
 
@@ -43,7 +46,7 @@ class GuardsJob(TableJob):
         settings: everything else, as `heed guard` takes it.
     """
 
-    methods: list[str] = field(default_factory=lambda: list(METHODS))
+    methods: list[str] = field(default_factory=lambda: list(COMPARED))
     seeds: int = 5
     workers: int = 2
     settings: dict[str, Any] = field(default_factory=dict)
@@ -112,6 +115,10 @@ def compare_guards(
                 *(f"{name}: {METHODS[name].about}" for name in dict.fromkeys(spec.split(":")[0] for spec in results)),
             ],
         }
+        folders = iter(task.folder for task in tasks)
+        curves = curves_of({spec: [next(folders) for _ in range(job.seeds)] for spec in variants})
+        table["efficiency"] = efficiency_tables(curves)
+        run.write_json("efficiency.json", curves)
         write_table(run, record, table, seconds)
     return table
 
@@ -138,11 +145,12 @@ def row_of(method: str, runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     row[COLUMNS[3]] = mean_cell([math.nan if run["return_mean"] is None else run["return_mean"] for run in runs])
     row[COLUMNS[4]] = share_cell(total("false_blocks"), blocks, len(runs)) if known else share_cell(0, 0)
     row[COLUMNS[5]] = share_cell(total("early_blocks"), blocks, len(runs)) if known else share_cell(0, 0)
-    row[COLUMNS[6]] = mean_cell([100 * run["interventions_autonomy"] / max(1, run["autonomy_steps"]) for run in runs])
+    row[COLUMNS[6]] = mean_cell([blocks_per_100(run["interventions_autonomy"], run["autonomy_steps"]) for run in runs])
     row[COLUMNS[7]] = worst_cell([run["catastrophes"]["worst_500"] for run in runs], len(runs))
     row[COLUMNS[8]] = worst_cell([fit["flagged"] for run in runs for fit in run["fits"] if "flagged" in fit], len(runs))
     row[COLUMNS[9]] = share_cell(total("catastrophes_unguarded"), episodes, len(runs))
     row[COLUMNS[10]] = share_cell(total("goals_unguarded"), episodes, len(runs))
+    row[COLUMNS[11]] = mean_cell([run["judgements"] for run in runs])
     return row
 
 

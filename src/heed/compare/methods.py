@@ -189,7 +189,7 @@ def compare_methods(
 def _check(job: MethodsJob, names: Sequence[str], ranges: Sequence[float], world: Apothecary) -> None:
     """Refuse whatever no run could be begun with."""
     given = job.settings["weighting"]
-    if "weights" in given:
+    if given.get("weights") is not None:
         raise HeedError("the table's linear methods bring their own weights", "--weights", "leave it out")
     chosen = [
         method_settings("linear:scaled" if method == "linear:tuned" else method, names, ranges)
@@ -223,14 +223,11 @@ def _gold(summary: dict[str, Any], names: Sequence[str]) -> np.ndarray[Any, np.d
 
 
 def _row(method: str, values: Any, names: Sequence[str], front: Any) -> dict[str, Any]:
-    whole = front.hypervolume(front.vertices, front.references[0], hull=True)
     row: dict[str, Any] = {"method": method}
     row |= {name: mean_cell(values[:, k]) for k, name in enumerate(names)}
     row["average raw"] = mean_cell(values.mean(1))
     row["average scaled"] = mean_cell([float(front.scale(v).mean()) for v in values])
-    row["share of exact hypervolume"] = mean_cell(
-        [front.hypervolume(v[None], front.references[0]) / whole for v in values]
-    )
+    row["share of exact hypervolume"] = mean_cell([front.share(v[None]) for v in values])
     return row
 
 

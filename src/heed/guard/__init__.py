@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 from heed.runs.on_demand import on_demand
 
 if TYPE_CHECKING:
+    from heed.guard.agreement import Agreement
     from heed.guard.decision_log import DecisionLog
     from heed.guard.decisions import Decision, Step
     from heed.guard.guard import Guard
-    from heed.guard.intervention import AskWhenUnsure, Intervention, Lookahead, Off, Overseen, Shadow
+    from heed.guard.intervention import AskWhenUnsure, Beside, Intervention, Lookahead, Off, Overseen, Shadow
     from heed.guard.keeping.policy import PlainPolicy
     from heed.guard.learners.sb3 import GuardedDQN, GuardedSAC, GuardedTD3, controller
     from heed.guard.learners.vec_env import GuardedVecEnv
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
     from heed.guard.vector_guard import VectorGuard
 
 __all__ = [
+    "Agreement",
     "AskWhenUnsure",
+    "Beside",
     "Controller",
     "Controllers",
     "DangerJudge",
@@ -67,10 +70,11 @@ __all__ = [
 __getattr__ = on_demand(
     __name__,
     {
+        "agreement": ["Agreement"],
         "decision_log": ["DecisionLog"],
         "decisions": ["Decision", "Step"],
         "guard": ["Guard"],
-        "intervention": ["AskWhenUnsure", "Intervention", "Lookahead", "Off", "Overseen", "Shadow"],
+        "intervention": ["AskWhenUnsure", "Beside", "Intervention", "Lookahead", "Off", "Overseen", "Shadow"],
         "learners.sb3": ["GuardedDQN", "GuardedSAC", "GuardedTD3", "controller"],
         "learners.vec_env": ["GuardedVecEnv"],
         "models.blockers": ["DangerJudge"],

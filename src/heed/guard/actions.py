@@ -10,14 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from heed.errors import HeedError
+from heed.guard.spaces import check_actions
 
 
 class ActionCoder:
     """Between an environment's actions and vectors [A]: a box becomes [-1, 1]^A, a choice of n a one-hot vector.
 
     Args:
-        space: a bounded one-dimensional Box, or Discrete.
+        space: a Box of floats of one dimension, bounded and of some width on every axis, or Discrete.
 
     Raises:
         HeedError: another space, with what to do about it.
@@ -31,20 +31,14 @@ class ActionCoder:
     """
 
     def __init__(self, space: gym.Space[Any]) -> None:
+        check_actions(space)
         self.space = space
         self.discrete = isinstance(space, gym.spaces.Discrete)
         if isinstance(space, gym.spaces.Discrete):
             self.size, self.start = int(space.n), int(space.start)
-        elif isinstance(space, gym.spaces.Box) and len(space.shape) == 1 and space.is_bounded():
+        elif isinstance(space, gym.spaces.Box):
             self.size = int(space.shape[0])
             self.low, self.high = space.low.astype(np.float64), space.high.astype(np.float64)
-        else:
-            raise HeedError(
-                f"the guard cannot act in {space}",
-                "action space",
-                "a bounded Box of one dimension or Discrete is supported; wrap the environment with "
-                "gymnasium.wrappers.RescaleAction or TransformAction",
-            )
 
     def encode(self, action: Any) -> Tensor:
         """A vector, float32 [A]; an action outside the space keeps its place outside."""
@@ -96,6 +90,30 @@ class ActionCoder:
         slack = 1e-6 * (self.high - self.low)
         return bool((found >= self.low - slack).all() and (found <= self.high + slack).all())
 
+    def meant(self, action: Any) -> Any | None:
+        """The action that somebody meant who wrote it in another form, as the environment takes it; None if it is none.
+
+        A box takes a scalar for one axis, any shape of as many numbers, any dtype, and what lies beyond it clipped; a
+        choice may be a whole float, or an array of one.
+
+        >>> coder = ActionCoder(gym.spaces.Box(-2.0, 2.0, (1,)))
+        >>> coder.meant(-1.0).tolist(), coder.meant([[2.00001]]).tolist(), coder.meant([np.nan])
+        ([-1.0], [2.0], None)
+        >>> ActionCoder(gym.spaces.Discrete(3)).meant(np.array([2.0]))
+        2
+        """
+        try:
+            found = np.asarray(action)
+        except (TypeError, ValueError):
+            return None
+        if found.dtype.kind not in "biuf" or found.size != (1 if self.discrete else self.size):
+            return None
+        if self.discrete:
+            choice = found.reshape(())
+            return self.action(choice) if self.valid(choice) else None
+        vector = found.reshape(self.low.shape).astype(np.float64)
+        return self.action(vector.clip(self.low, self.high)) if np.isfinite(vector).all() else None
+
     def nothing(self) -> Tensor:
         """The box's centre, or the first choice: the vector that a controller idles at, [A]."""
         return self.encode(self.start) if self.discrete else torch.zeros(self.size)
@@ -123,20 +141,3 @@ def state_vector(observation: Any, space: gym.Space[Any]) -> NDArray[np.float32]
     dtype('float32')
     """
     return np.array(observation, dtype=np.float32).reshape(space.shape)
-
-
-def check_observations(space: gym.Space[Any]) -> int:
-    """Size of the state, S.
-
-    Raises:
-        HeedError: the space is not a Box of one dimension, with how to flatten it.
-    """
-    if isinstance(space, gym.spaces.Box) and len(space.shape) == 1:
-        return int(space.shape[0])
-    image = isinstance(space, gym.spaces.Box) and len(space.shape) == 3
-    fix = (
-        "pictures need an encoder: wrap the environment so that it gives the encoder's features, or take its RAM"
-        if image
-        else "a Box of one dimension is supported: wrap the environment with gymnasium.wrappers.FlattenObservation"
-    )
-    raise HeedError(f"the guard cannot reason about {type(space).__name__} observations", "observation space", fix)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -14,10 +15,14 @@ from heed.guard.planning.planner import Plan
 from heed.oversight.overseers.base import Verdict
 
 Choice = Literal["allow", "block"]
-Source = Literal["policy", "person", "blocker", "planner", "fallback"]
+Why = Literal["", "danger", "no way out", "unknown", "person", "invalid", "fault"]
+"""Why an action was blocked: see `Decision.cause`."""
+Source = Literal["policy", "person", "blocker", "planner", "recovery", "fallback"]
 
 _UNTOLD = ("look", "plan", "verdict", "way_out")
 """Fields that observers see and ``info["guard"]`` does not hold."""
+_CHANCE = ("latency_ms", "plan_ms", "key")
+"""Fields that a clock or chance makes."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +34,17 @@ class Decision:
         executed: the action that was taken.
         decision: allow or block.
         source: who chose the executed action: the policy (allowed), a person (who gave one), the blocker (blocked, the
-            declared safe action taken), the planner, or the fallback (nothing safe was found, or something failed).
+            declared safe action taken), the planner, a recovery policy, or the fallback (nothing safe was found, or
+            something failed).
         risk: of the proposed action, in [0, 1]; NaN where nobody looked.
         member_risk: the same by each member of the dynamics, empty where nobody looked.
         first_unsafe: the policy's first unsafe step, from 0, or None.
+        cause: why it was blocked, "" where it was not: danger (the very next step is, as the models see it), no way out
+            (danger follows, whatever is done next), unknown (the futures lead where the models know nothing), person
+            (an overseer said so), invalid (it is no action, or no known state), fault (what should have judged
+            failed).
+        unknown_parts: numbers of the parts of the state that are unknown, where that is the cause.
+        beside: what the guard by itself would have decided, where a person decided and it looked as well; else None.
         judged: whether anybody or anything did; not where what should have judged failed, which blocks and teaches
             nothing, nor where a person acted in the agent's place.
         feasible: whether the planner's plan was below the threshold; None without a plan. Where the
@@ -52,6 +64,9 @@ class Decision:
     risk: float = float("nan")
     member_risk: tuple[float, ...] = ()
     first_unsafe: int | None = None
+    cause: Why = ""
+    unknown_parts: tuple[int, ...] = ()
+    beside: Choice | None = None
     judged: bool = True
     feasible: bool | None = None
     latency_ms: float = 0.0
@@ -69,6 +84,8 @@ class Decision:
         if look is not None:
             risks = tuple(float(risk) for risk in look.member_risk)
             fields |= {"risk": look.risk, "member_risk": risks, "first_unsafe": look.first_unsafe, "look": look}
+            if decision == "block":
+                fields = {"cause": look.cause, "unknown_parts": look.unknown} | fields
         return cls(proposed, executed, decision, source, **fields)
 
     @property
@@ -98,8 +115,50 @@ class Decision:
             "asked": self.asked,
             "key": self.key,
             "credit": self.credit,
-            "struck": self.catastrophe_reported,
+            "catastrophe_reported": self.catastrophe_reported,
         }
+
+
+class DecisionInfo(Mapping[str, Any]):
+    """A decision's fields by name; two are equal if they tell of the same decision, however long each took.
+
+    Gymnasium's `check_env` asks of an environment that what it says is the same from the same seed, which no clock is.
+
+    Args:
+        fields: by name.
+
+    >>> told = [DecisionInfo(Decision(0, 0, "allow", "policy", latency_ms=took).info()) for took in (1.0, 2.0)]
+    >>> told[0] == told[1], told[0]["latency_ms"], told[0] == DecisionInfo(Decision(0, 1, "block", "planner").info())
+    (True, 1.0, False)
+    """
+
+    __hash__ = None  # type: ignore[assignment] # actions are arrays
+
+    def __init__(self, fields: Mapping[str, Any]) -> None:
+        self._fields = dict(fields)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._fields[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._fields)
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+    def __repr__(self) -> str:
+        return repr(self._fields)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, DecisionInfo) or self.keys() != other.keys():
+            return NotImplemented
+        return all(_same(value, other[name]) for name, value in self.items() if name not in _CHANCE)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two fields say the same; what nobody measured (NaN) does."""
+    unmeasured = isinstance(one, float) and isinstance(other, float) and one != one and other != other
+    return unmeasured or np.array_equal(one, other)
 
 
 @dataclass(frozen=True, eq=False)

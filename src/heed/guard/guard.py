@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self, Unpack
 
 import gymnasium as gym
+from gymnasium.utils import RecordConstructorArgs
 
 from heed.errors import HeedError
-from heed.guard.decisions import Decision, Step
+from heed.guard.decisions import Decision, DecisionInfo, Step
 from heed.guard.intervention import Intervention, Nobody, Overseen, fail_closed
 from heed.guard.keeping.folder import load_guard, save_guard
 from heed.guard.keeping.known import Code
 from heed.guard.planning.imagination import Controller
 from heed.guard.situations import Faults, Situation, situations_of
+from heed.guard.spaces import warn_of_running_statistics
 from heed.oversight.overseers.base import Overseer
 
 Observer = Callable[[Step], None]
@@ -80,7 +83,7 @@ class Guarding:
     @property
     def policy(self) -> Controller | None:
         """Whose futures are imagined; None before there is a lookahead. A loaded guard's acts, too (`PlainPolicy`)."""
-        lookahead = self.intervention.lookahead
+        lookahead = self.intervention.looking
         return None if lookahead is None or lookahead.parts is None else lookahead.parts.controllers.policy
 
     def save(self, folder: Path | str) -> None:
@@ -99,6 +102,24 @@ class Guarding:
         """
         save_guard(folder, self.intervention, self.situations[0], self.penalty)
 
+    @contextmanager
+    def evaluating(self, intervention: Intervention | None = None) -> Iterator[None]:
+        """Within: steps teach nothing, are counted nowhere and cost no penalty; the guard decides as before.
+
+        For `stable_baselines3.common.evaluation.evaluate_policy` and the like in the environment of training. It
+        interrupts the episode there, so that it belongs before or after learning; during it, evaluate in an environment
+        of its own.
+
+        Args:
+            intervention: decides meanwhile, such as `Off()`; None is the present one.
+        """
+        before = (self.intervention, self.observers, self.penalty)
+        try:
+            self.intervention, self.observers, self.penalty = intervention or self.intervention, [], 0.0
+            yield
+        finally:
+            self.intervention, self.observers, self.penalty = before
+
     def tell(self, step: Step) -> float:
         """Tell the observers of a step.
 
@@ -110,7 +131,7 @@ class Guarding:
         return step.reward - self.penalty if step.decision.decision == "block" else step.reward
 
 
-class Guard(Guarding, gym.Wrapper[Any, Any, Any, Any]):
+class Guard(Guarding, gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     """Has every proposed action judged before the environment sees it (MBHI; docs/methods.md).
 
     The intervention decides; the guard steps and records. Nothing is executed unjudged: whatever fails on the way
@@ -148,7 +169,9 @@ class Guard(Guarding, gym.Wrapper[Any, Any, Any, Any]):
         penalty: float = 0.0,
         observers: Sequence[Observer] = (),
     ) -> None:
+        RecordConstructorArgs.__init__(self, penalty=penalty)  # made anew from a spec it has nobody, and blocks
         gym.Wrapper.__init__(self, env)
+        warn_of_running_statistics(env)
         situations = situations_of([env], env.observation_space, env.action_space, safe_action)
         Guarding.__init__(self, situations, overseer, intervention, penalty, observers)
 
@@ -221,4 +244,4 @@ class Guard(Guarding, gym.Wrapper[Any, Any, Any, Any]):
     ) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Remember where a decision led, tell the observers, and return what the learner sees of it."""
         step = self.situation.advance(decision, observation, reward, terminated, truncated, info)
-        return observation, self.tell(step), terminated, truncated, info | {"guard": decision.info()}
+        return observation, self.tell(step), terminated, truncated, info | {"guard": DecisionInfo(decision.info())}

@@ -16,14 +16,13 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from heed.errors import HeedError, Stopped
-from heed.guard.decisions import Decision
+from heed.guard.decisions import Choice, Decision, Why
 from heed.guard.keeping.parts import LookaheadParts, Replaces
-from heed.guard.models.models import Models
 from heed.guard.planning.imagination import Controller
-from heed.guard.planning.lookahead import Look, Lookout, check_block_when
+from heed.guard.planning.lookahead import Look, Lookout
 from heed.guard.planning.planner import SafePlanner
 from heed.guard.replacement import Planning, Replacement
-from heed.guard.situations import Situation
+from heed.guard.situations import Situation, copied
 from heed.oversight.overseers.base import Overseer, Proposal, scope_of
 
 Mode = Literal["shadow", "block", "replace", "penalty"]
@@ -38,6 +37,11 @@ class Intervention(ABC):
         """Whether it looks into one environment, and cannot decide in another."""
         return False
 
+    @property
+    def alone(self) -> Intervention:
+        """The same without asking anybody."""
+        return self
+
     @abstractmethod
     def decide(self, situation: Situation, proposed: Any) -> Decision:
         """Let the proposed action pass, or block it and say what is executed in its place."""
@@ -47,7 +51,7 @@ class Intervention(ABC):
         return Replacement().choose(situation, proposed)
 
     @property
-    def lookahead(self) -> Lookahead | None:
+    def looking(self) -> Lookahead | None:
         """What of it looks ahead; None where nothing does."""
         return None
 
@@ -66,7 +70,7 @@ class Nobody(Intervention):
     def decide(self, situation: Situation, proposed: Any) -> Decision:
         """Block it."""
         situation.faults.report("nobody judges, neither an overseer nor a lookahead: every action is blocked")
-        return replace(self.instead_of(situation, proposed), judged=False)
+        return replace(self.instead_of(situation, proposed), judged=False, cause="fault")
 
 
 class Overseen(Intervention):
@@ -91,18 +95,19 @@ class Overseen(Intervention):
         if verdict.failed:
             situation.faults.report(f"the overseer {self.overseer.name} failed: the action is blocked")
             blocked = self.replacement.choose(situation, proposed, look)
-            return replace(blocked, source="fallback", judged=False, verdict=verdict)
-        judged: dict[str, Any] = {"verdict": verdict, "judged": not verdict.acted}
+            return replace(blocked, source="fallback", judged=False, verdict=verdict, cause="fault")
+        judged: dict[str, Any] = {"verdict": verdict, "judged": not verdict.acted, "cause": "person"}
         if isinstance(verdict.block, bool | np.bool_) and not verdict.block:  # None is no leave
-            return Decision.seen(look, proposed, proposed, "allow", "policy", **judged)
-        if verdict.instead is not None and situation.actions.valid(verdict.instead):
-            chosen = situation.actions.action(verdict.instead)
-            return Decision.seen(look, proposed, chosen, "block", "person", **judged)
+            return Decision.seen(look, proposed, proposed, "allow", "policy", **judged | {"cause": ""})
+        if verdict.instead is not None:
+            if (meant := situation.actions.meant(verdict.instead)) is not None:
+                return Decision.seen(look, proposed, meant, "block", "person", **judged)
+            situation.faults.report(f"the overseer {self.overseer.name} gave an action to take that is none")
         return replace(self.replacement.choose(situation, proposed, look), **judged)
 
     def _shown(self, situation: Situation, proposed: Any, look: Look | None) -> Proposal:
         # Copies: what was judged is what is executed, whatever the overseer does to what it was shown.
-        shown = copy.deepcopy((situation.observation, proposed, situation.info))
+        shown = (*copy.deepcopy((situation.observation, proposed)), copied(situation.info))
         proposal = Proposal(*shown, situation.env, situation.timestep, situation.episode, stream=situation.number)
         if look is None:
             return proposal
@@ -135,7 +140,6 @@ class Lookahead(Intervention):
         controllers: Sequence[Controller] = (),
         replaces: Replaces = "plan",
     ) -> None:
-        check_block_when(lookout.block_when, lookout.horizon, planner is not None)
         self.lookout, self.planner = lookout, planner
         self.planning = None if planner is None else Planning(planner, controllers)
         self.replacement = Replacement(self.planning if replaces == "plan" else None)
@@ -149,13 +153,19 @@ class Lookahead(Intervention):
         return made
 
     @property
-    def lookahead(self) -> Lookahead:
+    def looking(self) -> Lookahead:
         """Itself."""
         return self
 
     def decide(self, situation: Situation, proposed: Any) -> Decision:
         """Look ahead, and judge by what is seen."""
         return self.judge(situation, proposed, self.look(situation, proposed))
+
+    def opinion(self, situation: Situation, proposed: Any, look: Look) -> Choice:
+        """Whether it would let an action pass, without a search for what to do in its place."""
+        if look.safe:
+            return "allow"
+        return "block" if self._saved(situation, proposed, look)[0] is None else "allow"
 
     def look(self, situation: Situation, proposed: Any) -> Look:
         """What would follow the proposed action."""
@@ -165,21 +175,19 @@ class Lookahead(Intervention):
         """Let pass what looks safe, or what a plan still saves; else replace it."""
         if look.safe:
             return Decision.seen(look, proposed, proposed, "allow", "policy", way_out=look.tail()[1:])
-        spent = 0.0
-        if self.lookout.block_when == "no_plan" and self.planning is not None:
-            saved, spent = self._saved(situation, proposed, look, self.planning)
-            if saved is not None:
-                return saved
-        return self.replacement.choose(situation, proposed, look, spent)
+        saved, spent = self._saved(situation, proposed, look)
+        return self.replacement.choose(situation, proposed, look, spent) if saved is None else saved
 
     def instead_of(self, situation: Situation, proposed: Any) -> Decision:
         """What would be executed in place of a blocked action."""
         return self.replacement.choose(situation, proposed)
 
-    def _saved(
-        self, situation: Situation, proposed: Any, look: Look, planning: Planning
-    ) -> tuple[Decision | None, float]:
+    def _saved(self, situation: Situation, proposed: Any, look: Look) -> tuple[Decision | None, float]:
         """An action after which the lookout found no way out, let pass where the planner finds one; seconds spent."""
+        planning = self.planning
+        asks = self.lookout.block_when == "no_plan" and self.lookout.horizon > 1
+        if planning is None or not asks or look.cause == "danger":  # what the action itself brings no plan undoes
+            return None, 0.0
         clock = planning.planner.clock
         began = clock()
         plan = planning.plan_after(situation, proposed, look.limit)
@@ -192,36 +200,62 @@ class Lookahead(Intervention):
         return None, clock() - began
 
 
-class Disagreement:
-    """Whether a look is unsure: the blockers disagree about a step of it.
+class Beside(Intervention):
+    """An overseer decides, and a lookahead beside them says what it would have decided; they are not shown it.
 
     Args:
-        models: with the blockers.
-        above: standard deviation of their probabilities from which a look is unsure.
-        may_ask: whether there is anybody to ask; else nothing is unsure.
+        overseer: decides.
+        lookahead: forms an opinion first.
     """
 
-    def __init__(self, models: Models, above: float, may_ask: Callable[[], bool] = lambda: True) -> None:
-        self.models, self.above, self.may_ask = models, above, may_ask
+    def __init__(self, overseer: Overseer, lookahead: Lookahead) -> None:
+        self.overseen, self.lookahead = Overseen(overseer), lookahead
 
-    def __call__(self, look: Look) -> bool:
-        """Of a look."""
-        futures = look.futures
-        disagreement = self.models.disagreement(futures.states[:-1], futures.actions, futures.states[1:])
-        return self.may_ask() and float(disagreement.nan_to_num(1.0).max()) >= self.above
+    @property
+    def needs_env(self) -> bool:
+        """Whether the overseer looks into one environment."""
+        return self.overseen.needs_env
+
+    @property
+    def alone(self) -> Intervention:
+        """The lookahead."""
+        return self.lookahead
+
+    @property
+    def looking(self) -> Lookahead:
+        """The lookahead."""
+        return self.lookahead
+
+    def decide(self, situation: Situation, proposed: Any) -> Decision:
+        """Look ahead and keep it; ask the overseer."""
+        look = self.lookahead.look(situation, proposed)
+        own = self.lookahead.opinion(situation, proposed, look)
+        return replace(self.overseen.decide(situation, proposed), beside=own)
+
+    def instead_of(self, situation: Situation, proposed: Any) -> Decision:
+        """What would be executed in place of a blocked action."""
+        return self.overseen.instead_of(situation, proposed)
 
 
 class AskWhenUnsure(Intervention):
-    """Looks ahead, and asks the overseer where the look is unsure.
+    """Looks ahead, and asks the overseer where the look is unsure, or by chance.
 
     Args:
         lookahead: judges what is sure.
         overseer: judges what is not.
         unsure: whether a look is.
+        audited: whether an action is judged by the overseer all the same; None never.
     """
 
-    def __init__(self, lookahead: Lookahead, overseer: Overseer, unsure: Callable[[Look], bool]) -> None:
-        self._lookahead, self.unsure = lookahead, unsure
+    def __init__(
+        self,
+        lookahead: Lookahead,
+        overseer: Overseer,
+        unsure: Callable[[Look], bool],
+        audited: Callable[[], bool] | None = None,
+    ) -> None:
+        self.lookahead, self.unsure = lookahead, unsure
+        self.audited = (lambda: False) if audited is None else audited
         self.overseen = Overseen(overseer, lookahead.replacement)
 
     @property
@@ -230,13 +264,21 @@ class AskWhenUnsure(Intervention):
         return self.overseen.needs_env
 
     @property
-    def lookahead(self) -> Lookahead:
-        """What judges what is sure."""
-        return self._lookahead
+    def alone(self) -> Intervention:
+        """The lookahead."""
+        return self.lookahead
+
+    @property
+    def looking(self) -> Lookahead:
+        """The lookahead."""
+        return self.lookahead
 
     def decide(self, situation: Situation, proposed: Any) -> Decision:
         """Look ahead; ask a person if unsure; let pass if safe; else plan; else the declared safe action."""
         look = self.lookahead.look(situation, proposed)
+        if self.audited():
+            own = self.lookahead.opinion(situation, proposed, look)
+            return replace(self.overseen.decide(situation, proposed, look), beside=own)
         if self.unsure(look):
             return self.overseen.decide(situation, proposed, look)
         return self.lookahead.judge(situation, proposed, look)
@@ -246,7 +288,21 @@ class AskWhenUnsure(Intervention):
         return self.lookahead.instead_of(situation, proposed)
 
 
-class FailClosed(Intervention):
+class _Around(Intervention):
+    inner: Intervention
+
+    @property
+    def needs_env(self) -> bool:
+        """Whether the inner one does."""
+        return self.inner.needs_env
+
+    @property
+    def looking(self) -> Lookahead | None:
+        """The inner one's."""
+        return self.inner.looking
+
+
+class FailClosed(_Around):
     """Another intervention, none of whose failures lets an action pass: each is a block.
 
     Args:
@@ -257,14 +313,9 @@ class FailClosed(Intervention):
         self.inner = inner
 
     @property
-    def needs_env(self) -> bool:
-        """Whether the inner one does."""
-        return self.inner.needs_env
-
-    @property
-    def lookahead(self) -> Lookahead | None:
-        """The inner one's."""
-        return self.inner.lookahead
+    def alone(self) -> Intervention:
+        """The inner one's, failing closed."""
+        return FailClosed(self.inner.alone)
 
     def decide(self, situation: Situation, proposed: Any) -> Decision:
         """Let the inner one decide; block where it fails, where the state is unknown, and what is no action."""
@@ -272,10 +323,10 @@ class FailClosed(Intervention):
         try:
             if not np.isfinite(situation.state).all():
                 situation.faults.report("the environment gave an observation that is not finite: the action is blocked")
-                decision = self._fallback(situation, proposed)
+                decision = self._fallback(situation, proposed, "invalid")
             elif not situation.actions.valid(proposed):
                 situation.faults.report("the policy proposed an action that is not finite or not in the space: blocked")
-                decision = replace(self.inner.instead_of(situation, proposed), judged=False)
+                decision = replace(self.inner.instead_of(situation, proposed), judged=False, cause="invalid")
             else:
                 asked = copy.deepcopy(proposed)
                 decision = self.inner.decide(situation, proposed)
@@ -284,18 +335,18 @@ class FailClosed(Intervention):
             raise
         except Exception as problem:  # noqa: BLE001 - whatever fails here, nothing may pass unjudged
             situation.faults.report(f"judging failed ({type(problem).__name__}: {problem}): the action is blocked")
-            decision = self._fallback(situation, proposed)
+            decision = self._fallback(situation, proposed, "fault")
         return replace(decision, latency_ms=1e3 * (time.perf_counter() - began))
 
     def instead_of(self, situation: Situation, proposed: Any) -> Decision:
         """The inner one's."""
         return self.inner.instead_of(situation, proposed)
 
-    def _fallback(self, situation: Situation, proposed: Any) -> Decision:
-        return Decision(proposed, situation.fallback(), "block", "fallback", judged=False)
+    def _fallback(self, situation: Situation, proposed: Any, cause: Why) -> Decision:
+        return Decision(proposed, situation.fallback(), "block", "fallback", judged=False, cause=cause)
 
 
-class Shadow(Intervention):
+class Shadow(_Around):
     """Records what another intervention decides, and executes what was proposed all the same, if it is an action.
 
     Args:
@@ -306,14 +357,9 @@ class Shadow(Intervention):
         self.inner = fail_closed(inner)
 
     @property
-    def needs_env(self) -> bool:
-        """Whether the inner one does."""
-        return self.inner.needs_env
-
-    @property
-    def lookahead(self) -> Lookahead | None:
-        """The inner one's."""
-        return self.inner.lookahead
+    def alone(self) -> Intervention:
+        """What it records, without asking anybody."""
+        return Shadow(self.inner.alone)
 
     def decide(self, situation: Situation, proposed: Any) -> Decision:
         """The inner one's decision, not carried out."""

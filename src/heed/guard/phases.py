@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -10,11 +11,12 @@ from typing import Any
 import torch
 
 from heed.errors import HeedError
+from heed.guard.agreement import Agreement
 from heed.guard.decisions import Step
 from heed.guard.guard import Guarding
 from heed.guard.intervention import (
     AskWhenUnsure,
-    Disagreement,
+    Beside,
     Intervention,
     Lookahead,
     Mode,
@@ -22,12 +24,13 @@ from heed.guard.intervention import (
     Shadow,
     check_mode,
 )
-from heed.guard.keeping.parts import LookaheadParts, Replaces
+from heed.guard.keeping.parts import Disagreement, LookaheadParts, Replaces
 from heed.guard.labels import LabelCollector
 from heed.guard.models.evaluation import dynamics_error
 from heed.guard.models.models import Models, ModelsConfig, ModelsReport
 from heed.guard.planning.config import Controllers, PlanningConfig
 from heed.guard.planning.imagination import Controller
+from heed.runs.bounds import COUNT, SHARE, WHOLE, check_bounds
 from heed.runs.state import State
 
 logger = logging.getLogger(__name__)
@@ -40,18 +43,29 @@ class Phase(Enum):
     AUTONOMY = "autonomy"
 
 
+BOUNDS = {
+    "oversight_steps": WHOLE, "refit_every": COUNT, "most_judgements": WHOLE, "least_blocks": WHOLE, "gate": SHARE,
+    "ask_above": WHOLE, "grace": WHOLE,
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class PhasesConfig:
     """When who judges.
 
     Args:
-        oversight_steps: steps that the overseer judges before the first fit.
+        oversight_steps: steps that the overseer judges; after half of them the models are fitted for the first time,
+            and the guard forms an opinion beside the overseer, on which the hand-over is decided.
         refit_every: steps of autonomy between refits.
         refit_on_catastrophe: refit also at once after a catastrophe in autonomy.
         most_judgements: the overseer's budget; 0 is no bound.
-        least_blocks: blocks without which no hand-over is tried.
-        gate: miss bound, with 95% confidence on the unseen blocks, above which autonomy does not begin; 1 lets all
+        least_blocks: blocks without which nothing is fitted.
+        gate: share of the overseer's blocks that the guard may miss, with 95% confidence (see `Agreement`); 1 lets all
             pass.
+        needless: share of the actions let pass that the guard may block without cause, with 95% confidence; 1 lets all
+            pass.
+        audit: share of the steps of autonomy that the overseer judges all the same, drawn by chance, so that the misses
+            in autonomy are known without bias.
         ask_above: disagreement of the blockers about any step of a look (standard deviation of their probabilities)
             from which the overseer is asked in autonomy; above .5, the largest there is, nobody is asked.
         grace: steps after which a step that nobody judged has survived and counts as one that needed no block; 0 learns
@@ -64,17 +78,35 @@ class PhasesConfig:
     most_judgements: int = 0
     least_blocks: int = 5
     gate: float = 0.35
+    needless: float = 0.15
+    audit: float = 0.01
     ask_above: float = 1.0
     grace: int | None = None
+
+    def check(self) -> None:
+        """Refuse a number that nothing could follow.
+
+        Raises:
+            HeedError: names the option.
+        """
+        check_bounds(self, BOUNDS)
+
+
+_KEPT = ("steps", "next_fit", "until", "agreement", "handed_over_at", "handed_back", "reports", "dynamics_error")
+"""What says where a run stands, beside what was learnt."""
 
 
 class Phases:
     """Moves a guard from oversight to autonomy; is one of the guard's observers, the last.
 
-    In oversight the overseer judges every proposed action. After ``oversight_steps`` the models are fitted; where the
-    held-out blocks bear the promise (the gate), lookahead and planner take over, else oversight goes on for another
-    tenth of it and is tried again. In autonomy the models are refitted on schedule and after every catastrophe, and the
-    overseer is asked where the blockers disagree. Each move swaps the guard's one intervention.
+    In oversight the overseer judges every proposed action. After half of ``oversight_steps`` the models are fitted,
+    and from then on the guard forms an opinion of each proposal beside the overseer; it is fitted again after three
+    quarters. After ``oversight_steps``, and every tenth of them from then on, the models are fitted again; lookahead
+    and planner take over where misses and needless blocks are known to be within their bounds. Where half as long
+    again has not shown that, because danger has become rare, they take over with what can be promised, unless a bound
+    is known to be exceeded. In autonomy the models are refitted on schedule and after every catastrophe, and the
+    overseer is asked by chance, and where the blockers disagree; where those audits show more misses than may be,
+    oversight begins again. Each move swaps the guard's one intervention.
 
     Args:
         guard: in front of the environment, or of several; its overseer is asked. It is given these phases as an
@@ -92,7 +124,9 @@ class Phases:
         phase: the present one.
         labels: transitions and labels, all that the models are fitted to.
         reports: of each fit.
-        handed_over_at: step at which autonomy began; None before.
+        agreement: of the guard with the overseer, in oversight since the first fit; in autonomy by the audits.
+        handed_over_at: step at which autonomy began first; None before.
+        handed_back: times that oversight began again.
         dynamics_error: of the dynamics before their last refit, on what they had not learnt from; None where there was
             none to tell.
 
@@ -114,6 +148,7 @@ class Phases:
             raise HeedError("there is nobody to learn from", "--overseer", "name an overseer")
         check_mode(mode)
         self.config, self.planning = config or PhasesConfig(), planning or PlanningConfig()
+        self.config.check()
         self.planning.check()
         self.guard, self.overseer, self.mode, self.seed = guard, guard.overseer, mode, seed
         self.controllers = controllers if isinstance(controllers, Controllers) else Controllers(controllers)
@@ -121,11 +156,17 @@ class Phases:
         self.actions, state_size = here.actions, here.state_size
         sizes = (state_size, self.actions.size)
         self.models = Models.from_config(ModelsConfig(), *sizes, seed) if models is None else models
+        self.models.constants = torch.stack([self.actions.nothing(), *self.actions.swerves(64)])
+        self.models.controllers = self.controllers.seeds
         grace = 1 if self.config.grace is None else self.config.grace
         self.labels = LabelCollector(*sizes, grace)
         self.generator = torch.Generator().manual_seed(seed + 1)
-        self.phase, self.steps, self.next_fit = Phase.OVERSIGHT, 0, self.config.oversight_steps
+        self.phase, self.steps, self.next_fit = Phase.OVERSIGHT, 0, max(1, self.config.oversight_steps // 2)
+        self.until = self.config.oversight_steps
+        self.chance = random.Random(seed)
+        self.agreement = Agreement(self.planning.longest)
         self.handed_over_at: int | None = None
+        self.handed_back = 0
         self.reports: list[ModelsReport] = []
         self.dynamics_error: dict[str, Any] | None = None
         guard.observers.append(self)
@@ -134,6 +175,7 @@ class Phases:
     def __call__(self, step: Step) -> None:
         """Take in a step; move on where it is time."""
         self.labels.add(step)
+        self.agreement.add(step)
         self.steps += 1
         if self.phase is Phase.OVERSIGHT and (self.steps >= self.next_fit or not self.may_ask):
             self._hand_over()
@@ -142,6 +184,8 @@ class Phases:
             self.refit()
         elif self.phase is Phase.AUTONOMY and step.catastrophe_reported and self.config.refit_on_catastrophe:
             self.refit(dynamics=False)  # where actions lead is known as well as before; what is dangerous is not
+        if self.phase is Phase.AUTONOMY and self.agreement.refutes(self.config.gate, 1.0) and self.may_ask:
+            self._hand_back()
 
     @property
     def may_ask(self) -> bool:
@@ -166,9 +210,9 @@ class Phases:
 
     def state(self) -> State:
         """Where the run stands, and all that was learnt."""
-        names = ("steps", "next_fit", "handed_over_at", "reports", "dynamics_error")
-        return {name: getattr(self, name) for name in names} | {
+        return {name: getattr(self, name) for name in _KEPT} | {
             "phase": self.phase.value,
+            "chance": self.chance.getstate(),
             "models": self.models.state(),
             "labels": self.labels.state(),
             "generator": self.generator.get_state(),
@@ -176,63 +220,103 @@ class Phases:
 
     def restore(self, state: State) -> None:
         """Go on from where this state was given; these phases were made in the same way."""
-        for name in ("steps", "next_fit", "handed_over_at", "reports", "dynamics_error"):
+        for name in _KEPT:
             setattr(self, name, state[name])
         self.phase = Phase(state["phase"])
+        self.chance.setstate(state["chance"])
         self.models.restore(state["models"])
         self.labels.restore(state["labels"])
         self.generator.set_state(state["generator"])
-        if self.phase is Phase.AUTONOMY:
+        if self.reports:  # since the first fit it looks, beside the overseer or alone
             self._look_ahead()
 
     def _hand_over(self) -> None:
-        """Fit for the first time and let the guard look for itself, where what was learnt bears it."""
-        later = max(1, self.config.oversight_steps // 10)
+        """Fit, and let the guard look for itself where what was learnt bears it."""
         needed = 0 if self.models.known_danger is not None else self.config.least_blocks
         if self.labels.blocks < needed:
-            self._wait(later, f"{self.labels.blocks} blocks so far, {needed} are the least to learn from")
+            self._wait(f"{self.labels.blocks} blocks so far, {needed} are the least to learn from")
             return
         try:
-            report = self.models.fit(self.labels)
+            self.reports.append(self.models.fit(self.labels))
         except (HeedError, ValueError) as problem:
-            self._wait(later, str(problem))
+            self._wait(str(problem))
             return
-        self.reports.append(report)
-        if (bound := self._miss_bound(report)) > self.config.gate:
-            self._wait(later, f"of blocks like those held out up to {bound:.0%} may be missed")
+        if self.steps < self.until and self.may_ask:
+            self.next_fit = min(self.until, self.steps + max(1, self.config.oversight_steps // 4))
+            self._look_ahead()
             return
-        if report.decision is not None and report.decision.flagged > self.models.config.cap:
-            self._wait(later, f"the blockers flag {report.decision.flagged:.0%} of the steps that were let pass")
+        why = self._objection()
+        if why:
+            self._wait(why)
+            self._look_ahead()
             return
         self.phase, self.next_fit = Phase.AUTONOMY, self.steps + self.config.refit_every
-        self.handed_over_at = self.steps
-        logger.info("hand-over after %d steps and %d judgements", self.steps, self.labels.judgements)
+        self.handed_over_at = self.steps if self.handed_over_at is None else self.handed_over_at
+        logger.info(
+            "hand-over after %d steps and %d judgements: %s", self.steps, self.labels.judgements, self.agreement
+        )
+        self.agreement = Agreement(self.planning.longest)
         self._look_ahead()
 
-    def _miss_bound(self, report: ModelsReport) -> float:
-        """The share of blocks that may be missed, with 95% confidence; 1 if a fit misses all that it has not seen."""
-        if self.models.known_danger is not None or self.models.config.threshold == "hirl":
-            return 0.0  # known, or a rule that promises nothing
-        return 1.0 if report.in_force.eps is None else report.in_force.miss_bound()
+    def _objection(self) -> str:
+        """Why the guard may not take over yet; "" where it may."""
+        config = self.config
+        if self._promises_nothing or self.agreement.allows(config.gate, config.needless):
+            return ""
+        if self.agreement.refutes(config.gate, config.needless):
+            why = f"the guard disagrees with the overseer: {self.agreement}"
+            self.agreement.forget_refuted(config.gate, config.needless)
+            return why
+        if self.may_ask and self.steps < 1.5 * self.until:
+            return f"too few judgements beside the guard so far: {self.agreement}"
+        logger.warning(
+            "too little danger was met to bound the misses at %.0f%% of blocks: the guard takes over with what can be "
+            "promised, %s; of all steps at most %.2g%% may be missed blocks",
+            100 * config.gate,
+            self.agreement,
+            100 * self.agreement.missed_steps_bound,
+        )
+        return ""
 
-    def _wait(self, steps: int, why: str) -> None:
+    @property
+    def _promises_nothing(self) -> bool:
+        """Whether what is dangerous is known, or flagged by a rule that promises nothing."""
+        return self.models.known_danger is not None or self.models.config.threshold == "hirl"
+
+    def _wait(self, why: str) -> None:
         if not self.may_ask:
             raise HeedError(
                 f"the {self.config.most_judgements} judgements are spent and autonomy may not begin: {why}",
                 "--most_judgements",
-                "allow more judgements, a larger --eps or a larger --gate",
+                "allow more judgements, a larger --gate or a larger --needless",
             )
-        self.next_fit = self.steps + steps
-        logger.info("oversight goes on for %d steps: %s", steps, why)
+        self.next_fit = self.steps + max(1, self.config.oversight_steps // 10)
+        logger.info("oversight goes on until step %d: %s", self.next_fit, why)
+
+    def _hand_back(self) -> None:
+        """Let the overseer judge every action again, until guard and overseer agree."""
+        logger.warning("the guard missed what the overseer blocked, oversight begins again: %s", self.agreement)
+        self.phase, self.handed_back = Phase.OVERSIGHT, self.handed_back + 1
+        self.next_fit = self.steps + max(1, self.config.oversight_steps // 10)
+        self.until = self.next_fit
+        self.agreement = Agreement(self.planning.longest)
+        self._look_ahead()
 
     def _look_ahead(self) -> None:
         """Rebuild lookahead and planner from the current models, and let them decide."""
         replaces: Replaces = "declared" if self.mode == "block" else "plan"
         parts = (self.planning, self.models, self.controllers, self.actions, self.generator, replaces)
         lookahead = Lookahead.of(LookaheadParts(*parts))
-        unsure = Disagreement(self.models, self.config.ask_above, lambda: self.may_ask)
-        asks = self.config.ask_above <= 0.5  # the deviation of numbers in [0, 1] is no larger
-        self._decide_by(AskWhenUnsure(lookahead, self.overseer, unsure) if asks else lookahead)
+        if self.phase is Phase.OVERSIGHT:
+            self._decide_by(Beside(self.overseer, lookahead))
+        elif self.config.audit > 0 or self.config.ask_above <= 0.5:  # deviations of numbers in [0, 1] are no larger
+            unsure = Disagreement(self.models, self.config.ask_above, lambda: self.may_ask)
+            self._decide_by(AskWhenUnsure(lookahead, self.overseer, unsure, self._audited))
+        else:
+            self._decide_by(lookahead)
 
     def _decide_by(self, intervention: Intervention) -> None:
         self.guard.intervention = Shadow(intervention) if self.mode == "shadow" else intervention
+
+    def _audited(self) -> bool:
+        return self.chance.random() < self.config.audit and self.may_ask

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -14,8 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from heed.guard.actions import ActionCoder, check_observations, state_vector
+from heed.guard.actions import ActionCoder, state_vector
 from heed.guard.decisions import Decision, Step
+from heed.guard.spaces import check_observations
 from heed.runs.state import State
 
 logger = logging.getLogger(__name__)
@@ -148,8 +150,8 @@ class Situation:
         except Exception as problem:  # noqa: BLE001 - it is foreign code, and the last line of defence
             self.faults.report(f"the declared safe action failed ({type(problem).__name__}: {problem})")
             return idle
-        if self.actions.valid(action):
-            return self.actions.action(action)
+        if (meant := self.actions.meant(action)) is not None:
+            return meant
         self.faults.report("the declared safe action is not in the action space")
         return idle
 
@@ -167,6 +169,23 @@ class Situation:
 
     def _see(self, observation: Any, info: dict[str, Any]) -> None:
         self.observation, self.info, self.state = observation, info, state_vector(observation, self.space)
+
+
+def copied(value: Any) -> Any:
+    """A deep copy of what an environment says; what cannot be copied, such as a simulator's handle, is left as it is.
+
+    >>> import threading
+    >>> lock, seen = threading.Lock(), [1.0]
+    >>> shown = copied({"sim": {"lock": lock, "seen": seen}})
+    >>> shown["sim"]["lock"] is lock, shown["sim"]["seen"] == seen, shown["sim"]["seen"] is seen
+    (True, True, False)
+    """
+    try:
+        return copy.deepcopy(value)
+    except Exception:  # noqa: BLE001 - foreign things may raise anything when they are copied
+        if type(value) is dict:
+            return {key: copied(each) for key, each in value.items()}
+        return type(value)(map(copied, value)) if type(value) in (list, tuple) else value
 
 
 def situations_of(

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from heed.errors import HeedError
-from heed.guard.actions import ActionCoder, check_observations
+from heed.guard.actions import ActionCoder
 from heed.guard.models.labels import Labels
+from heed.guard.spaces import check_observations
 from heed.oversight.store.store import Judgement, Store, open_store
 
 logger = logging.getLogger(__name__)

@@ -20,6 +20,7 @@ from heed.guard.intervention import Intervention
 from heed.guard.keeping.folder import load_guard
 from heed.guard.keeping.known import Code
 from heed.guard.situations import situations_of
+from heed.guard.spaces import warn_of_running_statistics
 from heed.oversight.overseers.base import Overseer, Proposal, Scope, Verdict, scope_of
 
 _NUMBERS = {"risk": np.float64, "asked": np.bool_, "latency_ms": np.float64, "plan_ms": np.float64}
@@ -74,6 +75,7 @@ class VectorGuard(Guarding, VectorWrapper):
         observers: Sequence[Observer] = (),
     ) -> None:
         VectorWrapper.__init__(self, env)
+        warn_of_running_statistics(env)
         if env.metadata.get("autoreset_mode") is None:
             raise HeedError(f"{env} does not say how it resets", "VectorGuard", 'set metadata["autoreset_mode"]')
         self._autoreset = AutoresetMode(env.metadata["autoreset_mode"])

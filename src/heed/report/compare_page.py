@@ -7,6 +7,7 @@ from functools import partial
 from heed.report.align.front_plots import plot_comparison, spans
 from heed.report.align.run_page import config_block, facts, warnings
 from heed.report.common.blocks import Block, Figure, Key, Note, Page, Section, Table
+from heed.report.common.efficiency import efficiency_blocks
 from heed.report.common.formats import interval
 from heed.report.common.gather import RunRecord
 from heed.report.common.plot_style import SOFT, colour_of, css_colour, draw
@@ -36,10 +37,18 @@ def compare_page(run: RunRecord) -> Page:
         sections=[
             Section("The table", table_blocks(columns, rows)),
             Section("The same, drawn", [dots_block(columns, rows)]),
+            *efficiency_sections(run),
             Section("Notes", [Note(str(note)) for note in table.get("notes", [])] or [Note("None.", missing=True)]),
             Section("What the run was told", [config_block(run)]),
         ],
     )
+
+
+def efficiency_sections(run: RunRecord) -> list[Section]:
+    """Show what guards come to by steps and by judgements, where the comparison has told it."""
+    if not run.efficiency:
+        return []
+    return [Section("Sample efficiency", efficiency_blocks(run.efficiency, run.compare.get("efficiency", [])))]
 
 
 def table_blocks(columns: list[str], rows: list[dict[str, object]]) -> list[Block]:

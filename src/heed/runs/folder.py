@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 CONFIG, SUMMARY, METRICS = "config.yaml", "summary.json", "metrics.jsonl"
+RESUMED = ("align", "front", "compare", "demo")
+"""Kinds of runs whose command has --resume."""
 
 
 class RunFolder:
@@ -55,11 +57,8 @@ class RunFolder:
         """
         folder, plain, run = Path(path), to_plain(config), None
         if (folder / CONFIG).exists():
-            raise HeedError(
-                "this folder holds another run",
-                where=str(folder),
-                fix=f"choose another --out, or go on with it by --resume {folder}",
-            )
+            on = f", or go on with it by --resume {folder}" if kind in RESUMED else ""
+            raise HeedError("this folder holds another run", where=str(folder), fix=f"choose another --out{on}")
         if folder.exists() and (not folder.is_dir() or any(item.name != LOCK_NAME for item in folder.iterdir())):
             raise HeedError("the output folder is not empty", where=str(folder), fix="choose another --out")
         there = folder.exists()

@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from heed.errors import HeedError
@@ -49,17 +50,7 @@ def named(spec: str, where: str) -> Any:
     if not is_named(spec):
         raise HeedError(f"{spec!r} is not of the form module:name", where, "give module:name, such as mine:Robot")
     module, _, path = spec.partition(":")
-    here = str(Path.cwd())
-    if here not in sys.path:  # a console script does not look in the current folder; its user does
-        sys.path.append(here)
-    with users_errors(f"importing {module!r}", where):
-        try:
-            value = importlib.import_module(module)
-        except ModuleNotFoundError as error:
-            if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-                raise  # the module is there, and imports what is not
-            fix = "run where the module lies, or install it"
-            raise HeedError(f"cannot import {module!r}: there is no such module", where, fix) from None
+    value: Any = imported(module, where)
     for part in path.split("."):
         try:
             value = getattr(value, part)
@@ -69,6 +60,29 @@ def named(spec: str, where: str) -> Any:
             fix = f"did you mean {spec.removesuffix(part)}{near[0]}?" if near else f"give a name that {lies} has"
             raise HeedError(f"module {module!r} has no {path!r}", where, fix) from None
     return value
+
+
+def imported(module: str, where: str) -> ModuleType:
+    """A module by its name; the current folder is searched after what is installed.
+
+    Args:
+        module: its name, with dots or not.
+        where: the option and its value, for errors.
+
+    Raises:
+        HeedError: no such module, or its own code raises.
+    """
+    here = str(Path.cwd())
+    if here not in sys.path:  # a console script does not look in the current folder; its user does
+        sys.path.append(here)
+    with users_errors(f"importing {module!r}", where):
+        try:
+            return importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+                raise  # the module is there, and imports what is not
+            fix = "run where the module lies, or install it"
+            raise HeedError(f"cannot import {module!r}: there is no such module", where, fix) from None
 
 
 @contextmanager

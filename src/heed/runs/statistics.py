@@ -125,6 +125,23 @@ def worst_cell(values: Sequence[float], runs: int) -> dict[str, Any]:
     return {"mean": worst, "low": worst, "high": worst, "n": runs}
 
 
+def quartiles(values: ArrayLike) -> tuple[float, float, float]:
+    """Lower quartile, median and upper quartile of several values, those that are NaN left out; NaN of none.
+
+    Args:
+        values: [n], one of each seed. Between two of them the quartiles are interpolated.
+
+    >>> quartiles([4.0, 1.0, 3.0, 2.0]), quartiles([7.0])
+    ((1.75, 2.5, 3.25), (7.0, 7.0, 7.0))
+    """
+    known = np.asarray(values, dtype=float)
+    known = known[~np.isnan(known)]
+    if not len(known):
+        return math.nan, math.nan, math.nan
+    low, median, high = np.quantile(known, [0.25, 0.5, 0.75])
+    return float(low), float(median), float(high)
+
+
 def rank_correlation(first: ArrayLike, second: ArrayLike) -> float | None:
     """Spearman's rank correlation of two series [n]; None where one of them is constant.
 

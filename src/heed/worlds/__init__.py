@@ -8,16 +8,12 @@ entry points since 1.0; ``gym.make("heed.worlds:heed/PointHazard-v0")`` imports 
 imported before it is asked for; the apothecary, which stands on transformers, is imported by name only.
 """
 
-import gymnasium as gym
-
 from heed.worlds.backdrop import Backdrop, Disc, Rectangle
 from heed.worlds.catastrophe_info import CatastropheInfo
 from heed.worlds.oracle import Oracle
-from heed.worlds.registry import CLIFF_GRID, POINT_HAZARD, WORLDS, oracle_of, registered_oracle
+from heed.worlds.registry import CLIFF_GRID, POINT_HAZARD, oracle_of, register_environments, registered_oracle
 
-for _id, _registration in WORLDS.items():
-    if _registration.env is not None and _id not in gym.registry:  # a reload would make Gymnasium warn that it is taken
-        gym.register(_id, entry_point=_registration.env)
+register_environments()
 
 __all__ = [
     "CLIFF_GRID",

@@ -13,7 +13,7 @@ Rule = Callable[[Any, Mapping[str, Any]], bool]
 
 
 class CatastropheInfo(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
-    """Sets ``info["catastrophe"]`` by a rule, and ends the episode where it is true.
+    """Sets ``info["catastrophe"]`` by a rule; where it is true, 5 go off the reward, and the episode ends.
 
     The rule sees the new observation and the environment's info, to which "reward" and "terminated" of this step are
     added: some environments say only by them that something has been broken.
@@ -22,6 +22,7 @@ class CatastropheInfo(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         env: any environment.
         catastrophe: ``catastrophe(observation, info)``.
         penalty: added to the reward at a catastrophe; 0 keeps the environment's own.
+        ends: whether a catastrophe ends the episode.
 
     >>> env = CatastropheInfo(gym.make("CartPole-v1"), lambda observation, info: abs(observation[2]) > 0.05)
     >>> _ = env.reset(seed=0)
@@ -31,10 +32,10 @@ class CatastropheInfo(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     (True, True, -4.0)
     """
 
-    def __init__(self, env: gym.Env[Any, Any], catastrophe: Rule, penalty: float = -5.0) -> None:
-        RecordConstructorArgs.__init__(self, catastrophe=catastrophe, penalty=penalty)
+    def __init__(self, env: gym.Env[Any, Any], catastrophe: Rule, penalty: float = -5.0, ends: bool = True) -> None:
+        RecordConstructorArgs.__init__(self, catastrophe=catastrophe, penalty=penalty, ends=ends)
         gym.Wrapper.__init__(self, env)
-        self._catastrophe, self._penalty = catastrophe, penalty
+        self._catastrophe, self._penalty, self._ends = catastrophe, penalty, ends
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start an episode; its first state is no catastrophe."""
@@ -47,4 +48,5 @@ class CatastropheInfo(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         seen = {**info, "reward": float(reward), "terminated": bool(terminated)}
         catastrophe = bool(self._catastrophe(observation, seen))
         reward = float(reward) + (self._penalty if catastrophe else 0.0)
-        return observation, reward, bool(terminated) or catastrophe, truncated, {**info, "catastrophe": catastrophe}
+        terminated = bool(terminated) or (self._ends and catastrophe)
+        return observation, reward, terminated, truncated, {**info, "catastrophe": catastrophe}

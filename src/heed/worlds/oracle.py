@@ -32,7 +32,7 @@ class Oracle:
         catastrophe: ``catastrophe(observation, info)``, where a state alone does not show it; taken from
             ``is_catastrophe`` if that is given alone. The info is as `CatastropheInfo` makes it.
         reports_catastrophe: the environment itself sets ``info["catastrophe"]``, ends there and gives its own reward;
-            else `CatastropheInfo` does, which takes 5 off the reward.
+            else `CatastropheInfo` does, which takes 5 off the reward and ends the episode, unless told otherwise.
         danger: ``danger(observation, info)``: where a person would step in, in time for ``safe_action`` to help.
         safe_action: from observations [..., S], actions that lead out of danger: the brake.
         is_catastrophe: which states are catastrophes, bool [...].

@@ -127,7 +127,7 @@ def test_the_planner_hears_what_each_learner_thinks_states_are_worth():
 
 def test_a_policy_of_normalised_observations_is_refused():
     seen = VecNormalize(DummyVecEnv([CartEnv]))
-    with pytest.raises(HeedError, match="normalise below the guard"):
+    with pytest.raises(HeedError, match="scale below the guard by numbers that stay"):
         controller(PPO("MlpPolicy", seen, device="cpu"))
 
 

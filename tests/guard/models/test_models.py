@@ -12,8 +12,9 @@ from heed.errors import HeedError
 from heed.guard.labels import LabelCollector
 from heed.guard.models.blockers import Blockers
 from heed.guard.models.calibration import RefitDecision, accept_refit
+from heed.guard.models.folds import folds_of
 from heed.guard.models.labels import Labels
-from heed.guard.models.models import Models, ModelsConfig, folds_of
+from heed.guard.models.models import Models, ModelsConfig
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def test_the_next_state_of_a_blocked_action_is_what_the_dynamics_expects(phases)
 def test_an_unknown_threshold_rule_is_refused():
     with pytest.raises(HeedError, match="sets no threshold"):
         Models(2, 1, ModelsConfig(threshold="half"))
-    with pytest.raises(HeedError, match="0 blocks"):
+    with pytest.raises(HeedError, match="gather at least 10"):
         Models(2, 1, MODELS).fit(LabelCollector(2, 1))
 
 
@@ -45,9 +46,13 @@ def test_the_threshold_is_calibrated_on_what_each_blocker_says_of_episodes_that_
         assert folds[labels.episodes == episode].unique().numel() == 1
     danger = models.blockers.probability(models.inputs_of(labels))
     torch.testing.assert_close(models.unseen, danger.gather(0, folds[None])[0])
-    calibrated = phases.reports[0].calibrated
-    assert calibrated.n == int(labels.blocked.sum())
-    assert calibrated.value in models.unseen[labels.blocked].tolist()
+    calibrated = phases.reports[-1].calibrated
+    assert calibrated.n == int(labels.blocked.sum()) == models.judge.n
+    assert calibrated.value * (calibrated.n + 1) == pytest.approx(calibrated.rank)
+    own = models.blockers.logits(models.inputs_of(labels)).gather(0, folds[None])[0]
+    for member in range(3):
+        scores = models.judge.scores[member]
+        assert torch.equal(scores[scores < torch.inf], own[labels.blocked & (folds == member)].sort().values)
 
 
 def test_stretches_with_blocks_are_dealt_out_evenly_and_a_long_episode_has_several():
@@ -58,7 +63,11 @@ def test_stretches_with_blocks_are_dealt_out_evenly_and_a_long_episode_has_sever
     labels = Labels(nothing, nothing, nothing, blocked, episodes, blocked)
     folds = folds_of(labels, 5)
     assert folds[blocked].tolist() == [0, 1, 1, 2, 3, 4]
-    assert folds_of(labels, 3)[blocked].tolist() == [0, 0, 0, 0, 1, 2]  # three episodes for three members: left whole
+    many = torch.arange(340) // 10  # 34 episodes, of which five have blocks
+    blocked[::10] = True
+    labels = Labels(nothing, nothing, nothing, blocked, many, blocked)
+    assert folds_of(labels, 3)[blocked & (torch.arange(340) % 10 == 0)].tolist() == [n % 3 for n in range(34)]
+    labels = Labels(nothing, nothing, nothing, blocked, episodes, blocked)
     parts = torch.cat([torch.arange(250) // 100, torch.zeros(90)]).long()
     for pair in torch.stack([episodes, parts], 1).unique(dim=0):
         together = (episodes == pair[0]) & (parts == pair[1])
@@ -73,11 +82,11 @@ def test_where_a_refit_is_refused_what_came_since_is_unseen_by_the_fit_in_force(
         patch.setattr("heed.guard.models.models.accept_refit", lambda *_, **__: refused)
         report = models.fit(phases.labels, dynamics=False)
     labels = phases.labels.labels()
-    since = models.blockers.danger_of(models.inputs_of(labels)[len(known) :])
+    since = models.blockers.probability(models.inputs_of(labels)[len(known) :]).mean(0)
     assert len(since) >= 30
     torch.testing.assert_close(models.unseen, torch.cat([known, since]))
-    missed = int((models.unseen[labels.blocked] < models.threshold).sum())
-    assert report.in_force.rank == missed + 1 and report.in_force.n == int(labels.blocked.sum())
+    assert report.in_force == models.judge.promised(models.threshold)
+    assert report.in_force.n == models.judge.n and report.decision is refused
 
 
 def test_a_refit_begins_with_the_weights_of_the_fit_in_force(phases):

@@ -205,7 +205,7 @@ def test_a_dangerous_or_lost_step_at_the_end_stays_dangerous(cart_ends):
     flagged = rolled(cart_ends, Late())
     assert flagged.danger.flatten().tolist() == [0.0, 1.0, 0.0, 0.0, 0.0, 0.0]
     assert flagged.risk(Worst()).tolist() == [1.0] and not flagged.alive.any()
-    reach = Range(torch.tensor([-1.0, -9.0]), torch.tensor([0.55, 9.0]))
+    reach = Range(torch.tensor([-1.0, -9.0]), torch.tensor([0.55, 9.0]), torch.ones(2))
     lost = rolled(cart_ends, Wall(), reach=reach)
     assert lost.danger.flatten().tolist() == [0.0, 1.0, 0.0, 0.0, 0.0, 0.0] and not lost.alive.any()
 
@@ -251,7 +251,7 @@ def phases_of(**known):
         return advance(torch.from_numpy(env.state), torch.as_tensor(np.asarray(action)) / 2).numpy()
 
     guard = Guard(env, LocalOverseer(led, lambda state: state[0] >= WALL))
-    return Phases(guard, full_ahead, PhasesConfig(oversight_steps=800), PLANNING, models_of(**known))
+    return Phases(guard, full_ahead, PhasesConfig(oversight_steps=800, audit=0.0), PLANNING, models_of(**known))
 
 
 @pytest.fixture(scope="module")

@@ -68,7 +68,7 @@ def test_what_is_not_finite_or_out_of_range_is_dangerous_however_the_judge_finds
             return torch.full(states.shape[:-1], torch.nan)
 
     plans = torch.tensor([[[1.0]], [[-1.0]], [[0.0]]])
-    reach = Range(torch.tensor([-1.0]), torch.tensor([1.0]))
+    reach = Range(torch.tensor([-1.0]), torch.tensor([1.0]), torch.ones(1))
     result = imagination(Diverged(), Fine(), reach=reach).roll(torch.zeros(1), plans)
     assert result.risk(Worst()).tolist() == [1.0, 1.0, 0.0]
     assert imagination(Diverged(), Fine()).roll(torch.zeros(1), plans).risk(Worst()).tolist() == [1.0, 0.0, 0.0]

@@ -164,7 +164,8 @@ def test_a_block_is_what_it_is_without_asking_the_planner(danger, replaces):
     for name in ("decision", "source", "risk", "member_risk", "first_unsafe", "feasible", "judged"):
         assert getattr(result, name) == getattr(expected, name)
     assert np.array_equal(result.executed, expected.executed) and result.decision == "block"
-    assert (result.plan is None) == (replaces == "declared") and result.plan_ms > 0  # searching took time
+    assert (result.plan is None) == (replaces == "declared")
+    assert (result.plan_ms > 0) == (replaces == "plan")  # no plan undoes what the action itself brings
 
 
 class Diverges(Cart):
@@ -264,7 +265,7 @@ class Ticking(OnlyPlan):
 def test_both_searches_together_keep_the_deadline():
     def seconds(guard):
         Ticking.now = 0.0
-        assert guard.decide(CRASH).decision == "block"
+        assert guard.decide(PROPOSED).decision == "block"
         return Ticking.now
 
     clock = {"search": Ticking(), "clock": lambda: Ticking.now, "deadline": 4.5, "iterations": 100}
@@ -302,13 +303,21 @@ def test_each_environment_of_many_has_its_planner_asked():
     assert passed >= 3 and blocked >= 1
 
 
+def test_where_nothing_plans_no_plan_saves_an_action():
+    for horizon, planner in ((20, None), (1, SafePlanner(OnlyPlan(), Imagination(Cart(), Wall(), full_ahead), 0.5))):
+        imagination = Imagination(Cart(), Wall(), full_ahead, particles=1)
+        rules = [Lookahead(Lookout(imagination, horizon, 0.5, rule), planner) for rule in ("no_plan", "no_way_out")]
+        results = []
+        for lookahead in rules:
+            guard = Guard(CartEnv(), intervention=lookahead)
+            guard.reset(seed=0)
+            results.append([guard.decide(action).decision for action in (PROPOSED, CRASH)])
+        assert results[0] == results[1]
+
+
 def test_what_could_not_be_followed_is_refused_at_once():
-    with pytest.raises(HeedError, match="no_plan asks a planner, and there is none"):
-        Lookahead(Lookout(Imagination(Cart(), Wall(), full_ahead), 20, 0.5, "no_plan"))
     guard = Guard(CartEnv(), overseer=RuleOverseer(lambda observation, info: False))
     for config, message in (
-        (PlanningConfig(block_when="no_plan", planner="none"), "there is none"),
-        (PlanningConfig(block_when="no_plan", horizon=0), "look ahead"),
         (PlanningConfig(block_when="no_escape"), "no rule of blocking"),
         (PlanningConfig(planner="icme"), "'icme' is no planner"),
     ):

@@ -6,9 +6,11 @@ import pytest
 import yaml
 
 from heed.errors import HeedError
+from heed.guard.models.calibration import Judged, accept_refit
 from heed.guard.models.models import ModelsConfig
 from heed.guard.phases import PhasesConfig
 from heed.guard.planning.config import PlanningConfig
+from heed.guard.run.build import build
 from heed.guard.run.config import TYPES, GuardJob, LearnerConfig, complete, job_of, settings_of, variant
 from heed.guard.run.methods import METHODS
 from heed.runs.config import to_yaml
@@ -79,9 +81,17 @@ range_margin: 0.02
 """
 """A run's whole ``config.yaml``, as the version before the sections wrote it."""
 
+AS_IT_WAS = GuardJob(
+    steps=4000,
+    seed=3,
+    planning=PlanningConfig(horizon=20, block_when="no_way_out"),
+    models=ModelsConfig(cap=0.03),
+)
+"""The job that it means, in settings whose defaults have changed since."""
+
 
 def test_a_file_of_old_means_what_it_did():
-    assert job_of(yaml.safe_load(OLD)) == GuardJob(steps=4000, seed=3)
+    assert job_of(yaml.safe_load(OLD)) == AS_IT_WAS
     changed = OLD.replace("label_keys: null", "label_keys:\n- 0\n- 1").replace("learner: auto", "learner: td3")
     job = job_of(yaml.safe_load(changed.replace("batch_size: 128", "batch_size: 32")))
     assert (job.models.label_keys, job.learner.learner, job.learner.batch_size) == ((0, 1), "td3", 32)
@@ -91,9 +101,7 @@ def test_a_file_of_old_means_what_it_did():
 def test_what_a_run_folder_records_is_the_job_again():
     job = job_of({"horizon": 5, "label_keys": [0, 1], "models.dynamics.updates": 7, "env_kwargs": {"a": {"b": 1}}})
     assert job_of(yaml.safe_load(to_yaml(job))) == job
-    assert yaml.safe_load(to_yaml(complete(yaml.safe_load(OLD)))) == yaml.safe_load(
-        to_yaml(GuardJob(steps=4000, seed=3))
-    )
+    assert yaml.safe_load(to_yaml(complete(yaml.safe_load(OLD)))) == yaml.safe_load(to_yaml(AS_IT_WAS))
 
 
 def test_every_way_to_say_a_setting_means_the_same():
@@ -159,3 +167,76 @@ def test_a_row_of_a_comparison_changes_settings_by_full_or_short_names():
         {"eps": 0.2, "method": "hirl", "horizon": 5, "members": 3, "overseer": "local,miss=0.05", "label_keys": [0]}
     )
     assert settings_of({"horizon": 5}) == {"planning.horizon": 5}
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        *[(name, -1) for name in ("cap", "gate", "horizon", "range_margin", "refit_every", "grace", "most_judgements")],
+        *[(name, -1) for name in ("learning_starts", "imagined", "evaluation_episodes", "seed", "least_blocks")],
+        *[
+            (name, 0)
+            for name in ("plan_samples", "plan_iterations", "plan_particles", "particles", "members", "release")
+        ],
+        *[
+            (name, 0)
+            for name in ("overseer_timeout", "refit_every", "batch_size", "hidden", "dynamics_hidden", "steps")
+        ],
+        *[(name, 0) for name in ("gradient_steps", "rollout_steps", "learning_rate", "entropy", "eps", "real_share")],
+        *[
+            ("cap", 5),
+            ("eps", 1.0),
+            ("eps", 1.5),
+            ("release", 5),
+            ("plan_margin", 9),
+            ("plan_gamma", 3.0),
+            ("gamma", 2.0),
+        ],
+        *[("block_penalty", 5.0), ("penalty", -1.0), ("deadline", -1), ("ask_above", -1.0), ("horizon", 1_000_000)],
+        *[("oversight_steps", -5), ("catastrophe_reward", 1.0), ("members", 1), ("seed", 2**32), ("real_share", 3.0)],
+        *[("gate", float("nan")), ("penalty", float("inf")), ("label_keys", ()), ("label_keys", (0, 0))],
+        *[("label_keys", (-1,)), ("inputs", "foo"), ("threshold", "foo"), ("planner", "foo"), ("risk", "cvar:2")],
+        *[("risk", "worst"), ("block_when", "never")],
+    ],
+)
+def test_what_no_run_could_follow_is_refused_before_anything_is_made(setting, value):
+    with pytest.raises(HeedError, match=rf"^[^\n]*\(--{setting}\b[^\n]*\): (give|take) [^\n]*$"):
+        job_of({setting: value}).check()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"cap": 1.0}, {"cap": 0}, {"gate": 1}, {"oversight_steps": 0}, {"most_judgements": 0}, {"horizon": 0},
+        {"grace": 0}, {"deadline": 0}, {"label_keys": (1, 0)}, {"gamma": 1.0}, {"penalty": 0}, {"ask_above": 0},
+        {"catastrophe_reward": 0},
+    ],
+)  # fmt: skip
+def test_the_ends_of_what_may_be_are_accepted(settings):
+    job_of(settings).check()
+
+
+def test_names_are_taken_as_the_papers_spell_them():
+    job = job_of({"planner": "iCEM", "risk": "CVaR:.2", "method": "HIRL", "learner.learner": "SAC"})
+    job.check()
+    assert (job.planning.planner, job.planning.risk, job.method, job.learner.learner) == (
+        "icem",
+        "cvar:.2",
+        "hirl",
+        "sac",
+    )
+
+
+def test_a_cap_of_one_caps_nothing():
+    flags_all = Judged([0.9, 0.8], [0.7, 0.75, 0.95], threshold=0.6)
+    accepted = accept_refit(None, flags_all, cap=1.0)
+    assert (accepted.accepted, accepted.threshold, accepted.flagged) == (True, 0.6, 1.0)
+
+
+def test_label_keys_beyond_the_state_and_a_planner_that_cannot_choose_are_refused_before_the_run():
+    with pytest.raises(HeedError, match=r"the label keys are \[7\] \(--label_keys\): .* from 0 to 3"):
+        build(job_of({"label_keys": (7,)}))
+    with pytest.raises(HeedError, match=r"mppi averages actions, which choices cannot be \(--planner\)"):
+        build(job_of({"env": "CartPole-v1", "overseer": "rule", "planner": "MPPI"}))
+    with pytest.raises(HeedError, match=r"ppo normalises its advantages over a batch of 1 \(--batch_size\)"):
+        build(job_of({"learner.learner": "ppo", "batch_size": 1}))

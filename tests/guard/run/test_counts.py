@@ -8,7 +8,7 @@ import pytest
 from heed.errors import HeedError
 from heed.guard.decision_log import DecisionLog
 from heed.guard.decisions import Decision
-from heed.guard.run.counts import decisions_of, latest_return, read_decisions, worst_stretch
+from heed.guard.run.counts import decisions_of, latest_counts, latest_return, read_decisions, worst_stretch
 from heed.oversight.overseers.base import Verdict
 
 OVERSIGHT, LENGTH = 30, 10
@@ -125,6 +125,25 @@ def test_a_folder_without_decisions_has_none_and_another_file_is_named(tmp_path)
     (tmp_path / "decisions.parquet").write_text("{no")
     with pytest.raises(HeedError, match=r"not a Parquet file.*decisions\.parquet"):
         read_decisions(tmp_path)
+
+
+def test_a_file_that_calls_a_reported_catastrophe_struck_is_read_alike(tmp_path):
+    log = a_log()
+    expected = decisions_of(log.rows).summary()
+    assert all(row["catastrophe_reported"] is False for row in log.rows)
+    log.rows = [row | {"struck": row.pop("catastrophe_reported")} for row in log.rows]
+    log.write(tmp_path / "decisions.parquet")
+    assert read_decisions(tmp_path).summary() == expected
+
+
+def test_the_latest_counts_are_those_of_the_latest_steps():
+    rows = a_log().rows
+    for steps in (1, 20, 55, 99):
+        counts = decisions_of(rows[-steps:]).counts()
+        expected = {"catastrophes": counts.catastrophes, "blocks": counts.blocks, "goals": counts.goals}
+        assert latest_counts(rows, steps) == expected
+    assert latest_counts(rows, 20) == {"catastrophes": 1, "blocks": 2, "goals": 1}
+    assert latest_counts([]) == {"catastrophes": 0, "blocks": 0, "goals": 0}
 
 
 def test_the_latest_return_leaves_out_the_episode_under_way():

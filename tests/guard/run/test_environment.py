@@ -12,8 +12,9 @@ import torch
 from heed.cli.guard import run as run_command
 from heed.errors import HeedError
 from heed.guard.run.config import job_of
-from heed.guard.run.environment import need_of_blocking, surroundings, true_world
+from heed.guard.run.environment import AtCatastrophe, drawing, need_of_blocking, surroundings, true_world
 from heed.guard.run.train import train_guard
+from heed.worlds import registered_oracle
 from heed.worlds.point_hazard.geometry import Hazards, brake
 
 SMALL = {
@@ -41,6 +42,16 @@ MINE = textwrap.dedent(
 
     def far(observation, info):
         return bool(observation[0] > 1.5)
+
+    def back(observation):
+        return -1.0
+
+    def brake(observations):
+        return -np.sign(observations)
+
+    if "mine_to_guard/Walk-v0" not in gym.registry:
+        gym.register("mine_to_guard/Walk-v0", Walk)
+    NOTHING = 3
 
     class Watcher:
         name = "watcher"
@@ -145,11 +156,55 @@ def test_a_users_own_environment_overseer_and_catastrophe_run_to_the_end(mine, t
     assert capsys.readouterr().out.strip() == "run/report.html"
 
 
+def test_a_declared_safe_action_is_taken_and_where_it_takes_many_observations_it_is_the_brake(mine):
+    own = {"catastrophe": f"{mine}:far"}
+    states = torch.tensor([[0.5], [-2.0]])
+    braking = surroundings(f"{mine}:Walk", safe_action=f"{mine}:brake", **own)
+    assert braking.safe_action(np.array([0.5], np.float32)).tolist() == [-1.0]
+    assert braking.brake(states).tolist() == [[-1.0], [1.0]]
+    single = surroundings(f"{mine}:Walk", safe_action=f"{mine}:back", **own)
+    assert single.safe_action(np.zeros(1)) == -1.0 and single.brake is None
+    assert surroundings(f"{mine}:Walk", **own).safe_action is None
+    over = surroundings("heed/PointHazard-v0", safe_action=f"{mine}:back")  # over the oracle's own
+    assert over.safe_action(np.zeros(4)) == -1.0 and over.brake is None
+    with pytest.raises(HeedError, match=rf"{mine}:NOTHING is no function \(--safe_action {mine}:NOTHING\)"):
+        surroundings(f"{mine}:Walk", safe_action=f"{mine}:NOTHING", **own)
+
+
+def test_what_a_catastrophe_costs_and_whether_it_ends_the_episode_is_said_and_set(mine):
+    for cost, reward, ended, words in (
+        (None, -5.0, True, "a catastrophe adds -5 to the reward and ends the episode"),
+        (AtCatastrophe(-2.5), -2.5, True, "a catastrophe adds -2.5 to the reward and ends the episode"),
+        (AtCatastrophe(0, ends=False), 0.0, False, "a catastrophe leaves the reward as it is and the episode goes on"),
+    ):
+        place = surroundings(f"{mine}:Walk", catastrophe=f"{mine}:far", at_catastrophe=cost)
+        place.env.reset()
+        place.env.step(np.ones(1, np.float32))
+        _, paid, terminated, _, info = place.env.step(np.ones(1, np.float32))
+        assert (paid, terminated, info["catastrophe"], place.at_catastrophe) == (reward, ended, True, words)
+    own = surroundings("heed/PointHazard-v0", at_catastrophe=AtCatastrophe())
+    assert own.at_catastrophe == "a catastrophe costs and ends what heed/PointHazard-v0 itself says"
+    with pytest.raises(HeedError, match=r"itself says .* \(--catastrophe_reward, --catastrophe_ends\)"):
+        surroundings("heed/PointHazard-v0", at_catastrophe=AtCatastrophe(-1))
+
+
+def test_an_id_that_names_the_module_which_registers_it_is_made(mine, tmp_path):
+    place = surroundings(f"{mine}:mine_to_guard/Walk-v0", catastrophe=f"{mine}:far")
+    assert type(place.env.unwrapped).__name__ == "Walk" and place.env.reset(seed=0)[0].tolist() == [0.0]
+    with pytest.raises(HeedError, match=r"cannot import 'nowhere': there is no such module \(--env nowhere:Walk-v0\)"):
+        surroundings("nowhere:Walk-v0")
+    (tmp_path / "raises_on_import.py").write_text("raise ValueError('no GPU here')")
+    with pytest.raises(HeedError, match=r"importing 'raises_on_import' raised ValueError: no GPU here in raises_on"):
+        surroundings("raises_on_import:Walk-v0")
+    assert drawing(f"{mine}:mine_to_guard/Walk-v0") == {}
+
+
 @pytest.mark.parametrize("method", ["none", "hirl", "hirl-plan", "look-brake", "mbhi", "mbhi-true"])
 def test_every_method_runs_on_point_hazard(method, tmp_path):
     summary = train_guard(job_of({**SMALL, "method": method, "overseer": "far-sighted"}), tmp_path / "run")
     assert summary["env_steps"] == 260 and summary["method"] == method
     rows = pq.read_table(tmp_path / "run" / "decisions.parquet").to_pylist()
+    assert ("return_guarded" in summary) == (method != "none") and "return_unguarded" in summary
     if method == "none":
         assert summary["interventions"] == 0 and summary["autonomy_steps"] == 100  # the same steps as the others'
     else:
@@ -157,6 +212,30 @@ def test_every_method_runs_on_point_hazard(method, tmp_path):
         assert all(not r["needless"] for r in rows[:160] if r["decision"] == "block")
     if method in ("hirl", "look-brake"):
         assert all(r["source"] in ("policy", "blocker") for r in rows)
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs", "wrong"),
+    [
+        ("heed/PointHazard-v0", {"dsic": 0.7}, r"there is no 'dsic' \(heed/PointHazard-v0\): its numbers are .*disc"),
+        ("heed/PointHazard-v0", {"disc": "wide"}, "heed/PointHazard-v0 cannot be made: "),
+        ("heed/CliffGrid-v0", {"wind": 1}, "heed/CliffGrid-v0 cannot be made: .*unexpected keyword argument 'wind'"),
+        ("LunarLander-v3", {"wnd": 1}, "LunarLander-v3 cannot be made: .*unexpected keyword argument 'wnd'"),
+        ("CartPole-v1", {"wind": 1}, "CartPole-v1 cannot be made: .*unexpected keyword argument 'wind'"),
+        ("mine_to_guard:Walk", {"wind": 1}, r"making mine_to_guard:Walk raised TypeError: .*\(--env mine_to_guard"),
+    ],
+)
+def test_a_setting_that_an_environment_does_not_have_is_one_line(mine, name, kwargs, wrong):
+    with pytest.raises(HeedError, match=wrong) as refused:
+        surroundings(name, kwargs)
+    assert "\n" not in str(refused.value)
+
+
+def test_what_gymnasium_itself_takes_may_stand_beside_the_settings_of_a_world():
+    place = surroundings("heed/PointHazard-v0", {"disc": 0.7, "max_episode_steps": 3})
+    place.env.reset(seed=0)
+    assert [place.env.step(np.zeros(2))[3] for _ in range(3)] == [False, False, True]
+    assert place.env.unwrapped.world.disc == 0.7 and registered_oracle(place.name, max_episode_steps=3) is not None
 
 
 def test_bad_input_is_one_line(mine):

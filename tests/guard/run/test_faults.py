@@ -16,8 +16,10 @@ from heed.cli import main
 from heed.errors import HeedError, RunFailed
 from heed.guard.decision_log import DecisionLog
 from heed.guard.guard import Guard
+from heed.guard.intervention import Overseen
 from heed.guard.learners.sb3 import GuardedSAC
 from heed.guard.models.transitions import Transitions
+from heed.guard.run.build import build
 from heed.guard.run.config import job_of
 from heed.guard.run.env_checks import EnvironmentChecks
 from heed.guard.run.train import train_guard
@@ -52,6 +54,24 @@ class Walk(gym.Env):
 class Breaks(Walk):  # in the fourth step of its third episode
     def broken(self):
         return self.episode == 2 and self.taken == 4
+
+class Four(Walk):  # as old gym had it
+    def step(self, action):
+        observation, reward, terminated, truncated, info = super().step(action)
+        return observation, reward, terminated, info
+
+class Six(Walk):  # as safety-gymnasium has it
+    def step(self, action):
+        observation, reward, terminated, truncated, info = super().step(action)
+        return observation, reward, 1.0, terminated, truncated, info
+
+class Bare(Walk):
+    def reset(self, *, seed=None, options=None):
+        return super().reset(seed=seed)[0]
+
+class Unseeded(Walk):
+    def reset(self):
+        return super().reset()
 
 class Raises(Breaks):
     def step(self, action):
@@ -96,6 +116,9 @@ class Endless(Walk):
 
 def far(observation, info):
     return False
+
+def full_back(observation):
+    return np.array([-1.0])
 
 def fails(observation, info):
     return info["absent"]
@@ -166,12 +189,12 @@ def run(**changes):
         ({"env": "faulty:Named"}, ["Dict observations", "a Box of one dimension is supported", "FlattenObservation"]),
         ({"env": "faulty:Pictures"}, ["pictures need an encoder"]),
         ({"env": "faulty:Table"}, ["FlattenObservation"]),
-        ({"env": "faulty:Endless"}, ["cannot act in Box(-inf, inf", "a bounded Box of one dimension or Discrete"]),
+        ({"env": "faulty:Endless"}, ["cannot act in Box(-inf, inf", "with the bounds that its actions have"]),
         ({"env": "Acrobot-v1", "catastrophe": None}, ["nothing says what a catastrophe is", "module:function"]),
         ({"overseer": "faulty:Away"}, ["never cannot start: it raised: RuntimeError: no person is here"]),
         ({"overseer": "faulty:nobody"}, ["making the overseer 'faulty:nobody' raised RuntimeError: no person is here"]),
-        ({"overseer_timeout": 0}, ["a time-out of 0"]),
-        ({"steps": 0}, ["0 steps are none"]),
+        ({"overseer_timeout": 0}, ["overseer_timeout is 0 (--overseer_timeout): give a number above 0"]),
+        ({"steps": 0}, ["steps is 0 (--steps): give at least 1"]),
     ],
 )
 def test_what_no_run_can_begin_with_is_one_line_and_leaves_no_folder(refused, here, changes, message):
@@ -202,6 +225,28 @@ def test_an_environment_that_fails_ends_the_run_in_words_and_what_was_gathered_i
     assert [judgement.verdict["block"] for judgement in judged][:kept] == [row["decision"] == "block" for row in rows]
     assert len(Transitions.load("run/transitions.npz")) == kept
     assert json.loads((here / "run" / "summary.json").read_text())["completed"] is False
+
+
+@pytest.mark.parametrize(
+    ("env", "at"), [("Four", "step 1"), ("Six", "step 1"), ("Bare", "the reset"), ("Unseeded", "the reset")]
+)
+def test_an_environment_of_another_interface_is_named_as_one_with_what_to_do(refused, env, at):
+    error = refused(2, env=f"faulty:{env}")
+    assert error.startswith(f"faulty:{env} does not follow Gymnasium 1.x: ") and f"{at} of episode 0 (--env): " in error
+    assert "step (observation, reward, terminated, truncated, info)" in error and "SafetyGymnasium2Gymnasium" in error
+
+
+def test_where_no_safe_action_is_declared_it_is_said_before_the_first_step(caplog):
+    declared = "faulty:full_back"
+    for safe_action, warned in ((None, True), (declared, False)):
+        caplog.clear()
+        with caplog.at_level(logging.INFO, logger="heed"):
+            made = build(job_of({**SMALL, "safe_action": safe_action}))
+        assert ("no safe action is declared" in caplog.text) == warned and not made.log.rows
+        assert "a catastrophe adds -5 to the reward and ends the episode" in caplog.text
+    made.guard.reset(seed=0)
+    made.guard.intervention = Overseen(RuleOverseer(lambda observation, info: True))
+    assert made.guard.step(np.ones(1, np.float32))[4]["guard"]["executed"].tolist() == [-1.0]
 
 
 def test_a_catastrophe_rule_that_fails_is_a_fault_of_the_environment(refused):

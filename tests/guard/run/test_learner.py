@@ -6,8 +6,11 @@ from stable_baselines3 import PPO
 
 from heed.errors import HeedError
 from heed.guard.learners.balanced_sac import BalancedSAC
+from heed.guard.learners.lagrangian import LagrangianSAC
 from heed.guard.learners.mbpo import MixedReplayBuffer
+from heed.guard.learners.recovery import RecoveryPhases, RecoverySAC
 from heed.guard.learners.sb3 import GuardedDQN, GuardedSAC, GuardedTD3
+from heed.guard.learners.smbpo import ABSORBED, AbsorbingReplayBuffer, AbsorbingSAC, UnaskedModels
 from heed.guard.models.ensemble import FitConfig
 from heed.guard.models.models import ModelsConfig
 from heed.guard.phases import PhasesConfig
@@ -47,6 +50,9 @@ GRID = {"env": "heed/CliffGrid-v0", "method": "mbhi", "overseer": "far-sighted",
         ({"balance": "gapo"}, BalancedSAC),
         ({"balance": "pgapo", "preference": [0.6, 0.4]}, BalancedSAC),
         ({"imagined": 8, "imagined_horizon": 2, "gradient_steps": 2}, GuardedSAC),
+        ({"method": "sac-lagrangian", "cost_limit": 0.5}, LagrangianSAC),
+        ({"method": "smbpo", "safe_horizon": 2}, AbsorbingSAC),
+        ({"method": "recovery-rl", "risk_updates": 5, "evaluation_episodes": 1}, RecoverySAC),
     ],
     ids=lambda value: "-".join(str(each) for each in value.values()) if isinstance(value, dict) else "",
 )
@@ -60,6 +66,22 @@ def test_each_learner_trains_under_the_guard(changes, kind, tmp_path):
         assert summary["handed_over_at"] == 100
     restored = kind.load(tmp_path / "run" / "learner.zip", device="cpu")
     assert restored.num_timesteps == job.steps and restored._n_updates > 0
+
+
+def test_settings_reach_the_published_baselines():
+    lagrangian = build(changed(method="sac-lagrangian", cost_limit=0.5, multiplier_rate=0.3))
+    assert isinstance(lagrangian.learner, LagrangianSAC) and lagrangian.phases is None
+    assert (lagrangian.learner.multiplier.limit, lagrangian.learner.multiplier.rate) == (0.5, 0.3)
+    smbpo = build(changed(method="smbpo", safe_horizon=4))
+    replay, rollouts = smbpo.learner.replay_buffer, smbpo.callbacks[0]
+    assert isinstance(replay, AbsorbingReplayBuffer) and isinstance(smbpo.phases, UnaskedModels)
+    assert (replay.horizon, replay.discount, replay.kept) == (4, 0.98, 10_000)
+    assert (rollouts.per_step, rollouts.horizon, rollouts.penalty, rollouts.phases) == (10, 4, ABSORBED, smbpo.phases)
+    assert smbpo.phases.models.config.label_keys == (0, 1) and smbpo.phases.labels.grace == 1
+    recovery = build(changed(method="recovery-rl", risk_gamma=0.7, risk_limit=0.2, risk_updates=9))
+    assert isinstance(recovery.phases, RecoveryPhases) and recovery.learner.learns_from == "proposed"
+    assert (recovery.learner.cost_gamma, recovery.phases.recovery.limit, recovery.phases.updates) == (0.7, 0.2, 9)
+    assert recovery.guard.observers[-1] is recovery.phases and not recovery.callbacks
 
 
 def test_settings_reach_the_learner():
@@ -90,6 +112,18 @@ def test_settings_reach_the_learner():
         ({"imagined": -1}, "-1 imagined rows"),
         ({"imagined": 5, "real_share": 0.0}, "real share is 0"),
         ({"gradient_steps": 0}, "0 gradient steps"),
+        ({"method": "sac-lagrangian", "learner": "td3"}, "sac-lagrangian is made of sac"),
+        ({"method": "recovery-rl", "env": "heed/CliffGrid-v0"}, "recovery-rl is made of sac, which is for boxes"),
+        ({"method": "smbpo", "balance": "gapo"}, "smbpo weighs return and safety itself"),
+        ({"method": "recovery-rl", "imagined": 5}, "recovery-rl has no models to imagine with"),
+        ({"method": "smbpo", "imagined_horizon": 5}, "smbpo sets its own imagined_horizon.*--safe_horizon"),
+        ({"method": "smbpo", "imagined_penalty": -1.0}, "smbpo sets its own imagined_penalty"),
+        ({"method": "smbpo", "safe_horizon": 0}, "settled 0 steps before"),
+        ({"method": "sac-lagrangian", "cost_limit": -1.0}, "a limit of -1.0"),
+        ({"method": "recovery-rl", "risk_limit": 1.5}, "the limit of risk is 1.5"),
+        ({"method": "recovery-rl", "risk_updates": -1}, "-1 updates of the risk critic"),
+        ({"method": "recovery-rl", "mode": "block"}, "its recovery policy replaces"),
+        ({"method": "recovery-rl", "judgements": "old.db"}, "learns from its own run alone"),
     ],
 )
 def test_what_a_learner_would_not_follow_is_refused_in_one_line(changes, message):

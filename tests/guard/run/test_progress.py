@@ -12,7 +12,7 @@ from heed.errors import RunFailed, Stopped
 from heed.guard.decision_log import DecisionLog
 from heed.guard.run.build import build
 from heed.guard.run.config import job_of
-from heed.guard.run.summary import latest_return
+from heed.guard.run.counts import latest_return
 from heed.guard.run.train import train_guard
 from heed.oversight.overseers.base import Verdict
 from heed.oversight.overseers.human import HumanOverseer

@@ -111,7 +111,7 @@ def test_of_a_conversation_trl_gets_messages(tmp_path):
         (["--format", "trl", "--objectives", "help,harmless"], "one objective"),
         (["--format", "trl", "--objectives", "style"], "nobody judged style.*of help, harmless"),
         (["--format", "heed", "--kind", "block"], "judge some first"),
-        (["--objectives", "help"], "judgements are exported whole"),
+        (["--objectives", "help"], "nothing would read this .--objectives.: give --format too"),
     ],
 )
 def test_what_cannot_be_exported_is_one_line(place, tmp_path, arguments, wrong):
@@ -121,7 +121,7 @@ def test_what_cannot_be_exported_is_one_line(place, tmp_path, arguments, wrong):
 
 
 def test_a_format_without_a_file_is_refused(place):
-    with pytest.raises(HeedError, match="nothing is exported"):
+    with pytest.raises(HeedError, match=r"nothing would read this \(--format\): give --export too"):
         run([str(place), "--format", "heed"])
 
 

@@ -15,9 +15,9 @@ class Scripted:
     def __init__(self):
         self.asked, self.seeds = 0, []
 
-    def judge(self, moment):
+    def judge(self, proposal):
         self.asked += 1
-        return Verdict(bool(moment.observation[0]), latency_ms=5.0, instead=moment.step)
+        return Verdict(bool(proposal.observation[0]), latency_ms=5.0, instead=proposal.step)
 
     def reset(self, seed):
         self.seeds.append(seed)
@@ -28,8 +28,8 @@ NEVER = RuleOverseer(lambda observation, info: False)
 
 
 def blocks(overseer, seen, episode=0, first=0):
-    moments = [Proposal(np.array([x]), 0, step=first + step, episode=episode) for step, x in enumerate(seen)]
-    return [int(overseer.judge(moment).block) for moment in moments]
+    proposals = [Proposal(np.array([x]), 0, step=first + step, episode=episode) for step, x in enumerate(seen)]
+    return [int(overseer.judge(proposal).block) for proposal in proposals]
 
 
 @pytest.mark.parametrize("steps", [0, 1, 3])
@@ -50,8 +50,8 @@ def test_several_environments_in_turn_are_each_answered_as_late_as_if_alone():
     told = np.zeros_like(seen)
     for step, stream in np.ndindex(10, 3):  # the third environment's second episode begins after five steps
         episode, since = (3, step - 5) if stream == 2 and step >= 5 else (stream, step)
-        moment = Proposal(seen[stream, [step]], 0, step=since, episode=episode, stream=stream)
-        told[stream, step] = late.judge(moment).block
+        proposal = Proposal(seen[stream, [step]], 0, step=since, episode=episode, stream=stream)
+        told[stream, step] = late.judge(proposal).block
     assert told[:2].tolist() == [[0] * 3 + row[:7] for row in seen[:2].tolist()]
     assert told[2].tolist() == [0, 0, 0, 1, 1, 0, 0, 0, 0, 0]
 
@@ -64,9 +64,9 @@ def test_a_late_overseer_that_was_not_asked_then_has_nothing_to_say_now():
 
 def test_an_action_named_for_another_moment_is_not_handed_on():
     late, prompt = Delayed(Scripted(), 1), Delayed(Scripted(), 0)
-    moments = [Proposal(np.array([1]), 0, step=step) for step in range(2)]
-    assert [late.judge(moment).instead for moment in moments] == [None, None]
-    assert [prompt.judge(moment).instead for moment in moments] == [0, 1]
+    proposals = [Proposal(np.array([1]), 0, step=step) for step in range(2)]
+    assert [late.judge(proposal).instead for proposal in proposals] == [None, None]
+    assert [prompt.judge(proposal).instead for proposal in proposals] == [0, 1]
 
 
 def test_a_new_run_starts_with_nothing_seen():
@@ -138,7 +138,7 @@ def test_the_same_seed_draws_the_same_and_another_does_not(make):
 
 
 def test_what_is_missed_does_not_hang_on_what_came_before():
-    """The same step of two runs is missed alike, though other moments were blocked before it."""
+    """The same step of two runs is missed alike, though other proposals were blocked before it."""
     one, other = Missing(Scripted(), 0.5), Missing(Scripted(), 0.5)
     one.reset(5)
     other.reset(5)

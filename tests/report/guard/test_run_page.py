@@ -153,7 +153,7 @@ def test_an_unfinished_run_is_shown_as_far_as_it_went(own_run):
     text = text_of(own_run)
     assert "This run is not complete: it stands at step 1,000." in text
     assert "autonomy 400 1 25.0" in text
-    assert "This run kept no moments" in text and "The finished policy was not evaluated." in text
+    assert "This run kept no snapshots of blocks" in text and "The finished policy was not evaluated." in text
     (own_run / "decisions.parquet").unlink()
     assert "No decisions.parquet in this run: it ended before its first step." in text_of(own_run)
 

@@ -21,9 +21,9 @@ import torch
 import heed
 from heed.errors import HeedError
 from heed.guard.actions import ActionCoder
-from heed.guard.intervention import AskWhenUnsure, Disagreement, FailClosed, Intervention, Lookahead, Shadow
+from heed.guard.intervention import AskWhenUnsure, Beside, FailClosed, Intervention, Lookahead, Shadow
 from heed.guard.keeping.known import Code, check_same, known_of, probed
-from heed.guard.keeping.parts import LookaheadParts
+from heed.guard.keeping.parts import Disagreement, LookaheadParts
 from heed.guard.keeping.policy import HasPlainPolicy, HasPlainValue, PlainPolicy, PlainValue
 from heed.guard.models.models import Models
 from heed.guard.models.termination import LearntTermination
@@ -68,7 +68,7 @@ def save_guard(folder: Path | str, intervention: Intervention, situation: Situat
         OSError: the disk refuses.
     """
     place = Path(folder)
-    lookahead = intervention.lookahead
+    lookahead = intervention.looking if _has(intervention, Beside) is None else None
     if lookahead is None or lookahead.parts is None:
         why = "nothing looks ahead yet" if lookahead is None else "what looks ahead was not made by Lookahead.of"
         raise HeedError(f"this guard cannot be saved: {why}", str(place), "save it once autonomy has begun")
@@ -203,7 +203,7 @@ def _asks(intervention: Intervention) -> float | None:
         return None
     if not isinstance(asking.unsure, Disagreement):
         raise HeedError("a rule of one's own says when this guard asks", "Guard.save", "take Disagreement")
-    return asking.unsure.above
+    return asking.unsure.above if asking.unsure.above <= 0.5 else None
 
 
 def _described(space: gym.Space[Any]) -> State:

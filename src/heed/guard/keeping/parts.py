@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,7 +11,7 @@ import torch
 from heed.guard.actions import ActionCoder
 from heed.guard.models.models import Models
 from heed.guard.planning.config import Controllers, PlanningConfig, lookout_of, planner_of
-from heed.guard.planning.lookahead import Lookout
+from heed.guard.planning.lookahead import Look, Lookout
 from heed.guard.planning.planner import SafePlanner
 
 Replaces = Literal["plan", "declared"]
@@ -44,3 +45,24 @@ class LookaheadParts:
     def planner(self) -> SafePlanner | None:
         """Over the models as they are now; None where none is declared."""
         return planner_of(self.planning, self.models, self.controllers, self.actions, self.generator)
+
+
+class Disagreement:
+    """Whether a look is unsure: the blockers disagree about a step of it.
+
+    Args:
+        models: with the blockers.
+        above: standard deviation of their probabilities from which a look is unsure; nothing is above .5, the largest.
+        may_ask: whether there is anybody to ask; else nothing is unsure.
+    """
+
+    def __init__(self, models: Models, above: float, may_ask: Callable[[], bool] = lambda: True) -> None:
+        self.models, self.above, self.may_ask = models, above, may_ask
+
+    def __call__(self, look: Look) -> bool:
+        """Of a look."""
+        if self.above > 0.5:
+            return False
+        futures = look.futures
+        disagreement = self.models.disagreement(futures.states[:-1], futures.actions, futures.states[1:])
+        return self.may_ask() and float(disagreement.nan_to_num(1.0).max()) >= self.above

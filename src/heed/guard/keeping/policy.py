@@ -51,7 +51,7 @@ class PlainPolicy(nn.Module):
         if self.head == "squashed":
             return out
         if self.head == "clipped":
-            low, high = torch.as_tensor(self.space.low), torch.as_tensor(self.space.high)  # type: ignore[attr-defined] # a Box
+            low, high = (torch.as_tensor(end).float() for end in (self.space.low, self.space.high))  # type: ignore[attr-defined] # a Box
             return (2 * (out - low) / (high - low) - 1).clamp(-1, 1)
         return nn.functional.one_hot(self._chosen(out), self.actions.size).float()
 

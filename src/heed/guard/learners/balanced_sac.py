@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.utils import polyak_update
 from torch import Tensor
@@ -18,31 +16,25 @@ from torchjd.aggregation import Weighting
 from torchjd.linalg import PSDMatrix
 
 from heed.balance import GAPO
-from heed.guard.learners.replay import ExecutedStep, LearnsFrom
-from heed.guard.learners.sb3 import GuardedSAC
+from heed.guard.learners.cost_critics import CostSAC, step_towards
+from heed.guard.learners.replay import LearnsFrom
 
 
-class BalancedSAC(GuardedSAC):
+class BalancedSAC(CostSAC):
     """Soft actor-critic whose actor has two objectives: return and safety.
 
-    Return is SAC's own objective, with its entropy. Safety is what a second pair of critics learns, the discounted
-    probability that the policy's proposals come to a block or a catastrophe::
-
-        C(s, a) = 1                           where a is blocked in s, or leads to a catastrophe
-        C(s, a) = cost_gamma E[C(s', a')]     else, a' from the policy; 0 where the episode ends otherwise
-
-    of which the larger of the two is believed. It is learnt from what was proposed as well as from what was executed in
-    its place. A block or a catastrophe thus costs the same whatever the environment's rewards are, and what it weighs
-    against return is not a penalty's size but the weighting of the two gradients of the actor (GAPO, Li et al. 2025,
-    between any two objectives). Until something was blocked or broken there is nothing to learn safety from, and the
-    actor follows return alone.
+    Return is SAC's own objective, with its entropy. Safety is what a second pair of critics learns (`CostSAC`), the
+    discounted probability that the policy's proposals come to a block or a catastrophe. It is learnt from what was
+    proposed as well as from what was executed in its place. A block or a catastrophe thus costs the same whatever the
+    environment's rewards are, and what it weighs against return is not a penalty's size but the weighting of the two
+    gradients of the actor (GAPO, Li et al. 2025, between any two objectives). Until something was blocked or broken
+    there is nothing to learn safety from, and the actor follows return alone.
 
     Args:
         arguments: as `stable_baselines3.SAC` takes them.
         weighting: from the Gram matrix [2, 2] of the gradients of return and safety to their weights [2]; None is
             GAPO with p = 1, which goes half the way of each unit gradient.
-        cost_gamma: discount of safety; None takes the learner's gamma.
-        settings: as `stable_baselines3.SAC` takes them.
+        settings: as `CostSAC` takes them.
 
     Attributes:
         costs_seen: whether anything was blocked or broken yet.
@@ -60,47 +52,10 @@ class BalancedSAC(GuardedSAC):
         self,
         *arguments: Any,
         weighting: Weighting[PSDMatrix] | None = None,
-        cost_gamma: float | None = None,
         **settings: Any,
     ) -> None:
         self.weighting = GAPO(p=1) if weighting is None else weighting
-        self._cost_gamma = cost_gamma
-        self.costs_seen = False
         super().__init__(*arguments, **settings)
-
-    @property
-    def cost_gamma(self) -> float:
-        """Discount of safety."""
-        return self.gamma if self._cost_gamma is None else self._cost_gamma
-
-    def _setup_model(self) -> None:
-        super()._setup_model()
-        self.safety_critic = self.policy.make_critic()
-        self.safety_critic_target = self.policy.make_critic()
-        self.safety_critic_target.load_state_dict(self.safety_critic.state_dict())
-        self.safety_critic_target.set_training_mode(False)
-        self.safety_critic.optimizer = self.policy.optimizer_class(
-            self.safety_critic.parameters(),
-            lr=self.lr_schedule(1),  # type: ignore[call-arg] # as every optimiser of torch takes it
-            **self.policy.optimizer_kwargs,
-        )
-        spaces = (self.observation_space, self.action_space)
-        self.safety_buffer = ReplayBuffer(self.buffer_size, *spaces, device=self.device, n_envs=self.n_envs)
-
-    def _learn_of(self, taken: ExecutedStep) -> None:
-        """Keep what was executed with whether it broke anything, and what was blocked as the end at full cost."""
-        catastrophes = np.array([bool(info.get("catastrophe", False)) for info in taken.infos])
-        ended, costs = replace(taken, ended=taken.ended | catastrophes), catastrophes.astype(np.float32)
-        self.safety_buffer.add(ended.before, ended.after, ended.executed, costs, ended.ended, ended.infos)
-        ended.add_blocked(self.safety_buffer, costs, price=1.0, ends=True)
-        self.costs_seen |= bool(catastrophes.any() or taken.blocked.any())
-
-    def costs(self, observations: Tensor, actions: Tensor) -> Tensor:
-        """What the safety critics think proposals come to: observations [N, S] and actions in [-1, 1]^A [N, A] to [N].
-
-        The larger of the two, 0 for what is safe and 1 for what is blocked at once.
-        """
-        return torch.cat(self.safety_critic(observations, actions), dim=1).amax(1)
 
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
         """As SAC's own, with two gradients of the actor in place of one, and the safety critics' step."""
@@ -181,31 +136,4 @@ class BalancedSAC(GuardedSAC):
             least = torch.cat(self.critic_target(batch.next_observations, actions), dim=1).amin(1, keepdim=True)
             following = least - temperature * likelihoods.reshape(-1, 1)
             target = batch.rewards + (1 - batch.dones) * gamma * following
-        return _step_towards(target, self.critic(batch.observations, batch.actions), self.critic.optimizer)
-
-    def _learn_safety(self, batch: ReplayBufferSamples) -> float:
-        """One step of the safety critics towards ``c + cost_gamma max C'``, a probability, and of C' after them."""
-        with torch.no_grad():
-            actions, _ = self.actor.action_log_prob(batch.next_observations)
-            most = torch.cat(self.safety_critic_target(batch.next_observations, actions), dim=1).amax(1, keepdim=True)
-            target = (batch.rewards + (1 - batch.dones) * self.cost_gamma * most).clamp(0, 1)
-        result = self.safety_critic(batch.observations, batch.actions)
-        loss = _step_towards(target, result, self.safety_critic.optimizer)
-        polyak_update(self.safety_critic.parameters(), self.safety_critic_target.parameters(), self.tau)
-        return loss
-
-    def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "safety_critic", "safety_critic_target", "safety_buffer"]
-
-    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
-        modules, variables = super()._get_torch_save_params()
-        return [*modules, "safety_critic", "safety_critic_target", "safety_critic.optimizer"], variables
-
-
-def _step_towards(target: Tensor, result: Sequence[Tensor], optimizer: torch.optim.Optimizer) -> float:
-    """Least squares of each critic [N, 1] to the target [N, 1]; their loss, as Stable-Baselines3 counts it."""
-    loss = 0.5 * torch.stack([functional.mse_loss(each, target) for each in result]).sum()
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    return loss.item()
+        return step_towards(target, self.critic(batch.observations, batch.actions), self.critic.optimizer)

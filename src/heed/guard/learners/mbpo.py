@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import gymnasium as gym
 import torch
@@ -13,8 +13,10 @@ from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from torch import Tensor
 
 from heed.errors import HeedError
+from heed.guard.labels import LabelCollector
 from heed.guard.learners.sb3 import controller
-from heed.guard.phases import Phase, Phases
+from heed.guard.models.models import Models
+from heed.guard.phases import Phase
 from heed.guard.planning.imagination import Imagination
 from heed.runs.state import State
 
@@ -64,10 +66,12 @@ class Rollouts:
         states = starts[torch.arange(members * each) % count].view(members, each, -1)
         alive = (torch.arange(members * each) < count).view(members, each)
         rows: list[tuple[Tensor, ...]] = []
-        for _ in range(self.horizon):
+        for step in range(self.horizon):
             actions = seeing.policy(states.flatten(0, 1)).view(members, each, -1)
             following, rewards = seeing.dynamics.step(states, actions, seeing.generator)
-            flagged = (seeing.danger(states, actions, following) >= self.threshold) | ~rewards.isfinite()
+            flagged = (
+                seeing.danger(states, actions, following, torch.tensor(step)) >= self.threshold
+            ) | ~rewards.isfinite()
             ended = flagged
             if seeing.termination is not None:
                 ended = ended | seeing.termination(following.flatten(0, 1)).view(members, each)
@@ -123,6 +127,15 @@ class MixedReplayBuffer(ReplayBuffer):
         return ReplayBufferSamples(*(torch.cat([seen, thought[chosen].to(seen)]) for seen, thought in columns))
 
 
+class Imaginable(Protocol):
+    """What rollouts are imagined with; `heed.guard.Phases` is one."""
+
+    models: Models
+    labels: LabelCollector
+    phase: Phase
+    seed: int
+
+
 class ImaginedRollouts(BaseCallback):
     """Feeds imagined rollouts to an off-policy learner, once there are models to imagine with.
 
@@ -130,7 +143,7 @@ class ImaginedRollouts(BaseCallback):
     the learner has been in.
 
     Args:
-        phases: the models, and whether they are in force.
+        phases: the models, and whether they are in force, which is autonomy.
         per_step: imagined rows for each step of the environment, at most (rollouts may end early).
         penalty: see `Rollouts`.
         horizon: steps of a rollout.
@@ -140,7 +153,7 @@ class ImaginedRollouts(BaseCallback):
         HeedError: numbers below 1; once learning starts, a learner without such a replay.
     """
 
-    def __init__(self, phases: Phases, per_step: int, penalty: float, horizon: int = 3, every: int = 50) -> None:
+    def __init__(self, phases: Imaginable, per_step: int, penalty: float, horizon: int = 3, every: int = 50) -> None:
         super().__init__()
         if min(per_step, horizon, every) < 1:
             raise HeedError(f"{per_step} rows, {horizon} steps, every {every}", "--imagined", "give at least 1 of each")

@@ -35,7 +35,7 @@ class LearnerPolicy:
             return nn.functional.one_hot(chosen.flatten(), int(space.n)).float()
         if model.policy.squash_output:  # SAC's and TD3's speak in [-1, 1]; PPO's in the environment's own units
             return chosen
-        low, high = torch.as_tensor(space.low), torch.as_tensor(space.high)  # type: ignore[attr-defined] # a Box
+        low, high = (torch.as_tensor(end).float() for end in (space.low, space.high))  # type: ignore[attr-defined] # a Box
         return (2 * (chosen - low) / (high - low) - 1).clamp(-1, 1)
 
     def plain(self) -> PlainPolicy:

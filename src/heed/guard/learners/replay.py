@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3.common.buffers import ReplayBuffer
 
+from heed.guard.learners.attached import check_actions_between
+
 LearnsFrom = Literal["executed", "both", "proposed"]
 
 
@@ -82,6 +84,20 @@ class GuardAware:
     block_penalty: float = -0.2
     block_ends: bool = False
 
+    def _setup_model(self) -> None:
+        """Refuse what stands between the learner and its guard and changes actions."""
+        check_actions_between(self.env)  # type: ignore[attr-defined] # the learner's own
+        super()._setup_model()  # type: ignore[misc] # mixed in
+
+    def set_env(self, env: Any, force_reset: bool = True) -> None:
+        """Go on in another environment, where nothing changes actions between the learner and its guard.
+
+        Raises:
+            HeedError: names the wrapper that does.
+        """
+        check_actions_between(env)
+        super().set_env(env, force_reset)  # type: ignore[misc] # mixed in
+
     def _store_transition(
         self,
         replay_buffer: ReplayBuffer,
@@ -98,6 +114,10 @@ class GuardAware:
         if self.learns_from == "both":
             taken.add_blocked(replay_buffer, reward, self.block_penalty, self.block_ends)
         self._learn_of(taken)
+
+    def figures(self) -> dict[str, float]:
+        """What a learner tells of itself beside its actions, for a run's metrics; nothing by default."""
+        return {}
 
     def _learn_of(self, taken: ExecutedStep) -> None:
         """For learners that keep more of a step than its reward."""

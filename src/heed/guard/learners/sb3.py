@@ -9,6 +9,7 @@ from stable_baselines3 import DQN, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from heed.errors import HeedError
+from heed.guard.learners.attached import check_imagined
 from heed.guard.learners.plain import LearnerPolicy, LearnerValue
 from heed.guard.learners.replay import GuardAware
 
@@ -65,12 +66,8 @@ def controller(model: BaseAlgorithm, deterministic: bool = True) -> LearnerPolic
     The learner's weights are read at each call, so the imagination always follows the present policy.
 
     Raises:
-        HeedError: a policy that wants its observations normalised, which imagined states are not.
+        HeedError: a policy whose observations or actions are changed between it and the guard, or that carries a state
+            from step to step: what the guard imagines of it would be something else.
     """
-    if model.get_vec_normalize_env() is not None:
-        raise HeedError(
-            "the policy sees normalised observations, and the guard imagines plain ones",
-            "VecNormalize",
-            "normalise below the guard, with gymnasium.wrappers.NormalizeObservation or TransformObservation",
-        )
+    check_imagined(model)
     return LearnerPolicy(model, deterministic)

@@ -2,11 +2,14 @@
 
 from heed.guard.models.blockers import Blockers, DangerJudge, KnownBlockers
 from heed.guard.models.calibration import Threshold, accept_refit, conformal_threshold, hirl_threshold
+from heed.guard.models.cross_conformal import CalibratedBlockers
 from heed.guard.models.dynamics import Dynamics, EnsembleDynamics, KnownDynamics
 from heed.guard.models.ensemble import BatchConfig, FitConfig
 from heed.guard.models.labels import Experience, Labels
 from heed.guard.models.models import Models, ModelsConfig, ModelsReport
+from heed.guard.models.relevance import relevant_columns
 from heed.guard.models.rewards import WithReward
+from heed.guard.models.safety_value import SafetyValue
 from heed.guard.models.support import Range
 from heed.guard.models.termination import LearntTermination
 from heed.guard.models.transitions import Transitions
@@ -14,6 +17,7 @@ from heed.guard.models.transitions import Transitions
 __all__ = [
     "BatchConfig",
     "Blockers",
+    "CalibratedBlockers",
     "DangerJudge",
     "Dynamics",
     "EnsembleDynamics",
@@ -27,10 +31,12 @@ __all__ = [
     "ModelsConfig",
     "ModelsReport",
     "Range",
+    "SafetyValue",
     "Threshold",
     "Transitions",
     "WithReward",
     "accept_refit",
     "conformal_threshold",
     "hirl_threshold",
+    "relevant_columns",
 ]

@@ -116,23 +116,6 @@ def conformal_threshold(scores: ArrayLike, eps: float) -> Threshold:
     return Threshold(float(np.sort(danger)[rank - 1]), float(eps), n, rank)
 
 
-def promised(value: float, scores: ArrayLike) -> Threshold:
-    """A threshold that something else has set, with what held-out blocks promise of it.
-
-    Its rank is one more than the blocks that it misses: the threshold's place, had calibration chosen it. Chosen with
-    an eye on other rows it is no longer exchangeable with them, so that the promise is an estimate.
-
-    >>> print(promised(0.5, [0.9, 0.2, 0.6, 0.8]))
-    danger >= 0.5: misses at most 40.0% of blocks like the 4 held out (the smallest promise from so many is 20.0%);
-    with 95% confidence at most 75.1%
-    """
-    danger = _finite(scores)
-    rank = int((danger < value).sum()) + 1
-    if rank > len(danger):
-        return Threshold(value)
-    return Threshold(value, rank / (len(danger) + 1), len(danger), rank)
-
-
 @dataclass(frozen=True)
 class Judged:
     """How one fit of the blockers sees what is known.
@@ -169,113 +152,67 @@ class RefitDecision:
     reason: str
 
 
-def accept_refit(old: Judged | None, new: Judged, lost: float = 0.02, cap: float = 0.03) -> RefitDecision:
-    """A refit is accepted only if it still flags what the old one flagged, without flagging everything.
-
-    Two faults are met, both seen in practice. Thresholds drift upwards from refit to refit and the policy goes through
-    the hole: the new threshold is lowered until the new fit flags what the old one flagged. One outlier among the
-    blocks drags the threshold so low that everything is flagged: the new threshold is raised, though no further than
-    to where that same demand still holds. Where no threshold does both, the old fit stays.
+def accept_refit(old: Judged | None, new: Judged, lost: float = 0.05, cap: float = 0.03) -> RefitDecision:
+    """Whether a refit takes the old fit's place: unless it would flag fewer of the known blocks, by more than a share.
 
     A catastrophe that happened is not given up as an outlier: whichever fit is in force flags it, unless that would
-    flag more than the cap allows.
-
-    So, whatever comes in, the fit in force from now on misses at most a share ``lost`` of the known blocks, or as many
-    as the old one did; of those that the old one flagged it misses no more than that share of all is; and it flags at
-    most a share ``cap`` of the known steps let pass, or as many as the old one did. A first fit has nothing to fall
-    back on and is always accepted; if it flags more than the cap, the reason says so.
+    flag more of the known steps let pass than the cap allows.
 
     What is known has been learnt from, each label by all members of the new fit but one: of fresh blocks more are
     missed than is told here, and of fresh steps more are flagged. So fits are compared and a collapse is met, but
-    nothing is promised; what is promised is told from unseen blocks (`conformal_threshold`, `promised`).
+    nothing is promised; what is promised is told from unseen blocks (`CalibratedBlockers`).
 
     Args:
         old: the fit in force, on the same known blocks and steps in the same order; None if there is none.
         new: the refit.
-        lost: share of the known blocks that may be given up as outliers; rounded down to blocks.
-        cap: share of the known steps let pass that may be flagged. A look is unsafe where one of its twenty steps is
-            flagged, so that a small share of steps is a large one of looks.
+        lost: share of the known blocks by which the refit may flag fewer.
+        cap: share of the known steps let pass that may be flagged for the sake of a catastrophe.
 
     Raises:
-        HeedError: shares outside [0, 1).
+        HeedError: shares outside [0, 1].
         ValueError: fits that do not speak of the same blocks and steps, dangers that are not finite with no other fit
             to fall back on.
 
     >>> old = Judged([0.8, 0.9, 0.7], [0.1, 0.2], threshold=0.6)
-    >>> drifted = Judged([0.9, 0.95, 0.7], [0.1, 0.2], threshold=0.8)
-    >>> accept_refit(old, drifted).threshold
-    0.7
+    >>> collapsed = Judged([0.9, 0.3, 0.2], [0.1, 0.2], threshold=0.8)
+    >>> accept_refit(old, collapsed).reason
+    'refit refused: it would flag 67% less of the known blocks'
     """
-    if not (0 <= lost < 1 and 0 <= cap < 1):
-        raise HeedError(f"lost is {lost}, cap is {cap}", "accept_refit", "give shares in [0, 1)")
+    if not (0 <= lost <= 1 and 0 <= cap <= 1):
+        raise HeedError(f"lost is {lost}, cap is {cap}", "accept_refit", "give shares in [0, 1]")
     blocks, passed = np.asarray(new.positives, np.float64), np.asarray(new.negatives, np.float64)
-    given_up = _count(lost, blocks)
+    finite = bool(np.isfinite(blocks).all() and np.isfinite(passed).all() and math.isfinite(new.threshold))
+    if old is None and not finite:
+        raise ValueError("the dangers of a first fit are finite numbers")
+    value = _flagging_catastrophes(new, passed, cap) if finite else new.threshold
+    decision = RefitDecision(True, value, _share(blocks < value), _share(passed >= value), "accepted as it is")
+    if value < new.threshold:
+        decision = replace(decision, reason=f"threshold lowered from {new.threshold:.3g} to flag all catastrophes")
     if old is None:
-        blocks, passed = _finite(blocks), _finite(passed)
-        limit = cap
-        highest = _missing(blocks, given_up)  # above it, more is lost than may be
-    else:
-        before, let_pass = _finite(old.positives), _finite(old.negatives)
-        if before.shape != blocks.shape or let_pass.shape != passed.shape:
-            raise ValueError("the old and the new fit are to judge the same known blocks and steps")
-        kept = before >= old.threshold
-        stays = RefitDecision(False, old.threshold, _share(~kept), _share(let_pass >= old.threshold), "")
-        limit = max(cap, stays.flagged)
-        lowered = _flagging_catastrophes(old, old.threshold, let_pass, limit)
-        stays = replace(
-            stays,
-            threshold=lowered,
-            missed=_share(before < lowered),
-            flagged=_share(let_pass >= lowered),
-        )
-        if not (np.isfinite(blocks).all() and np.isfinite(passed).all() and math.isfinite(new.threshold)):
-            return replace(stays, reason="refit refused: its dangers are not finite")
-        highest = min(_missing(blocks, max(given_up, int((~kept).sum()))), _missing(blocks[kept], given_up))
-    value = min(new.threshold, highest)
-    if _share(passed >= value) > cap:
-        value = max(value, min(highest, _flagging(passed, _count(cap, passed))))
-    flagged = _share(passed >= value)
-    if flagged > limit and old is not None:
-        return replace(stays, reason=f"refit refused: to flag the known blocks it would flag {flagged:.0%} of the rest")
-    value = _flagging_catastrophes(new, value, passed, limit)
-    flagged = _share(passed >= value)
-    if flagged > limit:
-        reason = f"the first fit, though it flags {flagged:.0%} of the steps let pass"
-    elif value < new.threshold:
-        reason = f"threshold lowered from {new.threshold:.3g} to flag the known blocks"
-    elif value > new.threshold:
-        reason = (
-            f"threshold raised from {new.threshold:.3g} to flag less of the steps let pass; its promise no longer holds"
-        )
-    else:
-        reason = "accepted as it is"
-    return RefitDecision(True, value, _share(blocks < value), flagged, reason)
+        return decision
+    before, let_pass = _finite(old.positives), _finite(old.negatives)
+    if before.shape != blocks.shape or let_pass.shape != passed.shape:
+        raise ValueError("the old and the new fit are to judge the same known blocks and steps")
+    kept = _flagging_catastrophes(old, let_pass, cap)
+    stays = RefitDecision(False, kept, _share(before < kept), _share(let_pass >= kept), "")
+    if not finite:
+        return replace(stays, reason="refit refused: its dangers are not finite")
+    fewer = decision.missed - stays.missed
+    return (
+        decision
+        if fewer <= lost
+        else replace(stays, reason=f"refit refused: it would flag {fewer:.0%} less of the known blocks")
+    )
 
 
-def _flagging_catastrophes(fit: Judged, threshold: float, passed: NDArray[np.float64], limit: float) -> float:
-    """The threshold, or a lower one that flags all catastrophes, if that flags no more of the rest than the limit."""
+def _flagging_catastrophes(fit: Judged, passed: NDArray[np.float64], cap: float) -> float:
+    """The threshold, or a lower one that flags all catastrophes, if that flags no more of the rest than the cap."""
     catastrophes = np.asarray(fit.catastrophes, np.float64)
     catastrophes = catastrophes[np.isfinite(catastrophes)]
-    if not len(catastrophes) or catastrophes.min() >= threshold:
-        return threshold
+    if not len(catastrophes) or catastrophes.min() >= fit.threshold:
+        return fit.threshold
     lower = float(catastrophes.min())
-    return lower if _share(passed >= lower) <= limit else threshold
-
-
-def _missing(dangers: NDArray[np.float64], count: int) -> float:
-    """The highest threshold that misses at most so many of them."""
-    return float(np.sort(dangers)[count]) if count < len(dangers) else math.inf
-
-
-def _flagging(dangers: NDArray[np.float64], count: int) -> float:
-    """The lowest float32 threshold that flags at most so many of them; fewer than all are asked for."""
-    first_let_pass = np.sort(dangers)[::-1][count]
-    return float(np.nextafter(np.float32(first_let_pass), np.float32(np.inf)))
-
-
-def _count(share: float, of: NDArray[np.float64]) -> int:
-    """A share as a whole number, rounded down, though not by the last bit of a share that is one."""
-    return math.floor(share * len(of) + 1e-9)
+    return lower if _share(passed >= lower) <= cap else fit.threshold
 
 
 def _share(flags: NDArray[np.bool_]) -> float:

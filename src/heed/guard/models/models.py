@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,23 +18,32 @@ from heed.guard.models.calibration import (
     RefitDecision,
     Threshold,
     accept_refit,
-    conformal_threshold,
     hirl_threshold,
-    promised,
-    smallest_eps,
 )
-from heed.guard.models.dynamics import Dynamics, EnsembleDynamics, FitReport
+from heed.guard.models.cross_conformal import CalibratedBlockers
+from heed.guard.models.dynamics import Dynamics, EnsembleDynamics, FitReport, held_out_rows
 from heed.guard.models.ensemble import BatchConfig, FitConfig
+from heed.guard.models.folds import folds_of
 from heed.guard.models.labels import Experience, Labels
+from heed.guard.models.relevance import relevant_columns
 from heed.guard.models.rewards import Reward, WithReward
+from heed.guard.models.safety_value import HELD, SWEEPS, SafetyValue
 from heed.guard.models.support import Range
 from heed.guard.models.termination import LearntTermination, TerminationChoice, choose_termination
+from heed.guard.models.transitions import Transitions
+from heed.runs.bounds import COUNT, SHARE, WHOLE, Bounds, check_bounds
 from heed.runs.state import State
 
 logger = logging.getLogger(__name__)
 
-STRETCH = 100
-"""Labels of one episode that are taken to be alike where episodes are too few."""
+STEPS_AHEAD, WINDOWS = 20, 200
+"""Length and about the number of the real windows on which the support of imagined states is calibrated."""
+
+
+BOUNDS = {
+    "members": COUNT, "dynamics_hidden": COUNT, "eps": Bounds(0, 1, open_below=True, open_above=True), "cap": SHARE,
+    "range_margin": WHOLE,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -46,7 +54,8 @@ class ModelsConfig:
         members: E of the dynamics and M of the blockers.
         dynamics_hidden: units of each of the dynamics' two hidden layers.
         inputs: what blockers judge: next_state, state or state_action; None takes what the overseer judges.
-        label_keys: indices of the state that the labels depend on; all if None.
+        label_keys: indices of the state that the labels depend on; None learns which (`relevant_columns`).
+        relevance: whether that is learnt where label_keys says nothing; else all count.
         threshold: conformal, or hirl: more than half, two of the members.
         eps: miss rate that the conformal threshold promises.
         cap: share of the known steps let pass that blockers may flag; most members have learnt from each of them,
@@ -54,6 +63,7 @@ class ModelsConfig:
         range_margin: how far beyond the states seen the models are trusted, in widths of what was seen.
         termination: which states end an imagined future harmlessly: given (the environment is known to), learnt (from
             the ends that happened) or none; auto takes what is given, and learns where nothing is.
+        beyond: whether states where every way leads into danger later than the horizon are learnt (`SafetyValue`).
         dynamics: the dynamics' fit.
         blockers: the blockers' fit.
     """
@@ -62,13 +72,38 @@ class ModelsConfig:
     dynamics_hidden: int = 200
     inputs: str | None = None
     label_keys: tuple[int, ...] | None = None
+    relevance: bool = True
     threshold: str = "conformal"
     eps: float = 0.1
-    cap: float = 0.03
+    cap: float = 0.05
     range_margin: float = 0.02
     termination: TerminationChoice = "auto"
+    beyond: bool = True
     dynamics: FitConfig = field(default_factory=FitConfig)
     blockers: BatchConfig = BLOCKERS_FIT
+
+    def check(self, state_size: int | None = None) -> None:
+        """Refuse what nothing could follow.
+
+        Args:
+            state_size: S, which bounds the label keys; None where it is not known yet.
+
+        Raises:
+            HeedError: names the option.
+        """
+        check_bounds(self, BOUNDS)
+        if self.threshold not in ("conformal", "hirl"):
+            raise HeedError(f"'{self.threshold}' sets no threshold", "--threshold", "take conformal or hirl")
+        if self.inputs not in (None, "next_state", "state", "state_action"):
+            fix = "take next_state, state or state_action"
+            raise HeedError(f"blockers cannot judge '{self.inputs}'", "--inputs", fix)
+        keys = self.label_keys
+        if keys is None:
+            return
+        there = max(keys, default=0) + 1 if state_size is None else state_size
+        if not keys or len(set(keys)) < len(keys) or not set(keys) <= set(range(there)):
+            fix = "give different parts of the state" + ("" if state_size is None else f", from 0 to {state_size - 1}")
+            raise HeedError(f"the label keys are {list(keys)}", "--label_keys", fix)
 
 
 @dataclass(frozen=True)
@@ -112,6 +147,11 @@ class Models:
         known_danger: in place of learnt blockers.
         reward: in place of what the dynamics tell steps to earn.
         termination: batched, which states end an episode harmlessly; a learnt one is fitted each time.
+
+    Attributes:
+        constants: action vectors [n, A] to hold as ways out, from which the value beyond the horizon is learnt; None
+            learns none.
+        controllers: further ways out: states [N, S] to action vectors [N, A].
     """
 
     def __init__(
@@ -126,19 +166,21 @@ class Models:
         termination: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         self.config = config = ModelsConfig() if config is None else config
-        if config.threshold not in ("conformal", "hirl"):
-            raise HeedError(f"'{config.threshold}' sets no threshold", "--threshold", "take conformal or hirl")
-        if not 0 < config.eps < 1:
-            raise HeedError(f"eps is {config.eps}", "--eps", "give a miss rate between 0 and 1")
+        config.check(state_size)
         self.generator = torch.Generator().manual_seed(seed)
         self.learnt = EnsembleDynamics(state_size, action_size, config.members, config.dynamics_hidden, seed=seed)
         self.known_dynamics, self.known_danger = known_dynamics, known_danger
         self.reward, self.termination = reward, termination
         self.sizes, self.seed, self.fits, self.fitted = (state_size, action_size), seed, 0, False
-        self.blockers = self._fresh()
+        self.blockers = self._fresh(config.label_keys)
+        self.judge: DangerJudge = self.blockers
+        self.keys, self.chosen_from = config.label_keys, 0
         self.unseen = torch.zeros(0)
         self.threshold = 0.5
         self.reach: Range | None = None
+        self.value: SafetyValue | None = None
+        self.constants: Tensor | None = None
+        self.controllers: list[Callable[[Tensor], Tensor]] = []
 
     @classmethod
     def from_config(
@@ -176,7 +218,7 @@ class Models:
 
     def danger(self, states: Tensor, actions: Tensor, next_states: Tensor) -> Tensor:
         """Danger in [0, 1] of steps, by the models in force, [...]."""
-        judge: DangerJudge = self.blockers if self.known_danger is None else self.known_danger
+        judge = self.judge if self.known_danger is None else self.known_danger
         return judge.danger(states, actions, next_states)
 
     def disagreement(self, states: Tensor, actions: Tensor, next_states: Tensor) -> Tensor:
@@ -203,43 +245,43 @@ class Models:
     def _fit(self, experience: Experience, dynamics: bool) -> ModelsReport:
         """Fit a copy of the models in force: whatever is part of them is replaced here, never changed."""
         labels = experience.labels()
-        if self.known_danger is None:
-            self._check_enough(int(labels.blocked.sum()))
         report = None
         if self.known_dynamics is None and dynamics:
             self.learnt = copy.deepcopy(self.learnt)
             report = self.learnt.fit(experience.transitions, self.config.dynamics, self.generator)
-            seen = experience.transitions.tensors()
-            states = torch.cat([seen.states, seen.next_states])
-            self.reach = Range.around(states[states.isfinite().all(1)], self.config.range_margin)
         if isinstance(self.termination, LearntTermination):  # after a catastrophe too: no end may hide it
             self.termination = copy.deepcopy(self.termination)
             self.termination.fit(experience.transitions, self.generator, self.config.blockers)
         self.fits += 1
         if self.known_danger is not None:
+            self._look_beyond(experience.transitions)
             return ModelsReport(report, None, Threshold(self.threshold), None, experience.blocks, len(labels.blocked))
         inputs, blocked, catastrophes = self.inputs_of(labels), labels.blocked, labels.catastrophes
-        fresh = self._fresh()
-        unseen = fresh.fit(
-            inputs, blocked, self.generator, self.config.blockers, folds_of(labels, self.config.members)
-        ).unseen
+        folds = folds_of(labels, self.config.members)
+        keys = self._relevant(inputs, blocked, folds)
+        fresh = self._fresh(keys)
+        unseen = fresh.fit(inputs, blocked, self.generator, self.config.blockers, folds).unseen
         usable = unseen.isfinite()
+        judge: DangerJudge
         if self.config.threshold == "hirl":  # its rule, whatever it flags
-            calibrated = hirl_threshold()
+            judge, calibrated = fresh, hirl_threshold()
             decision = RefitDecision(True, calibrated.value, 0.0, 0.0, "HIRL believes every fit")
         else:
-            calibrated = conformal_threshold(unseen[usable & blocked].numpy(), self.config.eps)
+            judge = CalibratedBlockers.from_folds(fresh, inputs, blocked, folds)
+            calibrated = judge.threshold(self.config.eps, self.config.cap)
             parts = (inputs[usable], blocked[usable], catastrophes[usable])
-            new = _judged(fresh, *parts, calibrated.value)
-            old = _judged(self.blockers, *parts, self.threshold) if self.fitted else None
+            new = _judged(judge, *parts, calibrated.value)
+            old = _judged(self.judge, *parts, self.threshold) if isinstance(self.judge, CalibratedBlockers) else None
             decision = accept_refit(old, new, cap=self.config.cap)
         if decision.accepted:
-            self.blockers, self.unseen = fresh, unseen
+            self.blockers, self.judge, self.unseen, self.keys = fresh, judge, unseen, keys
         else:  # what came since the fit in force is unseen by all of it
-            since = self.blockers.danger_of(inputs[len(self.unseen) :])
+            since = self.blockers.probability(inputs[len(self.unseen) :]).mean(0).detach()
             self.unseen = torch.cat([self.unseen, since])
         self.threshold, self.fitted = decision.threshold, True
-        in_force = promised(decision.threshold, self.unseen[self.unseen.isfinite() & blocked].numpy())
+        in_force = self.judge.promised(self.threshold) if isinstance(self.judge, CalibratedBlockers) else calibrated
+        self.reach = self._known_range(experience.transitions)
+        self._look_beyond(experience.transitions)
         logger.info("fit %d: %s; %s", self.fits, in_force, decision.reason)
         return ModelsReport(report, calibrated, in_force, decision, experience.blocks, len(blocked))
 
@@ -251,11 +293,16 @@ class Models:
 
     def state(self) -> State:
         """All that fits change; what is known, and the configuration, is not among it."""
-        ends = self.termination
+        ends, judge, value = self.termination, self.judge, self.value
+        calibrated = judge if isinstance(judge, CalibratedBlockers) else None
         return {
             "dynamics": self.learnt.state(),
             "blockers": dict(self.blockers.state_dict()),
+            "keys": self.keys,
+            "chosen_from": self.chosen_from,
+            "judge": None if calibrated is None else {"scores": calibrated.scores, "passed": calibrated.passed},
             "termination": ends.state() if isinstance(ends, LearntTermination) else None,
+            "value": None if value is None else {"weights": dict(value.state_dict()), "bar": value.bar},
             "unseen": self.unseen,
             "threshold": self.threshold,
             "reach": self.reach,
@@ -267,58 +314,81 @@ class Models:
     def restore(self, state: State) -> None:
         """Become as the models were that gave this state; these know the same, and have the same configuration."""
         self.learnt.restore(state["dynamics"])
+        self.keys, self.chosen_from = state["keys"], state["chosen_from"]
+        self.blockers = self._fresh(self.keys)
         self.blockers.load_state_dict(state["blockers"])
+        judge = state["judge"]
+        self.judge = self.blockers if judge is None else CalibratedBlockers(self.blockers, **judge)
         if isinstance(self.termination, LearntTermination):
             self.termination.restore(state["termination"])
+        self.value = None if state["value"] is None else SafetyValue(self.sizes[0], seed=self.seed)
+        if self.value is not None:
+            self.value.load_state_dict(state["value"]["weights"])
+            self.value.bar = state["value"]["bar"]
         self.unseen, self.threshold, self.reach = state["unseen"], state["threshold"], state["reach"]
         self.fits, self.fitted = state["fits"], state["fitted"]
         self.generator.set_state(state["generator"])
 
-    def _check_enough(self, blocks: int) -> None:
-        """Refuse, before anything is fitted, a promise that so many blocks cannot bear."""
-        needed = math.ceil(1 / self.config.eps) - 1
-        if self.config.threshold == "conformal" and blocks < needed:
-            raise HeedError(
-                f"{blocks} blocks cannot promise a miss rate of {self.config.eps:g}",
-                "--eps",
-                f"the smallest possible from them is {smallest_eps(blocks):.3g}; {self.config.eps:g} needs {needed}",
-            )
+    def _look_beyond(self, transitions: Transitions) -> None:
+        """Learn from which states danger cannot be avoided any more, in the dynamics and by the blockers in force."""
+        self.value = None
+        if not self.config.beyond or self.constants is None:
+            return
 
-    def _fresh(self) -> Blockers:
+        def unsafe(states: Tensor, actions: Tensor, following: Tensor) -> Tensor:
+            return ~(self.danger(states, actions, following) < self.threshold)
+
+        seen = transitions.tensors()
+        finite = seen.states.isfinite().all(1)
+        lost = unsafe(seen.states, seen.actions, seen.next_states) | seen.catastrophe
+        safe = transitions.survived(lost, HELD * SWEEPS) & finite
+        if not bool(safe.any()):
+            return
+        self.value = SafetyValue(self.sizes[0], seed=self.seed)
+        ways = (self.constants, self.controllers, self.generator)
+        self.value.fit(seen.states[finite], seen.states[safe], self.dynamics, unsafe, *ways)
+
+    def danger_beyond(self, states: Tensor) -> Tensor:
+        """Danger in [0, 1] of what follows after states [..., S], whatever is done: [...]; 0 where nothing is known."""
+        return torch.zeros(states.shape[:-1]) if self.value is None else self.value.danger(states, self.threshold)
+
+    def _relevant(self, inputs: Tensor, blocked: Tensor, folds: Tensor) -> tuple[int, ...] | None:
+        """Parts of the state that blockers judge by; learnt anew where half as many blocks again are known."""
+        if self.config.label_keys is not None or not self.config.relevance:
+            return self.config.label_keys
+        blocks = int(blocked.sum())
+        if self.keys is not None and blocks < 1.5 * self.chosen_from:
+            return self.keys
+        self.chosen_from = blocks
+        return relevant_columns(inputs, blocked, folds, self.generator, self.sizes[0])
+
+    def _known_range(self, transitions: Transitions) -> Range:
+        """The range of the states seen, in the parts that blockers judge by, with the slack that the dynamics need."""
+        seen = transitions.tensors()
+        states = torch.cat([seen.states, seen.next_states])
+        reach = Range.around(states[states.isfinite().all(1)], self.config.range_margin, self.keys)
+        if self.known_dynamics is not None:
+            return reach
+        held = held_out_rows(len(transitions), self.config.dynamics.held_out)
+        starts, actions = transitions.windows(STEPS_AHEAD, held)
+        finite = starts.isfinite().flatten(1).all(1) & actions.isfinite().flatten(1).all(1)
+        chosen = finite.nonzero()[:, 0][:: max(1, int(finite.sum()) // WINDOWS)]
+        return reach.calibrated(self.learnt, starts[chosen], actions[chosen], self.generator)
+
+    def _fresh(self, keys: tuple[int, ...] | None = None) -> Blockers:
         config = self.config
         return Blockers(
             *self.sizes,
             config.members,
             inputs=config.inputs or "next_state",
-            label_keys=config.label_keys,
+            label_keys=keys,
             votes=2 if config.threshold == "hirl" else None,
             seed=self.seed + self.fits,
         )
 
 
-def folds_of(labels: Labels, members: int) -> Tensor:
-    """Which member does without each label, [N]: those of an episode stay together, episodes with blocks are dealt out.
-
-    Steps that follow one another are too alike to be split: whoever has seen one knows the next. Where fewer episodes
-    than members have blocks, as with episodes that hardly ever end, stretches of an episode are dealt out instead.
-
-    >>> blocked = torch.tensor([False, True, True, False, True])
-    >>> nothing = torch.zeros(5, 1)
-    >>> episodes = torch.tensor([0, 0, 0, 1, 2])
-    >>> folds_of(Labels(nothing, nothing, nothing, blocked, episodes, blocked), members=2).tolist()
-    [0, 0, 0, 1, 1]
-    """
-    order = labels.episodes.argsort(stable=True)
-    sorted_episodes = labels.episodes[order]
-    first = torch.searchsorted(sorted_episodes, sorted_episodes)
-    few = len(labels.episodes[labels.blocked].unique()) < members
-    parts = (torch.arange(len(order)) - first) // STRETCH if few else torch.zeros_like(first)
-    stretches = torch.empty_like(order)
-    stretches[order] = torch.unique(torch.stack([sorted_episodes, parts], 1), dim=0, return_inverse=True)[1]
-    with_blocks = stretches[labels.blocked].unique()
-    return torch.searchsorted(with_blocks, stretches) % members
-
-
-def _judged(blockers: Blockers, inputs: Tensor, blocked: Tensor, catastrophes: Tensor, threshold: float) -> Judged:
-    danger = blockers.danger_of(inputs)
+def _judged(
+    judge: CalibratedBlockers, inputs: Tensor, blocked: Tensor, catastrophes: Tensor, threshold: float
+) -> Judged:
+    danger = judge.danger_of(inputs)
     return Judged(danger[blocked].numpy(), danger[~blocked].numpy(), threshold, danger[catastrophes].numpy())

@@ -1,16 +1,26 @@
-"""Where the models have seen data: beyond it they are not trusted."""
+"""Where the models have seen data: beyond it, and beyond what they usually miss it by, they are not trusted."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from heed.guard.models.dynamics import Dynamics
+
 
 @dataclass(frozen=True)
 class Range:
-    """The states in which the models are trusted, [S] each; what lies beyond counts as dangerous.
+    """The states in which the models are trusted; what lies beyond counts as dangerous.
+
+    Args:
+        low: [S]; minus infinity where a part of the state has no range.
+        high: [S]; infinity there.
+        width: of what was seen, [S].
+        slack: how far beyond an imagined state may lie after 1, 2, ... steps, in widths, [H]; None allows nothing.
 
     >>> reach = Range.around(torch.tensor([[0.0], [0.5], [1.0]]), margin=0.5)
     >>> reach.outside(torch.tensor([[1.4], [1.6], [float("nan")]])).tolist()
@@ -19,19 +29,72 @@ class Range:
 
     low: Tensor
     high: Tensor
+    width: Tensor
+    slack: Tensor | None = None
 
     @classmethod
-    def around(cls, states: Tensor, margin: float = 0.02) -> Range:
+    def around(cls, states: Tensor, margin: float = 0.02, keys: Sequence[int] | None = None) -> Range:
         """The range of the states [N, S] seen, widened by ``margin`` of its width at each end.
 
-        A part that was never seen with more than two values, such as whether a leg touches the ground, has no range: a
-        model that is unsure predicts it in between and beyond.
+        Parts of the state that are not among the keys have no range, as no danger depends on them; all have one if
+        None. Neither has a part that was never seen with more than two values, such as whether a leg touches the
+        ground: a model that is unsure predicts it in between and beyond.
         """
         low, high = states.amin(0), states.amax(0)
-        slack = margin * (high - low).clamp(min=1e-3)
-        flags = ((states == low) | (states == high)).all(0)
-        return cls(torch.where(flags, -torch.inf, low - slack), torch.where(flags, torch.inf, high + slack))
+        width = (high - low).clamp(min=1e-3)
+        free = ((states == low) | (states == high)).all(0)
+        if keys is not None:
+            free |= ~torch.isin(torch.arange(states.shape[1]), torch.tensor(keys))
+        low, high = low - margin * width, high + margin * width
+        return cls(torch.where(free, -torch.inf, low), torch.where(free, torch.inf, high), width)
 
-    def outside(self, states: Tensor) -> Tensor:
-        """Which states [..., S] are beyond it or not finite: bool [...]."""
-        return ~((states >= self.low) & (states <= self.high) & states.isfinite()).all(-1)
+    def beyond(self, states: Tensor, steps: Tensor | None = None) -> Tensor:
+        """Which parts of states [..., S] are beyond it or not finite: bool [..., S].
+
+        Args:
+            states: [..., S].
+            steps: how many steps ahead each is imagined, less one, broadcast against [...]; None allows no slack.
+        """
+        allowed = torch.zeros(())
+        if steps is not None and self.slack is not None:
+            allowed = self.slack[steps.clamp(max=len(self.slack) - 1)][..., None] * self.width
+        return ~((states >= self.low - allowed) & (states <= self.high + allowed) & states.isfinite())
+
+    def outside(self, states: Tensor, steps: Tensor | None = None) -> Tensor:
+        """Which states [..., S] are beyond it in any part, or not finite: bool [...]."""
+        return self.beyond(states, steps).any(-1)
+
+    def excess(self, states: Tensor) -> Tensor:
+        """How far states [..., S] lie beyond it in their furthest part, in widths, [...]; infinite if not finite."""
+        over = torch.maximum(self.low - states, states - self.high) / self.width
+        return torch.where(states.isfinite().all(-1), over.clamp(min=0).amax(-1), torch.inf)
+
+    @torch.no_grad()
+    def calibrated(
+        self, dynamics: Dynamics, states: Tensor, actions: Tensor, generator: torch.Generator, alpha: float = 0.02
+    ) -> Range:
+        """The range with the slack that imagination needs: so far does it leave the range where what happened did not.
+
+        Windows of what really happened, held out from the dynamics, are imagined anew from their first states with
+        their own actions, once by each member. At each step of the horizon the slack is the distance beyond the range
+        that at most a share ``alpha`` of fresh windows exceeds in any member (split conformal; Vovk et al. 2005), and
+        never less than at the step before. With too few windows for that the largest distance is taken.
+
+        Args:
+            dynamics: fitted.
+            states: of the windows, [W, H + 1, S].
+            actions: vectors [W, H, A].
+            generator: of the dynamics' noise.
+            alpha: share of the windows.
+        """
+        count = len(states)
+        if not count:
+            return self
+        imagined = states[:, 0].expand(dynamics.members, -1, -1)
+        distances = []
+        for step in range(actions.shape[1]):
+            imagined, _ = dynamics.step(imagined, actions[:, step].expand(dynamics.members, -1, -1), generator)
+            distances.append(self.excess(imagined).amax(0).sort().values)  # [W]
+        rank = min(count, math.ceil((count + 1) * (1 - alpha)))
+        slack = torch.stack(distances)[:, rank - 1].cummax(0).values
+        return replace(self, slack=slack.nan_to_num(posinf=0.0))  # of a model that is lost nothing is believed

@@ -125,7 +125,8 @@ class LearntTermination:
             return TerminationReport(ends, 0, 0)
         fit = self.blockers.fit(states, ended, generator, replace(config, weight_decay=0.0))
         slack = self.margin * (states.amax(0) - states.amin(0))
-        reach = Range(states[ended].amin(0) - slack, states[ended].amax(0) + slack)
+        low, high = states[ended].amin(0), states[ended].amax(0)
+        reach = Range(low - slack, high + slack, high - low)
         recognised = self._likely(fit.unseen.logit()) & ~reach.outside(states)
         report = TerminationReport(ends, int((recognised & ended).sum()), int((recognised & ~ended).sum()))
         accepted = report.recognised >= LEAST_ENDS and report.precision >= self.bar

@@ -117,7 +117,7 @@ class Transitions:
         columns = (torch.from_numpy(column[: self._count]) for column in self._columns.values())
         return TransitionTensors(*columns)
 
-    def windows(self, length: int) -> tuple[Tensor, Tensor]:
+    def windows(self, length: int, among: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Every stretch of so many transitions that follow one another.
 
         A transition follows the one before it of the same stream if it starts in the very state in which that one
@@ -125,6 +125,7 @@ class Transitions:
 
         Args:
             length: k.
+            among: which transitions may be in one, bool [N]; all if None.
 
         Returns:
             States [W, k + 1, S] and actions [W, k, A]; W may be 0.
@@ -138,9 +139,14 @@ class Transitions:
         order = seen.streams.argsort(stable=True)
         states, actions, next_states, _, terminated, _, streams = (column[order] for column in seen)
         follows = (next_states[:-1] == states[1:]).all(1) & ~terminated[:-1] & (streams[:-1] == streams[1:])
+        if among is not None:
+            usable = among[order]
+            follows = follows & usable[:-1] & usable[1:]
         broken = torch.cat([torch.zeros(1, dtype=torch.long), (~follows).long().cumsum(0)])  # stretches before each
         starts = torch.arange(max(0, self._count - length + 1))
         starts = starts[broken[starts] == broken[starts + length - 1]] if len(starts) else starts
+        if among is not None:
+            starts = starts[usable[starts]]
         steps = starts[:, None] + torch.arange(length)
         return torch.cat([states[steps], next_states[steps[:, -1:]]], dim=1), actions[steps]
 
@@ -152,6 +158,26 @@ class Transitions:
         """Hold the transitions of this state, and no others."""
         self._count = 0
         self.add(*(state[name] for name in self._columns))
+
+    def survived(self, lost: Tensor, steps: int) -> Tensor:
+        """From which transitions on nothing was lost for so many steps, or until an end that was no loss: bool [N].
+
+        Args:
+            lost: which transitions are a loss, [N].
+            steps: how many, from the transition itself on.
+        """
+        seen = self.tensors()
+        order = seen.streams.argsort(stable=True)
+        states, _, next_states, _, terminated, _, streams = (column[order] for column in seen)
+        follows = (next_states[:-1] == states[1:]).all(1) & ~terminated[:-1] & (streams[:-1] == streams[1:])
+        goes_on = torch.cat([follows, torch.zeros(1, dtype=torch.bool)]).tolist() if len(states) else []
+        survived = torch.zeros(len(states), dtype=torch.bool)
+        good = 0  # steps without a loss from here on
+        for row in range(len(states) - 1, -1, -1):
+            after = good if goes_on[row] else (steps if terminated[row] else 0)
+            good = 0 if lost[order[row]] else after + 1
+            survived[order[row]] = good >= steps
+        return survived
 
     def save(self, path: Path | str) -> None:
         """Write all to an .npz file; the file is replaced whole or not at all."""

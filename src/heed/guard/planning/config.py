@@ -17,9 +17,16 @@ from heed.guard.planning.lookahead import Lookout, check_block_when
 from heed.guard.planning.optimizers import SEARCHES, search_from_name
 from heed.guard.planning.planner import SafePlanner
 from heed.guard.planning.risk import risk_strategy
+from heed.runs.bounds import COUNT, PART, SHARE, WHOLE, Bounds, check_bounds
 
 PLANNERS = (*SEARCHES, "none")
 """Names of planners."""
+STEPS = Bounds(0, 1000)
+"""Steps that are imagined: what is further is out of memory's reach."""
+BOUNDS = {
+    "horizon": STEPS, "particles": COUNT, "release": PART, "plan_samples": Bounds(2), "plan_iterations": COUNT,
+    "plan_particles": COUNT, "plan_horizon": STEPS, "deadline": WHOLE, "plan_margin": SHARE, "plan_gamma": SHARE,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -29,7 +36,7 @@ class PlanningConfig:
     Args:
         horizon: steps to look ahead; 0 is HIRL, without a model.
         particles: of each member of the dynamics.
-        block_when: policy_fails, no_way_out or no_plan (as no_way_out, and the planner finds none either).
+        block_when: policy_fails, no_way_out or no_plan (as no_way_out, and the planner, if any, finds none either).
         release: share of the threshold below which the risk must be for an action to be let pass after a block.
         risk: how the futures' risks are combined: max, mean, cvar:SHARE.
         planner: icem, cem or mppi; none takes the declared safe action.
@@ -43,9 +50,9 @@ class PlanningConfig:
         plan_gamma: discount of what a plan is worth.
     """
 
-    horizon: int = 20
+    horizon: int = 10
     particles: int = 4
-    block_when: str = "no_way_out"
+    block_when: str = "no_plan"
     release: float = 0.5
     risk: str = "max"
     planner: str = "icem"
@@ -58,14 +65,16 @@ class PlanningConfig:
     plan_gamma: float = 0.98
 
     def check(self) -> None:
-        """Refuse a planner or a rule of blocking that is none, or a rule that nothing could follow.
+        """Refuse what nothing could follow: a planner, rule of blocking or risk that is none, a number out of bounds.
 
         Raises:
             HeedError: names the option.
         """
+        check_bounds(self, BOUNDS)
+        risk_strategy(self.risk)
         if self.planner not in PLANNERS:
             raise HeedError(f"'{self.planner}' is no planner", "--planner", f"take {', '.join(PLANNERS)}")
-        check_block_when(self.block_when, self.horizon, self.planner != "none")
+        check_block_when(self.block_when)
 
     @property
     def longest(self) -> int:
@@ -133,4 +142,5 @@ def planner_of(
 
 def _imagination(particles: int, models: Models, controllers: Controllers, generator: torch.Generator) -> Imagination:
     where = (models.reach, models.termination, generator)
-    return Imagination(models.dynamics, models, controllers.policy, particles, *where)
+    beyond = models.danger_beyond if models.value is not None else None
+    return Imagination(models.dynamics, models, controllers.policy, particles, *where, beyond=beyond)

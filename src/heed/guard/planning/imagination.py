@@ -76,6 +76,8 @@ class Imagination:
         reach: states beyond it are dangerous; None believes all that is finite.
         termination: which states [N, S] end an episode: bool [N]; what would follow does not count.
         generator: of the model's noise.
+        beyond: danger of what follows after the states [..., S] where futures end, whatever is done then; None knows
+            of none.
     """
 
     def __init__(
@@ -87,7 +89,9 @@ class Imagination:
         reach: Range | None = None,
         termination: Callable[[Tensor], Tensor] | None = None,
         generator: torch.Generator | None = None,
+        beyond: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
+        self.beyond = beyond
         self.dynamics, self.judge, self.policy = dynamics, judge, policy
         self.particles, self.reach, self.termination, self.generator = particles, reach, termination, generator
 
@@ -128,7 +132,11 @@ class Imagination:
             told.append(states)
         # A future that has ended stays where it ended, harmless and unrewarded. All steps are judged at once.
         path, actions, alive_before = torch.stack(told), torch.stack(acted), torch.stack(lived)
-        danger = torch.where(alive_before, self.danger(path[:-1], actions, path[1:]), 0.0)
+        steps = torch.arange(H)[:, None, None, None]
+        danger = torch.where(alive_before, self.danger(path[:-1], actions, path[1:], steps), 0.0)
+        if self.beyond is not None:
+            later = torch.where(alive, self.beyond(path[-1]), 0.0)
+            danger[-1] = torch.maximum(danger[-1], later)
         return Futures(path, actions, torch.where(alive_before, torch.stack(rewarded), 0.0), danger, alive)
 
     @torch.no_grad()
@@ -143,8 +151,23 @@ class Imagination:
         still, nothing = states.expand(2, 1, 1, 1, -1), torch.zeros_like(danger)[None]
         return Futures(still, actions[None], nothing, danger[None], torch.ones_like(danger, dtype=torch.bool))
 
-    def danger(self, states: Tensor, actions: Tensor, following: Tensor) -> Tensor:
-        """Of steps from states [..., S] to those that follow, [...]: the judge's, and 1 where the model is lost."""
+    def danger(self, states: Tensor, actions: Tensor, following: Tensor, steps: Tensor | None = None) -> Tensor:
+        """Of steps from states [..., S] to those that follow, [...]: the judge's, and 1 where the model is lost.
+
+        Args:
+            states: [..., S].
+            actions: [..., A].
+            following: [..., S].
+            steps: see `unknown`.
+        """
         danger = self.judge.danger(states, actions, following)
-        lost = ~following.isfinite().all(-1) if self.reach is None else self.reach.outside(following)
-        return torch.where(lost | ~danger.isfinite(), 1.0, danger)
+        return torch.where(self.unknown(following, steps).any(-1) | ~danger.isfinite(), 1.0, danger)
+
+    def unknown(self, states: Tensor, steps: Tensor | None = None) -> Tensor:
+        """Which parts of imagined states [..., S] lie where nothing is known, or are no numbers.
+
+        Args:
+            states: [..., S].
+            steps: how many steps ahead each is imagined, less one, broadcast against [...]; None trusts least.
+        """
+        return ~states.isfinite() if self.reach is None else self.reach.beyond(states, steps)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -26,6 +27,8 @@ class Look:
             risky, or nothing else was tried.
         threshold: danger from which a step counted as unsafe.
         limit: the risk below which the action is let pass: the threshold, or less after a block.
+        cause: why it may not be let pass; "" where it may.
+        unknown: numbers of the parts of the state that are unknown, where that is the cause.
     """
 
     risk: float
@@ -36,6 +39,8 @@ class Look:
     own: Futures
     threshold: float
     limit: float
+    cause: Cause = ""
+    unknown: tuple[int, ...] = ()
 
     @property
     def safe(self) -> bool:
@@ -47,28 +52,26 @@ class Look:
         return self.futures.actions[:, 0, self.continuation, 0]
 
 
+Cause = Literal["", "danger", "no way out", "unknown"]
+"""Why a look lets nothing pass: the very next step is dangerous; what follows is, whatever is done; or the futures lead
+where the models know nothing."""
+
 BLOCK_WHEN = ("policy_fails", "no_way_out", "no_plan")
 
 
-def check_block_when(block_when: str, horizon: int, plans: bool) -> None:
-    """Refuse a rule of blocking that is none, or that nothing could follow.
+def check_block_when(block_when: str) -> None:
+    """Refuse what is no rule of blocking.
 
     Args:
         block_when: see `Lookout`.
-        horizon: of the look, steps.
-        plans: whether there is a planner.
 
     Raises:
-        HeedError: an unknown rule; no_plan without a planner or without looking ahead.
+        HeedError: an unknown rule.
 
-    >>> check_block_when("no_plan", horizon=20, plans=True)
+    >>> check_block_when("no_plan")
     """
     if block_when not in BLOCK_WHEN:
         raise HeedError(f"'{block_when}' is no rule of blocking", "--block_when", f"take {', '.join(BLOCK_WHEN)}")
-    if block_when == "no_plan" and not plans:
-        raise HeedError("no_plan asks a planner, and there is none", "--block_when", "take no_way_out, or a --planner")
-    if block_when == "no_plan" and horizon == 0:
-        raise HeedError("no_plan needs a look ahead", "--block_when", "take no_way_out, or a --horizon above 0")
 
 
 class Lookout:
@@ -81,7 +84,7 @@ class Lookout:
         block_when: ``policy_fails`` judges the policy's own future (our reading of the paper); ``no_way_out``
             blocks only where brake and every swerve fail too, so that a policy which can still be saved is left alone
             (ours). A swerve is held for a third of the horizon and then braked, where there is a brake. ``no_plan`` is
-            the same here; before a block the guard asks its planner for a way on from the action
+            the same here; before a block the guard asks its planner, where it has one, for a way on from the action
             (`SafePlanner.plan_after`).
         risk: how the futures' risks are combined.
         brake: what slows the agent down, or None.
@@ -164,4 +167,20 @@ class Lookout:
         risk = float(futures.risk(self.risk)[number])
         first = int(futures.first_unsafe(self.threshold)[number])
         unsafe = first if first < len(futures.danger) else None
-        return Look(risk, futures.member_risk()[number], unsafe, futures, number, futures, self.threshold, limit)
+        why = ("", ()) if risk < limit else self._cause(futures, number, limit)
+        return Look(risk, futures.member_risk()[number], unsafe, futures, number, futures, self.threshold, limit, *why)
+
+    def _cause(self, futures: Futures, number: int, limit: float) -> tuple[Cause, tuple[int, ...]]:
+        """Why a plan's futures are not safe, by their first step that is not; and which parts are unknown."""
+        danger = futures.danger[:, :, number]  # [H, E, P]
+        unsafe = ~(danger < limit)
+        step = (
+            int(unsafe.flatten(1).any(1).int().argmax())
+            if bool(unsafe.any())
+            else int(danger.flatten(1).amax(1).argmax())
+        )
+        ahead = torch.tensor(step)
+        beyond = self.imagination.unknown(futures.states[step + 1, :, number], ahead)[unsafe[step]]  # [n, S]
+        if len(beyond) and bool(beyond.any(-1).all()):
+            return "unknown", tuple(beyond.any(0).nonzero()[:, 0].tolist())
+        return ("danger" if step == 0 or self.block_when == "policy_fails" else "no way out"), ()

@@ -15,6 +15,7 @@ from heed.guard.models.models import ModelsConfig
 from heed.guard.phases import PhasesConfig
 from heed.guard.planning.config import PlanningConfig
 from heed.guard.run.methods import method_from_name
+from heed.runs.bounds import ANY, COUNT, PART, POSITIVE, PRICE, SHARE, WHOLE, Bounds, check_bounds
 from heed.runs.sections import build, full_name, leaves, named, replaced, typed
 
 
@@ -65,6 +66,46 @@ class LearnerConfig:
     gamma: float = 0.98
     hidden: int = 128
 
+    def check(self) -> None:
+        """Refuse a number that nothing could follow.
+
+        Raises:
+            HeedError: names the option.
+        """
+        check_bounds(self, LEARNER_BOUNDS)
+
+
+LEARNER_BOUNDS = {
+    "block_penalty": PRICE, "imagined": WHOLE, "imagined_horizon": COUNT, "imagined_penalty": ANY, "real_share": PART,
+    "gradient_steps": COUNT, "rollout_steps": Bounds(2), "learning_rate": POSITIVE, "learning_starts": WHOLE,
+    "batch_size": COUNT, "entropy": POSITIVE, "gamma": SHARE, "hidden": COUNT,
+}  # fmt: skip
+BOUNDS = {
+    "overseer_timeout": POSITIVE, "catastrophe_reward": PRICE, "penalty": WHOLE, "steps": COUNT,
+    "seed": Bounds(0, 2**32 - 1), "evaluation_episodes": WHOLE,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class BaselinesConfig:
+    """Settings of the published methods that guards are compared with, each of one of them.
+
+    Args:
+        cost_limit: of sac-lagrangian: catastrophes in an episode, on average, that are put up with.
+        multiplier_rate: of sac-lagrangian: of the multiplier's logarithm, for each episode.
+        safe_horizon: of smbpo: steps before a catastrophe by which it is settled; its rollouts are as long.
+        risk_gamma: of recovery-rl: discount of risk.
+        risk_limit: of recovery-rl: risk above which the recovery policy acts.
+        risk_updates: of recovery-rl: pretraining, in gradient steps on what oversight gathered.
+    """
+
+    cost_limit: float = 0.01
+    multiplier_rate: float = 0.1
+    safe_horizon: int = 10
+    risk_gamma: float = 0.8
+    risk_limit: float = 0.3
+    risk_updates: int = 2000
+
 
 @dataclass
 class GuardJob:
@@ -73,11 +114,17 @@ class GuardJob:
     Args:
         env: a Gymnasium id, or module:Class.
         env_kwargs: for the environment.
-        method: mbhi, none, hirl, hirl-plan, look-brake, mbhi-true-dynamics, mbhi-true-danger, mbhi-true.
+        method: mbhi, none, hirl, hirl-plan, look-brake, mbhi-true-dynamics, mbhi-true-danger, mbhi-true; or a published
+            baseline: sac-lagrangian, smbpo, recovery-rl.
         overseer: local, far-sighted, rule, or module:name (people: see heed oversee); with ,miss=SHARE ,false=SHARE
             ,delay=STEPS (or 300ms) or ,tire=JUDGEMENTS behind it a noisy one.
         overseer_timeout: seconds after which an overseer that says nothing has blocked.
-        catastrophe: module:function (observation, info) -> bool; a preset environment knows its own.
+        catastrophe: module:function (observation, info) -> bool; a registered environment knows its own.
+        catastrophe_reward: added to the environment's own reward at a catastrophe, where the environment does not
+            report catastrophes itself; 0 leaves the reward as it is.
+        catastrophe_ends: whether such a catastrophe ends the episode.
+        safe_action: module:function (observation) -> action, taken where something is blocked and nothing better is
+            found; a registered environment knows its own. Without either it is the box's centre, or the first choice.
         store: where judgements are kept, a SQLAlchemy URL or a SQLite file, which runs may share; None takes the run
             folder's judgements.db.
         judgements: of earlier runs, to learn from as well: a store as above, then ,RUN for one run's alone.
@@ -94,6 +141,7 @@ class GuardJob:
         phases: when who judges.
         planning: how far ahead the guard looks, and how it plans.
         models: how what is learnt is fitted.
+        baselines: settings of published baselines.
     """
 
     env: str = "heed/PointHazard-v0"
@@ -102,6 +150,9 @@ class GuardJob:
     overseer: str = "local"
     overseer_timeout: float = 1.0
     catastrophe: str | None = None
+    catastrophe_reward: float = -5.0
+    catastrophe_ends: bool = True
+    safe_action: str | None = None
     store: str | None = None
     judgements: str | None = None
     mode: Literal["replace", "penalty", "block", "shadow"] = "replace"
@@ -114,13 +165,32 @@ class GuardJob:
     phases: PhasesConfig = field(default_factory=PhasesConfig)
     planning: PlanningConfig = field(default_factory=PlanningConfig)
     models: ModelsConfig = field(default_factory=ModelsConfig)
+    baselines: BaselinesConfig = field(default_factory=BaselinesConfig)
 
     def __post_init__(self) -> None:
         """Refuse what is no section where one belongs, such as a learner's name."""
         kinds = {"learner": LearnerConfig, "phases": PhasesConfig, "planning": PlanningConfig, "models": ModelsConfig}
+        kinds["baselines"] = BaselinesConfig
         for name, kind in kinds.items():
             if not isinstance(given := getattr(self, name), kind):
                 raise HeedError(f"{name} is a section, not {given!r}", "GuardJob", f"give {name}={kind.__name__}(...)")
+        planner, risk = self.planning.planner.lower(), self.planning.risk.lower()  # iCEM, CVaR
+        self.planning = dataclasses.replace(self.planning, planner=planner, risk=risk)
+        self.method = self.method.lower()
+        self.learner = dataclasses.replace(self.learner, learner=self.learner.learner.lower())  # SAC
+
+    def check(self) -> None:
+        """Refuse whatever no run could follow, before anything is made.
+
+        Raises:
+            HeedError: names the option.
+        """
+        check_bounds(self, BOUNDS)
+        for section in (self.learner, self.phases, self.planning, self.models):
+            section.check()
+        if self.models.members < 2:
+            fix = "give at least 2: a threshold is calibrated on what a member says of the labels that it did without"
+            raise HeedError("one member learns from all labels", "--members", fix)
 
 
 TYPES = leaves(GuardJob)

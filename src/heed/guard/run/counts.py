@@ -13,6 +13,7 @@ import pyarrow.parquet as parquet
 from numpy.typing import NDArray
 
 from heed.errors import HeedError
+from heed.guard.run.causes import shares
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -81,6 +82,7 @@ class Decisions:
         needless: whether a block would be needless; NaN where nobody knows.
         needed: whether a block would be needed; NaN where nobody knows.
         spare: steps at full speed by which the brake would have stayed clear of a catastrophe; NaN where nobody knows.
+        cause: why the proposal was blocked; "" where it was not, or nobody noted it.
         latency_ms: of the decision.
         plan_ms: of that in the planner.
     """
@@ -97,6 +99,7 @@ class Decisions:
     needless: Floats
     needed: Floats
     spare: Floats
+    cause: NDArray[np.str_]
     latency_ms: Floats
     plan_ms: Floats
 
@@ -171,6 +174,10 @@ class Decisions:
         order = np.argsort(-counts, kind="stable")
         return [(str(sources[i]), int(counts[i])) for i in order]
 
+    def causes(self, phase: PhaseName = "autonomy") -> list[str]:
+        """Why each blocked step of a phase was blocked."""
+        return [str(cause) for cause in self.cause[self.blocked & self.of(phase)]]
+
     def summary(self) -> dict[str, Any]:
         """The part of ``summary.json`` that is counted (docs/guard.md, "A run folder").
 
@@ -178,7 +185,8 @@ class Decisions:
         count as oversight all the same, so that the same steps are compared.
         """
         whole, overseen, alone = self.counts(), self.counts("oversight"), self.counts("autonomy")
-        _, returns, goals = self.episodes()
+        ends, returns, goals = self.episodes()
+        before = returns[~self.alone[ends.astype(np.int64) - 1]] if len(ends) else returns
         late, reached, plans = returns[-LATE_EPISODES:], goals[-LATE_EPISODES:], self.plans()
         return {
             "kind": "guard",
@@ -194,6 +202,8 @@ class Decisions:
             "false_blocks": alone.needless,
             "early_blocks": alone.early,
             "missed_blocks": alone.missed,
+            "causes": shares(self.causes()),
+            "returns": {"oversight": before[-LATE_EPISODES:].tolist(), "late": late.tolist()},
             "goals": {"oversight": overseen.goals, "autonomy": alone.goals},
             "episodes": len(np.unique(self.episode)),
             "return_mean": float(np.mean(late)) if len(late) else None,
@@ -233,6 +243,20 @@ def read_decisions(folder: Path) -> Decisions | None:
     if lacking:
         raise HeedError(f"decisions without '{lacking[0]}'", where=str(file), fix="delete it")
     return _decisions({name: table[name].to_pylist() for name in table.column_names}, len(table))
+
+
+def latest_counts(rows: Sequence[Mapping[str, Any]], steps: int = 1000) -> dict[str, int]:
+    """Catastrophes, blocks and goals among the latest steps, as `Decisions.counts` counts them, fast enough for each.
+
+    >>> latest_counts([{"catastrophe": False, "decision": "block", "goal": True}] * 3, steps=2)
+    {'catastrophes': 0, 'blocks': 2, 'goals': 2}
+    """
+    latest = rows[-steps:]
+    return {
+        "catastrophes": sum(row["catastrophe"] for row in latest),
+        "blocks": sum(row["decision"] == "block" for row in latest),
+        "goals": sum(row["goal"] for row in latest),
+    }
 
 
 def latest_return(rows: Sequence[Mapping[str, Any]], episodes: int = 20, reach: int = 5000) -> float:
@@ -302,6 +326,7 @@ def _decisions(columns: Mapping[str, Sequence[Any]], count: int) -> Decisions:
         needless=numbers("needless"),
         needed=numbers("needed"),
         spare=numbers("spare"),
+        cause=np.array([value or "" for value in column("cause")], np.str_),
         latency_ms=numbers("latency_ms"),
         plan_ms=numbers("plan_ms"),
     )

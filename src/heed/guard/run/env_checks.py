@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -85,6 +86,13 @@ class EnvironmentChecks(gym.Wrapper[Any, Any, Any, Any]):
         except (HeedError, RunFailed, Stopped):
             raise
         except Exception as problem:  # a foreign environment may raise anything
+            if self._episode == 0 and self._step <= 1 and _of_another_interface(problem):
+                raise HeedError(
+                    f"{self._name} does not follow Gymnasium 1.x: {reason_of(problem)} in {self._here}", "--env",
+                    "reset gives (observation, info), step (observation, reward, terminated, truncated, info): put it "
+                    "into a wrapper that does, such as safety_gymnasium.wrappers.SafetyGymnasium2Gymnasium, whose "
+                    'info["cost"] --catastrophe may read, or gymnasium.make("GymV21Environment-v0", env=...) of shimmy',
+                ) from problem  # fmt: skip
             raise RunFailed(f"{self._name} failed in {self._here}: {reason_of(problem)}") from problem
 
     def _check(self, observation: Any) -> None:
@@ -94,6 +102,17 @@ class EnvironmentChecks(gym.Wrapper[Any, Any, Any, Any]):
             raise RunFailed(f"{self._name} gave an observation {shapes}, in {self._here}")
         if not np.isfinite(result).all():
             raise RunFailed(f"{self._name} gave the observation {result.tolist()} in {self._here}")
+
+
+_OTHER = re.compile(
+    r"values to unpack \(expected [25]|element tuple|not a mapping|unexpected keyword argument '(seed|options)'"
+)
+"""How Python and Gymnasium complain of what an environment of another interface gives, or cannot be given."""
+
+
+def _of_another_interface(problem: Exception) -> bool:
+    """Whether an error comes of a step of four or six parts, or a reset of one: old gym, safety-gymnasium."""
+    return bool(_OTHER.search(str(problem)))
 
 
 def reason_of(problem: Exception) -> str:

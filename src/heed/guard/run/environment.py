@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from heed.errors import HeedError
-from heed.guard.actions import ActionCoder, check_observations
+from heed.guard.actions import ActionCoder
 from heed.guard.keeping.known import batched, on_tensors
 from heed.guard.planning.imagination import Controller
-from heed.runs.importing import is_named, named, users_errors
+from heed.guard.spaces import check_observations
+from heed.runs.importing import imported, is_named, named, users_errors
 from heed.worlds import CatastropheInfo, Oracle, oracle_of, registered_oracle
-from heed.worlds.oracle import offered_by
 
 Dynamics = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 StatesToBools = Callable[[Tensor], Tensor]
@@ -37,6 +37,7 @@ class Surroundings:
         brake: the same, batched: states [N, S] to action vectors [N, A].
         goal: batched, states [N, S] that end an episode harmlessly: bool [N]; None where none do.
         about: one sentence.
+        at_catastrophe: what a catastrophe costs and whether it ends the episode, in words.
     """
 
     env: gym.Env[Any, Any]
@@ -46,29 +47,57 @@ class Surroundings:
     brake: Controller | None
     goal: StatesToBools | None
     about: str
+    at_catastrophe: str
 
 
-def surroundings(name: str, kwargs: Mapping[str, Any] | None = None, catastrophe: str | None = None) -> Surroundings:
-    """Make an environment and say what a catastrophe is in it.
+@dataclass(frozen=True)
+class AtCatastrophe:
+    """What happens at a catastrophe that the environment does not report itself.
+
+    Args:
+        reward: is added to the environment's own.
+        ends: whether the episode ends.
+    """
+
+    reward: float = -5.0
+    ends: bool = True
+
+    def __str__(self) -> str:
+        paid = f"adds {self.reward:g} to the reward" if self.reward else "leaves the reward as it is"
+        return f"{paid} and {'ends the episode' if self.ends else 'the episode goes on'}"
+
+
+def surroundings(
+    name: str,
+    kwargs: Mapping[str, Any] | None = None,
+    catastrophe: str | None = None,
+    safe_action: str | None = None,
+    at_catastrophe: AtCatastrophe | None = None,
+) -> Surroundings:
+    """Make an environment and say what a catastrophe is in it, as `oracle_of` knows it.
 
     Args:
         name: a Gymnasium id, or ``module:Class`` of the current folder or of what is installed.
         kwargs: for the environment.
         catastrophe: ``module:function`` of a rule ``catastrophe(observation, info)``; None takes the oracle's.
+        safe_action: ``module:function`` of the declared safe action of an observation; None takes the oracle's. One
+            that takes many observations [N, S] at once as well is the brake.
+        at_catastrophe: what happens at one; None is as by default.
 
     Raises:
-        HeedError: no such environment, spaces that cannot be guarded, or nothing says what a catastrophe is.
+        HeedError: no such environment, settings that it does not have, spaces that cannot be guarded, nothing says
+            what a catastrophe is, or what should happen at one cannot, as the environment has its own way.
 
     >>> place = surroundings("heed/PointHazard-v0")
     >>> place.label_keys, place.brake(torch.tensor([[0.0, 0.0, 1.0, -0.05]])).tolist()
     ((0, 1), [[-1.0, 0.5]])
     """
-    registered = registered_oracle(name, **dict(kwargs or {}))
-    env = _make(name, dict(kwargs or {}) if registered is None else dict(registered.kwargs))
-    known = registered or offered_by(env) or Oracle()
+    registered = registered_oracle(name) or Oracle()
+    env = _make(name, {**registered.kwargs, **(kwargs or {})})
+    known = oracle_of(env) or Oracle()
     check_observations(env.observation_space)
     coder = ActionCoder(env.action_space)
-    rule = known.catastrophe if catastrophe is None else named(catastrophe, f"--catastrophe {catastrophe}")
+    rule = known.catastrophe if catastrophe is None else _function(catastrophe, f"--catastrophe {catastrophe}")
     if rule is None:
         raise HeedError(
             f"nothing says what a catastrophe is in {name}",
@@ -76,13 +105,23 @@ def surroundings(name: str, kwargs: Mapping[str, Any] | None = None, catastrophe
             "give module:function, a function (observation, info) -> bool, or the environment an oracle that says it",
         )
     if catastrophe is not None or not known.reports_catastrophe:
-        env = CatastropheInfo(env, rule)
+        wanted = at_catastrophe or AtCatastrophe()
+        env, cost = CatastropheInfo(env, rule, wanted.reward, wanted.ends), f"a catastrophe {wanted}"
+    elif at_catastrophe in (None, AtCatastrophe()):
+        cost = f"a catastrophe costs and ends what {name} itself says"
+    else:
+        fix = "leave them out, or give --catastrophe module:function"
+        where = "--catastrophe_reward, --catastrophe_ends"
+        raise HeedError(f"{name} itself says what a catastrophe costs and ends", where, fix)
     safe = known.safe_action
     brake = None if safe is None else batched(safe, coder)
+    if safe_action is not None:
+        safe = _function(safe_action, f"--safe_action {safe_action}")
+        brake = batched(safe, coder) if _takes_many(safe, env.observation_space, coder) else None
     goal = None if known.at_goal is None else on_tensors(known.at_goal)
     if catastrophe is not None:  # what the oracle says of its own catastrophes is not about these
-        return Surroundings(env, name, None, safe, brake, None, f"catastrophes as {catastrophe} says")
-    return Surroundings(env, name, known.label_keys, safe, brake, goal, known.about)
+        return Surroundings(env, name, None, safe, brake, None, f"catastrophes as {catastrophe} says", cost)
+    return Surroundings(env, name, known.label_keys, safe, brake, goal, known.about, cost)
 
 
 def drawing(name: str) -> dict[str, Any]:
@@ -93,6 +132,8 @@ def drawing(name: str) -> dict[str, Any]:
     """
     try:
         own = is_named(name)
+        if not own:
+            _import_of(name)
         made = named(name, "--env") if own else gym.envs.registration.load_env_creator(_entry_of(name))
     except (gym.error.Error, ImportError, AttributeError, HeedError):
         return {}  # whatever is wrong is reported where it is made
@@ -181,6 +222,7 @@ def _make(name: str, kwargs: dict[str, Any]) -> gym.Env[Any, Any]:
         if not isinstance(made, gym.Env):
             raise HeedError(f"{name} makes no Gymnasium environment", "--env", "give a subclass of gymnasium.Env")
         return made
+    _import_of(name)
     try:
         return gym.make(name, **kwargs)
     except HeedError:
@@ -190,3 +232,29 @@ def _make(name: str, kwargs: dict[str, Any]) -> gym.Env[Any, Any]:
         raise HeedError(
             f"{name} cannot be made: {first}", "--env", "give an installed Gymnasium id or module:Class"
         ) from problem
+
+
+def _import_of(name: str) -> None:
+    """Import the module that an id of the form ``module:Env-v0`` names, which registers the environment."""
+    module, colon, _ = name.partition(":")
+    if colon:
+        imported(module, f"--env {name}")
+
+
+def _function(spec: str, where: str) -> Callable[..., Any]:
+    found = named(spec, where)
+    if not callable(found):
+        raise HeedError(f"{spec} is no function", where, "name one")
+    function: Callable[..., Any] = found
+    return function
+
+
+def _takes_many(safe: Callable[[Any], Any], space: gym.Space[Any], coder: ActionCoder) -> bool:
+    """Whether a safe action of one observation says the same of many at once, as a brake must."""
+    states = np.random.default_rng(0).normal(size=(16, *(space.shape or ()))).astype(np.float32)
+    try:
+        single = np.stack([np.asarray(coder.meant(safe(state)), np.float64) for state in states])
+        together = np.asarray(safe(states), np.float64)
+    except Exception:  # noqa: BLE001 - it is the user's, and was not made for this
+        return False
+    return together.shape == single.shape and np.allclose(together, single, atol=1e-6)

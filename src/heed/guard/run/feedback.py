@@ -5,7 +5,8 @@ from __future__ import annotations
 from heed.guard.decisions import Step
 from heed.guard.guard import Guard
 from heed.guard.labels import LabelCollector
-from heed.guard.phases import Phase, Phases
+from heed.guard.phases import Phase
+from heed.guard.run.phases import RunPhases
 from heed.oversight.overseers.base import Proposal
 from heed.oversight.overseers.human import HumanOverseer
 
@@ -38,7 +39,7 @@ class Spectator:
         guard: in front of the environment.
     """
 
-    def __init__(self, person: HumanOverseer, phases: Phases, guard: Guard) -> None:
+    def __init__(self, person: HumanOverseer, phases: RunPhases, guard: Guard) -> None:
         self._person, self._phases, self._guard = person, phases, guard
         self._phase = phases.phase
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from heed.errors import HeedError
 from heed.guard.models.models import ModelsConfig
@@ -22,6 +22,8 @@ class Method:
         changes: of the settings of planning and models, by full name.
         true_dynamics: the world's own dynamics in place of learnt ones.
         true_danger: the world's own catastrophes in place of learnt blockers.
+        brings: what the method is made of in place of guard and models: a learner with a multiplier, a replay with
+            absorbing states, a recovery policy; None for the guard's own.
     """
 
     about: str
@@ -29,6 +31,7 @@ class Method:
     changes: Mapping[str, Any] = field(default_factory=dict)
     true_dynamics: bool = False
     true_danger: bool = False
+    brings: Literal["multiplier", "absorbing", "recovery"] | None = None
 
     def configure(self, planning: PlanningConfig, models: ModelsConfig) -> tuple[PlanningConfig, ModelsConfig]:
         """The configurations with this method's changes."""
@@ -60,7 +63,33 @@ METHODS: dict[str, Method] = {
     "mbhi-true-dynamics": Method("as mbhi, with the world's own dynamics", true_dynamics=True),
     "mbhi-true-danger": Method("as mbhi, with the world's own catastrophes", true_danger=True),
     "mbhi-true": Method("as mbhi, with both the world's own", true_dynamics=True, true_danger=True),
+    "sac-lagrangian": Method(
+        "unguarded; a multiplier weighs catastrophes against return (Ha et al. 2020)",
+        guarded=False,
+        brings="multiplier",
+    ),
+    "smbpo": Method(
+        "unguarded; learns from imagined rollouts, in which unsafe states absorb (Thomas et al. 2021)",
+        guarded=False,
+        brings="absorbing",
+    ),
+    "recovery-rl": Method(
+        "a recovery policy acts where a risk critic finds a proposal too risky (Thananjeyan et al. 2021)",
+        brings="recovery",
+    ),
 }
+
+COMPARED = tuple(name for name, method in METHODS.items() if method.brings is None)
+"""What `heed compare guard` compares unless told otherwise: published baselines are asked for by name."""
+
+
+def guarded(name: str) -> bool:
+    """Whether a method puts a guard in front of the agent; of a method of another version, or none at all, it is said.
+
+    >>> guarded("hirl"), guarded("smbpo"), guarded("")
+    (True, False, True)
+    """
+    return name not in METHODS or METHODS[name].guarded
 
 
 def method_from_name(name: str) -> Method:

@@ -10,7 +10,8 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from heed.errors import Stopped
 from heed.guard.decision_log import DecisionLog
-from heed.guard.run.summary import latest_return
+from heed.guard.learners.replay import GuardAware
+from heed.guard.run.counts import latest_counts, latest_return
 from heed.runs.folder import RunFolder
 
 logger = logging.getLogger(__name__)
@@ -20,8 +21,6 @@ OnStep = Callable[[int, dict[str, float]], None]
 
 LOGGED = 100
 """Steps between two lines of metrics."""
-RECENT = 1000
-"""Steps that the metrics are of."""
 FIRST_WRITTEN, GROWTH = 200, 1.5
 """Steps after which all decisions are written for who looks at a run in progress, and how many times as many until they
 are again: what that takes stays in proportion to the run."""
@@ -61,12 +60,7 @@ class Progress(BaseCallback):
 
     def metrics(self) -> dict[str, float]:
         """What moves: counts of the latest steps."""
-        recent = self._log.rows[-RECENT:]
-        return {
-            "catastrophes": float(sum(row["catastrophe"] for row in recent)),
-            "blocks": float(sum(row["decision"] == "block" for row in recent)),
-            "goals": float(sum(row["goal"] for row in recent)),
-        }
+        return {name: float(count) for name, count in latest_counts(self._log.rows).items()}
 
     def report(self) -> None:
         """Report to whoever follows the run."""
@@ -76,7 +70,8 @@ class Progress(BaseCallback):
     def _on_step(self) -> bool:
         steps = len(self._log.rows)
         if steps % LOGGED == 0:
-            self._folder.log(steps, self.metrics() | {"return": latest_return(self._log.rows)})
+            own = self.model.figures() if isinstance(self.model, GuardAware) else {}
+            self._folder.log(steps, self.metrics() | {"return": latest_return(self._log.rows)} | own)
         if steps >= self.due:
             self.due = GROWTH * steps
             self._write()

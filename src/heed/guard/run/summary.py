@@ -14,10 +14,8 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from heed.guard.decision_log import DecisionLog
 from heed.guard.guard import Guard
 from heed.guard.intervention import Intervention, Off
-from heed.guard.phases import Phases
-from heed.guard.run.counts import decisions_of, latest_return
-
-__all__ = ["evaluated", "latest_return", "report_of_phases", "summarise"]
+from heed.guard.run.counts import decisions_of
+from heed.guard.run.phases import RunPhases
 
 LONGEST = 1000
 """Steps after which an episode of the evaluation is cut, for environments that never end one."""
@@ -28,7 +26,7 @@ def summarise(log: DecisionLog) -> dict[str, Any]:
     return decisions_of(log.rows).summary()
 
 
-def report_of_phases(phases: Phases | None) -> dict[str, Any]:
+def report_of_phases(phases: RunPhases | None) -> dict[str, Any]:
     """Judgements, hand-over and fits."""
     if phases is None:
         return {"judgements": 0, "handed_over_at": None, "fits": []}
@@ -49,6 +47,8 @@ def evaluated(
 ) -> dict[str, Any]:
     """Return, catastrophes and goals of the finished policy, with the guard on and with it off, from the same seeds.
 
+    A run without a guard has no first half.
+
     Args:
         guard: in front of the environment.
         learner: the policy, which acts without exploring.
@@ -57,7 +57,9 @@ def evaluated(
         on_step: called after every step; may raise `Stopped`.
     """
     results: dict[str, Any] = {"evaluation_episodes": episodes}
-    interventions = {"guarded": guard.intervention} | ({"unguarded": Off()} if unguarded else {})
+    guarded = not isinstance(guard.intervention, Off)
+    interventions: dict[str, Intervention] = {"guarded": guard.intervention.alone} if guarded else {}
+    interventions |= {"unguarded": Off()} if unguarded else {}
     for name, intervention in interventions.items():
         measured = _episodes(guard, learner, intervention, episodes, on_step)
         results |= {f"{what}_{name}": value for what, value in measured.items()}
@@ -72,10 +74,8 @@ def _episodes(
     on_step: Callable[[], None] | None,
 ) -> dict[str, float]:
     """Episodes of the deterministic policy; nothing is learnt or logged, and rewards are the environment's own."""
-    before = (guard.intervention, guard.observers, guard.penalty)
-    guard.intervention, guard.observers, guard.penalty = intervention, [], 0.0
     result = {"return": 0.0, "catastrophes": 0, "goals": 0}
-    try:
+    with guard.evaluating(intervention):
         for episode in range(episodes):
             observation, _ = guard.reset(seed=1_000_000 + episode)
             reached = False
@@ -91,6 +91,4 @@ def _episodes(
                 if terminated or truncated:
                     break
             result["goals"] += reached
-    finally:
-        guard.intervention, guard.observers, guard.penalty = before
     return result

@@ -15,14 +15,14 @@ from stable_baselines3 import PPO
 import heed
 from heed.errors import HeedError, RunFailed, Stopped
 from heed.guard.learners.sb3 import Learner
-from heed.guard.phases import Phase
+from heed.guard.phases import Phase, Phases
 from heed.guard.run.build import GuardRun, build
 from heed.guard.run.config import GuardJob, complete, job_of
 from heed.guard.run.diagnostics import diagnosed
 from heed.guard.run.env_checks import reason_of
 from heed.guard.run.keeping.card import write_card
 from heed.guard.run.keeping.resumption import Checkpointing, name_in
-from heed.guard.run.learner import imagining
+from heed.guard.run.methods import method_from_name
 from heed.guard.run.progress import OnStep, Progress
 from heed.guard.run.summary import evaluated, report_of_phases, summarise
 from heed.oversight.overseers.base import scope_of
@@ -101,10 +101,13 @@ def resume_guard(
         refuse_other_settings(complete(folder.config), wanted or {}, where)
         if folder.read_summary().get("completed"):
             raise HeedError("this run is finished", where, "start another, with more --steps")
+        job = job_of(folder.config, where=where)
+        if method_from_name(job.method).brings is not None:
+            raise HeedError(f"a run of {job.method} is not gone on with", where, "start the run anew")
         checkpoint = folder.latest_checkpoint()
         if checkpoint is None:
             raise HeedError("there is no checkpoint to go on from", where, "start the run anew")
-        run = build(job_of(folder.config, where=where), person)
+        run = build(job, person)
         return _trained(run, folder, on_step, checkpoint)
 
 
@@ -115,14 +118,14 @@ def _trained(run: GuardRun, folder: RunFolder, on_step: OnStep | None, checkpoin
     with _recorded(run, out, name):
         last = job.steps if on_policy else None
         progress = Progress(run.log, folder, out / DECISIONS, on_step, last, waits=not on_policy)
-        imagined = imagining(job, run.phases)
-        keeping = Checkpointing(run, folder, name, progress, imagined)
+        keeping = Checkpointing(run, folder, name, progress)
+        callbacks = [progress, *run.callbacks, keeping]
         if checkpoint is not None:
             keeping.restore(checkpoint)
         left = job.steps - run.learner.num_timesteps
         with _kept(run, out):
-            run.learner.learn(left, callback=[progress, *imagined, keeping], reset_num_timesteps=checkpoint is None)
-        if run.phases is not None:
+            run.learner.learn(left, callback=callbacks, reset_num_timesteps=checkpoint is None)
+        if isinstance(run.phases, Phases):
             folder.write_json("judges.json", diagnosed(run.phases), indent=1)
         summary = {"method": job.method, "seed": job.seed, "steps": job.steps, "run": name}
         summary |= summarise(run.log) | report_of_phases(run.phases)
@@ -199,7 +202,7 @@ def _write(run: GuardRun, out: Path) -> None:
 
 def looks_ahead(run: GuardRun) -> bool:
     """Whether the guard of a run has come to look ahead, so that it can be saved."""
-    return run.guard.intervention.lookahead is not None
+    return isinstance(run.phases, Phases) and run.phases.phase is Phase.AUTONOMY
 
 
 def _carded(run: GuardRun, out: Path, summary: Mapping[str, Any]) -> None:

@@ -24,7 +24,7 @@ class Proposal:
     Args:
         observation: what the agent sees, [S].
         action: what it proposes, [A] or an int.
-        info: the environment's own, with the observation.
+        info: the environment's own, with the observation: a copy, but for what cannot be copied.
         env: the environment, for oracles that look into it; None where there is none to look into.
         step: steps taken in this episode.
         episode: its number, which no other of any environment has.
@@ -53,7 +53,8 @@ class Verdict:
     Args:
         block: whether the action must not be executed.
         latency_ms: from showing the proposal to the answer, in milliseconds.
-        instead: an action to execute in its place, if the overseer named one.
+        instead: an action to execute in its place, if the overseer named one; what lies beyond the box is clipped, and
+            what is no action at all is counted among the guard's faults.
         failed: nobody judged: the overseer failed, or nobody answered in time, and the block is the safe way out.
             Nothing is learnt from it.
         person: who judged, where the overseer stands for several people; "" takes the overseer's name.

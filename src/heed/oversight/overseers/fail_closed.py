@@ -23,7 +23,9 @@ class FailClosedOverseer:
     """An overseer whose failures block: one that raises, hangs past the time-out, or answers with no verdict.
 
     The overseer works in a thread of its own. While it hangs, further proposals are blocked without asking it; its late
-    answer is thrown away, and then it is asked again. Each kind of failure is logged once, and counted.
+    answer is thrown away, and then it is asked again. Each kind of failure is logged once, and counted. What belongs to
+    the thread that made it, such as an open SQLite file or a picture's context, is no good in another: `made_by` makes
+    the overseer in the thread where it works.
 
     Args:
         inner: the overseer.
@@ -47,6 +49,34 @@ class FailClosedOverseer:
         self.inner, self._timeout = inner, timeout_s
         self.failures = {"raised": 0, "hung": 0, "no verdict": 0}
         self._worker: _Worker | None = None
+        self._make: Callable[[], Overseer] | None = None
+
+    @classmethod
+    def made_by(cls, make: Callable[[], Overseer], timeout_s: float) -> FailClosedOverseer:
+        """An overseer that is made in the thread in which it judges; making it may take as long as it likes.
+
+        After it has hung, `reset` makes another one in a thread of its own.
+
+        Args:
+            make: makes the overseer.
+            timeout_s: seconds after which silence is a block.
+
+        Raises:
+            HeedError: what ``make`` raises, if it is one, or in words; a time-out that is not above 0.
+
+        >>> import sqlite3
+        >>> from heed.oversight import RuleOverseer
+        >>> def make():
+        ...     limits = sqlite3.connect(":memory:")
+        ...     return RuleOverseer(lambda seen, info: seen[0] > limits.execute("select 1.5").fetchone()[0])
+        >>> safe = FailClosedOverseer.made_by(make, timeout_s=1.0)
+        >>> [safe.judge(Proposal(np.array([x]), 0)).block for x in (1.0, 2.0)], safe.failures["raised"]
+        ([False, True], 0)
+        """
+        worker = _Worker()
+        closed = cls(_made(make, worker), timeout_s)
+        closed._worker, closed._make = worker, make
+        return closed
 
     @property
     def name(self) -> str:
@@ -78,8 +108,12 @@ class FailClosedOverseer:
         Raises:
             HeedError: if the overseer cannot start. That is set-up, where stopping is the safe direction.
         """
-        self._worker = None
-        kind, answer = (worker := _Worker()).ask(lambda: self.inner.reset(seed), self._timeout)
+        worker, self._worker = self._worker, None
+        if worker is None or worker.busy:
+            worker = _Worker()
+            if self._make is not None:
+                self.inner = _made(self._make, worker)
+        kind, answer = worker.ask(lambda: self.inner.reset(seed), self._timeout)
         if kind != "answered":
             raise HeedError(f"{self.name} cannot start: it {kind}: {answer}", where="overseer", fix="mend its reset")
         self._worker = worker
@@ -110,6 +144,26 @@ def fail_closed(overseer: Overseer, timeout_s: float) -> FailClosedOverseer:
     return FailClosedOverseer(overseer, timeout_s)
 
 
+def _made(make: Callable[[], Overseer], worker: _Worker) -> Overseer:
+    """What is made in a worker's thread."""
+    problems: list[HeedError] = []
+
+    def attempt() -> Overseer | None:
+        try:
+            return make()
+        except HeedError as problem:
+            problems.append(problem)
+            return None
+
+    kind, overseer = worker.ask(attempt, None)
+    if problems:
+        raise problems[0]
+    if kind != "answered":
+        raise HeedError(f"the overseer cannot be made: it {kind}: {overseer}", "overseer", "mend what makes it")
+    made: Overseer = overseer
+    return made
+
+
 class _Worker:
     """One daemon thread that calls what it is given, one call at a time."""
 
@@ -119,12 +173,17 @@ class _Worker:
         self._owed = 0  # answers that came too late, or have still to come
         threading.Thread(target=_serve, args=(self._calls, self._answers), name="overseer", daemon=True).start()
 
-    def ask(self, call: Callable[[], Any], timeout_s: float) -> tuple[str, Any]:
-        """How a call ended ("answered", "raised", "hung"), and its value or the error."""
+    @property
+    def busy(self) -> bool:
+        """Whether a call hangs still; what answered too late is thrown away."""
         while self._owed and not self._answers.empty():
             self._answers.get()
             self._owed -= 1
-        if self._owed:
+        return self._owed > 0
+
+    def ask(self, call: Callable[[], Any], timeout_s: float | None) -> tuple[str, Any]:
+        """How a call ended ("answered", "raised", "hung"), and its value or the error; without a time-out it waits."""
+        if self.busy:
             return "hung", "still busy with an earlier proposal"
         self._calls.put(call)
         try:
@@ -139,5 +198,5 @@ def _serve(calls: queue.SimpleQueue[Callable[[], Any]], answers: queue.SimpleQue
         call = calls.get()
         try:
             answers.put(("answered", call()))
-        except Exception as error:  # noqa: BLE001 - whatever a foreign overseer raises must become a block
+        except BaseException as error:  # noqa: BLE001 - whatever a foreign overseer raises, also to end the program
             answers.put(("raised", f"{type(error).__name__}: {error}"))

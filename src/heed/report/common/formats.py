@@ -28,6 +28,9 @@ _METHODS = {
     "mbhi-true-dynamics": "MBHI with true dynamics",
     "mbhi-true-danger": "MBHI with true danger",
     "mbhi-true": "MBHI with true dynamics and danger",
+    "sac-lagrangian": "SAC-Lagrangian",
+    "smbpo": "SMBPO",
+    "recovery-rl": "Recovery RL",
 }
 
 

@@ -80,6 +80,7 @@ class RunRecord:
 
     Attributes:
         names: the objectives that it was trained on; `judged_names` adds those that were only evaluated.
+        efficiency: curves of a comparison of guards (``efficiency.json``).
         diagnostics: of a guarded run's models (``judges.json``).
     """
 
@@ -95,6 +96,7 @@ class RunRecord:
     siblings: list[tuple[str, Path]] = field(default_factory=list)
     front: dict[str, Any] = field(default_factory=dict)
     compare: dict[str, Any] = field(default_factory=dict)
+    efficiency: dict[str, Any] = field(default_factory=dict)
     demo: dict[str, Any] = field(default_factory=dict)
     diagnostics: dict[str, Any] = field(default_factory=dict)
 
@@ -214,6 +216,7 @@ def gather(path: Path | str) -> RunRecord:
         siblings=[(str(item["label"]), folder / item["path"]) for item in _load(folder / "siblings.json", list) or []],
         front=_mapping(folder / "front.json"),
         compare=_mapping(folder / "compare.json"),
+        efficiency=_mapping(folder / "efficiency.json"),
         demo=_mapping(folder / "demo.json"),
         diagnostics=_mapping(folder / "judges.json"),
     )

@@ -9,6 +9,7 @@ import numpy as np
 
 from heed.errors import HeedError
 from heed.guard.run.counts import Counts, Decisions, percentiles, read_decisions
+from heed.guard.run.methods import guarded as has_guard
 from heed.report.align.run_page import config_block, facts
 from heed.report.common.blocks import Block, Card, Cards, Figure, Key, Note, Page, Section, Share, Shares, Table
 from heed.report.common.formats import MISSING, joined, method_title, number, percent
@@ -34,6 +35,7 @@ SOURCES = {
     "fallback": "the fallback: no safe plan was found, or something failed",
     "blocker": "the declared safe action",
     "person": "the overseer's own",
+    "recovery": "the recovery policy",
 }
 
 
@@ -77,7 +79,7 @@ def guard_page(run: RunRecord) -> Page:
 
 def guarded(run: RunRecord) -> bool:
     """Whether there was a guard at all."""
-    return run.method != "none"
+    return has_guard(run.method)
 
 
 def identity(run: RunRecord) -> list[tuple[str, str]]:
@@ -141,7 +143,7 @@ def cards(run: RunRecord, decisions: Decisions) -> Block:
             note = f"{alone.needless:,} of {alone.blocks:,}, {alone.early:,} of them early; {alone.missed:,} missed"
             shown.append(("needless blocks", share, note))
         shown.append(judged)
-        if _evaluated(run):
+        if _evaluated(run) and all(_measured(run, kind) for kind in _KINDS):
             guarded_count = _evaluated_catastrophes(run, "guarded")
             note = f"in {_many(run.summary['evaluation_episodes'], 'episode')}; with it {guarded_count}"
             shown[-1] = ("catastrophes, guard off", _evaluated_catastrophes(run, "unguarded"), note)
@@ -194,7 +196,7 @@ def finished_blocks(run: RunRecord) -> list[Block]:
     alone = run.summary.get("handed_over_at") is not None
     kinds = [("guard on" if alone else "overseer on", "guarded"), ("guard off" if alone else "nobody", "unguarded")]
     kinds = kinds if guarded(run) else [("no guard", "unguarded")]
-    kinds = [(name, key) for name, key in kinds if f"return_{key}" in run.summary]
+    kinds = [(name, key) for name, key in kinds if _measured(run, key)]
     rows = [
         [
             name,
@@ -314,12 +316,17 @@ def _oversight_key(run: RunRecord) -> list[Key]:
     return [Key(css_colour(FILL), "oversight", "area")] if guarded(run) else []
 
 
+_KINDS = ("guarded", "unguarded")
+"""Of episodes of the finished policy."""
+
+
 def _evaluated(run: RunRecord) -> bool:
-    names: list[str] = [
-        f"{what}_{kind}" for what in ("return", "catastrophes", "goals") for kind in ("guarded", "unguarded")
-    ]
+    return bool(run.summary.get("evaluation_episodes")) and any(_measured(run, kind) for kind in _KINDS)
+
+
+def _measured(run: RunRecord, kind: str) -> bool:
     summary: dict[str, Any] = run.summary
-    return bool(summary.get("evaluation_episodes")) and all(summary.get(name) is not None for name in names)
+    return all(summary.get(f"{what}_{kind}") is not None for what in ("return", "catastrophes", "goals"))
 
 
 def _evaluated_catastrophes(run: RunRecord, kind: str) -> str:

@@ -55,7 +55,7 @@ def read_snapshots(folder: Path) -> dict[str, NDArray[Any]] | None:
             found = dict(stored.items())
             _ = found["futures"], found["danger"], found["happened"], found["step"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise HeedError("the moments cannot be read", where=str(file), fix="delete it") from error
+        raise HeedError("the snapshots of blocks cannot be read", where=str(file), fix="delete it") from error
     return found
 
 
@@ -67,7 +67,7 @@ def snapshots_block(run: RunRecord) -> Block:
     """
     kept = read_snapshots(run.path)
     if kept is None:
-        return Note("This run kept no moments: there is no moments.npz.", missing=True)
+        return Note("This run kept no snapshots of blocks: there is no moments.npz.", missing=True)
     count = len(kept["step"])
     if not count:
         return Note("Nothing was imagined and then blocked in this run.", missing=True)

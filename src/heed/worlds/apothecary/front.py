@@ -144,6 +144,10 @@ class ExactFront:
         """
         return hypervolume(points, self.references[0] if reference is None else reference, hull)
 
+    def share(self, points: ArrayLike, reference: ArrayLike | None = None, hull: bool = False) -> float:
+        """The hypervolume of ``points`` [N, K] as a share of the front's own."""
+        return self.hypervolume(points, reference, hull) / self.hypervolume(self.vertices, reference, hull=True)
+
     def to_record(self) -> dict[str, Any]:
         """The front as JSON (a run's ``exact.json``)."""
         return {

@@ -97,7 +97,8 @@ def at_goal(observations: ArrayLike) -> NDArray[np.bool_]:
     >>> at_goal([observation((6, 2, 0, 1)), [np.nan] * 4]).tolist(), at_goal(observation((6, 11, 0, 0))).item()
     ([False, False], True)
     """
-    return _over(observations, "G")
+    over, outside = _over(observations, "G")
+    return np.asarray(over & ~outside)
 
 
 def over_cliff(observations: ArrayLike) -> NDArray[np.bool_]:
@@ -106,16 +107,8 @@ def over_cliff(observations: ArrayLike) -> NDArray[np.bool_]:
     >>> over_cliff([observation((6, 2, 0, 1)), observation((6, 11, 0, 0)), [np.nan] * 4]).tolist()
     [True, False, True]
     """
-    return _over(observations, "#")
-
-
-def ends(observations: ArrayLike) -> NDArray[np.bool_]:
-    """Which observations [..., 4] end an episode, over a cliff, the edge or the goal, bool [...].
-
-    >>> ends([observation((6, 2, 0, 1)), observation((6, 11, 0, 0)), observation((6, 0, 0, 0))]).tolist()
-    [True, True, False]
-    """
-    return _over(observations, "#G")
+    over, outside = _over(observations, "#")
+    return np.asarray(over | outside)
 
 
 def doomed(observations: ArrayLike) -> NDArray[np.bool_]:
@@ -129,16 +122,15 @@ def doomed(observations: ArrayLike) -> NDArray[np.bool_]:
     return np.array(rows, bool).reshape(seen.shape[:-1])
 
 
-def _over(observations: ArrayLike, kinds: str) -> NDArray[np.bool_]:
-    """Which observations [..., 4] are over cells of these kinds; beyond the edge is cliff, and so is no number."""
+def _over(observations: ArrayLike, kind: str) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which observations [..., 4] are over cells of a kind, and which beyond the edge, as what is no number is too."""
     seen = np.asarray(observations, np.float64)[..., :2]
     whole = np.where(np.isfinite(seen), np.clip(seen, -9.0, 9.0), 9.0)
     place = np.rint((whole + 1) * ((np.array([_ROWS, _COLUMNS]) - 1) / 2)).astype(np.int64)
     outside = ((place < 0) | (place >= (_ROWS, _COLUMNS))).any(-1)
-    over = np.array([[cell in kinds for cell in row] for row in LAYOUT])
     inside = np.clip(place, 0, (_ROWS - 1, _COLUMNS - 1))
-    within = over[inside[..., 0], inside[..., 1]]
-    return np.asarray(outside | within if "#" in kinds else ~outside & within)
+    cells = np.array([[cell == kind for cell in row] for row in LAYOUT])
+    return np.asarray(cells[inside[..., 0], inside[..., 1]]), np.asarray(outside)
 
 
 @lru_cache(maxsize=1)

@@ -35,7 +35,7 @@ def oracle(**settings: Any) -> Oracle:
     >>> oracle(disc=0.9, render_mode="rgb_array").is_catastrophe(np.array([0.8, 0.25, 0.0, 0.0])).item()
     True
     """
-    numbers = {name: value for name, value in settings.items() if name != "render_mode"}
+    numbers = {name: value for name, value in settings.items() if name in Hazards.__dataclass_fields__}
     return replace(oracle_for(Hazards(**numbers)), kwargs=settings)
 
 

@@ -56,7 +56,7 @@ def write_card(folder: Path, run: GuardRun, summary: Mapping[str, Any]) -> None:
 def card(run: GuardRun, summary: Mapping[str, Any]) -> str:
     """The card as Markdown."""
     job, place, phases = run.job, run.place, run.phases
-    assert phases is not None
+    assert isinstance(phases, Phases)
     parts = [
         f"# A guard for {place.name}",
         _paragraph(place.about, f"Made by `heed guard`, method {job.method}, mode {job.mode}, seed {job.seed}."),
@@ -99,6 +99,8 @@ def _taught(phases: Phases, summary: Mapping[str, Any]) -> dict[str, Any]:
         "catastrophes among them": int(labels.catastrophes.sum()),
         "autonomy": f"from step {phases.handed_over_at} of {summary['env_steps']}",
         "fits": len(phases.reports),
+        "oversight began again": phases.handed_back or "",
+        "agreement with the overseer since": phases.agreement,
     }
 
 

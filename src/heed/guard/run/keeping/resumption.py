@@ -11,7 +11,9 @@ from stable_baselines3.common.callbacks import BaseCallback
 from heed.errors import HeedError, Stopped
 from heed.guard.learners.learner_state import learner_state, restore_learner
 from heed.guard.learners.mbpo import ImaginedRollouts
+from heed.guard.phases import Phases
 from heed.guard.run.build import GuardRun
+from heed.guard.run.methods import method_from_name
 from heed.guard.run.progress import Progress
 from heed.runs.folder import RunFolder
 from heed.runs.randomness import capture_randomness, restore_randomness
@@ -28,14 +30,13 @@ class Checkpointing(BaseCallback):
         folder: takes them.
         name: the run's, in the store of judgements.
         progress: says whether the run is to stop.
-        imagined: what feeds the learner with imagined rollouts, if anything does.
     """
 
-    def __init__(
-        self, run: GuardRun, folder: RunFolder, name: str, progress: Progress, imagined: list[ImaginedRollouts]
-    ) -> None:
+    def __init__(self, run: GuardRun, folder: RunFolder, name: str, progress: Progress) -> None:
         super().__init__()
-        self._run, self._folder, self._name, self._progress, self._imagined = run, folder, name, progress, imagined
+        self._run, self._folder, self._name, self._progress = run, folder, name, progress
+        self._imagined = [each for each in run.callbacks if isinstance(each, ImaginedRollouts)]
+        self._keeps = method_from_name(run.job.method).brings is None  # published baselines are not gone on with
         self._every, self._written = run.job.checkpoint_every, -1
         self._began, self._before = time.perf_counter(), 0.0
 
@@ -47,7 +48,7 @@ class Checkpointing(BaseCallback):
     def _on_rollout_start(self) -> None:
         steps = len(self._run.log.rows)
         due = self._written < 0 or (self._every > 0 and steps - self._written >= self._every)
-        if (due or self._progress.stopping) and steps != self._written:
+        if self._keeps and (due or self._progress.stopping) and steps != self._written:
             self.write()
         if self._progress.stopping:
             raise Stopped
@@ -96,12 +97,12 @@ class Checkpointing(BaseCallback):
         seen, info = run.episode.replay(guard["episode"], guard["observation"])
         run.checks.restore(guard["checks"])
         restore_learner(run.learner, learner)
-        if run.phases is not None:
+        if isinstance(run.phases, Phases):
             run.phases.restore(guard["phases"])
         run.guard.situations[0].restore(guard["situation"], seen, info)
         run.guard.faults.clear()
         run.guard.faults.update(guard["faults"])
-        lookahead = run.guard.intervention.lookahead
+        lookahead = run.guard.intervention.looking
         if lookahead is not None and lookahead.planning is not None:
             lookahead.planning.restore(guard["plans"], run.guard.situations)
         if run.snapshots is not None:
@@ -115,7 +116,7 @@ class Checkpointing(BaseCallback):
 
     def _guard_state(self) -> State:
         run = self._run
-        lookahead = run.guard.intervention.lookahead
+        lookahead = run.guard.intervention.looking
         planning = None if lookahead is None else lookahead.planning
         return {
             "run": self._name,
@@ -127,7 +128,7 @@ class Checkpointing(BaseCallback):
             "situation": run.guard.situations[0].kept(),
             "faults": dict(run.guard.faults),
             "plans": {} if planning is None else planning.state(),
-            "phases": None if run.phases is None else run.phases.state(),
+            "phases": run.phases.state() if isinstance(run.phases, Phases) else None,
             "snapshots": None if run.snapshots is None else run.snapshots.state(),
             "overseer": None if run.overseer is None else run.overseer.state(),
             "imagined": [feeding.state() for feeding in self._imagined],

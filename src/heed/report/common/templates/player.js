@@ -1,4 +1,4 @@
-// Steps through the moments of a figure, and lets each unfold over its steps. The page is whole without it.
+// Steps through the snapshots of a figure, and lets each unfold over its steps. The page is whole without it.
 for (const player of document.querySelectorAll(".player")) {
   const scenes = [...player.querySelectorAll(".scene")];
   const controls = player.querySelector(".controls");

@@ -1,0 +1,148 @@
+"""Whether the guard decides as the person does, on fresh proposals that both judged: misses and needless blocks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from scipy.stats import beta
+
+from heed.guard.decisions import Step
+
+CONFIDENCE = 0.95
+
+
+def at_most(events: float, trials: float, confidence: float = CONFIDENCE) -> float:
+    """The share that is not exceeded, with this confidence, after so many events in so many trials (Clopper-Pearson).
+
+    >>> round(at_most(0, 10), 3), at_most(0, 0), at_most(3, 3)
+    (0.259, 1.0, 1.0)
+    """
+    return 1.0 if events >= trials else float(beta.ppf(confidence, events + 1, trials - events))
+
+
+def at_least(events: float, trials: float, confidence: float = CONFIDENCE) -> float:
+    """The share that is at least reached, with this confidence, after so many events in so many trials.
+
+    >>> round(at_least(3, 3), 3), at_least(0, 10)
+    (0.368, 0.0)
+    """
+    return 0.0 if events <= 0 else float(beta.ppf(1 - confidence, events, trials - events + 1))
+
+
+@dataclass(frozen=True)
+class _Blocked:
+    """A proposal that the guard would have blocked and the person let pass."""
+
+    stream: int
+    episode: int
+    timestep: int
+
+
+@dataclass
+class Agreement:
+    """Misses and needless blocks of the guard against a person's verdicts on the same proposals.
+
+    Each proposal is judged by a guard that has not learnt from it: first by what is seen ahead, then by the person, and
+    only later it is learnt from (prequential; Dawid 1984). A block of the person, or a catastrophe, is missed where the
+    guard would have let the action pass. Blocks on end, one step after another, count as one, of which a share may be
+    missed: they are too alike to count as more. A block of the guard is needless where the person let pass, and neither
+    they blocked nor a catastrophe happened in the ``horizon`` steps that followed: one who blocks at the last moment
+    has not contradicted a guard that was a few steps earlier.
+
+    Args:
+        horizon: steps that the guard looks ahead.
+
+    Attributes:
+        blocks: of the person, catastrophes included; those on end count as one.
+        misses: of these, let pass by the guard.
+        passes: proposals that the person let pass.
+        needless: of these, blocked by the guard without cause.
+
+    >>> agreement = Agreement(horizon=20)
+    >>> agreement.blocks, agreement.misses, agreement.passes, agreement.needless = 30, 0, 500, 10
+    >>> print(agreement)
+    misses 0 of 30 blocks (at most 9.5%), needless 10 of 500 (at most 3.4%)
+    """
+
+    horizon: int
+    blocks: int = 0
+    misses: float = 0.0
+    passes: int = 0
+    needless: int = 0
+    _waiting: list[_Blocked] = field(default_factory=list, repr=False)
+    _run: dict[int, tuple[int, int, int, int]] = field(default_factory=dict, repr=False)
+
+    def add(self, step: Step) -> None:
+        """Take in a step that was judged by both; and of others what becomes of blocks before them."""
+        decision = step.decision
+        place = (step.stream, step.episode)
+        danger = step.catastrophe or (decision.asked and decision.decision == "block")
+        known = [each for each in self._waiting if (each.stream, each.episode) == place]
+        if danger:
+            self._waiting = [each for each in self._waiting if each not in known]
+        elif step.terminated:
+            self._settle(known)
+        else:
+            self._settle([each for each in known if step.timestep - each.timestep >= self.horizon])
+        if decision.beside is None or not (decision.asked or step.catastrophe):
+            pass
+        elif danger:
+            self._count(step, missed=decision.beside == "allow")
+        else:
+            self.passes += 1
+            if decision.beside == "block":
+                self._waiting.append(_Blocked(*place, step.timestep))
+        if step.terminated or step.truncated:  # nobody knows what would have followed a cut
+            self._waiting = [each for each in self._waiting if (each.stream, each.episode) != place]
+
+    @property
+    def miss_bound(self) -> float:
+        """What the share of missed blocks does not exceed, with 95% confidence."""
+        return at_most(self.misses, self.blocks)
+
+    @property
+    def needless_bound(self) -> float:
+        """What the share of needlessly blocked steps does not exceed, with 95% confidence."""
+        return at_most(self.needless, self.passes)
+
+    @property
+    def missed_steps_bound(self) -> float:
+        """What the share of steps with a missed block does not exceed, where too few blocks tell of their own share."""
+        return at_most(self.misses, self.blocks + self.passes)
+
+    def allows(self, misses: float, needless: float) -> bool:
+        """Whether both shares are known to be within these bounds."""
+        return self.miss_bound <= misses and self.needless_bound <= needless
+
+    def refutes(self, misses: float, needless: float) -> bool:
+        """Whether one of the shares is known to be beyond its bound."""
+        return at_least(self.misses, self.blocks) > misses or at_least(self.needless, self.passes) > needless
+
+    def forget_refuted(self, misses: float, needless: float) -> None:
+        """Count anew what is known to be beyond its bound: the guard that it was about is replaced by another fit."""
+        if at_least(self.misses, self.blocks) > misses:
+            self.blocks, self.misses, self._run = 0, 0.0, {}
+        if at_least(self.needless, self.passes) > needless:
+            self.passes, self.needless, self._waiting = 0, 0, []
+
+    def __str__(self) -> str:
+        return (
+            f"misses {self.misses:.3g} of {self.blocks} blocks (at most {self.miss_bound:.1%}), "
+            f"needless {self.needless} of {self.passes} (at most {self.needless_bound:.1%})"
+        )
+
+    def _settle(self, blocks: list[_Blocked]) -> None:
+        self.needless += len(blocks)
+        self._waiting = [each for each in self._waiting if each not in blocks]
+
+    def _count(self, step: Step, missed: bool) -> None:
+        """Count a block; one that follows another shares its weight with it."""
+        episode, timestep, length, lost = self._run.get(step.stream, (-1, 0, 0, 0))
+        goes_on = episode == step.episode and timestep == step.timestep - 1
+        if goes_on:
+            self.misses -= lost / length
+        else:
+            self.blocks, length, lost = self.blocks + 1, 0, 0
+        length, lost = length + 1, lost + missed
+        self.misses += lost / length
+        self._run[step.stream] = (step.episode, step.timestep, length, lost)

@@ -1,0 +1,101 @@
+"""Danger as a rank among the blocks that nobody had learnt from: judged by what it is calibrated with."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+from heed.guard.models.blockers import Blockers
+from heed.guard.models.calibration import Threshold
+
+
+class CalibratedBlockers:
+    """Blockers whose danger counts the held-out blocks that looked no more dangerous (cross-conformal, Vovk 2015).
+
+    Each member does without one fold of the labels, so that it judges the blocks of that fold unseen. A step is
+    compared with each such block by the block's own member: let c be the number of the n blocks whose own member finds
+    the step at least as dangerous. ``(c + 1) / (n + 1)`` is a p-value; the danger is ``(c + m) / (n + 1)``, m in [0, 1)
+    being the members' mean probability, which orders what has the same c. Flagging what reaches `threshold` misses a
+    share of about eps of fresh blocks, and at most 2 eps whatever the data (Barber et al. 2021, for CV+).
+
+    Args:
+        blockers: fitted.
+        scores: log-odds of the held-out blocks as their own members tell them, ascending in each row, filled up with
+            infinity, [M, n at most].
+        passed: of the steps let pass, the share of the blocks of their fold that looked no more dangerous to its
+            member, [P].
+
+    >>> blockers = Blockers(state_size=1, members=2, seed=0)
+    >>> judge = CalibratedBlockers(blockers, torch.tensor([[-torch.inf, torch.inf], [torch.inf, torch.inf]]))
+    >>> judge.n, judge.threshold(0.1).value
+    (1, 0.5)
+    """
+
+    def __init__(self, blockers: Blockers, scores: Tensor, passed: Tensor | None = None) -> None:
+        self.blockers, self.scores = blockers, scores
+        self.passed = torch.zeros(0) if passed is None else passed
+        self.n = int((scores < torch.inf).sum())
+
+    @classmethod
+    @torch.no_grad()
+    def from_folds(cls, blockers: Blockers, inputs: Tensor, blocked: Tensor, folds: Tensor) -> CalibratedBlockers:
+        """Calibrate fitted blockers on the blocks among what they were fitted to.
+
+        Args:
+            blockers: fitted with these folds.
+            inputs: [N, D]; those that are not finite are left out.
+            blocked: bool [N].
+            folds: number of the member that did without a row, [N].
+        """
+        usable = inputs.isfinite().all(1)
+        blocked, own = blocked[usable], folds[usable]
+        logits = blockers.logits(inputs[usable]).gather(0, own[None])[0]
+        each = [logits[blocked & (own == member)].sort().values for member in range(blockers.members)]
+        shares = [
+            torch.searchsorted(blocks, logits[~blocked & (own == member)], right=True) / len(blocks)
+            for member, blocks in enumerate(each)
+            if len(blocks)
+        ]
+        scores = torch.nn.utils.rnn.pad_sequence(each, batch_first=True, padding_value=torch.inf)
+        return cls(blockers, scores, torch.cat(shares))
+
+    def danger(self, states: Tensor, actions: Tensor, next_states: Tensor) -> Tensor:
+        """Danger in [0, 1] of the steps from states [..., S] by actions [..., A] to next states [..., S]: [...]."""
+        return self.danger_of(self.blockers.inputs_of(states, actions, next_states))
+
+    @torch.no_grad()
+    def danger_of(self, inputs: Tensor) -> Tensor:
+        """Danger in [0, 1] of inputs [..., D], [...]; NaN where they are not finite."""
+        logits = self.blockers.logits(inputs)
+        mean = logits.sigmoid().mean(0)
+        counts = torch.searchsorted(self.scores, logits.flatten(1).contiguous(), right=True).sum(0).view_as(mean)
+        return torch.where(mean.isnan(), mean, (counts + mean.clamp(max=1 - 1e-6)) / (self.n + 1))
+
+    def threshold(self, eps: float, cap: float = 1.0) -> Threshold:
+        """The danger from which a step is flagged so that a share eps of fresh blocks is missed.
+
+        So few blocks that even the least dangerous stands for more than eps promise no more than that:
+        ``1 / (n + 1)``. Where more than a share ``cap`` of the steps let pass, unseen, would be flagged, as one block
+        beside the point can bring about, up to three times the misses are allowed: no more than bring the flags down to
+        the cap, or else as many as make the sum of misses and needless flags the least.
+        """
+        share = Fraction(str(float(eps)))  # .1 is a tenth here, so that no rank is lost to rounding
+        first = max(1, int(share * (self.n + 1)))
+        ranks = range(first, max(first, int(3 * share * (self.n + 1))) + 1)
+        flags = {rank: self.flagged(rank / (self.n + 1)) for rank in ranks}
+        fit = [rank for rank in ranks if flags[rank] <= cap]
+        chosen = fit[0] if fit else min(ranks, key=lambda rank: rank / (self.n + 1) + flags[rank])
+        return self.promised(chosen / (self.n + 1))
+
+    def flagged(self, value: float) -> float:
+        """Share of the steps let pass that a threshold flags, as told by members that have not seen them."""
+        return float((self.passed >= value).float().mean()) if len(self.passed) else 0.0
+
+    def promised(self, value: float) -> Threshold:
+        """A threshold that something else has set, with what the held-out blocks promise of it."""
+        rank = max(1, int(value * (self.n + 1) + 1e-9))
+        if rank > self.n:
+            return Threshold(value)
+        return Threshold(value, rank / (self.n + 1), self.n, rank)

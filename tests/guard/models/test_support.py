@@ -1,0 +1,64 @@
+"""Where the models are trusted: what no danger depends on has no range, and imagination has the slack it needs."""
+
+import pytest
+import torch
+
+from heed.guard.models.dynamics import KnownDynamics
+from heed.guard.models.support import Range
+
+
+def seen(count=400, size=3):
+    return torch.rand(count, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+
+def test_drift_noise_and_flags_that_no_danger_depends_on_are_known_wherever_they_are():
+    states = torch.cat([seen(), torch.randint(2, (400, 1)).float()], 1)
+    reach = Range.around(states, 0.02, keys=(1,))
+    far = torch.tensor([[1e6, 0.0, -40.0, 7.0]])
+    assert not reach.outside(far).any()
+    assert Range.around(states, 0.02).beyond(far).tolist() == [[True, False, True, False]]
+
+
+@pytest.mark.parametrize("size", [24, 50, 100])
+def test_many_dimensions_block_no_more_than_few(size):
+    reach = Range.around(seen(size=size), 0.02, keys=(0, 1))
+    fresh = 1.05 * (torch.rand(1000, size, generator=torch.Generator().manual_seed(1)) * 2 - 1)
+    assert reach.outside(fresh).float().mean() < 0.1
+    assert Range.around(seen(size=size), 0.02).outside(fresh).float().mean() > 0.2
+
+
+def test_a_model_that_diverges_looks_dangerous_in_any_part():
+    reach = Range.around(seen(), 0.02, keys=(1,))
+    lost = torch.tensor([[0.0, 30.0, 0.0], [torch.nan, 0.0, 0.0], [0.0, 0.0, torch.inf]])
+    assert reach.outside(lost, torch.tensor(0)).all()
+
+
+def test_slack_is_what_imagining_real_windows_exceeds_the_range_by():
+    states = torch.zeros(100, 6, 1)
+    reach = Range(torch.tensor([-1.0]), torch.tensor([1.0]), torch.tensor([2.0]))
+    drift = KnownDynamics(lambda s, a: (s + a + 0.5, torch.zeros(s.shape[:-1])), members=2)
+    actions = torch.zeros(100, 5, 1)
+    actions[:3] = 0.1  # 3 of 100 windows go further; 2 may
+    found = reach.calibrated(drift, states, actions, torch.Generator().manual_seed(0))
+    assert found.slack.tolist() == pytest.approx([0.0, 0.1, 0.4, 0.7, 1.0])  # 0.6 a step, in widths of 2
+    assert not found.outside(torch.tensor([[2.3]]), torch.tensor(3)) and found.outside(torch.tensor([[2.3]]))
+    assert found.outside(torch.tensor([[2.3]]), torch.tensor(1))
+    assert not found.outside(torch.tensor([[2.9]]), torch.tensor(99))  # as at the last step that was calibrated
+
+
+def test_slack_follows_the_step_along_a_future_and_never_shrinks():
+    reach = Range(torch.tensor([-1.0]), torch.tensor([1.0]), torch.tensor([2.0]), torch.tensor([0.0, 0.5]))
+    path = torch.full((2, 4, 1), 1.5)
+    assert reach.outside(path, torch.arange(2)[:, None]).tolist() == [[True] * 4, [False] * 4]
+    back = KnownDynamics(lambda s, a: (a, torch.zeros(s.shape[:-1])), members=1)
+    actions = torch.tensor([[[3.0], [0.0], [2.0]]])
+    found = reach.calibrated(back, torch.zeros(1, 4, 1), actions, torch.Generator())
+    assert found.slack.tolist() == [1.0, 1.0, 1.0]
+
+
+def test_a_model_that_is_lost_in_truth_gets_no_slack():
+    reach = Range.around(seen(), 0.0)
+    nowhere = KnownDynamics(lambda s, a: (s + torch.inf, torch.zeros(s.shape[:-1])), members=1)
+    found = reach.calibrated(nowhere, torch.zeros(50, 3, 3), torch.zeros(50, 2, 1), torch.Generator())
+    assert found.slack.tolist() == [0.0, 0.0]
+    assert reach.calibrated(nowhere, torch.zeros(0, 3, 3), torch.zeros(0, 2, 1), torch.Generator()) is reach
