@@ -85,7 +85,7 @@ def test_a_guard_decides_the_same_a_thousand_times_in_a_process_without_the_lear
 
 def test_all_of_the_models_comes_back(run, folder):
     loaded = Guard.load(folder, surroundings())
-    there, here = run.phases.models, loaded.intervention.lookahead.parts.models
+    there, here = run.phases.models, loaded.intervention.looking.parts.models
     assert vars(there).keys() == vars(here).keys()
     assert same(here.state(), there.state())
     left_out = {"learnt", "blockers", "judge", "value", "termination", "generator", "unseen", "reach"}  # compared above
