@@ -7,25 +7,18 @@ Run it: python examples/deploy.py guard RUN             the folder of a heed gua
 import sys
 from pathlib import Path
 
-import numpy as np
-import torch
 import yaml
 
 
 def guarded(run: Path):
-    """The trained policy, and the guard with its models fitted to all that the run has seen (it keeps no weights)."""
-    from heed.guard.models import Labels, Transitions
-    from heed.guard.run.build import build
-    from heed.guard.run.config import job_of
+    """The guard that a run has saved, in front of the run's environment; it neither learns nor asks."""
+    import gymnasium as gym
 
-    made = build(job_of(yaml.safe_load((run / "config.yaml").read_text())))
-    made.learner.set_parameters(str(run / "learner.zip"))
-    with np.load(run / "labels.npz") as stored:
-        made.phases.labels.add_stored(Labels(**{name: torch.from_numpy(stored[name]) for name in stored}))
-    made.phases.labels.transitions = Transitions.load(run / "transitions.npz")
-    made.phases.refit()
-    made.guard.observers.clear()  # from here on it looks ahead, and neither learns nor asks
-    return made.guard, made.learner
+    import heed.worlds  # noqa: F401 - registers heed's own environments
+    from heed.guard import Guard
+
+    settings = yaml.safe_load((run / "config.yaml").read_text())
+    return Guard.load(run / "guard", gym.make(settings["env"], **settings["env_kwargs"]))
 
 
 def aligned(folder: Path, base: str | None = None):
@@ -39,11 +32,10 @@ def aligned(folder: Path, base: str | None = None):
 
 
 if __name__ == "__main__" and sys.argv[1:2] == ["guard"]:
-    guard, learner = guarded(Path(sys.argv[2]))
+    guard = guarded(Path(sys.argv[2]))
     observation, _ = guard.reset(seed=0)
     for _ in range(int(sys.argv[3]) if len(sys.argv) > 3 else 300):
-        action, _ = learner.predict(observation, deterministic=True)
-        observation, _, terminated, truncated, info = guard.step(action)
+        observation, _, terminated, truncated, info = guard.step(guard.policy.predict(observation))
         told = info["guard"]
         print(f"{told['decision']} by {told['source']}, risk {told['risk']:.3f}, {told['latency_ms']:.0f} ms")
         if terminated or truncated:

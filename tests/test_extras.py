@@ -20,7 +20,18 @@ from heed.errors import HeedError, MissingPackageError
 
 ROOT = Path(__file__).parent.parent
 ROOMS = [
-    *("balance", "runs", "report", "oversight", "align", "align.labelling", "guard", "web", "oversight.agreement"),
+    *(
+        "balance",
+        "runs",
+        "report",
+        "oversight",
+        "align",
+        "align.labelling",
+        "guard",
+        "guard.learners",
+        "web",
+        "oversight.agreement",
+    ),
     *("worlds", "worlds.apothecary", "worlds.point_hazard", "compare", "compare.front", "compare.guards"),
 ]
 COMMANDS = [
@@ -34,7 +45,8 @@ MISSING = {
         "heed.oversight": ("sqlalchemy", "oversight"),
         "heed.align": ("transformers", "align"),
         "heed.align.labelling": ("transformers", "align"),
-        "heed.guard": ("stable-baselines3", "guard"),
+        "heed.guard": ("sqlalchemy", "oversight"),
+        "heed.guard.learners": ("sqlalchemy", "oversight"),
         "heed.web": ("fastapi", "web"),
         "heed.oversight.agreement": ("sqlalchemy", "oversight"),
         "heed.worlds": ("gymnasium", "worlds"),
@@ -60,7 +72,8 @@ MISSING = {
     "align": {
         "heed.oversight": ("sqlalchemy", "oversight"),
         "heed.align.labelling": ("sqlalchemy", "oversight"),
-        "heed.guard": ("stable-baselines3", "guard"),
+        "heed.guard": ("sqlalchemy", "oversight"),
+        "heed.guard.learners": ("sqlalchemy", "oversight"),
         "heed.web": ("fastapi", "web"),
         "heed.oversight.agreement": ("sqlalchemy", "oversight"),
         "heed.compare.guards": ("stable-baselines3", "guard"),
@@ -92,7 +105,7 @@ MISSING = {
     "web": {
         "heed.align": ("transformers", "align"),
         "heed.align.labelling": ("transformers", "align"),
-        "heed.guard": ("stable-baselines3", "guard"),
+        "heed.guard.learners": ("stable-baselines3", "guard"),
         "heed.worlds.apothecary": ("transformers", "align"),
         "heed.compare.front": ("transformers", "align"),
         "heed.compare.guards": ("stable-baselines3", "guard"),

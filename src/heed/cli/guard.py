@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from heed.cli.command import Command, out_folder
 from heed.cli.console import Bar, quiet_libraries, say, stopping_at_rounds
-from heed.errors import Stopped
+from heed.errors import HeedError, Stopped
 from heed.guard.run.causes import collapse, in_words
-from heed.guard.run.config import GuardJob, job_of
+from heed.guard.run.config import GuardJob, job_of, settings_of
 from heed.guard.run.methods import guarded
-from heed.guard.run.train import train_guard
+from heed.guard.run.progress import OnStep
+from heed.guard.run.train import resume_guard, train_guard
 from heed.oversight.overseers.human import HumanOverseer
 from heed.report import write_report
+from heed.runs.config import read_yaml
+from heed.runs.folder import CONFIG
 
 QUICK = {
     "steps": 340, "oversight_steps": 240, "learning_starts": 100, "batch_size": 32, "hidden": 32, "members": 3,
@@ -33,14 +37,21 @@ def run(arguments: Sequence[str]) -> None:
     quiet_libraries()
     command = Command("guard", "Train an agent under a guard that looks before it leaps (MBHI).")
     command.add("config", nargs="?", help="a YAML file of settings; flags go over it")
+    command.add("--resume", type=str, default=None, help="go on with the run in this folder from its last checkpoint")
     command.add("--out", type=str, default=None, help="the run folder (default: below runs/)")
     command.add("--quick", action="store_true", help="a few hundred steps, to see that everything works")
     parsed, asked = guard_settings(command, arguments)
+    resumed = None if parsed["resume"] is None else Path(parsed["resume"])
+    if resumed is not None and parsed["out"] is not None:
+        raise HeedError("a run that goes on stays where it is", "--out", "give one of --out and --resume")
     quick = QUICK | ({} if "env" in asked else {"overseer": "far-sighted"}) if parsed["quick"] else {}
-    job = job_of(quick, asked)
-    out = out_folder(parsed["out"], "guard")
     with stopping_at_rounds() as wanted, Bar("guard") as bar:
-        summary = trained(job, out, bar, wanted)
+        if resumed is None:
+            job, out = job_of(quick, asked), out_folder(parsed["out"], "guard")
+            summary = trained(job, out, bar, wanted)
+        else:
+            out = resumed
+            summary = gone_on(out, bar, wanted, settings_of(quick) | asked)
     tell(summary, out)
 
 
@@ -59,18 +70,50 @@ def trained(
     Raises:
         SystemExit: the run was stopped.
     """
+    name = "guard" if person is None else "oversee"
+    with _stopped_in_words(name, out):
+        return train_guard(job, out, _shown(bar, name, job.steps, wanted), person)
 
+
+def gone_on(
+    out: Path, bar: Bar, wanted: Sequence[object], asked: Mapping[str, Any], person: HumanOverseer | None = None
+) -> dict[str, Any]:
+    """The summary of a run that was resumed with a bar that moves.
+
+    Args:
+        out: the run folder.
+        bar: to be moved.
+        wanted: not empty once the run is to stop.
+        asked: settings that were asked for; they must be the run's own.
+        person: at a page, in place of the run's overseer.
+
+    Raises:
+        SystemExit: the run was stopped.
+    """
+    config = read_yaml(out / CONFIG) if (out / CONFIG).is_file() else {}
+    steps = int(config.get("steps", GuardJob.steps))
+    name = "guard" if person is None else "oversee"
+    with _stopped_in_words(name, out):
+        return resume_guard(out, _shown(bar, name, steps, wanted), person, asked)
+
+
+def _shown(bar: Bar, name: str, steps: int, wanted: Sequence[object]) -> OnStep:
     def show(step: int, metrics: dict[str, float]) -> None:
-        if step % 20 == 0 or step == job.steps:
+        if step % 20 == 0 or step == steps:
             shown = f"of the last 1000: {metrics['catastrophes']:.0f} catastrophes, {metrics['blocks']:.0f} blocks"
-            bar.show("guard" if person is None else "oversee", step, job.steps, shown)
+            bar.show(name, step, steps, shown)
         if wanted:
             raise Stopped
 
+    return show
+
+
+@contextmanager
+def _stopped_in_words(name: str, out: Path) -> Iterator[None]:
     try:
-        return train_guard(job, out, show, person)
+        yield
     except Stopped:
-        say(f"stopped; what was gathered and learnt so far is in {out}")
+        say(f"stopped; what was gathered and learnt so far is in {out}; go on with: heed {name} --resume {out}")
         raise SystemExit(130) from None
 
 

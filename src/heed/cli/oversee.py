@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from heed.cli.command import Command, out_folder, words
 from heed.cli.console import Bar, quiet_libraries, say, stopping_at_rounds
-from heed.cli.guard import QUICK, guard_settings, tell, trained
+from heed.cli.guard import QUICK, gone_on, guard_settings, tell, trained
 from heed.errors import HeedError
-from heed.guard.run.config import job_of
+from heed.guard.run.config import job_of, settings_of
 from heed.guard.run.environment import drawing
 from heed.guard.run.methods import method_from_name
 from heed.oversight.overseers.specs import BROWSER
 from heed.report import report_of
+from heed.runs.config import read_yaml
+from heed.runs.folder import CONFIG
 from heed.web.served import serve
 
-PERSONS = {"overseer": BROWSER, "evaluation_episodes": 0, "ask_above": 0.25}
-"""What differs where people judge: they are asked again where the blockers disagree, and watch no evaluation."""
+PERSONS = {"overseer": BROWSER, "evaluation_episodes": 0, "ask_above": 0.25, "checkpoint_every": 50}
+"""What differs where people judge: they are asked again where the blockers disagree, watch no evaluation, and give few
+judgements again after a crash."""
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -31,6 +35,7 @@ def run(arguments: Sequence[str]) -> None:
         "--host", type=str, default="127.0.0.1", help="where the page is served; others can reach it if it says so"
     )
     command.add("--port", type=int, default=8000, help="the page's port; 0 takes a free one")
+    command.add("--resume", type=str, default=None, help="go on with the run in this folder from its last checkpoint")
     command.add("--out", type=str, default=None, help="the run folder (default: below runs/)")
     command.add("--quick", action="store_true", help="a few hundred steps, to see that everything works")
     parsed, asked = guard_settings(command, arguments)
@@ -38,11 +43,15 @@ def run(arguments: Sequence[str]) -> None:
         raise HeedError("here people are the overseers", "--overseer", "leave it out, or run heed guard")
     if "overseer_timeout" in command.flags(arguments):
         raise HeedError("nobody hurries people: the agent waits for them", "--overseer_timeout", "leave it out")
-    job = job_of(QUICK if parsed["quick"] else {}, PERSONS, asked)
+    if parsed["resume"] is not None and parsed["out"] is not None:
+        raise HeedError("a run that goes on stays where it is", "--out", "give one of --out and --resume")
+    resumed = None if parsed["resume"] is None else Path(parsed["resume"])
+    quick = QUICK if parsed["quick"] else {}
+    job = job_of(quick, PERSONS, asked) if resumed is None else job_of(read_yaml(resumed / CONFIG), where=str(resumed))
     if not method_from_name(job.method).guarded or job.mode == "shadow":
         raise HeedError("nobody's block would count", "--method none, --mode shadow", "leave it out, or run heed guard")
     job.env_kwargs = drawing(job.env) | job.env_kwargs
-    out = out_folder(parsed["out"], "oversee")
+    out = out_folder(parsed["out"], "oversee") if resumed is None else resumed
     names = words(parsed["people"])
     with (
         stopping_at_rounds() as wanted,
@@ -62,5 +71,8 @@ def run(arguments: Sequence[str]) -> None:
     ):
         for name, address in person.addresses.items():
             say(f"{name} {'judges' if name in names else 'watches'} at {address}")
-        summary = trained(job, out, bar, wanted, person.human)
+        if resumed is None:
+            summary = trained(job, out, bar, wanted, person.human)
+        else:
+            summary = gone_on(out, bar, wanted, settings_of(quick) | asked, person.human)
     tell(summary, out)

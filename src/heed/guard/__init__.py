@@ -2,26 +2,34 @@
 
 `Guard` wraps an environment and has an `Intervention` decide on every action; `Phases` moves it from oversight to
 autonomy; `train_guard` is the whole run that `heed guard` makes. What is learnt is in `heed.guard.models`, how futures
-are imagined and plans are searched in `heed.guard.planning`, what Stable-Baselines3"s learners need in
-`heed.guard.learners`.
+are imagined and plans are searched in `heed.guard.planning`, what Stable-Baselines3's learners need in
+`heed.guard.learners`. A module is imported when one of its names is first asked for, so that a saved guard is loaded
+without any of what training takes (`Guard.load`).
 """
 
-from heed.guard.agreement import Agreement
-from heed.guard.decision_log import DecisionLog
-from heed.guard.decisions import Decision, Step
-from heed.guard.guard import Guard
-from heed.guard.intervention import AskWhenUnsure, Beside, Intervention, Lookahead, Off, Overseen, Shadow
-from heed.guard.learners.sb3 import GuardedDQN, GuardedSAC, GuardedTD3, controller
-from heed.guard.models.blockers import DangerJudge
-from heed.guard.models.models import Models, ModelsConfig
-from heed.guard.phases import Phases, PhasesConfig
-from heed.guard.planning.config import Controllers, PlanningConfig
-from heed.guard.planning.imagination import Controller
-from heed.guard.planning.optimizers import Search
-from heed.guard.planning.risk import RiskStrategy
-from heed.guard.run.config import GuardJob, LearnerConfig
-from heed.guard.run.train import train_guard
-from heed.guard.vector_guard import VectorGuard
+from typing import TYPE_CHECKING
+
+from heed.runs.on_demand import on_demand
+
+if TYPE_CHECKING:
+    from heed.guard.agreement import Agreement
+    from heed.guard.decision_log import DecisionLog
+    from heed.guard.decisions import Decision, Step
+    from heed.guard.guard import Guard
+    from heed.guard.intervention import AskWhenUnsure, Beside, Intervention, Lookahead, Off, Overseen, Shadow
+    from heed.guard.keeping.policy import PlainPolicy
+    from heed.guard.learners.sb3 import GuardedDQN, GuardedSAC, GuardedTD3, controller
+    from heed.guard.learners.vec_env import GuardedVecEnv
+    from heed.guard.models.blockers import DangerJudge
+    from heed.guard.models.models import Models, ModelsConfig
+    from heed.guard.phases import Phases, PhasesConfig
+    from heed.guard.planning.config import Controllers, PlanningConfig
+    from heed.guard.planning.imagination import Controller
+    from heed.guard.planning.optimizers import Search
+    from heed.guard.planning.risk import RiskStrategy
+    from heed.guard.run.config import GuardJob, LearnerConfig
+    from heed.guard.run.train import resume_guard, train_guard
+    from heed.guard.vector_guard import VectorGuard
 
 __all__ = [
     "Agreement",
@@ -37,6 +45,7 @@ __all__ = [
     "GuardedDQN",
     "GuardedSAC",
     "GuardedTD3",
+    "GuardedVecEnv",
     "Intervention",
     "LearnerConfig",
     "Lookahead",
@@ -46,6 +55,7 @@ __all__ = [
     "Overseen",
     "Phases",
     "PhasesConfig",
+    "PlainPolicy",
     "PlanningConfig",
     "RiskStrategy",
     "Search",
@@ -53,5 +63,30 @@ __all__ = [
     "Step",
     "VectorGuard",
     "controller",
+    "resume_guard",
     "train_guard",
 ]
+
+__getattr__ = on_demand(
+    __name__,
+    {
+        "agreement": ["Agreement"],
+        "decision_log": ["DecisionLog"],
+        "decisions": ["Decision", "Step"],
+        "guard": ["Guard"],
+        "intervention": ["AskWhenUnsure", "Beside", "Intervention", "Lookahead", "Off", "Overseen", "Shadow"],
+        "learners.sb3": ["GuardedDQN", "GuardedSAC", "GuardedTD3", "controller"],
+        "learners.vec_env": ["GuardedVecEnv"],
+        "models.blockers": ["DangerJudge"],
+        "models.models": ["Models", "ModelsConfig"],
+        "phases": ["Phases", "PhasesConfig"],
+        "planning.config": ["Controllers", "PlanningConfig"],
+        "planning.imagination": ["Controller"],
+        "planning.optimizers": ["Search"],
+        "planning.risk": ["RiskStrategy"],
+        "keeping.policy": ["PlainPolicy"],
+        "run.config": ["GuardJob", "LearnerConfig"],
+        "run.train": ["resume_guard", "train_guard"],
+        "vector_guard": ["VectorGuard"],
+    },
+)

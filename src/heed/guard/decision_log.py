@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from heed.errors import HeedError
 from heed.guard.decisions import Decision, Step
 from heed.runs.files import replacing
 
@@ -50,6 +51,19 @@ class DecisionLog:
         }
         row |= {"step": len(self.rows), "episode": episode, "phase": self._phase(len(self.rows))}
         self.rows.append(row | {"reward": reward, "catastrophe": catastrophe} | truth)
+
+    def read(self, path: Path) -> None:
+        """Hold the rows that `write` wrote, and no others.
+
+        Raises:
+            HeedError: they cannot be read.
+        """
+        try:
+            self.rows = pq.read_table(path).to_pylist()
+        except (OSError, pa.ArrowException) as problem:
+            raise HeedError(
+                f"the decisions cannot be read: {problem}", str(path), "restore them from a copy"
+            ) from problem
 
     def write(self, path: Path) -> None:
         """Write all rows, whole or not at all."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -201,3 +201,10 @@ class Step:
     def catastrophe_reported(self) -> bool:
         """Whether the environment says that the step was a catastrophe, or a person that its first state is one."""
         return self.catastrophe or self.decision.catastrophe_reported
+
+    def bare(self) -> Step:
+        """The step in plain numbers alone, to be kept: without what was imagined, said, or is the environment's own."""
+        decision = replace(
+            self.decision, proposed=self.decision.executed, look=None, plan=None, verdict=None, way_out=None
+        )
+        return replace(self, decision=decision, info={}, observation=None)

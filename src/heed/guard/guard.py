@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, Self, Unpack
 
 import gymnasium as gym
 from gymnasium.utils import RecordConstructorArgs
@@ -12,6 +13,9 @@ from gymnasium.utils import RecordConstructorArgs
 from heed.errors import HeedError
 from heed.guard.decisions import Decision, DecisionInfo, Step
 from heed.guard.intervention import Intervention, Nobody, Overseen, fail_closed
+from heed.guard.keeping.folder import load_guard, save_guard
+from heed.guard.keeping.known import Code
+from heed.guard.planning.imagination import Controller
 from heed.guard.situations import Faults, Situation, situations_of
 from heed.guard.spaces import warn_of_running_statistics
 from heed.oversight.overseers.base import Overseer
@@ -75,6 +79,28 @@ class Guarding:
     def faults(self) -> Faults:
         """How often what went wrong."""
         return self.situations[0].faults
+
+    @property
+    def policy(self) -> Controller | None:
+        """Whose futures are imagined; None before there is a lookahead. A loaded guard's acts, too (`PlainPolicy`)."""
+        lookahead = self.intervention.looking
+        return None if lookahead is None or lookahead.parts is None else lookahead.parts.controllers.policy
+
+    def save(self, folder: Path | str) -> None:
+        """Write all that looking ahead needs into a folder, whole or not at all: numbers and plain data, no code.
+
+        Kept are the models with their threshold and range, the settings, the spaces, the imagination's chance, and the
+        policy of a learner of Stable-Baselines3 that is an ``MlpPolicy``. The guard that `load` makes of it decides as
+        this one does from the next reset on, but is not audited.
+
+        Args:
+            folder: absent, empty, or one that a guard was saved in.
+
+        Raises:
+            HeedError: nothing looks ahead yet, or the folder holds something else.
+            OSError: the disk refuses.
+        """
+        save_guard(folder, self.intervention, self.situations[0], self.penalty)
 
     @contextmanager
     def evaluating(self, intervention: Intervention | None = None) -> Iterator[None]:
@@ -148,6 +174,37 @@ class Guard(Guarding, gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         warn_of_running_statistics(env)
         situations = situations_of([env], env.observation_space, env.action_space, safe_action)
         Guarding.__init__(self, situations, overseer, intervention, penalty, observers)
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path | str,
+        env: gym.Env[Any, Any],
+        *,
+        overseer: Overseer | None = None,
+        observers: Sequence[Observer] = (),
+        **code: Unpack[Code],
+    ) -> Self:
+        """The guard that `save` wrote, in front of an environment; it needs no learner and none of its packages.
+
+        Args:
+            folder: of the guard.
+            env: with the spaces that it was saved with.
+            overseer: asked where it is unsure, if the saved one asked.
+            observers: see the class.
+            code: functions that the saved guard stood on and that neither the folder holds nor the environment's oracle
+                says: ``policy``, ``brake``, ``value``, ``termination``, ``reward``, ``dynamics``, ``danger``,
+                ``safe_action`` (`heed.guard.keeping.known.Code`).
+
+        Raises:
+            HeedError: no saved guard, a damaged one, one of another format or for other spaces; functions that are
+                missing, or that say other things than those of the saved guard.
+        """
+        spaces = (env.observation_space, env.action_space)
+        loaded = load_guard(folder, env, spaces, overseer, code)
+        made = cls(env, safe_action=loaded.safe_action, penalty=loaded.penalty, observers=observers)
+        made.intervention = loaded.intervention
+        return made
 
     @property
     def situation(self) -> Situation:

@@ -11,12 +11,13 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 
 from heed.errors import HeedError, Stopped
 from heed.guard.decisions import Choice, Decision, Why
+from heed.guard.keeping.parts import LookaheadParts, Replaces
 from heed.guard.planning.imagination import Controller
 from heed.guard.planning.lookahead import Look, Lookout
 from heed.guard.planning.planner import SafePlanner
@@ -25,7 +26,6 @@ from heed.guard.situations import Situation, copied
 from heed.oversight.overseers.base import Overseer, Proposal, scope_of
 
 Mode = Literal["shadow", "block", "replace", "penalty"]
-Replaces = Literal["plan", "declared"]
 MODES = ("replace", "penalty", "block", "shadow")
 
 
@@ -49,6 +49,11 @@ class Intervention(ABC):
     def instead_of(self, situation: Situation, proposed: Any) -> Decision:
         """A block of what cannot be judged at all: the declared safe action, unless a strategy knows better."""
         return Replacement().choose(situation, proposed)
+
+    @property
+    def looking(self) -> Lookahead | None:
+        """What of it looks ahead; None where nothing does."""
+        return None
 
 
 class Off(Intervention):
@@ -121,6 +126,9 @@ class Lookahead(Intervention):
         replaces: ``plan`` executes the planner's action, ``declared`` the declared safe action, and the planner only
             saves actions where the lookout blocks when there is ``no_plan``.
 
+    Attributes:
+        parts: what it was made of; None where that is not known, and then it cannot be saved.
+
     Raises:
         HeedError: a rule of blocking that needs a planner, and there is none.
     """
@@ -135,6 +143,19 @@ class Lookahead(Intervention):
         self.lookout, self.planner = lookout, planner
         self.planning = None if planner is None else Planning(planner, controllers)
         self.replacement = Replacement(self.planning if replaces == "plan" else None)
+        self.parts: LookaheadParts | None = None
+
+    @classmethod
+    def of(cls, parts: LookaheadParts) -> Self:
+        """A lookahead over models as they are now; such a one can be saved."""
+        made = cls(parts.lookout(), parts.planner(), parts.controllers.seeds, parts.replaces)
+        made.parts = parts
+        return made
+
+    @property
+    def looking(self) -> Lookahead:
+        """Itself."""
+        return self
 
     def decide(self, situation: Situation, proposed: Any) -> Decision:
         """Look ahead, and judge by what is seen."""
@@ -200,6 +221,11 @@ class Beside(Intervention):
         """The lookahead."""
         return self.lookahead
 
+    @property
+    def looking(self) -> Lookahead:
+        """The lookahead."""
+        return self.lookahead
+
     def decide(self, situation: Situation, proposed: Any) -> Decision:
         """Look ahead and keep it; ask the overseer."""
         look = self.lookahead.look(situation, proposed)
@@ -242,6 +268,11 @@ class AskWhenUnsure(Intervention):
         """The lookahead."""
         return self.lookahead
 
+    @property
+    def looking(self) -> Lookahead:
+        """The lookahead."""
+        return self.lookahead
+
     def decide(self, situation: Situation, proposed: Any) -> Decision:
         """Look ahead; ask a person if unsure; let pass if safe; else plan; else the declared safe action."""
         look = self.lookahead.look(situation, proposed)
@@ -257,7 +288,21 @@ class AskWhenUnsure(Intervention):
         return self.lookahead.instead_of(situation, proposed)
 
 
-class FailClosed(Intervention):
+class _Around(Intervention):
+    inner: Intervention
+
+    @property
+    def needs_env(self) -> bool:
+        """Whether the inner one does."""
+        return self.inner.needs_env
+
+    @property
+    def looking(self) -> Lookahead | None:
+        """The inner one's."""
+        return self.inner.looking
+
+
+class FailClosed(_Around):
     """Another intervention, none of whose failures lets an action pass: each is a block.
 
     Args:
@@ -266,11 +311,6 @@ class FailClosed(Intervention):
 
     def __init__(self, inner: Intervention) -> None:
         self.inner = inner
-
-    @property
-    def needs_env(self) -> bool:
-        """Whether the inner one does."""
-        return self.inner.needs_env
 
     @property
     def alone(self) -> Intervention:
@@ -306,7 +346,7 @@ class FailClosed(Intervention):
         return Decision(proposed, situation.fallback(), "block", "fallback", judged=False, cause=cause)
 
 
-class Shadow(Intervention):
+class Shadow(_Around):
     """Records what another intervention decides, and executes what was proposed all the same, if it is an action.
 
     Args:
@@ -315,11 +355,6 @@ class Shadow(Intervention):
 
     def __init__(self, inner: Intervention) -> None:
         self.inner = fail_closed(inner)
-
-    @property
-    def needs_env(self) -> bool:
-        """Whether the inner one does."""
-        return self.inner.needs_env
 
     @property
     def alone(self) -> Intervention:

@@ -14,6 +14,7 @@ from heed.guard.decisions import Step
 from heed.guard.models.labels import Labels
 from heed.guard.models.transitions import Transitions
 from heed.runs.files import replacing
+from heed.runs.state import State
 
 Vector = NDArray[np.float32]
 Row = tuple[Vector, Vector, Vector, bool, int, bool]
@@ -162,6 +163,35 @@ class LabelCollector:
         place = self._stored.pop(_said(row), len(self._rows))
         self._rows[place : place + 1] = [row]
         return place
+
+    def state(self) -> State:
+        """All labels and transitions so far, and the steps that have not yet survived."""
+        streams = {}
+        for number, stream in self._streams.items():
+            pending = [(at, step.bare()) for at, step in stream.pending]
+            streams[number] = vars(stream) | {"let_pass": list(stream.let_pass), "pending": pending}
+        return {
+            "transitions": self.transitions.state(),
+            "labels": self.labels(),
+            "judgements": self.judgements,
+            "stored": sorted(self._stored.values()),
+            "keyed": self._keyed,
+            "streams": streams,
+            "episodes": self._episodes,
+        }
+
+    def restore(self, state: State) -> None:
+        """Hold what this state says, and nothing else."""
+        self.transitions.restore(state["transitions"])
+        states, actions, next_states, *others = (column.numpy() for column in vars(state["labels"]).values())
+        self._rows = list(zip(states, actions, next_states, *(column.tolist() for column in others), strict=True))
+        self._stored = {_said(self._rows[place]): place for place in state["stored"]}
+        self.judgements, self._keyed, self._episodes = state["judgements"], state["keyed"], state["episodes"]
+        self._streams = {}
+        for number, kept in state["streams"].items():
+            stream = self._streams[number] = _Stream(kept["guard_episode"], kept["episode"], kept["steps"])
+            stream.let_pass.extend(kept["let_pass"])
+            stream.pending.extend(kept["pending"])
 
     def save(self, folder: Path) -> None:
         """Write transitions and labels into a folder; the steps that have not yet survived are left out."""

@@ -21,17 +21,17 @@ from heed.guard.intervention import (
     Lookahead,
     Mode,
     Overseen,
-    Replaces,
     Shadow,
     check_mode,
 )
+from heed.guard.keeping.parts import Disagreement, LookaheadParts, Replaces
 from heed.guard.labels import LabelCollector
 from heed.guard.models.evaluation import dynamics_error
 from heed.guard.models.models import Models, ModelsConfig, ModelsReport
-from heed.guard.planning.config import Controllers, PlanningConfig, lookout_of, planner_of
+from heed.guard.planning.config import Controllers, PlanningConfig
 from heed.guard.planning.imagination import Controller
-from heed.guard.planning.lookahead import Look
 from heed.runs.bounds import COUNT, SHARE, WHOLE, check_bounds
+from heed.runs.state import State
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +90,10 @@ class PhasesConfig:
             HeedError: names the option.
         """
         check_bounds(self, BOUNDS)
+
+
+_KEPT = ("steps", "next_fit", "until", "agreement", "handed_over_at", "handed_back", "reports", "dynamics_error")
+"""What says where a run stands, beside what was learnt."""
 
 
 class Phases:
@@ -205,6 +209,28 @@ class Phases:
         """How far the dynamics drift on the steps that they have not learnt from yet (see `dynamics_error`)."""
         return dynamics_error(self.models, self.labels.transitions, self.planning.longest)
 
+    def state(self) -> State:
+        """Where the run stands, and all that was learnt."""
+        return {name: getattr(self, name) for name in _KEPT} | {
+            "phase": self.phase.value,
+            "chance": self.chance.getstate(),
+            "models": self.models.state(),
+            "labels": self.labels.state(),
+            "generator": self.generator.get_state(),
+        }
+
+    def restore(self, state: State) -> None:
+        """Go on from where this state was given; these phases were made in the same way."""
+        for name in _KEPT:
+            setattr(self, name, state[name])
+        self.phase = Phase(state["phase"])
+        self.chance.setstate(state["chance"])
+        self.models.restore(state["models"])
+        self.labels.restore(state["labels"])
+        self.generator.set_state(state["generator"])
+        if self.reports:  # since the first fit it looks, beside the overseer or alone
+            self._look_ahead()
+
     def _hand_over(self) -> None:
         """Let the guard look for itself where what was learnt bears it; else fit, and see how that does beside them."""
         fitted = bool(self.reports)
@@ -283,13 +309,14 @@ class Phases:
 
     def _look_ahead(self) -> None:
         """Rebuild lookahead and planner from the current models, and let them decide."""
-        parts = (self.planning, self.models, self.controllers, self.actions, self.generator)
         replaces: Replaces = "declared" if self.mode == "block" else "plan"
-        lookahead = Lookahead(lookout_of(*parts), planner_of(*parts), self.controllers.seeds, replaces)
+        parts = (self.planning, self.models, self.controllers, self.actions, self.generator, replaces)
+        lookahead = Lookahead.of(LookaheadParts(*parts))
         if self.phase is Phase.OVERSIGHT:
             self._decide_by(Beside(self.overseer, lookahead))
         elif self.config.audit > 0 or self.config.ask_above <= 0.5:  # deviations of numbers in [0, 1] are no larger
-            self._decide_by(AskWhenUnsure(lookahead, self.overseer, self._unsure, self._audited))
+            unsure = Disagreement(self.models, self.config.ask_above, lambda: self.may_ask)
+            self._decide_by(AskWhenUnsure(lookahead, self.overseer, unsure, self._audited))
         else:
             self._decide_by(lookahead)
 
@@ -298,10 +325,3 @@ class Phases:
 
     def _audited(self) -> bool:
         return self.chance.random() < self.config.audit and self.may_ask
-
-    def _unsure(self, look: Look) -> bool:
-        if self.config.ask_above > 0.5:
-            return False
-        futures = look.futures
-        disagreement = self.models.disagreement(futures.states[:-1], futures.actions, futures.states[1:])
-        return self.may_ask and float(disagreement.nan_to_num(1.0).max()) >= self.config.ask_above

@@ -8,12 +8,15 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
+from torch import Tensor
 
 from heed.guard.decisions import Decision
 from heed.guard.planning.imagination import Controller
 from heed.guard.planning.lookahead import Look
+from heed.guard.planning.optimizers import Search
 from heed.guard.planning.planner import Plan, SafePlanner
 from heed.guard.situations import Situation
+from heed.runs.state import Kept, State
 
 
 class Planning:
@@ -40,6 +43,21 @@ class Planning:
         known = (self.controllers, held, situation.way_out)
         return self._at(situation).plan_after(situation.tensor, actions.encode(proposed), limit, *known)
 
+    def state(self) -> dict[int, State]:
+        """Each environment's warm start, by its number."""
+        return {
+            here.number: {"episode": episode, "timestep": timestep, "search": search_state(planner.search)}
+            for here, (planner, episode, timestep) in self._warm.items()
+        }
+
+    def restore(self, state: dict[int, State], situations: Sequence[Situation]) -> None:
+        """Begin where these warm starts were."""
+        self._warm.clear()
+        for number, warm in state.items():
+            planner = self.planner.apart() if self._warm else self.planner
+            restore_search(planner.search, warm["search"])
+            self._warm[situations[number]] = (planner, warm["episode"], warm["timestep"])
+
     def _at(self, situation: Situation) -> SafePlanner:
         """The environment's own planner, with its plans of earlier steps moved on to the present one."""
         planner, episode, timestep = self._warm.get(situation, (None, -1, 0))
@@ -51,6 +69,21 @@ class Planning:
             planner.move_on(situation.timestep - timestep)
         self._warm[situation] = (planner, situation.episode, situation.timestep)
         return planner
+
+
+def search_state(search: Search) -> State:
+    """What a search has learnt: what it says itself, or else all tensors that it holds."""
+    if isinstance(search, Kept):
+        return search.state()
+    return {name: value for name, value in vars(search).items() if isinstance(value, Tensor)}
+
+
+def restore_search(search: Search, state: State) -> None:
+    """Let a search know what it knew when it gave a state."""
+    if isinstance(search, Kept):
+        search.restore(state)
+    else:
+        vars(search).update(state)
 
 
 class Replacement:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +18,7 @@ from torch import Tensor
 from heed.guard.actions import ActionCoder, state_vector
 from heed.guard.decisions import Decision, Step
 from heed.guard.spaces import check_observations
+from heed.runs.state import State
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +33,23 @@ class Faults(Counter[str]):
             logger.warning("%s", what)
 
 
+@dataclass
+class EpisodeNumbers:
+    """Gives each episode of any environment a number of its own.
+
+    >>> numbers = EpisodeNumbers()
+    >>> numbers.take(), numbers.take()
+    (0, 1)
+    """
+
+    following: int = 0
+
+    def take(self) -> int:
+        """The next one."""
+        self.following += 1
+        return self.following - 1
+
+
 @dataclass(eq=False)
 class Situation:
     """One environment, where it stands, and what a guard can do in it.
@@ -44,7 +61,7 @@ class Situation:
         actions: between its actions and vectors.
         safe_action: from an observation the declared safe action; None where none is declared.
         faults: of the guard.
-        episodes: gives each episode of any environment a number of its own.
+        episodes: gives each episode its number.
 
     Attributes:
         observation: the last one; None before the first reset.
@@ -62,7 +79,7 @@ class Situation:
     actions: ActionCoder
     safe_action: Callable[[Any], Any] | None
     faults: Faults
-    episodes: Iterator[int]
+    episodes: EpisodeNumbers
     observation: Any = None
     info: dict[str, Any] = field(default_factory=dict)
     state: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
@@ -84,7 +101,7 @@ class Situation:
     def begin(self, observation: Any, info: dict[str, Any]) -> None:
         """An episode begins."""
         self._see(observation, info)
-        self.episode, self.timestep, self.blocked, self.way_out = next(self.episodes), 0, False, None
+        self.episode, self.timestep, self.blocked, self.way_out = self.episodes.take(), 0, False, None
 
     def advance(
         self,
@@ -138,6 +155,18 @@ class Situation:
         self.faults.report("the declared safe action is not in the action space")
         return idle
 
+    def kept(self) -> State:
+        """Where it stands, without what the environment itself says of that."""
+        names = ("episode", "timestep", "blocked", "way_out")
+        return {name: getattr(self, name) for name in names} | {"following": self.episodes.following}
+
+    def restore(self, state: State, observation: Any, info: dict[str, Any]) -> None:
+        """Stand where it was kept; the environment says the same there."""
+        self._see(observation, info)
+        self.episodes.following = state["following"]
+        for name in ("episode", "timestep", "blocked", "way_out"):
+            setattr(self, name, state[name])
+
     def _see(self, observation: Any, info: dict[str, Any]) -> None:
         self.observation, self.info, self.state = observation, info, state_vector(observation, self.space)
 
@@ -171,5 +200,5 @@ def situations_of(
         HeedError: a space that a guard cannot reason about.
     """
     check_observations(observation_space)
-    shared = (observation_space, ActionCoder(action_space), safe_action, Faults(), itertools.count())
+    shared = (observation_space, ActionCoder(action_space), safe_action, Faults(), EpisodeNumbers())
     return [Situation(number, env, *shared) for number, env in enumerate(envs)]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, Self, Unpack
 
 import gymnasium as gym
 import numpy as np
@@ -16,6 +17,8 @@ from heed.errors import HeedError
 from heed.guard.decisions import Decision
 from heed.guard.guard import Guarding, Observer
 from heed.guard.intervention import Intervention
+from heed.guard.keeping.folder import load_guard
+from heed.guard.keeping.known import Code
 from heed.guard.situations import situations_of
 from heed.guard.spaces import warn_of_running_statistics
 from heed.oversight.overseers.base import Overseer, Proposal, Scope, Verdict, scope_of
@@ -96,6 +99,25 @@ class VectorGuard(Guarding, VectorWrapper):
         situations = situations_of(envs, env.single_observation_space, env.single_action_space, safe_action)
         Guarding.__init__(self, situations, overseer, intervention, penalty, observers)
         self._resetting = np.zeros(len(envs), np.bool_)
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path | str,
+        env: VectorEnv[Any, Any, NDArray[Any]],
+        *,
+        overseer: Overseer | None = None,
+        observers: Sequence[Observer] = (),
+        **code: Unpack[Code],
+    ) -> Self:
+        """See `Guard.load`; the oracle is the first environment's, where that is within reach."""
+        base = env.unwrapped
+        inside = base.envs[0] if isinstance(base, SyncVectorEnv) else None
+        spaces = (env.single_observation_space, env.single_action_space)
+        loaded = load_guard(folder, inside, spaces, overseer, code)
+        made = cls(env, safe_action=loaded.safe_action, penalty=loaded.penalty, observers=observers)
+        made.intervention = loaded.intervention
+        return made
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode in every environment, or in those of ``options["reset_mask"]``, bool [N]."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable
@@ -12,7 +11,8 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from heed.errors import RunFailed
-from heed.runs.files import sync_folder, write_whole
+from heed.runs.files import write_whole
+from heed.runs.folders import replacing_folder
 
 MANIFEST = "manifest.json"
 
@@ -51,15 +51,15 @@ class Checkpoints:
             RunFailed: if it could not be written, for example on a full disk; names the checkpoint that
                 survives. What ``write`` raises otherwise comes through. Nothing is left behind either way.
         """
-        final, temporary = self.folder / f"step-{step}", self.folder / f".step-{step}.tmp"
+        final = self.folder / f"step-{step}"
         try:
-            self._fill(temporary, step, write)
-            self._put(temporary, final)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with replacing_folder(final) as temporary:
+                write(temporary)
+                write_manifest(temporary, step)
         except _WRITE_FAULTS as error:
             reason = f"the checkpoint of step {step} could not be written to {self.folder}: {error}"
             raise RunFailed(reason, self.latest()) from error
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
         self._prune()
         return final
 
@@ -89,40 +89,18 @@ class Checkpoints:
             else:
                 shutil.rmtree(path, ignore_errors=True)
 
-    def _fill(self, temporary: Path, step: int, write: Callable[[Path], None]) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir()
-        write(temporary)
-        files = sorted(path for path in temporary.rglob("*") if path.is_file())
-        sizes = {path.relative_to(temporary).as_posix(): path.stat().st_size for path in files}
-        for path in files:
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-        write_whole(temporary / MANIFEST, json.dumps({"step": step, "files": sizes}, indent=1))
-        for path in temporary.rglob("*"):
-            if path.is_dir():
-                sync_folder(path)
-
-    def _put(self, temporary: Path, final: Path) -> None:
-        old = final.with_name(f".{final.name}.old")
-        if final.exists():  # a folder cannot be renamed onto one with files in it
-            shutil.rmtree(old, ignore_errors=True)
-            final.rename(old)
-        try:
-            temporary.replace(final)
-            sync_folder(self.folder)
-        except OSError:
-            if old.exists() and not final.exists():
-                old.rename(final)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
-
     def _prune(self) -> None:
         for path in self.whole()[: -self.keep]:
             gone = path.with_name(f".{path.name}.gone")
             path.rename(gone)  # at once no checkpoint, however long the removal takes
             shutil.rmtree(gone, ignore_errors=True)
+
+
+def write_manifest(folder: Path, step: int) -> None:
+    """Write down, in a checkpoint that is being made, which files it has and how large they are."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
+    write_whole(folder / MANIFEST, json.dumps({"step": step, "files": sizes}, indent=1))
 
 
 def step_of(checkpoint: Path) -> int:

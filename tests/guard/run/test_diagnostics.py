@@ -16,7 +16,8 @@ from heed.guard.models.blockers import KnownBlockers
 from heed.guard.models.dynamics import KnownDynamics
 from heed.guard.models.ensemble import FitConfig
 from heed.guard.models.evaluation import LEAST, dynamics_error, since
-from heed.guard.models.models import Models, ModelsConfig, folds_of
+from heed.guard.models.folds import folds_of
+from heed.guard.models.models import Models, ModelsConfig
 from heed.guard.models.transitions import Transitions
 from heed.guard.phases import Phases, PhasesConfig
 from heed.guard.planning.config import PlanningConfig

@@ -18,6 +18,7 @@ from heed.guard.learners.sb3 import controller
 from heed.guard.models.models import Models
 from heed.guard.phases import Phase
 from heed.guard.planning.imagination import Imagination
+from heed.runs.state import State
 
 
 class Rollouts:
@@ -177,6 +178,15 @@ class ImaginedRollouts(BaseCallback):
                 rows = rows._replace(actions=rows.actions.argmax(-1, keepdim=True))
             self.replay.imagine(rows)
         return True
+
+    def state(self) -> State:
+        """When the next round is due, and its chance."""
+        return {"calls": self.n_calls, "generator": self.generator.get_state()}
+
+    def restore(self, state: State) -> None:
+        """Go on from where this state was given."""
+        self.n_calls = state["calls"]
+        self.generator.set_state(state["generator"])
 
     def rows(self) -> ReplayBufferSamples:
         """One round of rollouts under the present policy and models."""

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
-import torch
 from stable_baselines3 import DQN, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
-from torch import Tensor
 
 from heed.errors import HeedError
 from heed.guard.learners.attached import check_imagined
+from heed.guard.learners.plain import LearnerPolicy, LearnerValue
 from heed.guard.learners.replay import GuardAware
-from heed.guard.planning.imagination import Controller
 
 
 class GuardedSAC(GuardAware, SAC):
@@ -58,26 +55,12 @@ def learner_class(name: str, space: gym.Space[Any]) -> type[Learner]:
     return LEARNERS[chosen]
 
 
-def state_values(model: BaseAlgorithm) -> Callable[[Tensor], Tensor] | None:
-    """What a learner thinks states are worth under its policy: states [N, S] to [N].
-
-    Of an off-policy learner's critics the least, as its own targets take it. None for learners without any.
-    """
-    if isinstance(model, DQN):
-        return torch.no_grad()(lambda states: model.q_net(states).amax(-1))
-    if isinstance(model, PPO):
-        return torch.no_grad()(lambda states: model.policy.predict_values(states).squeeze(-1))
-    if not isinstance(model, SAC | TD3):
-        return None
-
-    def value(states: Tensor) -> Tensor:
-        actions = model.policy._predict(states, deterministic=True)
-        return torch.cat(model.critic(states, actions), dim=1).amin(1)
-
-    return torch.no_grad()(value)
+def state_values(model: BaseAlgorithm) -> LearnerValue | None:
+    """What a learner thinks states [N, S] are worth under its policy, [N]; None for learners without critics."""
+    return LearnerValue(model) if isinstance(model, DQN | PPO | SAC | TD3) else None
 
 
-def controller(model: BaseAlgorithm, deterministic: bool = True) -> Controller:
+def controller(model: BaseAlgorithm, deterministic: bool = True) -> LearnerPolicy:
     """A learner's policy for imagined states: [N, S] to action vectors [N, A] (boxes in [-1, 1], choices one-hot).
 
     The learner's weights are read at each call, so the imagination always follows the present policy.
@@ -87,21 +70,4 @@ def controller(model: BaseAlgorithm, deterministic: bool = True) -> Controller:
             from step to step: what the guard imagines of it would be something else.
     """
     check_imagined(model)
-    space = model.action_space
-    if isinstance(space, gym.spaces.Discrete):
-
-        def choose(states: Tensor) -> Tensor:
-            chosen = model.policy._predict(states.to(model.device), deterministic)
-            return torch.nn.functional.one_hot(chosen.flatten(), int(space.n)).float().to(states.device)
-
-        return torch.no_grad()(choose)
-
-    ends = (torch.as_tensor(end).float() for end in (space.low, space.high))  # type: ignore[attr-defined] # a Box
-    low, high = ends
-
-    def act(states: Tensor) -> Tensor:
-        result = model.policy._predict(states.to(model.device), deterministic).to(states.device)
-        # SAC's and TD3's policies speak in [-1, 1]; PPO's in the environment's own units.
-        return result if model.policy.squash_output else (2 * (result - low) / (high - low) - 1).clamp(-1, 1)
-
-    return torch.no_grad()(act)
+    return LearnerPolicy(model, deterministic)

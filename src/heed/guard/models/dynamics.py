@@ -15,6 +15,7 @@ from torch.nn import functional
 from heed.errors import HeedError
 from heed.guard.models.ensemble import FitConfig, Normaliser, StackedMLP, fit_members, shuffled
 from heed.guard.models.transitions import Transitions
+from heed.runs.state import State
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 """Levels of the central intervals at which calibration is told."""
@@ -299,6 +300,15 @@ class EnsembleDynamics(nn.Module):
         coverage = torch.where(self.targets.varies & distance.isfinite().all(0), coverage, torch.nan)
         nll = self._over_targets(gaussian_nll(joined, variance.log(), y)).mean()
         return Calibration(levels, coverage, float(nll))
+
+    def state(self) -> State:
+        """All that fits change."""
+        return {"weights": dict(self.state_dict()), "fitted_to": self.fitted_to}
+
+    def restore(self, state: State) -> None:
+        """Become as the model was that gave this state."""
+        self.load_state_dict(state["weights"])
+        self.fitted_to = state["fitted_to"]
 
     def _gaussian(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance [E, N, S + 1] of the normalised targets, from normalised inputs [E, N, S + A]."""

@@ -23,6 +23,7 @@ from heed.guard.models.calibration import (
 from heed.guard.models.cross_conformal import CalibratedBlockers
 from heed.guard.models.dynamics import Dynamics, EnsembleDynamics, FitReport, held_out_rows
 from heed.guard.models.ensemble import BatchConfig, FitConfig
+from heed.guard.models.folds import folds_of
 from heed.guard.models.labels import Experience, Labels
 from heed.guard.models.relevance import relevant_columns
 from heed.guard.models.rewards import Reward, WithReward
@@ -31,13 +32,12 @@ from heed.guard.models.support import Range
 from heed.guard.models.termination import LearntTermination, TerminationChoice, choose_termination
 from heed.guard.models.transitions import Transitions
 from heed.runs.bounds import COUNT, SHARE, WHOLE, Bounds, check_bounds
+from heed.runs.state import State
 
 logger = logging.getLogger(__name__)
 
 STEPS_AHEAD, WINDOWS = 20, 200
 """Length and about the number of the real windows on which the support of imagined states is calibrated."""
-STRETCH = 100
-"""Labels of one episode that are taken to be alike where episodes are too few."""
 
 
 BOUNDS = {
@@ -291,6 +291,44 @@ class Models:
         following = torch.where(labels.next_states.isnan(), expected, labels.next_states)
         return self.blockers.inputs_of(labels.states, labels.actions, following)
 
+    def state(self) -> State:
+        """All that fits change; what is known, and the configuration, is not among it."""
+        ends, judge, value = self.termination, self.judge, self.value
+        calibrated = judge if isinstance(judge, CalibratedBlockers) else None
+        return {
+            "dynamics": self.learnt.state(),
+            "blockers": dict(self.blockers.state_dict()),
+            "keys": self.keys,
+            "chosen_from": self.chosen_from,
+            "judge": None if calibrated is None else {"scores": calibrated.scores, "passed": calibrated.passed},
+            "termination": ends.state() if isinstance(ends, LearntTermination) else None,
+            "value": None if value is None else {"weights": dict(value.state_dict()), "bar": value.bar},
+            "unseen": self.unseen,
+            "threshold": self.threshold,
+            "reach": self.reach,
+            "fits": self.fits,
+            "fitted": self.fitted,
+            "generator": self.generator.get_state(),
+        }
+
+    def restore(self, state: State) -> None:
+        """Become as the models were that gave this state; these know the same, and have the same configuration."""
+        self.learnt.restore(state["dynamics"])
+        self.keys, self.chosen_from = state["keys"], state["chosen_from"]
+        self.blockers = self._fresh(self.keys)
+        self.blockers.load_state_dict(state["blockers"])
+        judge = state["judge"]
+        self.judge = self.blockers if judge is None else CalibratedBlockers(self.blockers, **judge)
+        if isinstance(self.termination, LearntTermination):
+            self.termination.restore(state["termination"])
+        self.value = None if state["value"] is None else SafetyValue(self.sizes[0], seed=self.seed)
+        if self.value is not None:
+            self.value.load_state_dict(state["value"]["weights"])
+            self.value.bar = state["value"]["bar"]
+        self.unseen, self.threshold, self.reach = state["unseen"], state["threshold"], state["reach"]
+        self.fits, self.fitted = state["fits"], state["fitted"]
+        self.generator.set_state(state["generator"])
+
     def _look_beyond(self, transitions: Transitions) -> None:
         """Learn from which states danger cannot be avoided any more, in the dynamics and by the blockers in force."""
         self.value = None
@@ -347,30 +385,6 @@ class Models:
             votes=2 if config.threshold == "hirl" else None,
             seed=self.seed + self.fits,
         )
-
-
-def folds_of(labels: Labels, members: int) -> Tensor:
-    """Which member does without each label, [N]: those of an episode stay together, episodes with blocks are dealt out.
-
-    Steps that follow one another are too alike to be split: whoever has seen one knows the next. Where fewer than four
-    episodes a member have blocks, as with episodes that hardly ever end, stretches of an episode are dealt out instead:
-    a whole one of them is too large a part of what is known to do without.
-
-    >>> blocked = torch.tensor([False, True, True, False, True])
-    >>> nothing = torch.zeros(5, 1)
-    >>> episodes = torch.tensor([0, 0, 0, 1, 2])
-    >>> folds_of(Labels(nothing, nothing, nothing, blocked, episodes, blocked), members=2).tolist()
-    [0, 0, 0, 1, 1]
-    """
-    order = labels.episodes.argsort(stable=True)
-    sorted_episodes = labels.episodes[order]
-    first = torch.searchsorted(sorted_episodes, sorted_episodes)
-    few = len(labels.episodes[labels.blocked].unique()) < 4 * members
-    parts = (torch.arange(len(order)) - first) // STRETCH if few else torch.zeros_like(first)
-    stretches = torch.empty_like(order)
-    stretches[order] = torch.unique(torch.stack([sorted_episodes, parts], 1), dim=0, return_inverse=True)[1]
-    with_blocks = stretches[labels.blocked].unique()
-    return torch.searchsorted(with_blocks, stretches) % members
 
 
 def _judged(

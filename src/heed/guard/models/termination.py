@@ -16,6 +16,7 @@ from heed.guard.models.blockers import BLOCKERS_FIT, Blockers
 from heed.guard.models.ensemble import BatchConfig
 from heed.guard.models.support import Range
 from heed.guard.models.transitions import Transitions
+from heed.runs.state import State
 
 logger = logging.getLogger(__name__)
 
@@ -136,6 +137,15 @@ class LearntTermination:
         )
         logger.info("%s: %s", "imagined futures may end" if accepted else "no imagined future ends", result)
         return report
+
+    def state(self) -> State:
+        """All that fits change."""
+        return {"blockers": dict(self.blockers.state_dict()), "reach": self.reach, "said": self._said}
+
+    def restore(self, state: State) -> None:
+        """Become as the termination was that gave this state."""
+        self.blockers.load_state_dict(state["blockers"])
+        self.reach, self._said = state["reach"], state["said"]
 
     def _likely(self, logits: Tensor) -> Tensor:
         """Which log-odds [...], as the classifiers tell them, mean a probability of at least the bar: bool [...].

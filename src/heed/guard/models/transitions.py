@@ -13,6 +13,7 @@ from torch import Tensor
 
 from heed.errors import HeedError
 from heed.runs.files import replacing
+from heed.runs.state import State
 
 
 class TransitionTensors(NamedTuple):
@@ -149,6 +150,15 @@ class Transitions:
         steps = starts[:, None] + torch.arange(length)
         return torch.cat([states[steps], next_states[steps[:, -1:]]], dim=1), actions[steps]
 
+    def state(self) -> State:
+        """All transitions so far."""
+        return {name: column[: self._count] for name, column in self._columns.items()}
+
+    def restore(self, state: State) -> None:
+        """Hold the transitions of this state, and no others."""
+        self._count = 0
+        self.add(*(state[name] for name in self._columns))
+
     def survived(self, lost: Tensor, steps: int) -> Tensor:
         """From which transitions on nothing was lost for so many steps, or until an end that was no loss: bool [N].
 
@@ -171,9 +181,8 @@ class Transitions:
 
     def save(self, path: Path | str) -> None:
         """Write all to an .npz file; the file is replaced whole or not at all."""
-        columns = {name: column[: self._count] for name, column in self._columns.items()}
         with replacing(Path(path)) as file:
-            np.savez(file, allow_pickle=False, **columns)
+            np.savez(file, allow_pickle=False, **self.state())
 
     @classmethod
     def load(cls, path: Path | str) -> Transitions:

@@ -31,6 +31,7 @@ from heed.guard.run.config import GuardJob
 from heed.guard.run.env_checks import EnvironmentChecks
 from heed.guard.run.environment import AtCatastrophe, Surroundings, need_of_blocking, surroundings, true_world
 from heed.guard.run.feedback import Retractions, Spectator
+from heed.guard.run.keeping.rewinding import Rewinding
 from heed.guard.run.learner import imagining, learner_of
 from heed.guard.run.methods import Method, method_from_name
 from heed.guard.run.phases import RunPhases
@@ -61,6 +62,8 @@ class GuardRun:
     Args:
         job: what was declared.
         place: the environment and what is known of it.
+        episode: between the two, so that the environment can be put back.
+        checks: above that.
         guard: in front of it.
         learner: behind it.
         phases: who judges, or only learns; None where nobody does.
@@ -73,6 +76,8 @@ class GuardRun:
 
     job: GuardJob
     place: Surroundings
+    episode: Rewinding
+    checks: EnvironmentChecks
     guard: Guard
     learner: Learner
     phases: RunPhases | None
@@ -101,7 +106,8 @@ def build(job: GuardJob, person: HumanOverseer | None = None) -> GuardRun:
     cost = AtCatastrophe(job.catastrophe_reward, job.catastrophe_ends)
     place = surroundings(job.env, job.env_kwargs, job.catastrophe, job.safe_action, cost)
     logger.info("%s", place.at_catastrophe)
-    env, truth = EnvironmentChecks(place.env, place.name), _truth(place)
+    episode, truth = Rewinding(place.env, place.name), _truth(place)
+    env = EnvironmentChecks(episode, place.name)
     if not method.guarded:
         guard = Guard(env, intervention=Off(), safe_action=place.safe_action)
         learner = learner_of(job, guard)
@@ -110,7 +116,7 @@ def build(job: GuardJob, person: HumanOverseer | None = None) -> GuardRun:
         unasked = _unasked(job, place, guard) if method.brings == "absorbing" else None
         guard.observers += [] if unasked is None else [unasked]
         callbacks = [] if unasked is None else imagining(job, unasked)
-        return GuardRun(job, place, guard, learner, unasked, log, None, None, None, callbacks)
+        return GuardRun(job, place, episode, env, guard, learner, unasked, log, None, None, None, callbacks)
     if place.safe_action is None:
         logger.warning("%s", NO_SAFE_ACTION)
     overseer = _overseer(job, place, person)
@@ -131,7 +137,7 @@ def build(job: GuardJob, person: HumanOverseer | None = None) -> GuardRun:
         guard.observers[2:2] = [Retractions(person, phases.labels)]
         guard.observers.append(Spectator(person, phases, guard))
     store = None if job.store is None else open_store(job.store, "--store")
-    return GuardRun(job, place, guard, learner, phases, log, snapshots, overseer, store, callbacks)
+    return GuardRun(job, place, episode, env, guard, learner, phases, log, snapshots, overseer, store, callbacks)
 
 
 def _overseer(job: GuardJob, place: Surroundings, person: HumanOverseer | None) -> Recorded:

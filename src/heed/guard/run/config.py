@@ -133,6 +133,8 @@ class GuardJob:
         penalty: what a blocked step costs the learner in mode penalty.
         steps: of the environment.
         seed: of the environment, the learner, the fits and the imagination.
+        checkpoint_every: steps between two checkpoints, from which a run can be resumed; 0 writes one at the start, and
+            one where it is stopped.
         evaluation_episodes: at the end, with the guard on, and with it off where the overseer is one of heed's own; 0
             leaves them out.
         learner: which learner proposes actions, and what it learns from.
@@ -157,6 +159,7 @@ class GuardJob:
     penalty: float = 1.0
     steps: int = 10_000
     seed: int = 0
+    checkpoint_every: int = 500
     evaluation_episodes: int = 20
     learner: LearnerConfig = field(default_factory=LearnerConfig)
     phases: PhasesConfig = field(default_factory=PhasesConfig)

@@ -11,6 +11,7 @@ import gymnasium as gym
 import numpy as np
 
 from heed.errors import HeedError, RunFailed, Stopped
+from heed.runs.state import State
 
 
 class EnvironmentChecks(gym.Wrapper[Any, Any, Any, Any]):
@@ -65,6 +66,14 @@ class EnvironmentChecks(gym.Wrapper[Any, Any, Any, Any]):
         if not np.isfinite(paid):
             raise RunFailed(f"{self._name} gave the reward {paid} in {self._here}")
         return observation, paid, terminated, truncated, info
+
+    def kept(self) -> State:
+        """Which step of which episode it is."""
+        return {"episode": self._episode, "step": self._step}
+
+    def restore(self, state: State) -> None:
+        """Count on from there."""
+        self._episode, self._step = state["episode"], state["step"]
 
     @property
     def _here(self) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from heed.errors import HeedError
 from heed.guard.actions import ActionCoder
+from heed.guard.keeping.known import batched, on_tensors
 from heed.guard.planning.imagination import Controller
 from heed.guard.spaces import check_observations
 from heed.runs.importing import imported, is_named, named, users_errors
@@ -113,11 +114,11 @@ def surroundings(
         where = "--catastrophe_reward, --catastrophe_ends"
         raise HeedError(f"{name} itself says what a catastrophe costs and ends", where, fix)
     safe = known.safe_action
-    brake = None if safe is None else _batched(safe, coder)
+    brake = None if safe is None else batched(safe, coder)
     if safe_action is not None:
         safe = _function(safe_action, f"--safe_action {safe_action}")
-        brake = _batched(safe, coder) if _takes_many(safe, env.observation_space, coder) else None
-    goal = None if known.at_goal is None else _on_tensors(known.at_goal)
+        brake = batched(safe, coder) if _takes_many(safe, env.observation_space, coder) else None
+    goal = None if known.at_goal is None else on_tensors(known.at_goal)
     if catastrophe is not None:  # what the oracle says of its own catastrophes is not about these
         return Surroundings(env, name, None, safe, brake, None, f"catastrophes as {catastrophe} says", cost)
     return Surroundings(env, name, known.label_keys, safe, brake, goal, known.about, cost)
@@ -172,7 +173,7 @@ def true_world(env: gym.Env[Any, Any]) -> tuple[Dynamics, StatesToBools]:
         following, rewards = dynamics(states.numpy(), coder.decode_all(actions))
         return torch.from_numpy(np.asarray(following)).float(), torch.from_numpy(np.asarray(rewards)).float()
 
-    return step, _on_tensors(is_catastrophe)
+    return step, on_tensors(is_catastrophe)
 
 
 @dataclass(frozen=True)
@@ -257,12 +258,3 @@ def _takes_many(safe: Callable[[Any], Any], space: gym.Space[Any], coder: Action
     except Exception:  # noqa: BLE001 - it is the user's, and was not made for this
         return False
     return together.shape == single.shape and np.allclose(together, single, atol=1e-6)
-
-
-def _batched(safe: Callable[[Any], Any], coder: ActionCoder) -> Controller:
-    """A safe action in the environment's units as a controller of states [N, S]."""
-    return lambda states: coder.encode_all(np.asarray(safe(states.numpy())))
-
-
-def _on_tensors(which: Callable[[Any], Any]) -> StatesToBools:
-    return lambda states: torch.from_numpy(np.asarray(which(states.numpy())))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from stable_baselines3.common.callbacks import BaseCallback
 
+from heed.errors import Stopped
 from heed.guard.decision_log import DecisionLog
 from heed.guard.learners.replay import GuardAware
 from heed.guard.run.counts import latest_counts, latest_return
@@ -35,14 +36,27 @@ class Progress(BaseCallback):
         on_step: follows the run; may raise `Stopped`.
         last: step after which an on-policy learner stops, where it would otherwise fill a rollout; None leaves that to
             the learner.
+        waits: a wish to stop waits until what learns of a step has done so, between two rollouts; else it is heard at
+            once.
+
+    Attributes:
+        due: step at which all decisions are written again.
+        stopping: whether a wish to stop waits.
     """
 
     def __init__(
-        self, log: DecisionLog, folder: RunFolder, decisions: Path, on_step: OnStep | None, last: int | None
+        self,
+        log: DecisionLog,
+        folder: RunFolder,
+        decisions: Path,
+        on_step: OnStep | None,
+        last: int | None,
+        waits: bool = False,
     ) -> None:
         super().__init__()
         self._log, self._folder, self._decisions, self._follow, self._last = log, folder, decisions, on_step, last
-        self._due, self._failed = float(FIRST_WRITTEN), False
+        self.due, self._failed = float(FIRST_WRITTEN), False
+        self._waits, self.stopping = waits, False
 
     def metrics(self) -> dict[str, float]:
         """What moves: counts of the latest steps."""
@@ -58,10 +72,15 @@ class Progress(BaseCallback):
         if steps % LOGGED == 0:
             own = self.model.figures() if isinstance(self.model, GuardAware) else {}
             self._folder.log(steps, self.metrics() | {"return": latest_return(self._log.rows)} | own)
-        if steps >= self._due:
-            self._due = GROWTH * steps
+        if steps >= self.due:
+            self.due = GROWTH * steps
             self._write()
-        self.report()
+        try:
+            self.report()
+        except Stopped:
+            if not self._waits:
+                raise
+            self.stopping = True
         return self._last is None or self.num_timesteps < self._last
 
     def _write(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from heed.guard.decisions import Step
 from heed.guard.planning.lookahead import Look
 from heed.guard.planning.planner import Plan
 from heed.runs.files import replacing
+from heed.runs.state import State
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +82,22 @@ class BlockSnapshots:
                 result = BlockSnapshot(self._steps, step, look, [step.state, step.next_state], self._drawn())
                 self.kept[place : place + 1] = [result]
         self._steps += 1
+
+    def state(self) -> State:
+        """The sample so far, of each snapshot what `save` writes, and the chance of the sample."""
+        kept = []
+        for each in self.kept:
+            taken = replace(each.taken.bare(), decision=replace(each.taken.decision, look=None, verdict=None))
+            look = replace(each.look, futures=each.look.own)
+            kept.append(vars(each) | {"taken": taken, "look": look, "happened": list(each.happened)})
+        chance = self.generator.bit_generator.state
+        return {"kept": kept, "blocks": self.blocks, "steps": self._steps, "generator": chance}
+
+    def restore(self, state: State) -> None:
+        """Hold the sample of this state, and go on with it."""
+        self.kept = [BlockSnapshot(**each) for each in state["kept"]]
+        self.blocks, self._steps = state["blocks"], state["steps"]
+        self.generator.bit_generator.state = state["generator"]
 
     def save(self, path: Path) -> None:
         """Write the snapshots in the order of their steps; the file is replaced whole or not at all.

@@ -14,6 +14,7 @@ import numpy as np
 
 from heed.errors import HeedError
 from heed.oversight.overseers.base import Overseer, Proposal, Scope, Verdict, scope_of
+from heed.runs.state import State, restore_part, state_of
 
 logger = logging.getLogger(__name__)
 
@@ -116,6 +117,15 @@ class FailClosedOverseer:
         if kind != "answered":
             raise HeedError(f"{self.name} cannot start: it {kind}: {answer}", where="overseer", fix="mend its reset")
         self._worker = worker
+
+    def state(self) -> State:
+        """The failures so far, and the inner overseer's state where it has any."""
+        return {"failures": dict(self.failures), "inner": state_of(self.inner)}
+
+    def restore(self, state: State) -> None:
+        """Go on from where this state was given."""
+        self.failures.update(state["failures"])
+        restore_part(self.inner, state["inner"])
 
     def _count(self, kind: str, answer: Any) -> None:
         self.failures[kind] += 1

@@ -8,6 +8,7 @@ import numpy as np
 
 from heed.errors import HeedError
 from heed.oversight.overseers.base import Overseer, Proposal, Scope, Verdict, scope_of
+from heed.runs.state import State, restore_part, state_of
 
 
 class _Around:
@@ -34,6 +35,15 @@ class _Around:
         self.inner.reset(seed)
         # One stream for each wrapper: two of a kind around each other must not draw the same numbers.
         self._random = np.random.default_rng([seed, *self.name.encode()])
+
+    def state(self) -> State:
+        """What was drawn so far, and the inner overseer's state where it has any."""
+        return {"random": self._random.bit_generator.state, "inner": state_of(self.inner)}
+
+    def restore(self, state: State) -> None:
+        """Go on from where this state was given."""
+        self._random.bit_generator.state = state["random"]
+        restore_part(self.inner, state["inner"])
 
 
 class Delayed(_Around):
@@ -80,6 +90,15 @@ class Delayed(_Around):
         """Start a run with nothing seen."""
         super().reset(seed)
         self._seen = {}
+
+    def state(self) -> State:
+        """What was seen and not yet answered, beside the rest."""
+        return super().state() | {"seen": self._seen}
+
+    def restore(self, state: State) -> None:
+        """Go on from where this state was given."""
+        super().restore(state)
+        self._seen = state["seen"]
 
 
 class Missing(_Around):
@@ -173,6 +192,15 @@ class Tiring(_Around):
         """Start a run rested."""
         super().reset(seed)
         self._judged = 0
+
+    def state(self) -> State:
+        """How much was judged, beside the rest."""
+        return super().state() | {"judged": self._judged}
+
+    def restore(self, state: State) -> None:
+        """Go on from where this state was given, as tired."""
+        super().restore(state)
+        self._judged = state["judged"]
 
 
 def _probability(rate: float, where: str) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,6 +14,7 @@ from heed.errors import HeedError
 from heed.oversight.overseers.base import Overseer, Proposal, Scope, Verdict, scope_of
 from heed.oversight.store.store import Judgement, Store
 from heed.runs.files import to_json
+from heed.runs.state import State, restore_part, state_of
 
 Where = Callable[[], tuple[str, int]]
 """The phase that a run is in, and the number of the fit that is in force; 0 before the first."""
@@ -59,6 +61,8 @@ class Recorded:
         self._store: Store | None = None
         self._run = self._env = ""
         self._unwritten: list[tuple[Verdict, Judgement]] = []
+        self._given: int | None = None
+        self._stored: dict[tuple[int, int], Judgement] = {}
 
     @property
     def name(self) -> str:
@@ -70,7 +74,14 @@ class Recorded:
         """The inner overseer's."""
         return scope_of(self.inner)
 
-    def begin(self, store: Store, run: str, env: str, where: Where = lambda: ("oversight", 0)) -> None:
+    def begin(
+        self,
+        store: Store,
+        run: str,
+        env: str,
+        where: Where = lambda: ("oversight", 0),
+        given: int | None = None,
+    ) -> None:
         """Write judgements down from now on.
 
         Args:
@@ -78,8 +89,10 @@ class Recorded:
             run: the run's id.
             env: the environment's name.
             where: tells the phase and the fit in force; asked at each judgement.
+            given: judgements that the run has asked a script for so far, where no other run is called as this one: then
+                one that is given again, after the run was resumed, is the same judgement. None makes each a new one.
         """
-        self._store, self._run, self._env, self._where = store, run, env, where
+        self._store, self._run, self._env, self._where, self._given = store, run, env, where, given
 
     @contextmanager
     def during(self, phase: str) -> Iterator[None]:
@@ -101,10 +114,13 @@ class Recorded:
             return self.inner.judge(proposal)
         phase, fit = self._where()
         shown = shown_of(proposal, self._env, phase)  # before the overseer has it in hand
+        if (given := self._given_already(shown)) is not None:
+            return given
         verdict = self.inner.judge(proposal)
         for each in verdict.all:
             if not each.failed:
-                self._unwritten.append((each, judgement_of(each, shown, self.name, self._run, fit)))
+                numbered = replace(each, key=each.key or self._next_key())
+                self._unwritten.append((each, judgement_of(numbered, shown, self.name, self._run, fit)))
         if len(self._unwritten) >= self.every:
             self.flush()
         return verdict
@@ -138,6 +154,43 @@ class Recorded:
     def reset(self, seed: int) -> None:
         """Start the inner overseer."""
         self.inner.reset(seed)
+
+    def state(self) -> State:
+        """How many judgements were given, and the inner overseer's state where it has any; all is written by then."""
+        return {"given": self._given, "inner": state_of(self.inner)}
+
+    def restore(self, state: State) -> None:
+        """Go on from where this state was given.
+
+        What was judged after that is in the store. A script judges it again, and it is the same judgement; nobody else
+        is asked the same twice, as long as the run goes the same way.
+        """
+        self._given = state["given"]
+        restore_part(self.inner, state["inner"])
+        if self._store is not None and not self.scope.scripted:
+            judged = self._store.effective("block", run=self._run)
+            judged.sort(key=lambda judgement: bool(judgement.verdict["block"]))  # of several people's, one block is one
+            self._stored = {_place(judgement.shown): judgement for judgement in judged}
+
+    def _given_already(self, shown: dict[str, Any]) -> Verdict | None:
+        """The verdict on this very proposal that is in the store from before the run was resumed, if there is one."""
+        judgement = self._stored.pop(_place(shown), None)
+        if judgement is None:
+            return None
+        if any(judgement.shown[name] != shown[name] for name in ("observation", "action")):
+            self._stored = {}  # the run goes another way
+            return None
+        verdict = verdict_of(judgement)
+        return (
+            replace(verdict, key="") if verdict.key.startswith(f"{self._run} ") else verdict
+        )  # whoever judged has none
+
+    def _next_key(self) -> str:
+        """Of a judgement for which whoever gave it has no key."""
+        if self._given is None:
+            return ""
+        self._given += 1
+        return f"{self._run} {self._given if self.scope.scripted else uuid.uuid4()}"
 
 
 def shown_of(proposal: Proposal, env: str, phase: str) -> dict[str, Any]:
@@ -180,3 +233,29 @@ def judgement_of(verdict: Verdict, shown: dict[str, Any], name: str, run: str, f
         latency_ms=verdict.latency_ms,
         key=verdict.key or str(uuid.uuid4()),
     )
+
+
+def verdict_of(judgement: Judgement) -> Verdict:
+    """A judgement as the verdict that it was, but for what others said of the same action.
+
+    >>> given = judgement_of(Verdict(True, person="ada", credit=2), {}, "browser", "walk-1", fit=3)
+    >>> verdict_of(given).block, verdict_of(given).person, verdict_of(given).credit
+    (True, 'ada', 2)
+    """
+    said = judgement.verdict
+    instead = said["instead"]
+    return Verdict(
+        said["block"],
+        judgement.latency_ms,
+        np.array(instead) if isinstance(instead, list) else instead,
+        person=judgement.person,
+        key=judgement.key,
+        credit=said.get("credit", 0),
+        catastrophe=said.get("catastrophe", False),
+        silent=said.get("silent", False),
+        acted=said.get("acted", False),
+    )
+
+
+def _place(shown: dict[str, Any]) -> tuple[int, int]:
+    return shown["episode"], shown["step"]
