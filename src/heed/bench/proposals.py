@@ -88,17 +88,13 @@ def run_proposals_bench(bench: ProposalsBench, tell: Tell | None = None) -> dict
         ("mean", "low", "high").
 
     Raises:
-        HeedError: numbers below 1, no finished run, one that never took over or asks an overseer who looks into the
-            environment, a world whose doomed states are not known, or kept proposals that are of another kind.
+        HeedError: numbers below 1, no finished run, one that never took over, a world whose doomed states are not known, or kept proposals that are of another kind.
     """
     if min(bench.proposals, bench.policy_steps) < 1:
         raise HeedError(f"{bench}", "heed bench proposals", "give numbers of at least 1")
     tell = tell or (lambda _stage, _done, _all: None)
     job = _finished(Path(bench.run))
     guard = rebuilt(Path(bench.run), job)
-    if guard.intervention.needs_env:
-        fix = "give a run without --ask-above"
-        raise HeedError("this guard asks an overseer who looks into the environment", f"--run {bench.run}", fix)
     proposals = frozen_proposals(job, bench, tell)
     blocked = judged(guard, proposals, tell)
     doomed, avoidable = proposals.doomed, proposals.doomed & ~proposals.too_late
@@ -207,6 +203,7 @@ def rebuilt(folder: Path, job: GuardJob) -> Guard:
     if run.guard.faults:
         raise HeedError(f"the models cannot be fitted again: {next(iter(run.guard.faults))}", f"--run {folder}")
     run.guard.observers.clear()
+    run.guard.intervention = run.guard.intervention.alone
     return run.guard
 
 

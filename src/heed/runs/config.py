@@ -64,7 +64,10 @@ def to_yaml(config: Any) -> str:
     weighting:
       p: 1
     """
-    return yaml.safe_dump(to_plain(config), sort_keys=False, allow_unicode=True)
+    plain = to_plain(config)
+    text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+    # Some characters, such as a next line, do not come back from PyYAML unless they are escaped.
+    return text if yaml.safe_load(text) == plain else yaml.safe_dump(plain, sort_keys=False)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

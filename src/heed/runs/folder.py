@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 CONFIG, SUMMARY, METRICS = "config.yaml", "summary.json", "metrics.jsonl"
-RESUMED = ("align", "front", "compare", "demo")
+RESUMED = ("align", "front", "guard", "compare", "demo")
 """Kinds of runs whose command has --resume."""
 
 

@@ -82,7 +82,7 @@ def test_where_the_model_is_lost_a_rollout_ends_as_in_danger_and_nothing_is_nan(
             return torch.where(far, torch.nan, following), torch.where(gone, torch.nan, rewards)
 
     starts = torch.tensor([[0.6, 0.0], [0.0, 0.0], [-6.0, 0.0], [-3.0, 0.0]])
-    reach = Range(torch.tensor([-7.0, -2.0]), torch.tensor([2.0, 0.15]))
+    reach = Range(torch.tensor([-7.0, -2.0]), torch.tensor([2.0, 0.15]), torch.ones(2))
     rows = rollouts(Diverged(members=2), reach=reach, horizon=2).rows(starts)
     assert all(bool(column.isfinite().all()) for column in rows[:5])
     ends = {round(float(state[0]), 1): bool(done) for state, done in zip(rows.observations, rows.dones, strict=True)}

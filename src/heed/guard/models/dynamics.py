@@ -20,9 +20,6 @@ from heed.runs.state import State
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 """Levels of the central intervals at which calibration is told."""
 
-STRETCH = 40
-"""Rows on end that are held out together."""
-
 _BOUND_PULL = 0.01  # on the sum of the log-variance bounds, as in PETS's code
 
 
@@ -87,22 +84,6 @@ class Calibration:
     def gap(self) -> float:
         """Mean distance between what should be and what is; 0 is perfect."""
         return float((self.coverage - self.levels[:, None]).abs().mean())
-
-
-def held_out_rows(count: int, share: float) -> Tensor:
-    """Which of so many rows no member learns from, bool [count]: stretches of them, each of which keeps its draw.
-
-    Rows that follow one another are too alike to be split, and what is imagined over many steps can only be compared
-    with rows on end. Of fewer rows than two stretches every seventh is held out.
-
-    >>> held_out_rows(400, 0.15).sum(), held_out_rows(10, 0.15).nonzero()[:, 0].tolist()
-    (tensor(80), [0, 7])
-    """
-    draws = np.random.default_rng(0).random(-(-count // STRETCH)) < share
-    held = np.repeat(draws, STRETCH)[:count]
-    if held.all() or not held.any():
-        held = np.arange(count) % 7 == 0
-    return torch.from_numpy(held)
 
 
 class EnsembleDynamics(nn.Module):
@@ -210,7 +191,8 @@ class EnsembleDynamics(nn.Module):
         inputs, targets, left_out = self._rows(transitions)
         if len(inputs) < 10:
             raise HeedError(f"{len(inputs)} usable transitions", "EnsembleDynamics.fit", "gather at least 10")
-        held = held_out_rows(len(inputs), config.held_out)
+        held = torch.from_numpy(np.random.default_rng(0).random(len(inputs)) < config.held_out)  # rows keep their draw
+        held[0], held[1] = True, False
         learnt = (~held).nonzero().squeeze(1)
         self._renormalise(inputs[learnt], targets[learnt])
         x, y = self.inputs(inputs), self.targets(targets)

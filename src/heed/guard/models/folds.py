@@ -9,6 +9,8 @@ from heed.guard.models.labels import Labels
 
 STRETCH = 100
 """Labels of one episode that are taken to be alike where episodes are too few."""
+STRETCHES = (STRETCH, 25, 5)
+"""As many as leave a stretch with blocks for each member, the most first."""
 
 
 def folds_of(labels: Labels, members: int) -> Tensor:
@@ -28,8 +30,11 @@ def folds_of(labels: Labels, members: int) -> Tensor:
     sorted_episodes = labels.episodes[order]
     first = torch.searchsorted(sorted_episodes, sorted_episodes)
     few = len(labels.episodes[labels.blocked].unique()) < 4 * members
-    parts = (torch.arange(len(order)) - first) // STRETCH if few else torch.zeros_like(first)
     stretches = torch.empty_like(order)
-    stretches[order] = torch.unique(torch.stack([sorted_episodes, parts], 1), dim=0, return_inverse=True)[1]
-    with_blocks = stretches[labels.blocked].unique()
+    for length in STRETCHES if few else (len(order) + 1,):
+        parts = (torch.arange(len(order)) - first) // length
+        stretches[order] = torch.unique(torch.stack([sorted_episodes, parts], 1), dim=0, return_inverse=True)[1]
+        with_blocks = stretches[labels.blocked].unique()
+        if len(with_blocks) >= members:
+            break
     return torch.searchsorted(with_blocks, stretches) % members

@@ -21,7 +21,7 @@ from heed.guard.models.calibration import (
     hirl_threshold,
 )
 from heed.guard.models.cross_conformal import CalibratedBlockers
-from heed.guard.models.dynamics import Dynamics, EnsembleDynamics, FitReport, held_out_rows
+from heed.guard.models.dynamics import Dynamics, EnsembleDynamics, FitReport
 from heed.guard.models.ensemble import BatchConfig, FitConfig
 from heed.guard.models.folds import folds_of
 from heed.guard.models.labels import Experience, Labels
@@ -369,8 +369,7 @@ class Models:
         reach = Range.around(states[states.isfinite().all(1)], self.config.range_margin, self.keys)
         if self.known_dynamics is not None:
             return reach
-        held = held_out_rows(len(transitions), self.config.dynamics.held_out)
-        starts, actions = transitions.windows(STEPS_AHEAD, held)
+        starts, actions = transitions.windows(STEPS_AHEAD)
         finite = starts.isfinite().flatten(1).all(1) & actions.isfinite().flatten(1).all(1)
         chosen = finite.nonzero()[:, 0][:: max(1, int(finite.sum()) // WINDOWS)]
         return reach.calibrated(self.learnt, starts[chosen], actions[chosen], self.generator)

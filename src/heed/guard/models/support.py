@@ -75,10 +75,11 @@ class Range:
     ) -> Range:
         """The range with the slack that imagination needs: so far does it leave the range where what happened did not.
 
-        Windows of what really happened, held out from the dynamics, are imagined anew from their first states with
-        their own actions, once by each member. At each step of the horizon the slack is the distance beyond the range
-        that at most a share ``alpha`` of fresh windows exceeds in any member (split conformal; Vovk et al. 2005), and
-        never less than at the step before. With too few windows for that the largest distance is taken.
+        Windows of what really happened are imagined anew from their first states with their own actions, once by each
+        member. At each step of the horizon the slack is the distance beyond the range that at most a share ``alpha`` of
+        windows like these exceeds in any member (split conformal; Vovk et al. 2005), and never less than at the step
+        before. With too few windows for that the largest distance is taken. Dynamics that have learnt from the windows
+        stray less from them than from fresh ones, so that the slack is on the safe side.
 
         Args:
             dynamics: fitted.

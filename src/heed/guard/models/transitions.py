@@ -117,7 +117,7 @@ class Transitions:
         columns = (torch.from_numpy(column[: self._count]) for column in self._columns.values())
         return TransitionTensors(*columns)
 
-    def windows(self, length: int, among: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def windows(self, length: int) -> tuple[Tensor, Tensor]:
         """Every stretch of so many transitions that follow one another.
 
         A transition follows the one before it of the same stream if it starts in the very state in which that one
@@ -125,7 +125,6 @@ class Transitions:
 
         Args:
             length: k.
-            among: which transitions may be in one, bool [N]; all if None.
 
         Returns:
             States [W, k + 1, S] and actions [W, k, A]; W may be 0.
@@ -139,14 +138,9 @@ class Transitions:
         order = seen.streams.argsort(stable=True)
         states, actions, next_states, _, terminated, _, streams = (column[order] for column in seen)
         follows = (next_states[:-1] == states[1:]).all(1) & ~terminated[:-1] & (streams[:-1] == streams[1:])
-        if among is not None:
-            usable = among[order]
-            follows = follows & usable[:-1] & usable[1:]
         broken = torch.cat([torch.zeros(1, dtype=torch.long), (~follows).long().cumsum(0)])  # stretches before each
         starts = torch.arange(max(0, self._count - length + 1))
         starts = starts[broken[starts] == broken[starts + length - 1]] if len(starts) else starts
-        if among is not None:
-            starts = starts[usable[starts]]
         steps = starts[:, None] + torch.arange(length)
         return torch.cat([states[steps], next_states[steps[:, -1:]]], dim=1), actions[steps]
 
