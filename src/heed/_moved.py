@@ -78,7 +78,7 @@ MOVED: dict[str, tuple[str, ...]] = {
         "heed.guard.run.build",
         "heed.guard.run.progress",
     ),
-    "heed.guard.judges": ("heed.guard.models.models",),
+    "heed.guard.judges": ("heed.guard.models.models", "heed.guard.models.folds"),
     "heed.guard.memory": ("heed.guard.labels",),
     "heed.guard.methods": ("heed.guard.run.methods",),
     "heed.guard.moments": ("heed.guard.run.snapshots",),
@@ -263,9 +263,15 @@ def _renamed(module: str, own: Callable[[str], Any] | None, name: str) -> Any:
     Raises:
         AttributeError: it never had such a name.
     """
-    if own is not None:
+    now = RENAMED.get(f"{module}.{name}", RENAMED.get(name, ""))
+    for known in (name, now):  # what is imported on demand is not among a package's names
         with contextlib.suppress(AttributeError):
-            return own(name)
+            if own is None:
+                break
+            value = own(known)
+            if known == now:
+                warnings.warn(f"{module}.{name} is {module}.{now} now; {_LAST}", DeprecationWarning, stacklevel=2)
+            return value
     found = _found(module, name, (module, *LEFT[module]))
     if found is None:
         raise AttributeError(f"module {module!r} has no attribute {name!r}")

@@ -88,7 +88,8 @@ def run_proposals_bench(bench: ProposalsBench, tell: Tell | None = None) -> dict
         ("mean", "low", "high").
 
     Raises:
-        HeedError: numbers below 1, no finished run, one that never took over, a world whose doomed states are not known, or kept proposals that are of another kind.
+        HeedError: numbers below 1, no finished run, one that never took over, a world whose doomed states are not
+            known, or kept proposals that are of another kind.
     """
     if min(bench.proposals, bench.policy_steps) < 1:
         raise HeedError(f"{bench}", "heed bench proposals", "give numbers of at least 1")
