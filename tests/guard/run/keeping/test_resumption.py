@@ -131,7 +131,7 @@ def test_a_run_that_was_killed_and_resumed_is_the_run_that_was_not(tmp_path):
 
 
 def test_nobody_is_asked_twice_for_what_they_said_before_a_crash(tmp_path):
-    job = small_job(overseer="kept_runs:Watcher", checkpoint_every=40, evaluation_episodes=0)
+    job = small_job(overseer="kept_runs:Watcher", checkpoint_every=40, evaluation_episodes=0, audit=0.0)
     train_guard(job, tmp_path / "whole")
 
     def crash(step, metrics):
