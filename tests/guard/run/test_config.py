@@ -6,10 +6,14 @@ import pytest
 import yaml
 
 from heed.errors import HeedError
+from heed.guard import phases
+from heed.guard.models import models
 from heed.guard.models.calibration import Judged, accept_refit
 from heed.guard.models.models import ModelsConfig
 from heed.guard.phases import PhasesConfig
+from heed.guard.planning import config as planning
 from heed.guard.planning.config import PlanningConfig
+from heed.guard.run import config
 from heed.guard.run.build import build
 from heed.guard.run.config import TYPES, GuardJob, LearnerConfig, complete, job_of, settings_of, variant
 from heed.guard.run.methods import METHODS
@@ -240,3 +244,12 @@ def test_label_keys_beyond_the_state_and_a_planner_that_cannot_choose_are_refuse
         build(job_of({"env": "CartPole-v1", "overseer": "rule", "planner": "MPPI"}))
     with pytest.raises(HeedError, match=r"ppo normalises its advantages over a batch of 1 \(--batch_size\)"):
         build(job_of({"learner.learner": "ppo", "batch_size": 1}))
+
+
+def test_every_number_among_the_settings_has_its_bounds():
+    tables = {"": config.BOUNDS, "learner.": config.LEARNER_BOUNDS, "phases.": phases.BOUNDS}
+    tables |= {"planning.": planning.BOUNDS, "models.": models.BOUNDS}
+    bounded = {f"{section}{name}" for section, table in tables.items() for name in table}
+    numbers = {name for name, kind in TYPES.items() if kind in (int, float, int | None, float | None)}
+    own = ("models.dynamics.", "models.blockers.")  # they check themselves as they are made
+    assert {name for name in numbers if not name.startswith(own)} - bounded == set()
