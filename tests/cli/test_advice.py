@@ -25,8 +25,6 @@ ROOMS = {
     "bench/proposals.py": ("bench proposals",),
     "bench/kills.py": ("bench kills",),
     "bench": ("bench gradients",),
-    "bench/coverage.py": ("bench coverage",),
-    "bench/proposals.py": ("bench proposals",),
     "cli/bench.py": ("bench gradients",),
     "cli/compare.py": ("compare align", "compare guard"),
     "cli/demo.py": ("demo",),
