@@ -21,7 +21,7 @@ Controller = Callable[[Tensor], Tensor]
 """States [N, S] to action vectors [N, A]."""
 VALUE_FIT = BatchConfig(updates=120, batch_size=256, learning_rate=3e-3, weight_decay=1e-5)
 """How the value is fitted in each sweep, from where the sweep before left it."""
-STATES, WAYS, HELD, SWEEPS = 800, 6, 5, 8
+STATES, WAYS, HELD, SWEEPS = 500, 5, 5, 8
 """States that are imagined from, ways out of each that are tried, steps for which a way is held, and sweeps: so danger
 is told that comes within ``HELD * SWEEPS`` steps whatever is done."""
 ALPHA, LOWEST_BAR = 0.02, 0.2
