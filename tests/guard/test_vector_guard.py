@@ -359,7 +359,11 @@ def test_many_environments_teach_one_set_of_models():
     log = DecisionLog()
     guard.observers.append(log)
     phases = Phases(
-        guard, Controllers(full_ahead, braking), PhasesConfig(oversight_steps=600, audit=0.0), planning, models
+        guard,
+        Controllers(full_ahead, braking),
+        PhasesConfig(oversight_steps=600, audit=0.0, needless=1.0),
+        planning,
+        models,
     )
     guard.reset(seed=0)
     draw = np.random.default_rng(0)

@@ -218,6 +218,7 @@ MODELS = ModelsConfig(
     dynamics_hidden=32,
     label_keys=(0,),
     eps=0.2,
+    beyond=False,
     dynamics=FitConfig(updates=300, check_every=50),
     blockers=FIT,
 )
@@ -251,7 +252,9 @@ def phases_of(**known):
         return advance(torch.from_numpy(env.state), torch.as_tensor(np.asarray(action)) / 2).numpy()
 
     guard = Guard(env, LocalOverseer(led, lambda state: state[0] >= WALL))
-    return Phases(guard, full_ahead, PhasesConfig(oversight_steps=800, audit=0.0), PLANNING, models_of(**known))
+    return Phases(
+        guard, full_ahead, PhasesConfig(oversight_steps=800, audit=0.0, needless=1.0), PLANNING, models_of(**known)
+    )
 
 
 @pytest.fixture(scope="module")

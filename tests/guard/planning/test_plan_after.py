@@ -136,7 +136,7 @@ PROPOSED, CRASH = np.array([1.0], np.float32), np.array([2.0], np.float32)
 
 @pytest.mark.parametrize(
     ("danger", "at_first", "after_a_block"),
-    [(0.2, "allow", "allow"), (0.3, "allow", "block"), (0.49, "allow", "block"), (0.5, "block", "block")],
+    [(0.2, "allow", "allow"), (0.45, "allow", "block"), (0.49, "allow", "block"), (0.5, "block", "block")],
 )
 def test_a_plan_counts_only_below_the_limit_which_is_lower_after_a_block(danger, at_first, after_a_block):
     guard, log = guarded(danger), DecisionLog()

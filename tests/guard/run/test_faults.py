@@ -275,7 +275,7 @@ def test_a_full_disk_loses_one_file_and_not_the_others(refused, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(DecisionLog, "write", full)
-    assert refused(1).startswith("run could not be written: No space left on device")
+    assert refused(1, checkpoint_every=0).startswith("run could not be written: No space left on device")
     assert len(Transitions.load("run/transitions.npz")) == 60
     assert Store("sqlite:///run/judgements.db").count() == 60
 
@@ -284,7 +284,7 @@ def test_an_overseer_that_never_blocks_never_hands_over_and_says_why(caplog):
     with caplog.at_level(logging.INFO, logger="heed"):
         summary, rows = run(least_blocks=0)
     assert summary["handed_over_at"] is None and all(row["phase"] == "oversight" for row in rows)
-    assert "0 blocks cannot promise a miss rate of 0.4" in caplog.text
+    assert "0 blocks and 40 other judgements: blockers need two of each at least" in caplog.text
 
 
 def test_an_overseer_that_blocks_everything_never_hands_over_and_says_why(caplog):
@@ -294,11 +294,12 @@ def test_an_overseer_that_blocks_everything_never_hands_over_and_says_why(caplog
     assert "an overseer that blocks everything teaches nothing" in caplog.text
 
 
-def test_too_few_blocks_for_the_promise_never_hand_over_and_say_what_they_are_enough_for(caplog):
+def test_too_few_blocks_for_the_promise_say_what_they_are_enough_for(caplog):
     with caplog.at_level(logging.INFO, logger="heed"):
         summary, _ = run(overseer="faulty:Half", eps=0.01)
-    assert summary["handed_over_at"] is None
-    assert "the smallest possible from them is" in caplog.text and "0.01 needs 99" in caplog.text
+    assert summary["handed_over_at"] == 60  # half as long again as was asked
+    assert "the smallest promise from so many is 4.8%" in caplog.text.replace("\n", " ")
+    assert "too little was met to bound misses at 35% and needless blocks at 15%" in caplog.text
 
 
 @pytest.mark.parametrize(("overseer", "why"), [("Angry", "raised"), ("Asleep", "hung")])
