@@ -275,8 +275,8 @@ class Phases:
         if self.may_ask and self.steps < 1.5 * self.until:
             return f"too few judgements beside the guard so far: {self.agreement}"
         logger.warning(
-            "too little was met to bound misses at %.0f%% and needless blocks at %.0f%%: the guard takes over with what "
-            "can be promised, %s; of all steps at most %.2g%% may be missed blocks",
+            "too little was met to bound misses at %.0f%% and needless blocks at %.0f%%: the guard takes over with "
+            "what can be promised, %s; of all steps at most %.2g%% may be missed blocks",
             100 * config.gate,
             100 * config.needless,
             self.agreement,

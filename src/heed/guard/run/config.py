@@ -82,6 +82,7 @@ LEARNER_BOUNDS = {
 }  # fmt: skip
 BOUNDS = {
     "overseer_timeout": POSITIVE, "catastrophe_reward": PRICE, "penalty": WHOLE, "steps": COUNT,
+    "checkpoint_every": WHOLE,
     "seed": Bounds(0, 2**32 - 1), "evaluation_episodes": WHOLE,
 }  # fmt: skip
 

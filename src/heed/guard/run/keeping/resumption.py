@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from pathlib import Path
 from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback
 
-from heed.errors import HeedError, Stopped
+from heed.errors import HeedError, RunFailed, Stopped
 from heed.guard.learners.learner_state import learner_state, restore_learner
 from heed.guard.learners.mbpo import ImaginedRollouts
 from heed.guard.phases import Phases
@@ -18,6 +19,8 @@ from heed.guard.run.progress import Progress
 from heed.runs.folder import RunFolder
 from heed.runs.randomness import capture_randomness, restore_randomness
 from heed.runs.state import State, read_state, write_state
+
+logger = logging.getLogger(__name__)
 
 LEARNER, GUARD, LOG = "learner", "guard", "decisions.parquet"
 
@@ -57,11 +60,7 @@ class Checkpointing(BaseCallback):
         return True
 
     def write(self) -> None:
-        """Write one now.
-
-        Raises:
-            RunFailed: the disk or the store refuses; names the checkpoint that stands.
-        """
+        """Write one now; where the disk refuses, the run goes on, and the checkpoint before it stands."""
         run = self._run
         if run.overseer is not None:
             run.overseer.flush()  # what a checkpoint has learnt from is in the store
@@ -72,7 +71,10 @@ class Checkpointing(BaseCallback):
             write_state(folder, GUARD, self._guard_state())
             run.log.write(folder / LOG)
 
-        self._folder.save_checkpoint(self._written, fill)
+        try:
+            self._folder.save_checkpoint(self._written, fill)
+        except RunFailed as failed:
+            logger.warning("%s; the run goes on", failed.reason)
 
     def restore(self, checkpoint: Path) -> None:
         """Let a run that was just built become as the one was that wrote a checkpoint, and go on with its folder.
