@@ -88,7 +88,7 @@ range_margin: 0.02
 AS_IT_WAS = GuardJob(
     steps=4000,
     seed=3,
-    planning=PlanningConfig(horizon=20, block_when="no_way_out"),
+    planning=PlanningConfig(horizon=20, block_when="no_way_out", release=0.5),
     models=ModelsConfig(cap=0.03),
 )
 """The job that it means, in settings whose defaults have changed since."""
