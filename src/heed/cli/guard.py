@@ -21,8 +21,8 @@ from heed.runs.config import read_yaml
 from heed.runs.folder import CONFIG
 
 QUICK = {
-    "steps": 340, "oversight_steps": 260, "learning_starts": 100, "batch_size": 32, "hidden": 32, "members": 3,
-    "dynamics_hidden": 32, "models.dynamics.updates": 300, "models.blockers.updates": 300, "eps": 0.3, "cap": 1.0,
+    "steps": 320, "oversight_steps": 260, "learning_starts": 100, "batch_size": 32, "hidden": 32, "members": 3,
+    "dynamics_hidden": 32, "models.dynamics.updates": 100, "models.blockers.updates": 100, "eps": 0.3, "cap": 1.0,
     "gate": 1.0, "needless": 1.0, "horizon": 6, "particles": 1, "plan_samples": 16, "plan_iterations": 2,
     "evaluation_episodes": 1,
 }  # fmt: skip

@@ -247,7 +247,12 @@ def test_label_keys_beyond_the_state_and_a_planner_that_cannot_choose_are_refuse
 
 
 def test_every_number_among_the_settings_has_its_bounds():
-    tables = {"": config.BOUNDS, "learner.": config.LEARNER_BOUNDS, "phases.": phases.BOUNDS}
+    tables = {
+        "": config.BOUNDS,
+        "baselines.": config.BASELINES_BOUNDS,
+        "learner.": config.LEARNER_BOUNDS,
+        "phases.": phases.BOUNDS,
+    }
     tables |= {"planning.": planning.BOUNDS, "models.": models.BOUNDS}
     bounded = {f"{section}{name}" for section, table in tables.items() for name in table}
     numbers = {name for name, kind in TYPES.items() if kind in (int, float, int | None, float | None)}

@@ -82,8 +82,7 @@ LEARNER_BOUNDS = {
 }  # fmt: skip
 BOUNDS = {
     "overseer_timeout": POSITIVE, "catastrophe_reward": PRICE, "penalty": WHOLE, "steps": COUNT,
-    "checkpoint_every": WHOLE,
-    "seed": Bounds(0, 2**32 - 1), "evaluation_episodes": WHOLE,
+    "seed": Bounds(0, 2**32 - 1), "evaluation_episodes": WHOLE, "checkpoint_every": WHOLE,
 }  # fmt: skip
 
 
@@ -106,6 +105,20 @@ class BaselinesConfig:
     risk_gamma: float = 0.8
     risk_limit: float = 0.3
     risk_updates: int = 2000
+
+    def check(self) -> None:
+        """Refuse a number that nothing could follow.
+
+        Raises:
+            HeedError: names the option.
+        """
+        check_bounds(self, BASELINES_BOUNDS)
+
+
+BASELINES_BOUNDS = {
+    "cost_limit": WHOLE, "multiplier_rate": POSITIVE, "safe_horizon": COUNT, "risk_gamma": SHARE, "risk_limit": SHARE,
+    "risk_updates": WHOLE,
+}  # fmt: skip
 
 
 @dataclass
@@ -187,7 +200,7 @@ class GuardJob:
             HeedError: names the option.
         """
         check_bounds(self, BOUNDS)
-        for section in (self.learner, self.phases, self.planning, self.models):
+        for section in (self.learner, self.phases, self.planning, self.models, self.baselines):
             section.check()
         if self.models.members < 2:
             fix = "give at least 2: a threshold is calibrated on what a member says of the labels that it did without"
