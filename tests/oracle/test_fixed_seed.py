@@ -9,7 +9,7 @@ import pytest
 import torch
 from fixed_seed import RUNS, differences, record
 
-from heed.guard import GuardJob, LearnerConfig, PhasesConfig, PlanningConfig
+from heed.guard import GuardJob, LearnerConfig, ModelsConfig, PhasesConfig, PlanningConfig
 from heed.guard.run.build import build
 
 ROOT = Path(__file__).parents[2]
@@ -44,8 +44,9 @@ def slice_of_decisions():
         steps=STEPS,
         seed=11,
         learner=LearnerConfig(learning_starts=STEPS),
-        phases=PhasesConfig(oversight_steps=60, refit_every=10_000),
-        planning=PlanningConfig(plan_samples=16, plan_iterations=2, horizon=15, block_when="policy_fails"),
+        phases=PhasesConfig(oversight_steps=60, refit_every=10_000, audit=0.0),
+        models=ModelsConfig(beyond=False),
+        planning=PlanningConfig(plan_samples=16, plan_iterations=2, horizon=15, block_when="policy_fails", release=0.5),
     )
     run = build(job)
     run.learner.learn(STEPS)

@@ -20,7 +20,7 @@ from heed.worlds.point_hazard.geometry import Hazards, brake
 SMALL = {
     "steps": 260, "oversight_steps": 160, "learning_starts": 50, "batch_size": 16, "hidden": 16, "dynamics_hidden": 16,
     "evaluation_episodes": 1, "eps": 0.4, "horizon": 5, "plan_samples": 16, "members": 2, "least_blocks": 1,
-    "particles": 1, "refit_on_catastrophe": False,
+    "particles": 1, "refit_on_catastrophe": False, "models.blockers.updates": 300, "models.dynamics.updates": 300,
 }  # fmt: skip
 MINE = textwrap.dedent(
     """

@@ -86,7 +86,7 @@ def test_who_is_asked_in_autonomy_is_told_the_risk_and_the_fit_is_named(tmp_path
     stored = store_of(tmp_path / "run").effective()
     phases = [judgement.shown["phase"] for judgement in stored]
     assert phases == ["oversight"] * 20 + ["autonomy"] * 30  # and in the evaluation nobody
-    assert [judgement.model_version for judgement in stored] == ["0"] * 10 + ["1"] * 5 + ["2"] * 5 + ["3"] * 30
+    assert [judgement.model_version for judgement in stored] == ["0"] * 20 + ["3"] * 30
     assert [judgement.shown["risk"] for judgement in stored[20:50]] == [row["risk"] for row in rows[20:]]
 
 
