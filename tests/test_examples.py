@@ -90,8 +90,9 @@ def test_a_guard_hands_over_around_an_environment_and_a_learner_of_ones_own(run_
     names, said = run_example("guard_own_environment", "240")
     phases, guard = names["phases"], names["guard"]
     assert phases.phase.value == "autonomy" and 120 <= phases.handed_over_at <= phases.steps
-    assert phases.labels.judgements == phases.handed_over_at
-    assert not guard.faults and names["falls"] == 0 and len(phases.reports) == 1
+    audits = phases.labels.judgements - phases.handed_over_at  # one step in a hundred
+    assert 0 <= audits <= 0.1 * (phases.steps - phases.handed_over_at)
+    assert not guard.faults and names["falls"] == 0 and len(phases.reports) >= 2
     assert said.startswith("autonomy after 240 steps: best return ")
 
 
