@@ -40,13 +40,13 @@ def test_an_unknown_threshold_rule_is_refused():
 
 
 def test_the_threshold_is_calibrated_on_what_each_blocker_says_of_episodes_that_it_never_saw(phases):
-    labels, models = phases.labels.labels(), phases.models
+    labels, models = phases.labels.labels(), Models(2, 1, MODELS)
+    calibrated = models.fit(phases.labels).calibrated
     folds = folds_of(labels, 3)
     for episode in labels.episodes.unique():  # of 40 steps each
         assert folds[labels.episodes == episode].unique().numel() == 1
     danger = models.blockers.probability(models.inputs_of(labels))
     torch.testing.assert_close(models.unseen, danger.gather(0, folds[None])[0])
-    calibrated = phases.reports[-1].calibrated
     assert calibrated.n == int(labels.blocked.sum()) == models.judge.n
     assert calibrated.value * (calibrated.n + 1) == pytest.approx(calibrated.rank)
     own = models.blockers.logits(models.inputs_of(labels)).gather(0, folds[None])[0]
