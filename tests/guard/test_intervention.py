@@ -9,6 +9,7 @@ from heed.errors import HeedError
 from heed.guard.intervention import (
     MODES,
     AskWhenUnsure,
+    Beside,
     FailClosed,
     Lookahead,
     Nobody,
@@ -257,3 +258,37 @@ def test_modes_are_known_by_name():
         check_mode(mode)
     with pytest.raises(HeedError, match=r"'maybe' is no mode.*--mode.*take replace, penalty, block, shadow"):
         check_mode("maybe")
+
+
+# An overseer, and a guard that keeps its opinion to itself.
+
+
+@pytest.mark.parametrize("block", [True, False])
+@pytest.mark.parametrize(("state", "opinion"), [(FREE, "allow"), (NEAR, "block"), (LOST, "block")])
+def test_the_overseer_decides_and_what_the_guard_would_have_decided_is_kept_beside(state, opinion, block):
+    shown = []
+    person = Person(lambda proposal: shown.append(proposal) or block)
+    decision = Beside(person, lookahead()).decide(at(state), AHEAD)
+    assert (decision.beside, decision.decision) == (opinion, "block" if block else "allow")
+    assert (decision.cause, decision.asked) == ("person" if block else "", True)
+    assert [(proposal.risk, proposal.futures) for proposal in shown] == [(None, None)]  # who judges is not told
+    assert Beside(person, alone := lookahead()).alone is alone
+
+
+def test_a_guard_that_fails_beside_the_overseer_takes_nothing_from_their_word(monkeypatch):
+    def fails(*_):
+        raise FloatingPointError("lost")
+
+    monkeypatch.setattr(Lookahead, "look", fails)
+    here = at(FREE)
+    decision = FailClosed(Beside(Person(lambda _: False), lookahead())).decide(here, AHEAD)
+    assert (decision.decision, decision.asked, decision.judged, decision.beside) == ("allow", True, True, None)
+    assert dict(here.faults) == {"the guard beside the overseer failed (FloatingPointError: lost)": 1}
+
+
+def test_an_audit_asks_where_the_guard_is_sure_and_keeps_its_opinion_beside():
+    for audited, asked, beside in ((True, True, "block"), (False, False, None)):
+        asking = AskWhenUnsure(lookahead(), Person(lambda _: False), lambda _: False, lambda audited=audited: audited)
+        decision = asking.decide(at(NEAR), AHEAD)
+        assert (decision.asked, decision.beside) == (asked, beside)
+        assert decision.decision == ("allow" if audited else "block")  # the overseer's word counts

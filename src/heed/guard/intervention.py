@@ -200,16 +200,11 @@ class Lookahead(Intervention):
         return None, clock() - began
 
 
-class Beside(Intervention):
-    """An overseer decides, and a lookahead beside them says what it would have decided; they are not shown it.
+class _Accompanied(Intervention):
+    """A lookahead and an overseer, both of whom may be heard."""
 
-    Args:
-        overseer: decides.
-        lookahead: forms an opinion first.
-    """
-
-    def __init__(self, overseer: Overseer, lookahead: Lookahead) -> None:
-        self.overseen, self.lookahead = Overseen(overseer), lookahead
+    def __init__(self, lookahead: Lookahead, overseer: Overseer, replacement: Replacement | None = None) -> None:
+        self.lookahead, self.overseen = lookahead, Overseen(overseer, replacement)
 
     @property
     def needs_env(self) -> bool:
@@ -226,10 +221,27 @@ class Beside(Intervention):
         """The lookahead."""
         return self.lookahead
 
+
+class Beside(_Accompanied):
+    """An overseer decides, and a lookahead beside them says what it would have decided; they are not shown it.
+
+    A lookahead that fails has no opinion, and the overseer is asked all the same.
+
+    Args:
+        overseer: decides.
+        lookahead: forms an opinion first.
+    """
+
+    def __init__(self, overseer: Overseer, lookahead: Lookahead) -> None:
+        super().__init__(lookahead, overseer)
+
     def decide(self, situation: Situation, proposed: Any) -> Decision:
         """Look ahead and keep it; ask the overseer."""
-        look = self.lookahead.look(situation, proposed)
-        own = self.lookahead.opinion(situation, proposed, look)
+        own: Choice | None = None
+        try:
+            own = self.lookahead.opinion(situation, proposed, self.lookahead.look(situation, proposed))
+        except Exception as problem:  # noqa: BLE001 - what only listens must not take the overseer's word away
+            situation.faults.report(f"the guard beside the overseer failed ({type(problem).__name__}: {problem})")
         return replace(self.overseen.decide(situation, proposed), beside=own)
 
     def instead_of(self, situation: Situation, proposed: Any) -> Decision:
@@ -237,7 +249,7 @@ class Beside(Intervention):
         return self.overseen.instead_of(situation, proposed)
 
 
-class AskWhenUnsure(Intervention):
+class AskWhenUnsure(_Accompanied):
     """Looks ahead, and asks the overseer where the look is unsure, or by chance.
 
     Args:
@@ -254,24 +266,8 @@ class AskWhenUnsure(Intervention):
         unsure: Callable[[Look], bool],
         audited: Callable[[], bool] | None = None,
     ) -> None:
-        self.lookahead, self.unsure = lookahead, unsure
-        self.audited = (lambda: False) if audited is None else audited
-        self.overseen = Overseen(overseer, lookahead.replacement)
-
-    @property
-    def needs_env(self) -> bool:
-        """Whether the overseer looks into one environment."""
-        return self.overseen.needs_env
-
-    @property
-    def alone(self) -> Intervention:
-        """The lookahead."""
-        return self.lookahead
-
-    @property
-    def looking(self) -> Lookahead:
-        """The lookahead."""
-        return self.lookahead
+        super().__init__(lookahead, overseer, lookahead.replacement)
+        self.unsure, self.audited = unsure, (lambda: False) if audited is None else audited
 
     def decide(self, situation: Situation, proposed: Any) -> Decision:
         """Look ahead; ask a person if unsure; let pass if safe; else plan; else the declared safe action."""

@@ -272,7 +272,7 @@ class Phases:
             why = f"the guard disagrees with the overseer: {self.agreement}"
             self.agreement.forget_refuted(config.gate, config.needless)
             return why
-        if self.may_ask and self.steps < 1.5 * self.until:
+        if self.may_ask and self.steps < self.until + config.oversight_steps // 2:
             return f"too few judgements beside the guard so far: {self.agreement}"
         logger.warning(
             "too little was met to bound misses at %.0f%% and needless blocks at %.0f%%: the guard takes over with "
