@@ -11,14 +11,15 @@ import pytest
 from scripted_person import ScriptedPerson
 
 from heed.guard.models.calibration import Threshold
-from heed.guard.phases import PhasesConfig
 from heed.oversight.store.store import Store
 from heed.worlds.lunar_lander.rules import dangerous
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 STEPS, OVERSEEN = 460, 400
 COMMAND = ["oversee", "--env", "LunarLander-v3", "--env_kwargs", '{"continuous": true}', "--people", "ada"]
-COMMAND += ["--port", "0", "--steps", str(STEPS), "--oversight_steps", str(OVERSEEN), "--ask_above", "1"]
+COMMAND += ["--port", "0", "--steps", str(STEPS), "--oversight_steps", str(OVERSEEN), "--gate", "1"]
+COMMAND += ["--needless", "1", "--audit", "0", "--ask_above", "1"]  # handed over when due, and never asked again
+COMMAND += ["--evaluation_episodes", "2"]
 
 
 def test_a_person_lands_the_lander_until_it_may_fly_by_itself(browser, tmp_path):
@@ -46,8 +47,7 @@ def test_a_person_lands_the_lander_until_it_may_fly_by_itself(browser, tmp_path)
     fit = summary["fits"][0]
     rank = fit["promise"] * (fit["blocks"] + 1)  # every block is unseen by one of the blockers
     assert rank == pytest.approx(round(rank))
-    borne = Threshold(fit["threshold"], fit["promise"], fit["blocks"], round(rank))
-    assert borne.miss_bound() <= PhasesConfig().gate < 1
+    assert Threshold(fit["threshold"], fit["promise"], fit["blocks"], round(rank)).miss_bound() < 0.35
     store = Store(f"sqlite:///{tmp_path / 'run' / 'judgements.db'}")
     given = store.effective("block", "ada")
     store.close()

@@ -262,20 +262,24 @@ def test_an_environment_that_cannot_be_put_back_says_so_in_a_line():
         rewound(OwnChance, 2)
 
 
-def test_a_checkpoint_that_cannot_be_written_names_the_one_that_stands(tmp_path, monkeypatch):
+def test_a_run_outlives_a_checkpoint_that_cannot_be_written_and_names_the_one_that_stands(
+    tmp_path, monkeypatch, caplog
+):
     from heed.guard.run.keeping import resumption
 
     written = resumption.write_state
 
     def full(folder, name, state):
-        if "step-60" in str(folder):
+        if "step-30" not in str(folder):
             raise OSError(28, "No space left on device")
         written(folder, name, state)
 
     monkeypatch.setattr(resumption, "write_state", full)
-    with pytest.raises(RunFailed, match=r"checkpoint of step 60 could not be written .*what was gathered so far"):
-        train_guard(small_job(checkpoint_every=30), tmp_path / "run")
+    with pytest.raises(Stopped):
+        train_guard(small_job(checkpoint_every=30), tmp_path / "run", stopped_at(61))
     monkeypatch.undo()
-    assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == ["step-0", "step-30"]
+    assert "checkpoint of step 60 could not be written" in caplog.text
+    assert "the run goes on" in caplog.text
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-30"]
     with pytest.raises(Stopped):
         resume_guard(tmp_path / "run", stopped_at(31))
