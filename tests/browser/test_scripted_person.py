@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -11,7 +12,6 @@ from scripted_person import ScriptedPerson
 
 from heed.guard.run.build import fitting
 from heed.guard.run.config import job_of
-from heed.guard.run.environment import surroundings
 from heed.guard.run.train import train_guard
 from heed.oversight.overseers.base import Scope
 from heed.oversight.overseers.human import HumanOverseer
@@ -56,12 +56,9 @@ def compare(browser, folder, seed, settings):
     """Both ways of judging, with one seed; the summaries, the person and the labels."""
     asked = SAME | settings | {"seed": seed}
     within = train_guard(job_of(asked | {"overseer": "local"}), folder / "within")
-    place = surroundings(asked["env"], {}, None)
     job = job_of(asked | {"env_kwargs": {"render_mode": "rgb_array"}, "overseer": "browser"})
-    alike = fitting(
-        Scope(last_moment=True), job.phases, job.models, place.label_keys
-    )  # as for the overseer within the process
-    job.phases, job.models = alike
+    job.models = fitting(Scope(last_moment=True), job.models)  # as for the overseer within the process
+    job.phases = replace(job.phases, background=False)  # so that both repeat to the last bit
     shown, person = through_the_page(browser, job, folder / "page")
     labels = [np.load(folder / name / "labels.npz") for name in ("within", "page")]
     return within, shown, person, labels

@@ -63,8 +63,13 @@ def _text(name):
     value = GuardJob()
     for part in name.split("."):
         value = getattr(value, part)
-    choices = {"learner.learns_from": "both", "learner.preference": ".7,.3", "models.label_keys": "0,1"}
-    return choices.get(name, {True: "true", False: "false"}.get(value) if isinstance(value, bool) else str(value or 1))
+    yes_or_no = ("phases.background", "models.survival")
+    choices = dict.fromkeys(yes_or_no, "true") | {
+        "learner.learns_from": "both",
+        "learner.preference": ".7,.3",
+        "models.label_keys": "0,1",
+    }
+    return choices.get(name, str(value).lower() if isinstance(value, bool) else str(value or 1))
 
 
 def test_null_unsets_what_a_file_has_set_where_a_setting_may_be_none(tmp_path):

@@ -136,7 +136,7 @@ def earlier(*rows):
     count = len(rows)
     return Labels(
         torch.tensor(states)[:, None], torch.tensor(actions)[:, None], torch.full((count, 1), torch.nan),
-        torch.tensor(blocked), torch.tensor(episodes), torch.zeros(count, dtype=torch.bool),
+        torch.tensor(blocked), torch.tensor(episodes), *torch.zeros(2, count, dtype=torch.bool),
     )  # fmt: skip
 
 

@@ -173,7 +173,7 @@ def test_a_row_that_is_not_finite_does_not_blind_the_guard():
     phases.labels.transitions.add([np.nan, 0.0], [0.0], [0.0, 0.0], 0.0)
     yes, some = torch.tensor([True]), phases.labels.labels()
     bad = torch.full((1, 2), torch.nan), some.actions[5:6], torch.full((1, 2), torch.inf)
-    phases.labels.add_stored(Labels(*bad, yes, some.episodes[5:6], yes))
+    phases.labels.add_stored(Labels(*bad, yes, some.episodes[5:6], yes, ~yes))
     phases.refit()
     assert not run.guard.faults and len(phases.reports) == 3
     assert -2 < phases.models.reach.low[0] < -1 and 0 < phases.models.threshold < 1

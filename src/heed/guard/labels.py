@@ -11,14 +11,15 @@ import torch
 from numpy.typing import NDArray
 
 from heed.guard.decisions import Step
-from heed.guard.models.labels import Labels
+from heed.guard.models.labels import Labels, Remembered
 from heed.guard.models.transitions import Transitions
 from heed.runs.files import replacing
 from heed.runs.state import State
 
 Vector = NDArray[np.float32]
-Row = tuple[Vector, Vector, Vector, bool, int, bool]
-"""A label: state, action, next state, whether it says block, episode, whether it is a catastrophe."""
+Row = tuple[Vector, Vector, Vector, bool, int, bool, bool]
+"""A label: state, action, next state, whether it says block, episode, whether it is a catastrophe, and whether it is a
+step that survived without a judgement."""
 
 
 LONGEST_CREDIT = 200
@@ -90,7 +91,7 @@ class LabelCollector:
             stream.pending.append((stream.steps, step))  # the executed action, which nobody judged
         while stream.pending and (stream.steps - stream.pending[0][0] >= self.grace - 1 or step.terminated):
             survived = stream.pending.popleft()[1]
-            self._label(survived, survived.executed, survived.next_state, blocked=False)
+            self._label(survived, survived.executed, survived.next_state, blocked=False, survived=True)
         if step.terminated or step.truncated:  # nobody knows what would have followed a cut
             del self._streams[step.stream]
 
@@ -98,9 +99,14 @@ class LabelCollector:
         """All labels so far."""
         columns = [np.array([row[i] for row in self._rows], np.float32) for i in range(3)]
         states, actions, next_states = (torch.from_numpy(column) for column in columns)
-        blocked, catastrophes = (torch.tensor([row[i] for row in self._rows], dtype=torch.bool) for i in (3, 5))
+        flags = (torch.tensor([row[i] for row in self._rows], dtype=torch.bool) for i in (3, 5, 6))
+        blocked, catastrophes, survived = flags
         episodes = torch.tensor([row[4] for row in self._rows], dtype=torch.int64)
-        return Labels(states, actions, next_states, blocked, episodes, catastrophes)
+        return Labels(states, actions, next_states, blocked, episodes, catastrophes, survived)
+
+    def snapshot(self) -> Remembered:
+        """All transitions and labels so far, apart from what comes later."""
+        return Remembered(self.transitions.snapshot(), self.labels())
 
     def add_stored(self, labels: Labels) -> None:
         """Take in labels of earlier runs; they are no judgements of this one.
@@ -110,7 +116,8 @@ class LabelCollector:
         to judge the label unseen.
         """
         vectors = (column.numpy() for column in (labels.states, labels.actions, labels.next_states))
-        others = (column.tolist() for column in (labels.blocked, labels.episodes, labels.catastrophes))
+        kept = (labels.blocked, labels.episodes, labels.catastrophes, labels.survived)
+        others = (column.tolist() for column in kept)
         for row in zip(*vectors, *others, strict=True):
             if self._stored.setdefault(_said(row), len(self._rows)) == len(self._rows):
                 self._rows.append(row)
@@ -138,9 +145,9 @@ class LabelCollector:
         if taken is None:
             return False
         place, credited = taken
-        state, action, _, _, episode, catastrophe = self._rows[place]
+        state, action, _, _, episode, catastrophe, _ = self._rows[place]
         nothing = np.full_like(state, np.nan)
-        self._rows[place] = (nothing, action, nothing, False, episode, catastrophe)
+        self._rows[place] = (nothing, action, nothing, False, episode, catastrophe, False)
         for earlier in credited:
             self._set(earlier, blocked=False)
         return True
@@ -154,12 +161,12 @@ class LabelCollector:
         return meant
 
     def _set(self, place: int, blocked: bool, catastrophe: bool = False) -> None:
-        state, action, following, _, episode, _ = self._rows[place]
-        self._rows[place] = (state, action, following, blocked, episode, catastrophe)
+        state, action, following, _, episode, _, survived = self._rows[place]
+        self._rows[place] = (state, action, following, blocked, episode, catastrophe, survived)
 
-    def _label(self, step: Step, action: Vector, next_state: Vector, blocked: bool) -> int:
+    def _label(self, step: Step, action: Vector, next_state: Vector, blocked: bool, survived: bool = False) -> int:
         episode = self._streams[step.stream].episode
-        row = (step.state, action, next_state, blocked, episode, step.catastrophe)
+        row = (step.state, action, next_state, blocked, episode, step.catastrophe, survived)
         place = self._stored.pop(_said(row), len(self._rows))
         self._rows[place : place + 1] = [row]
         return place

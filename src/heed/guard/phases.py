@@ -30,6 +30,7 @@ from heed.guard.models.evaluation import dynamics_error
 from heed.guard.models.models import Models, ModelsConfig, ModelsReport
 from heed.guard.planning.config import Controllers, PlanningConfig
 from heed.guard.planning.imagination import Controller
+from heed.guard.refits import Refits
 from heed.runs.bounds import COUNT, SHARE, WHOLE, check_bounds
 from heed.runs.state import State
 
@@ -68,8 +69,10 @@ class PhasesConfig:
             in autonomy are known without bias.
         ask_above: disagreement of the blockers about any step of a look (standard deviation of their probabilities)
             from which the overseer is asked in autonomy; above .5, the largest there is, nobody is asked.
-        grace: steps after which a step that nobody judged has survived and counts as one that needed no block; 0 learns
-            nothing from survival; None takes what fits the overseer.
+        grace: steps after which a step that nobody judged has survived, so that it can count as one that needed no
+            block (`ModelsConfig.survival`); 0 remembers none, None is 1.
+        background: fit the models in a thread beside the run, so that no decision waits for it; a run does not repeat
+            to the last bit then. None does so where a person judges at a page.
     """
 
     oversight_steps: int = 3000
@@ -82,6 +85,12 @@ class PhasesConfig:
     audit: float = 0.01
     ask_above: float = 1.0
     grace: int | None = None
+    background: bool | None = None
+
+    @property
+    def survives_after(self) -> int:
+        """Steps after which a step has survived."""
+        return 1 if self.grace is None else self.grace
 
     def check(self) -> None:
         """Refuse a number that nothing could follow.
@@ -92,7 +101,9 @@ class PhasesConfig:
         check_bounds(self, BOUNDS)
 
 
-_KEPT = ("steps", "next_fit", "until", "agreement", "handed_over_at", "handed_back", "reports", "dynamics_error")
+_KEPT = (
+    "steps", "next_fit", "until", "again", "agreement", "handed_over_at", "handed_back", "reports", "dynamics_error",
+)  # fmt: skip
 """What says where a run stands, beside what was learnt."""
 
 
@@ -159,11 +170,12 @@ class Phases:
         self.models = Models.from_config(ModelsConfig(), *sizes, seed) if models is None else models
         self.models.constants = torch.stack([self.actions.nothing(), *self.actions.swerves(64)])
         self.models.controllers = self.controllers.seeds
-        grace = 1 if self.config.grace is None else self.config.grace
-        self.labels = LabelCollector(*sizes, grace)
+        self.labels = LabelCollector(*sizes, self.config.survives_after)
         self.generator = torch.Generator().manual_seed(seed + 1)
         self.phase, self.steps, self.next_fit = Phase.OVERSIGHT, 0, max(1, self.config.oversight_steps // 2)
         self.until = self.config.oversight_steps
+        self.refits = Refits(self.models, self.planning.longest, bool(self.config.background))
+        self.again = False  # a catastrophe came while the models were being fitted
         self.chance = random.Random(seed)
         self.agreement = Agreement(self.planning.longest)
         self.handed_over_at: int | None = None
@@ -178,12 +190,17 @@ class Phases:
         self.labels.add(step)
         self.agreement.add(step)
         self.steps += 1
-        if self.phase is Phase.OVERSIGHT and (self.steps >= self.next_fit or not self.may_ask):
+        catastrophe = step.catastrophe_reported and self.config.refit_on_catastrophe
+        if self.refits.running:
+            self.again |= catastrophe and self.phase is Phase.AUTONOMY
+            self._take_in(wait=not self.may_ask and self.phase is Phase.OVERSIGHT)
+        elif self.phase is Phase.OVERSIGHT and (self.steps >= self.next_fit or not self.may_ask):
             self._hand_over()
         elif self.phase is Phase.AUTONOMY and self.steps >= self.next_fit:
             self.next_fit = self.steps + self.config.refit_every
             self.refit()
-        elif self.phase is Phase.AUTONOMY and step.catastrophe_reported and self.config.refit_on_catastrophe:
+        elif self.phase is Phase.AUTONOMY and (catastrophe or self.again):
+            self.again = False
             self.refit(dynamics=False)  # where actions lead is known as well as before; what is dangerous is not
         if self.phase is Phase.AUTONOMY and self.agreement.refutes(self.config.gate, 1.0) and self.may_ask:
             self._hand_back()
@@ -195,15 +212,8 @@ class Phases:
 
     def refit(self, dynamics: bool = True) -> None:
         """Fit again; a fit that fails leaves all as it was, and is counted among the guard's faults."""
-        error = self.present_dynamics_error() if dynamics else None
-        try:
-            self.reports.append(self.models.fit(self.labels, dynamics))
-        except (HeedError, ValueError) as problem:
-            self.guard.faults.report(f"a refit failed ({problem}): the models stay as they were")
-            return
-        if isinstance(error, dict):
-            self.dynamics_error = error
-        self._look_ahead()
+        self.refits.start(self.labels, dynamics)
+        self._take_in()
 
     def present_dynamics_error(self) -> dict[str, Any] | str:
         """How far the dynamics drift on the steps that they have not learnt from yet (see `dynamics_error`)."""
@@ -213,6 +223,7 @@ class Phases:
         """Where the run stands, and all that was learnt."""
         return {name: getattr(self, name) for name in _KEPT} | {
             "phase": self.phase.value,
+            "fitting": self.refits.fitting,
             "chance": self.chance.getstate(),
             "models": self.models.state(),
             "labels": self.labels.state(),
@@ -230,6 +241,8 @@ class Phases:
         self.generator.set_state(state["generator"])
         if self.reports:  # since the first fit it looks, beside the overseer or alone
             self._look_ahead()
+        if state["fitting"] is not None:
+            self.refits.start(self.labels, state["fitting"])
 
     def _hand_over(self) -> None:
         """Let the guard look for itself where what was learnt bears it; else fit, and see how that does beside them."""
@@ -244,11 +257,30 @@ class Phases:
         if self.labels.blocks < needed:
             self._wait(f"{self.labels.blocks} blocks so far, {needed} are the least to learn from")
             return
-        try:
-            self.reports.append(self.models.fit(self.labels))
-        except (HeedError, ValueError) as problem:
-            self._wait(str(problem))
+        self.refits.start(self.labels)
+        self._take_in(wait=not self.may_ask)
+
+    def _take_in(self, wait: bool = False) -> None:
+        """Put what was fitted into force, once it is; without ``wait`` the models decide as they were until then."""
+        fit = self.refits.outcome(wait)
+        if fit is None:
             return
+        if fit.models is None or fit.report is None:
+            if self.phase is Phase.OVERSIGHT:
+                self._wait(fit.problem)
+            else:
+                self.guard.faults.report(f"a refit failed ({fit.problem}): the models stay as they were")
+            return
+        self.models.become(fit.models)
+        self.reports.append(fit.report)
+        self.dynamics_error = fit.dynamics_error or self.dynamics_error
+        if self.phase is Phase.OVERSIGHT:
+            self._fitted_beside()
+        else:
+            self._look_ahead()
+
+    def _fitted_beside(self) -> None:
+        """Form an opinion beside the overseer, or take over where there is nothing to be compared."""
         if not self.may_ask or (self._promises_nothing and self.steps >= self.until):
             self._take_over()
             return

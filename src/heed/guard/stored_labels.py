@@ -71,6 +71,7 @@ def recalled(store: Store, env: gym.Env[Any, Any], name: str, run: str | None = 
         blocked=torch.tensor([_place(judgement) in blocks for judgement in given]),
         episodes=torch.tensor([episodes[judgement.run, judgement.shown["episode"]] for judgement in given]),
         catastrophes=torch.zeros(len(given), dtype=torch.bool),
+        survived=torch.zeros(len(given), dtype=torch.bool),
     )
 
 

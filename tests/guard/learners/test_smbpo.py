@@ -94,7 +94,9 @@ def test_a_bad_discount_or_horizon_is_one_line(gamma, horizon):
 def test_models_are_fitted_to_catastrophes_and_nobody_is_asked():
     """A cart that always drives into the wall: there is danger beyond it and none before, and no judgement."""
     fast = FitConfig(updates=300, check_every=100)
-    config = ModelsConfig(members=2, dynamics_hidden=16, eps=0.3, label_keys=(0,), dynamics=fast, blockers=fast)
+    config = ModelsConfig(
+        members=2, dynamics_hidden=16, eps=0.3, label_keys=(0,), survival=True, dynamics=fast, blockers=fast
+    )
     models, labels = Models(2, 1, config), LabelCollector(2, 1, grace=1)
     unasked = UnaskedModels(models, labels, PhasesConfig(oversight_steps=40, refit_every=100, least_blocks=1), seed=0)
     guard = Guard(CartEnv(), intervention=Off(), observers=[unasked])

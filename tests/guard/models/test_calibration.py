@@ -130,6 +130,8 @@ def test_a_refit_that_would_flag_fewer_of_the_known_blocks_is_refused():
     assert f"{fewer:.0%} less of the known blocks" in refused.reason
     accepted = accept_refit(old, drifted, lost=fewer)
     assert (accepted.accepted, accepted.threshold, accepted.missed) == (True, 0.58, fewer)
+    kept_word = accept_refit(old, drifted, promise=fewer)
+    assert (kept_word.accepted, kept_word.missed) == (True, fewer)
     assert accept_refit(Judged(blocks, passed, 0.58), Judged(blocks, passed, 0.58)).accepted  # no fewer than before
 
 

@@ -60,14 +60,14 @@ def test_stretches_with_blocks_are_dealt_out_evenly_and_a_long_episode_has_sever
     blocked = torch.zeros(340, dtype=torch.bool)
     blocked[[10, 150, 151, 240, 270, 330]] = True  # in the first episode's three parts, the second and the last
     nothing = torch.zeros(340, 1)
-    labels = Labels(nothing, nothing, nothing, blocked, episodes, blocked)
+    labels = Labels(nothing, nothing, nothing, blocked, episodes, blocked, blocked)
     folds = folds_of(labels, 5)
     assert folds[blocked].tolist() == [0, 1, 1, 2, 3, 4]
     many = torch.arange(340) // 10  # 34 episodes, of which five have blocks
     blocked[::10] = True
-    labels = Labels(nothing, nothing, nothing, blocked, many, blocked)
+    labels = Labels(nothing, nothing, nothing, blocked, many, blocked, blocked)
     assert folds_of(labels, 3)[blocked & (torch.arange(340) % 10 == 0)].tolist() == [n % 3 for n in range(34)]
-    labels = Labels(nothing, nothing, nothing, blocked, episodes, blocked)
+    labels = Labels(nothing, nothing, nothing, blocked, episodes, blocked, blocked)
     parts = torch.cat([torch.arange(250) // 100, torch.zeros(90)]).long()
     for pair in torch.stack([episodes, parts], 1).unique(dim=0):
         together = (episodes == pair[0]) & (parts == pair[1])

@@ -95,9 +95,11 @@ def test_labels_made_from_the_store_are_those_that_the_run_itself_learnt_from(ov
     labels, store = labels_of(out), Store(f"sqlite:///{copy_of(out, tmp_path)}")
     env = surroundings(POINT).env
     stored = recalled(store, env, POINT)
-    for name in ("states", "actions", "blocked", "catastrophes"):
-        assert torch.equal(getattr(stored, name), getattr(labels, name)), name
-    assert torch.equal(stored.episodes, -1 - labels.episodes) and bool(stored.next_states.isnan().all())
+    judged = ~labels.survived
+    assert int(judged.sum()) == 400
+    for name in ("states", "actions", "blocked", "catastrophes", "survived"):
+        assert torch.equal(getattr(stored, name), getattr(labels, name)[judged]), name
+    assert torch.equal(stored.episodes, -1 - labels.episodes[judged]) and bool(stored.next_states.isnan().all())
     block = next(judgement for judgement in store.effective() if judgement.verdict["block"])
     store.retract(block.id, "ada", "it was safe")
     after, kept = recalled(store, env, POINT), [n for n in range(400) if n != block.id - 1]
@@ -115,6 +117,7 @@ def test_a_run_starts_with_earlier_judgements_and_fits_its_blockers_to_them(over
     assert known >= 3 and [fit["blocks"] for fit in summary["fits"]] == [known] and summary["handed_over_at"] == 10
     assert summary["judgements"] == 10  # of its own: the earlier ones are of no budget of this run
     own = labels_of(tmp_path / "run")
+    own = Labels(*(column[~own.survived] for column in vars(own).values()))
     assert torch.equal(own.states[:400], before.states) and torch.equal(own.actions[:400], before.actions)
     # Its seed is that run's, so the ten that it judged are the first ten of then.
     assert own.episodes[:10].tolist() == [0] * 10 and own.episodes[10:400].max() == -1

@@ -77,7 +77,7 @@ def test_settings_reach_the_published_baselines():
     assert isinstance(replay, AbsorbingReplayBuffer) and isinstance(smbpo.phases, UnaskedModels)
     assert (replay.horizon, replay.discount, replay.kept) == (4, 0.98, 10_000)
     assert (rollouts.per_step, rollouts.horizon, rollouts.penalty, rollouts.phases) == (10, 4, ABSORBED, smbpo.phases)
-    assert smbpo.phases.models.config.label_keys == (0, 1) and smbpo.phases.labels.grace == 1
+    assert smbpo.phases.models.config.survival and smbpo.phases.labels.grace == 1
     recovery = build(changed(method="recovery-rl", risk_gamma=0.7, risk_limit=0.2, risk_updates=9))
     assert isinstance(recovery.phases, RecoveryPhases) and recovery.learner.learns_from == "proposed"
     assert (recovery.learner.cost_gamma, recovery.phases.recovery.limit, recovery.phases.updates) == (0.7, 0.2, 9)

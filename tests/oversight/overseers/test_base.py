@@ -20,7 +20,7 @@ from heed.oversight import (
 
 ORACLES = {
     "local": Scope("next_state", last_moment=True, needs_env=True, scripted=True),
-    "far-sighted": Scope("next_state", needs_env=True, scripted=True),
+    "far-sighted": Scope("next_state", last_moment=False, needs_env=True, scripted=True),
 }
 RULE = Scope("state", scripted=True)
 
@@ -50,7 +50,7 @@ def test_each_of_ours_declares_what_it_judges_and_what_is_around_it_passes_it_on
 
 
 def test_one_that_declares_nothing_may_be_a_person_about_the_next_state():
-    assert scope_of(Silent()) == Scope("next_state", last_moment=False, needs_env=False, scripted=False)
+    assert scope_of(Silent()) == Scope("next_state", last_moment=None, needs_env=False, scripted=False)
     assert scope_of(Recorded(Silent())) == scope_of(HumanOverseer()) == Scope()
 
 

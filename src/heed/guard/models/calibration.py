@@ -152,8 +152,13 @@ class RefitDecision:
     reason: str
 
 
-def accept_refit(old: Judged | None, new: Judged, lost: float = 0.05, cap: float = 0.03) -> RefitDecision:
+def accept_refit(
+    old: Judged | None, new: Judged, lost: float = 0.05, cap: float = 0.03, promise: float = 0.0
+) -> RefitDecision:
     """Whether a refit takes the old fit's place: unless it would flag fewer of the known blocks, by more than a share.
+
+    One that misses no more of them than it promises is accepted all the same: a fit that flags nearly everything misses
+    less, and is not to stay in force for that.
 
     A catastrophe that happened is not given up as an outlier: whichever fit is in force flags it, unless that would
     flag more of the known steps let pass than the cap allows.
@@ -167,6 +172,7 @@ def accept_refit(old: Judged | None, new: Judged, lost: float = 0.05, cap: float
         new: the refit.
         lost: share of the known blocks by which the refit may flag fewer.
         cap: share of the known steps let pass that may be flagged for the sake of a catastrophe.
+        promise: share of the known blocks that the refit may miss, whatever the old fit does.
 
     Raises:
         HeedError: shares outside [0, 1].
@@ -200,7 +206,7 @@ def accept_refit(old: Judged | None, new: Judged, lost: float = 0.05, cap: float
     fewer = decision.missed - stays.missed
     return (
         decision
-        if fewer <= lost
+        if fewer <= lost or decision.missed <= promise
         else replace(stays, reason=f"refit refused: it would flag {fewer:.0%} less of the known blocks")
     )
 

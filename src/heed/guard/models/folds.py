@@ -23,7 +23,7 @@ def folds_of(labels: Labels, members: int) -> Tensor:
     >>> blocked = torch.tensor([False, True, True, False, True])
     >>> nothing = torch.zeros(5, 1)
     >>> episodes = torch.tensor([0, 0, 0, 1, 2])
-    >>> folds_of(Labels(nothing, nothing, nothing, blocked, episodes, blocked), members=2).tolist()
+    >>> folds_of(Labels(nothing, nothing, nothing, blocked, episodes, blocked, blocked), members=2).tolist()
     [0, 0, 0, 1, 1]
     """
     order = labels.episodes.argsort(stable=True)

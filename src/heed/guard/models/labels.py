@@ -21,6 +21,7 @@ class Labels:
         blocked: bool [N].
         episodes: the episode of each, [N].
         catastrophes: which labels are catastrophes that happened, bool [N].
+        survived: which nobody judged: steps that came to no harm, bool [N].
     """
 
     states: Tensor
@@ -29,6 +30,7 @@ class Labels:
     blocked: Tensor
     episodes: Tensor
     catastrophes: Tensor
+    survived: Tensor
 
 
 class Experience(Protocol):
@@ -47,3 +49,33 @@ class Experience(Protocol):
     def labels(self) -> Labels:
         """What was judged, and what survived."""
         ...
+
+    def snapshot(self) -> Experience:
+        """The same as it is now, whatever comes later."""
+        ...
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """Experience that does not grow any more.
+
+    Args:
+        transitions: what happened.
+        rows: what was judged, and what survived.
+    """
+
+    transitions: Transitions
+    rows: Labels
+
+    @property
+    def blocks(self) -> int:
+        """Labels that say block."""
+        return int(self.rows.blocked.sum())
+
+    def labels(self) -> Labels:
+        """What was judged, and what survived."""
+        return self.rows
+
+    def snapshot(self) -> Remembered:
+        """The same, as it does not change."""
+        return self

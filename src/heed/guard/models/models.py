@@ -29,6 +29,7 @@ from heed.guard.models.relevance import relevant_columns
 from heed.guard.models.rewards import Reward, WithReward
 from heed.guard.models.safety_value import HELD, SWEEPS, SafetyValue
 from heed.guard.models.support import Range
+from heed.guard.models.survival import survivors_agree
 from heed.guard.models.termination import LearntTermination, TerminationChoice, choose_termination
 from heed.guard.models.transitions import Transitions
 from heed.runs.bounds import COUNT, SHARE, WHOLE, Bounds, check_bounds
@@ -56,6 +57,8 @@ class ModelsConfig:
         inputs: what blockers judge: next_state, state or state_action; None takes what the overseer judges.
         label_keys: indices of the state that the labels depend on; None learns which (`relevant_columns`).
         relevance: whether that is learnt where label_keys says nothing; else all count.
+        survival: whether steps that nobody judged and that came to no harm count as let pass; None finds out from the
+            labels whether the overseer blocks at the last moment, which is when they do (`survivors_agree`).
         threshold: conformal, or hirl: more than half, two of the members.
         eps: miss rate that the conformal threshold promises.
         cap: share of the known steps let pass that blockers may flag; most members have learnt from each of them,
@@ -73,6 +76,7 @@ class ModelsConfig:
     inputs: str | None = None
     label_keys: tuple[int, ...] | None = None
     relevance: bool = True
+    survival: bool | None = None
     threshold: str = "conformal"
     eps: float = 0.1
     cap: float = 0.05
@@ -149,6 +153,7 @@ class Models:
         termination: batched, which states end an episode harmlessly; a learnt one is fitted each time.
 
     Attributes:
+        late: whether the overseer blocks at the last moment, as the labels tell; None as long as nothing is known.
         constants: action vectors [n, A] to hold as ways out, from which the value beyond the horizon is learnt; None
             learns none.
         controllers: further ways out: states [N, S] to action vectors [N, A].
@@ -175,6 +180,7 @@ class Models:
         self.blockers = self._fresh(config.label_keys)
         self.judge: DangerJudge = self.blockers
         self.keys, self.chosen_from = config.label_keys, 0
+        self.late: bool | None = None
         self.unseen = torch.zeros(0)
         self.threshold = 0.5
         self.reach: Range | None = None
@@ -239,8 +245,12 @@ class Models:
         """
         fitted = copy.copy(self)
         report = fitted._fit(experience, dynamics)
-        vars(self).update(vars(fitted))
+        self.become(fitted)
         return report
+
+    def become(self, fitted: Models) -> None:
+        """Put into force what a copy of these models has learnt."""
+        vars(self).update(vars(fitted))
 
     def _fit(self, experience: Experience, dynamics: bool) -> ModelsReport:
         """Fit a copy of the models in force: whatever is part of them is replaced here, never changed."""
@@ -258,6 +268,9 @@ class Models:
             return ModelsReport(report, None, Threshold(self.threshold), None, experience.blocks, len(labels.blocked))
         inputs, blocked, catastrophes = self.inputs_of(labels), labels.blocked, labels.catastrophes
         folds = folds_of(labels, self.config.members)
+        self.late = self._last_moment(inputs, labels, folds)
+        if not self.late:  # what came to no harm may still have been worth a block
+            inputs = torch.where(labels.survived[:, None], torch.nan, inputs)
         keys = self._relevant(inputs, blocked, folds)
         fresh = self._fresh(keys)
         unseen = fresh.fit(inputs, blocked, self.generator, self.config.blockers, folds).unseen
@@ -272,7 +285,8 @@ class Models:
             parts = (inputs[usable], blocked[usable], catastrophes[usable])
             new = _judged(judge, *parts, calibrated.value)
             old = _judged(self.judge, *parts, self.threshold) if isinstance(self.judge, CalibratedBlockers) else None
-            decision = accept_refit(old, new, cap=self.config.cap)
+            promise = 0.0 if calibrated.eps is None else calibrated.eps
+            decision = accept_refit(old, new, cap=self.config.cap, promise=promise)
         if decision.accepted:
             self.blockers, self.judge, self.unseen, self.keys = fresh, judge, unseen, keys
         else:  # what came since the fit in force is unseen by all of it
@@ -300,6 +314,7 @@ class Models:
             "blockers": dict(self.blockers.state_dict()),
             "keys": self.keys,
             "chosen_from": self.chosen_from,
+            "late": self.late,
             "judge": None if calibrated is None else {"scores": calibrated.scores, "passed": calibrated.passed},
             "termination": ends.state() if isinstance(ends, LearntTermination) else None,
             "value": None if value is None else {"weights": dict(value.state_dict()), "bar": value.bar},
@@ -314,7 +329,7 @@ class Models:
     def restore(self, state: State) -> None:
         """Become as the models were that gave this state; these know the same, and have the same configuration."""
         self.learnt.restore(state["dynamics"])
-        self.keys, self.chosen_from = state["keys"], state["chosen_from"]
+        self.keys, self.chosen_from, self.late = state["keys"], state["chosen_from"], state["late"]
         self.blockers = self._fresh(self.keys)
         self.blockers.load_state_dict(state["blockers"])
         judge = state["judge"]
@@ -352,12 +367,26 @@ class Models:
         """Danger in [0, 1] of what follows after states [..., S], whatever is done: [...]; 0 where nothing is known."""
         return torch.zeros(states.shape[:-1]) if self.value is None else self.value.danger(states, self.threshold)
 
+    def _last_moment(self, inputs: Tensor, labels: Labels, folds: Tensor) -> bool | None:
+        """Whether the overseer blocks at the last moment; asked anew where a tenth more blocks are known."""
+        if self.config.survival is not None:
+            return self.config.survival
+        if not bool(labels.survived.any()) or (self.late is not None and not self._grown(int(labels.blocked.sum()))):
+            return self.late
+        late = survivors_agree(inputs, labels, folds, self.generator)
+        logger.info("as far as the labels tell, the overseer blocks %s", "at the last moment" if late else "in time")
+        return late
+
+    def _grown(self, blocks: int) -> bool:
+        """Whether so many blocks are a tenth more than when it was last asked what the labels depend on."""
+        return self.chosen_from == 0 or blocks >= 1.1 * self.chosen_from
+
     def _relevant(self, inputs: Tensor, blocked: Tensor, folds: Tensor) -> tuple[int, ...] | None:
-        """Parts of the state that blockers judge by; learnt anew where half as many blocks again are known."""
+        """Parts of the state that blockers judge by; learnt anew where a tenth more blocks are known."""
         if self.config.label_keys is not None or not self.config.relevance:
             return self.config.label_keys
         blocks = int(blocked.sum())
-        if self.keys is not None and blocks < 1.5 * self.chosen_from:
+        if self.keys is not None and not self._grown(blocks):
             return self.keys
         self.chosen_from = blocks
         return relevant_columns(inputs, blocked, folds, self.generator, self.sizes[0])

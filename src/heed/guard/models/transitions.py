@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import zipfile
 from pathlib import Path
 from typing import NamedTuple
@@ -116,6 +117,12 @@ class Transitions:
         """All transitions so far; what is added later does not show in them."""
         columns = (torch.from_numpy(column[: self._count]) for column in self._columns.values())
         return TransitionTensors(*columns)
+
+    def snapshot(self) -> Transitions:
+        """The transitions so far, apart from what is added later; the rows, which never change, are shared."""
+        result = copy.copy(self)
+        result._columns = {name: column[: self._count] for name, column in self._columns.items()}  # no room to add
+        return result
 
     def windows(self, length: int) -> tuple[Tensor, Tensor]:
         """Every stretch of so many transitions that follow one another.

@@ -125,9 +125,11 @@ def build(job: GuardJob, person: HumanOverseer | None = None) -> GuardRun:
     scope = scope_of(overseer)
     phases: Phases | RecoveryPhases
     if isinstance(learner, RecoverySAC):
-        phases, callbacks = _recovery(job, place, guard, learner, scope), []
+        phases, callbacks = _recovery(job, guard, learner), []
     else:
         phases = _phases(job, method, place, guard, learner, scope)
+        if job.phases.background is None:
+            phases.refits.background = person is not None
         callbacks = imagining(job, phases)
     snapshots = BlockSnapshots(seed=job.seed, picture=guard.render if guard.render_mode == "rgb_array" else None)
     log = DecisionLog(lambda _: phases.phase.value, truth)
@@ -164,43 +166,41 @@ def _phases(
         dynamics, danger = true_world(place.env)
         known |= {"known_dynamics": KnownDynamics(dynamics, members=1)} if method.true_dynamics else {}
         known |= {"known_danger": KnownBlockers(danger)} if method.true_danger else {}
-    phases, models = fitting(scope, job.phases, job.models, place.label_keys)
-    planning, models = method.configure(job.planning, models)
+    planning, models = method.configure(job.planning, fitting(scope, job.models))
     here = guard.situations[0]
     sizes = (here.state_size, here.actions.size)
     if planning.planner != "none":  # a search that could not be made is refused now, not at the hand-over
         search_from_name(planning.planner, planning.longest, sizes[1], planning.plan_samples, here.actions.discrete)
     learnt = Models.from_config(models, *sizes, job.seed, termination=place.goal, **known)
     controllers = Controllers(controller(learner), place.brake, state_values(learner))
-    made = Phases(guard, controllers, phases, planning, learnt, job.seed, job.mode)
+    made = Phases(guard, controllers, job.phases, planning, learnt, job.seed, job.mode)
     if job.judgements is not None:
         made.labels.add_stored(recalled_from(job.judgements, place.env, place.name))
     return made
 
 
-def _recovery(job: GuardJob, place: Surroundings, guard: Guard, learner: RecoverySAC, scope: Scope) -> RecoveryPhases:
+def _recovery(job: GuardJob, guard: Guard, learner: RecoverySAC) -> RecoveryPhases:
     """Who judges when under Recovery RL, whose labels are kept beside the run."""
-    phases, _ = fitting(scope, job.phases, job.models, place.label_keys)
-    labels = _labels(guard, phases)
+    labels = _labels(guard, job.phases)
     limits = (job.baselines.risk_limit, job.baselines.risk_updates)
-    return RecoveryPhases(guard, learner, phases, *limits, labels, shadow=job.mode == "shadow")
+    return RecoveryPhases(guard, learner, job.phases, *limits, labels, shadow=job.mode == "shadow")
 
 
 def _unasked(job: GuardJob, place: Surroundings, guard: Guard) -> UnaskedModels:
     """Models for SMBPO, of catastrophes: those are known at the last moment, and say nothing of steps before them."""
-    phases, models = fitting(Scope(last_moment=True), job.phases, job.models, place.label_keys)
+    models = fitting(Scope(last_moment=True), job.models)
     here = guard.situations[0]
     sizes = (here.state_size, here.actions.size)
     learnt = Models.from_config(models, *sizes, job.seed, termination=place.goal)
-    labels = _labels(guard, phases)
+    labels = _labels(guard, job.phases)
     if job.judgements is not None:
         labels.add_stored(recalled_from(job.judgements, place.env, place.name))
-    return UnaskedModels(learnt, labels, phases, job.seed)
+    return UnaskedModels(learnt, labels, job.phases, job.seed)
 
 
 def _labels(guard: Guard, phases: PhasesConfig) -> LabelCollector:
     here = guard.situations[0]
-    return LabelCollector(here.state_size, here.actions.size, 1 if phases.grace is None else phases.grace)
+    return LabelCollector(here.state_size, here.actions.size, phases.survives_after)
 
 
 def _truth(place: Surroundings) -> Callable[[Step], dict[str, Any]]:
@@ -221,24 +221,15 @@ def _unguarded_phase(steps: int, oversight_steps: int) -> str:
     return "oversight" if steps < oversight_steps else "autonomy"
 
 
-def fitting(
-    scope: Scope, phases: PhasesConfig, models: ModelsConfig, label_keys: tuple[int, ...] | None
-) -> tuple[PhasesConfig, ModelsConfig]:
-    """The configurations with what fits the overseer wherever nothing was chosen.
+def fitting(scope: Scope, models: ModelsConfig) -> ModelsConfig:
+    """The models' configuration with what fits the overseer wherever nothing was chosen.
 
-    A last-moment overseer judges whether the next state is a catastrophe: so do its blockers, by the parts of the state
-    that catastrophes depend on, and what came to no harm needed no block. To any other, what came to no harm may still
-    have been worth a block. Blockers judge what the overseer judges: the next state, or the present one.
+    Blockers judge what the overseer judges: the next state, or the present one. What came to no harm needed no block
+    where a block is about a catastrophe in the very next state; where nobody declares it, the labels tell.
 
-    >>> fitting(Scope(last_moment=True), PhasesConfig(), ModelsConfig(), (0, 1))[1].label_keys
-    (0, 1)
-    >>> fitting(Scope(inputs="state"), PhasesConfig(), ModelsConfig(), (0, 1))[1].inputs
-    'state'
+    >>> fitting(Scope(last_moment=True), ModelsConfig()).survival, fitting(Scope(inputs="state"), ModelsConfig()).inputs
+    (True, 'state')
     """
-    changes: dict[str, Any] = {}
-    if models.inputs is None:
-        changes["inputs"] = scope.inputs
-    if models.label_keys is None and scope.last_moment:
-        changes["label_keys"] = label_keys
-    grace = int(scope.last_moment) if phases.grace is None else phases.grace
-    return dataclasses.replace(phases, grace=grace), dataclasses.replace(models, **changes)
+    inputs = scope.inputs if models.inputs is None else models.inputs
+    survival = scope.last_moment if models.survival is None else models.survival
+    return dataclasses.replace(models, inputs=inputs, survival=survival)

@@ -32,7 +32,6 @@ class Surroundings:
     Args:
         env: says in ``info["catastrophe"]`` what a catastrophe is.
         name: its id.
-        label_keys: indices of the state that catastrophes depend on; None for all.
         safe_action: from an observation, the declared safe action; None where there is none.
         brake: the same, batched: states [N, S] to action vectors [N, A].
         goal: batched, states [N, S] that end an episode harmlessly: bool [N]; None where none do.
@@ -42,7 +41,6 @@ class Surroundings:
 
     env: gym.Env[Any, Any]
     name: str
-    label_keys: tuple[int, ...] | None
     safe_action: Callable[[Any], Any] | None
     brake: Controller | None
     goal: StatesToBools | None
@@ -89,8 +87,8 @@ def surroundings(
             what a catastrophe is, or what should happen at one cannot, as the environment has its own way.
 
     >>> place = surroundings("heed/PointHazard-v0")
-    >>> place.label_keys, place.brake(torch.tensor([[0.0, 0.0, 1.0, -0.05]])).tolist()
-    ((0, 1), [[-1.0, 0.5]])
+    >>> place.brake(torch.tensor([[0.0, 0.0, 1.0, -0.05]])).tolist()
+    [[-1.0, 0.5]]
     """
     registered = registered_oracle(name) or Oracle()
     env = _make(name, {**registered.kwargs, **(kwargs or {})})
@@ -120,8 +118,8 @@ def surroundings(
         brake = batched(safe, coder) if _takes_many(safe, env.observation_space, coder) else None
     goal = None if known.at_goal is None else on_tensors(known.at_goal)
     if catastrophe is not None:  # what the oracle says of its own catastrophes is not about these
-        return Surroundings(env, name, None, safe, brake, None, f"catastrophes as {catastrophe} says", cost)
-    return Surroundings(env, name, known.label_keys, safe, brake, goal, known.about, cost)
+        return Surroundings(env, name, safe, brake, None, f"catastrophes as {catastrophe} says", cost)
+    return Surroundings(env, name, safe, brake, goal, known.about, cost)
 
 
 def drawing(name: str) -> dict[str, Any]:

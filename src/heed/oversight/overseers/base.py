@@ -114,13 +114,13 @@ class Scope:
         inputs: what its verdicts are about: the state that an action leads to, the present state whatever is proposed
             in it, or state and action. Blockers learn from the same.
         last_moment: a block says that the very next state is a catastrophe, so that surviving a step proves that its
-            action was harmless.
+            action was harmless; False where it comes in time, None where the labels are to tell.
         needs_env: it looks into one environment, and cannot judge another's proposals.
         scripted: a program that may be asked as often as one likes, such as in an evaluation, and again after a crash.
     """
 
     inputs: Literal["next_state", "state", "state_action"] = "next_state"
-    last_moment: bool = False
+    last_moment: bool | None = None
     needs_env: bool = False
     scripted: bool = False
 
@@ -138,8 +138,8 @@ class DeclaresScope(Protocol):
 def scope_of(overseer: Overseer) -> Scope:
     """What an overseer judges; of one that declares nothing, what is safe to take for granted.
 
-    Then its verdicts are taken to be about the next state, survival to prove nothing, and nobody asks it more often
-    than the run needs: it may be a person.
+    Then its verdicts are taken to be about the next state, whether survival proves anything is left to the labels, and
+    nobody asks it more often than the run needs: it may be a person.
 
     >>> from heed.oversight import FalseAlarm, RuleOverseer
     >>> scope_of(FalseAlarm(RuleOverseer(lambda observation, info: False), rate=0.1)).inputs

@@ -54,7 +54,7 @@ class FarSightedOverseer:
     """
 
     name = "far-sighted"
-    scope = Scope(needs_env=True, scripted=True)
+    scope = Scope(last_moment=False, needs_env=True, scripted=True)
 
     def __init__(self, next_state: Callable[[Action], State], doomed: Callable[[State], Any]) -> None:
         self._next_state, self._doomed = next_state, doomed
