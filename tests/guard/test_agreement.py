@@ -19,7 +19,12 @@ def told(agreement, said, episode=0, ends="terminated", stream=0):
         nothing, last = np.zeros(1, np.float32), number == len(said) - 1
         parts = (nothing, nothing, nothing, decision, nothing, 0.0, last and ends == "terminated")
         cut = last and ends == "truncated"
-        agreement.add(Step(*parts, cut, overseer == "!", {}, stream, episode=episode, timestep=number + 1))
+        step = Step(*parts, cut, overseer == "!", {}, stream, episode=episode, timestep=number + 1)
+        run = agreement.add(step)
+        begins = number + 1
+        while begins > 1 and said[begins - 2][0] in "B!" and said[begins - 2][1] != "-":
+            begins -= 1
+        assert run == ((stream, episode, begins) if overseer in "B!" and guard != "-" else None)
     return agreement
 
 
@@ -68,12 +73,14 @@ def test_the_bounds_are_clopper_pearsons(events, trials):
 def test_agreement_is_allowed_refuted_or_open():
     agreement = Agreement(2)
     assert not agreement.allows(0.35, 0.15) and not agreement.refutes(0.35, 0.15)  # nothing is known
+    assert agreement.seems(0.35, 0.15)
     agreement.blocks, agreement.passes = 8, 100
     assert agreement.allows(0.35, 0.15) and not agreement.allows(0.3, 0.15) and not agreement.allows(0.35, 0.02)
     agreement.misses = 6.0
     assert agreement.refutes(0.35, 0.15) and not agreement.allows(0.35, 0.15)
     agreement.misses, agreement.needless = 0.0, 30
     assert agreement.refutes(0.35, 0.15)
+    assert not agreement.seems(0.35, 0.29) and agreement.seems(0.0, 0.3)
     agreement.forget_refuted(0.35, 0.15)
     assert counts(agreement) == (8, 0.0, 0, 0)
     agreement.misses, agreement.passes = 6.0, 100

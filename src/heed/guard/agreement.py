@@ -29,6 +29,10 @@ def at_least(events: float, trials: float, confidence: float = CONFIDENCE) -> fl
     return 0.0 if events <= 0 else float(beta.ppf(1 - confidence, events, trials - events + 1))
 
 
+Run = tuple[int, int, int]
+"""Blocks one step after another: the stream, the episode, and the step with which they begin."""
+
+
 @dataclass(frozen=True)
 class _Blocked:
     """A proposal that the guard would have blocked and the person let pass."""
@@ -73,8 +77,12 @@ class Agreement:
     _waiting: list[_Blocked] = field(default_factory=list, repr=False)
     _run: dict[int, tuple[int, int, int, int]] = field(default_factory=dict, repr=False)
 
-    def add(self, step: Step) -> None:
-        """Take in a step that was judged by both; and of others what becomes of blocks before them."""
+    def add(self, step: Step) -> Run | None:
+        """Take in a step that was judged by both; and of others what becomes of blocks before them.
+
+        Returns:
+            Of a block of the person, or a catastrophe, which blocks on end it is one of; None of anything else.
+        """
         decision = step.decision
         place = (step.stream, step.episode)
         danger = step.catastrophe or (decision.asked and decision.decision == "block")
@@ -86,15 +94,17 @@ class Agreement:
         else:
             self._settle([each for each in known if step.timestep - each.timestep >= self.horizon])
         if decision.beside is None or not (decision.asked or step.catastrophe):
-            pass
+            run = None
         elif danger:
-            self._count(step, missed=decision.beside == "allow")
+            run = self._count(step, missed=decision.beside == "allow")
         else:
+            run = None
             self.passes += 1
             if decision.beside == "block":
                 self._waiting.append(_Blocked(*place, step.timestep))
         if step.terminated or step.truncated:  # nobody knows what would have followed a cut
             self._waiting = [each for each in self._waiting if (each.stream, each.episode) != place]
+        return run
 
     @property
     def miss_bound(self) -> float:
@@ -114,6 +124,10 @@ class Agreement:
     def allows(self, misses: float, needless: float) -> bool:
         """Whether both shares are known to be within these bounds."""
         return self.miss_bound <= misses and self.needless_bound <= needless
+
+    def seems(self, misses: float, needless: float) -> bool:
+        """Whether both shares are within these bounds as far as they were seen."""
+        return self.misses <= misses * self.blocks and self.needless <= needless * self.passes
 
     def refutes(self, misses: float, needless: float) -> bool:
         """Whether one of the shares is known to be beyond its bound."""
@@ -140,8 +154,8 @@ class Agreement:
         self.needless += len(blocks)
         self._waiting = [each for each in self._waiting if each not in blocks]
 
-    def _count(self, step: Step, missed: bool) -> None:
-        """Count a block; one that follows another shares its weight with it."""
+    def _count(self, step: Step, missed: bool) -> Run:
+        """Count a block; one that follows another shares its weight with it. Which ones it is one of."""
         episode, timestep, length, lost = self._run.get(step.stream, (-1, 0, 0, 0))
         goes_on = episode == step.episode and timestep == step.timestep - 1
         if goes_on:
@@ -151,3 +165,4 @@ class Agreement:
         length, lost = length + 1, lost + missed
         self.misses += lost / length
         self._run[step.stream] = (step.episode, step.timestep, length, lost)
+        return step.stream, step.episode, step.timestep - length + 1

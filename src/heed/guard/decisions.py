@@ -45,6 +45,7 @@ class Decision:
             failed).
         unknown_parts: numbers of the parts of the state that are unknown, where that is the cause.
         beside: what the guard by itself would have decided, where a person decided and it looked as well; else None.
+        beside_risk: what it took the risk for then; NaN where it did not look.
         judged: whether anybody or anything did; not where what should have judged failed, which blocks and teaches
             nothing, nor where a person acted in the agent's place.
         feasible: whether the planner's plan was below the threshold; None without a plan. Where the
@@ -67,6 +68,7 @@ class Decision:
     cause: Why = ""
     unknown_parts: tuple[int, ...] = ()
     beside: Choice | None = None
+    beside_risk: float = float("nan")
     judged: bool = True
     feasible: bool | None = None
     latency_ms: float = 0.0

@@ -238,11 +238,13 @@ class Beside(_Accompanied):
     def decide(self, situation: Situation, proposed: Any) -> Decision:
         """Look ahead and keep it; ask the overseer."""
         own: Choice | None = None
+        risk = float("nan")
         try:
-            own = self.lookahead.opinion(situation, proposed, self.lookahead.look(situation, proposed))
+            look = self.lookahead.look(situation, proposed)
+            own, risk = self.lookahead.opinion(situation, proposed, look), look.risk
         except Exception as problem:  # noqa: BLE001 - what only listens must not take the overseer's word away
             situation.faults.report(f"the guard beside the overseer failed ({type(problem).__name__}: {problem})")
-        return replace(self.overseen.decide(situation, proposed), beside=own)
+        return replace(self.overseen.decide(situation, proposed), beside=own, beside_risk=risk)
 
     def instead_of(self, situation: Situation, proposed: Any) -> Decision:
         """What would be executed in place of a blocked action."""
@@ -274,7 +276,7 @@ class AskWhenUnsure(_Accompanied):
         look = self.lookahead.look(situation, proposed)
         if self.audited():
             own = self.lookahead.opinion(situation, proposed, look)
-            return replace(self.overseen.decide(situation, proposed, look), beside=own)
+            return replace(self.overseen.decide(situation, proposed, look), beside=own, beside_risk=look.risk)
         if self.unsure(look):
             return self.overseen.decide(situation, proposed, look)
         return self.lookahead.judge(situation, proposed, look)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 from dataclasses import dataclass
 from enum import Enum
@@ -115,7 +116,7 @@ class Phases:
     quarters. From ``oversight_steps`` on, as they were last fitted and compared, lookahead and planner take over where
     misses and needless blocks are known to be within their bounds; else the models are fitted again, and it is tried
     again a tenth of the oversight later. Where half as long again has not shown it, because danger has become rare,
-    they take over with what can be promised, unless a bound is known to be exceeded. In autonomy the models are
+    they take over with what can be promised, unless what was seen is beyond a bound. In autonomy the models are
     refitted on schedule and after every catastrophe, and the overseer is asked by chance, and where the blockers
     disagree; where those audits show more misses than may be, oversight begins again. Each move swaps the guard's one
     intervention.
@@ -188,7 +189,9 @@ class Phases:
     def __call__(self, step: Step) -> None:
         """Take in a step; move on where it is time."""
         self.labels.add(step)
-        self.agreement.add(step)
+        blocks = self.agreement.add(step)
+        if blocks is not None and math.isfinite(step.decision.beside_risk):
+            self.models.met.setdefault(blocks, []).append(step.decision.beside_risk)
         self.steps += 1
         catastrophe = step.catastrophe_reported and self.config.refit_on_catastrophe
         if self.refits.running:
@@ -298,13 +301,15 @@ class Phases:
     def _objection(self) -> str:
         """Why the guard may not take over yet; "" where it may."""
         config = self.config
-        if self.agreement.allows(config.gate, config.needless):
+        bounds = (config.gate, config.needless)
+        if self.agreement.allows(*bounds):
             return ""
-        if self.agreement.refutes(config.gate, config.needless):
+        if self.agreement.refutes(*bounds):
             why = f"the guard disagrees with the overseer: {self.agreement}"
-            self.agreement.forget_refuted(config.gate, config.needless)
+            self.agreement.forget_refuted(*bounds)
             return why
-        if self.may_ask and self.steps < self.until + config.oversight_steps // 2:
+        late = self.steps >= self.until + config.oversight_steps // 2
+        if self.may_ask and not (late and self.agreement.seems(*bounds)):
             return f"too few judgements beside the guard so far: {self.agreement}"
         logger.warning(
             "too little was met to bound misses at %.0f%% and needless blocks at %.0f%%: the guard takes over with "

@@ -66,7 +66,9 @@ class Refits:
         """
         assert not self.running
         self.fitting = dynamics
-        task = (self.models, experience.snapshot(), dynamics, self.horizon)
+        models = copy.copy(self.models)
+        models.met = copy.deepcopy(self.models.met)  # which goes on growing
+        task = (models, experience.snapshot(), dynamics, self.horizon)
         if self.background:
             self._future = self._beside.submit(fit, *task)
         else:
@@ -91,18 +93,17 @@ class Refits:
 
 
 def fit(models: Models, experience: Experience, dynamics: bool, horizon: int) -> Fit:
-    """Fit a copy of models; a fit that fails says why.
+    """Fit models; a fit that fails says why.
 
     Args:
-        models: left as they are.
+        models: a copy of those in force, which stay as they are.
         experience: to fit to.
         dynamics: whether the dynamics are fitted too.
         horizon: steps after which the dynamics' error is told at most.
     """
     error = dynamics_error(models, experience.transitions, horizon) if dynamics else None
-    fitted = copy.copy(models)
     try:
-        report = fitted.fit(experience, dynamics)
+        report = models.fit(experience, dynamics)
     except (HeedError, ValueError) as problem:
         return Fit(problem=str(problem))
-    return Fit(fitted, report, dynamics_error=error if isinstance(error, dict) else None)
+    return Fit(models, report, dynamics_error=error if isinstance(error, dict) else None)

@@ -3,6 +3,7 @@
 import copy
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from cart_phases import CONFIG, MODELS, drive, run_of
@@ -53,6 +54,32 @@ def test_the_threshold_is_calibrated_on_what_each_blocker_says_of_episodes_that_
     for member in range(3):
         scores = models.judge.scores[member]
         assert torch.equal(scores[scores < torch.inf], own[labels.blocked & (folds == member)].sort().values)
+
+
+def test_blocks_that_were_met_set_the_threshold_once_they_are_enough_for_the_promise(phases):
+    models = Models(2, 1, MODELS)  # which promise 20%
+    held_out = models.fit(phases.labels).calibrated
+    models.met = {(0, 0, step): [0.9, 0.8] for step in range(3)}
+    assert models.fit(phases.labels).calibrated.n == held_out.n  # three promise 25%: the held-out ones still set it
+    models.met[0, 0, 3] = [0.6, 0.9]
+    calibrated = models.fit(phases.labels).calibrated
+    assert (calibrated.n, calibrated.eps, calibrated.value) == (4, 0.2, 0.6)  # none may be missed
+    models.met |= {(0, 1, step): [0.7] for step in range(5)}
+    calibrated = models.fit(phases.labels).calibrated
+    assert (calibrated.n, calibrated.eps, calibrated.value) == (9, 0.2, 0.7)  # one of the nine may
+    models.met |= {(0, 2, step): [0.95] for step in range(8)}
+    assert models.fit(phases.labels).calibrated.value == 0.95  # the last nine count
+
+
+def test_what_the_guard_saw_of_each_block_beside_the_overseer_is_remembered():
+    run = drive(run_of(), 600)
+    beside = [row for row in run.rows[300:600] if row["decision"] == "block" or row["catastrophe"]]
+    told = [risk for risks in run.phases.models.met.values() for risk in risks]
+    assert told == [row["beside_risk"] for row in beside] and len(told) > 5
+    assert all(np.isnan(row["beside_risk"]) for row in run.rows[:300])
+    other = copy.copy(run.phases.models)
+    other.restore(run.phases.models.state())
+    assert other.met == run.phases.models.met
 
 
 def test_stretches_with_blocks_are_dealt_out_evenly_and_a_long_episode_has_several():

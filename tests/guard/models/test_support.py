@@ -3,8 +3,10 @@
 import pytest
 import torch
 
+from heed.guard.models.blockers import KnownBlockers
 from heed.guard.models.dynamics import KnownDynamics
 from heed.guard.models.support import Range
+from heed.guard.planning.imagination import Imagination
 
 
 def seen(count=400, size=3):
@@ -62,3 +64,22 @@ def test_a_model_that_is_lost_in_truth_gets_no_slack():
     found = reach.calibrated(nowhere, torch.zeros(50, 3, 3), torch.zeros(50, 2, 1), torch.Generator())
     assert found.slack.tolist() == [0.0, 0.0]
     assert reach.calibrated(nowhere, torch.zeros(0, 3, 3), torch.zeros(0, 2, 1), torch.Generator()) is reach
+
+
+def test_where_the_agent_is_is_known_and_what_lies_further_out_is_not():
+    reach = Range(torch.tensor([-1.0, -torch.inf]), torch.tensor([1.0, torch.inf]), torch.tensor([2.0, 2.0]))
+    here = reach.including(torch.tensor([1.5, torch.nan]))
+    assert here.outside(torch.tensor([[1.5, 0.0], [1.6, 0.0], [-1.1, 0.0], [1.2, torch.nan]])).tolist() == [
+        False, True, True, True,
+    ]  # fmt: skip
+    assert reach.outside(torch.tensor([[1.2, 0.0]])) and not here.outside(torch.tensor([[1.2, 0.0]]))
+
+
+def test_futures_from_beyond_what_was_seen_are_unknown_only_where_they_lead_further():
+    reach = Range(torch.tensor([-1.0]), torch.tensor([1.0]), torch.tensor([2.0]))
+    walk = KnownDynamics(lambda s, a: (s + a, torch.zeros(s.shape[:-1])), members=1)
+    harmless = KnownBlockers(lambda states: torch.zeros(states.shape[:-1], dtype=torch.bool))
+    imagination = Imagination(walk, harmless, lambda states: torch.zeros(len(states), 1), 1, reach)
+    plans = torch.tensor([[[0.1], [0.0]], [[0.0], [0.0]], [[-0.2], [0.1]]])
+    futures = imagination.roll(torch.tensor([1.5]), plans)
+    assert futures.danger[:, 0, :, 0].T.tolist() == [[1.0, 1.0], [0.0, 0.0], [0.0, 0.0]]

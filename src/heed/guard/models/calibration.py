@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -114,6 +115,35 @@ def conformal_threshold(scores: ArrayLike, eps: float) -> Threshold:
             f"the smallest possible from them is {smallest_eps(n):.3g}; {eps:g} needs {math.ceil(1 / share) - 1}",
         )
     return Threshold(float(np.sort(danger)[rank - 1]), float(eps), n, rank)
+
+
+def met_threshold(runs: Sequence[Sequence[float]], eps: float) -> Threshold:
+    """The largest threshold that would have missed at most eps of the blocks that were met, blocks on end as one.
+
+    Split conformal prediction on what happened in the run itself, one proposal after the other; of blocks on end each
+    weighs one over their number.
+
+    Args:
+        runs: risks of the blocks of each run of blocks on end, each by a guard that had not learnt from it.
+        eps: share to miss at most.
+
+    Raises:
+        HeedError: too few runs to promise that.
+
+    >>> met_threshold([[0.2], *[[0.6, 0.8]] * 9, *[[0.9]] * 9], eps=0.1).value
+    0.6
+    """
+    count = len(runs)
+    allowed = int(Fraction(str(float(eps))) * (count + 1)) - 1
+    if allowed < 0:
+        raise HeedError(f"{count} blocks cannot promise a miss rate of {eps:g}", "--eps", "oversee for longer")
+    ranked = sorted((risk, Fraction(1, len(risks))) for risks in runs for risk in risks)
+    below, value = Fraction(0), ranked[0][0]
+    for risk, weight in ranked:
+        if below > allowed:
+            break
+        value, below = risk, below + weight
+    return Threshold(value, (allowed + 1) / (count + 1), count, allowed + 1)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ from heed.guard.models.calibration import (
     Threshold,
     accept_refit,
     hirl_threshold,
+    met_threshold,
+    smallest_eps,
 )
 from heed.guard.models.cross_conformal import CalibratedBlockers
 from heed.guard.models.dynamics import Dynamics, EnsembleDynamics, FitReport
@@ -82,7 +84,7 @@ class ModelsConfig:
     cap: float = 0.05
     range_margin: float = 0.02
     termination: TerminationChoice = "auto"
-    beyond: bool = True
+    beyond: bool = False
     dynamics: FitConfig = field(default_factory=FitConfig)
     blockers: BatchConfig = BLOCKERS_FIT
 
@@ -154,6 +156,8 @@ class Models:
 
     Attributes:
         late: whether the overseer blocks at the last moment, as the labels tell; None as long as nothing is known.
+        met: risks of the blocks that were met since the first fit, as the guard saw them before it learnt from them, by
+            the run of blocks on end that they are part of.
         constants: action vectors [n, A] to hold as ways out, from which the value beyond the horizon is learnt; None
             learns none.
         controllers: further ways out: states [N, S] to action vectors [N, A].
@@ -182,6 +186,7 @@ class Models:
         self.keys, self.chosen_from = config.label_keys, 0
         self.late: bool | None = None
         self.unseen = torch.zeros(0)
+        self.met: dict[tuple[int, int, int], list[float]] = {}
         self.threshold = 0.5
         self.reach: Range | None = None
         self.value: SafetyValue | None = None
@@ -249,8 +254,10 @@ class Models:
         return report
 
     def become(self, fitted: Models) -> None:
-        """Put into force what a copy of these models has learnt."""
+        """Put into force what a copy of these models has learnt; what was met meanwhile stays."""
+        met = self.met
         vars(self).update(vars(fitted))
+        self.met = met
 
     def _fit(self, experience: Experience, dynamics: bool) -> ModelsReport:
         """Fit a copy of the models in force: whatever is part of them is replaced here, never changed."""
@@ -281,7 +288,7 @@ class Models:
             decision = RefitDecision(True, calibrated.value, 0.0, 0.0, "HIRL believes every fit")
         else:
             judge = CalibratedBlockers.from_folds(fresh, inputs, blocked, folds)
-            calibrated = judge.threshold(self.config.eps, self.config.cap)
+            calibrated = self._calibrated(judge)
             parts = (inputs[usable], blocked[usable], catastrophes[usable])
             new = _judged(judge, *parts, calibrated.value)
             old = _judged(self.judge, *parts, self.threshold) if isinstance(self.judge, CalibratedBlockers) else None
@@ -293,7 +300,9 @@ class Models:
             since = self.blockers.probability(inputs[len(self.unseen) :]).mean(0).detach()
             self.unseen = torch.cat([self.unseen, since])
         self.threshold, self.fitted = decision.threshold, True
-        in_force = self.judge.promised(self.threshold) if isinstance(self.judge, CalibratedBlockers) else calibrated
+        in_force = calibrated
+        if isinstance(self.judge, CalibratedBlockers) and self.threshold != calibrated.value:
+            in_force = self.judge.promised(self.threshold)
         self.reach = self._known_range(experience.transitions)
         self._look_beyond(experience.transitions)
         logger.info("fit %d: %s; %s", self.fits, in_force, decision.reason)
@@ -315,6 +324,7 @@ class Models:
             "keys": self.keys,
             "chosen_from": self.chosen_from,
             "late": self.late,
+            "met": list(self.met.items()),
             "judge": None if calibrated is None else {"scores": calibrated.scores, "passed": calibrated.passed},
             "termination": ends.state() if isinstance(ends, LearntTermination) else None,
             "value": None if value is None else {"weights": dict(value.state_dict()), "bar": value.bar},
@@ -340,6 +350,7 @@ class Models:
         if self.value is not None:
             self.value.load_state_dict(state["value"]["weights"])
             self.value.bar = state["value"]["bar"]
+        self.met = {tuple(blocks): list(risks) for blocks, risks in state["met"]}
         self.unseen, self.threshold, self.reach = state["unseen"], state["threshold"], state["reach"]
         self.fits, self.fitted = state["fits"], state["fitted"]
         self.generator.set_state(state["generator"])
@@ -376,6 +387,18 @@ class Models:
         late = survivors_agree(inputs, labels, folds, self.generator)
         logger.info("as far as the labels tell, the overseer blocks %s", "at the last moment" if late else "in time")
         return late
+
+    def _calibrated(self, judge: CalibratedBlockers) -> Threshold:
+        """The threshold by the blocks that were met, where they are enough for the promise, else by held-out ones.
+
+        What was met is what a guard meets, told as a guard tells it: with all that is known, and looking ahead.
+        Held-out blocks are told by members that lack a fifth of it, often the only one of its kind: not to miss those
+        takes a threshold that flags nearly everything.
+        """
+        if smallest_eps(len(self.met)) <= self.config.eps:
+            enough = round(2 / self.config.eps) - 1  # of which one may be missed; those before them met poorer fits
+            return met_threshold(list(self.met.values())[-enough:], self.config.eps)
+        return judge.threshold(self.config.eps, self.config.cap)
 
     def _grown(self, blocks: int) -> bool:
         """Whether so many blocks are a tenth more than when it was last asked what the labels depend on."""

@@ -48,6 +48,12 @@ class Range:
         low, high = low - margin * width, high + margin * width
         return cls(torch.where(free, -torch.inf, low), torch.where(free, torch.inf, high), width)
 
+    def including(self, state: Tensor) -> Range:
+        """The range with a state [S] in it, but for what is not finite: where the agent is, has been seen now."""
+        low, high = torch.minimum(self.low, state), torch.maximum(self.high, state)
+        known = state.isfinite()
+        return replace(self, low=torch.where(known, low, self.low), high=torch.where(known, high, self.high))
+
     def beyond(self, states: Tensor, steps: Tensor | None = None) -> Tensor:
         """Which parts of states [..., S] are beyond it or not finite: bool [..., S].
 

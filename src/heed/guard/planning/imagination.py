@@ -133,7 +133,7 @@ class Imagination:
         # A future that has ended stays where it ended, harmless and unrewarded. All steps are judged at once.
         path, actions, alive_before = torch.stack(told), torch.stack(acted), torch.stack(lived)
         steps = torch.arange(H)[:, None, None, None]
-        danger = torch.where(alive_before, self.danger(path[:-1], actions, path[1:], steps), 0.0)
+        danger = torch.where(alive_before, self.danger(path[:-1], actions, path[1:], steps, state), 0.0)
         if self.beyond is not None:
             later = torch.where(alive, self.beyond(path[-1]), 0.0)
             danger[-1] = torch.maximum(danger[-1], later)
@@ -151,7 +151,14 @@ class Imagination:
         still, nothing = states.expand(2, 1, 1, 1, -1), torch.zeros_like(danger)[None]
         return Futures(still, actions[None], nothing, danger[None], torch.ones_like(danger, dtype=torch.bool))
 
-    def danger(self, states: Tensor, actions: Tensor, following: Tensor, steps: Tensor | None = None) -> Tensor:
+    def danger(
+        self,
+        states: Tensor,
+        actions: Tensor,
+        following: Tensor,
+        steps: Tensor | None = None,
+        start: Tensor | None = None,
+    ) -> Tensor:
         """Of steps from states [..., S] to those that follow, [...]: the judge's, and 1 where the model is lost.
 
         Args:
@@ -159,15 +166,20 @@ class Imagination:
             actions: [..., A].
             following: [..., S].
             steps: see `unknown`.
+            start: see `unknown`.
         """
         danger = self.judge.danger(states, actions, following)
-        return torch.where(self.unknown(following, steps).any(-1) | ~danger.isfinite(), 1.0, danger)
+        return torch.where(self.unknown(following, steps, start).any(-1) | ~danger.isfinite(), 1.0, danger)
 
-    def unknown(self, states: Tensor, steps: Tensor | None = None) -> Tensor:
+    def unknown(self, states: Tensor, steps: Tensor | None = None, start: Tensor | None = None) -> Tensor:
         """Which parts of imagined states [..., S] lie where nothing is known, or are no numbers.
 
         Args:
             states: [..., S].
             steps: how many steps ahead each is imagined, less one, broadcast against [...]; None trusts least.
+            start: the real state [S] from which they are imagined, which is known wherever it is; None says nothing.
         """
-        return ~states.isfinite() if self.reach is None else self.reach.beyond(states, steps)
+        if self.reach is None:
+            return ~states.isfinite()
+        reach = self.reach if start is None else self.reach.including(start)
+        return reach.beyond(states, steps)

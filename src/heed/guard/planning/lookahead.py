@@ -180,7 +180,8 @@ class Lookout:
             else int(danger.flatten(1).amax(1).argmax())
         )
         ahead = torch.tensor(step)
-        beyond = self.imagination.unknown(futures.states[step + 1, :, number], ahead)[unsafe[step]]  # [n, S]
+        start = futures.states[0, 0, number, 0]
+        beyond = self.imagination.unknown(futures.states[step + 1, :, number], ahead, start)[unsafe[step]]  # [n, S]
         if len(beyond) and bool(beyond.any(-1).all()):
             return "unknown", tuple(beyond.any(0).nonzero()[:, 0].tolist())
         return ("danger" if step == 0 or self.block_when == "policy_fails" else "no way out"), ()
