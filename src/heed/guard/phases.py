@@ -215,6 +215,7 @@ class Phases:
 
     def refit(self, dynamics: bool = True) -> None:
         """Fit again; a fit that fails leaves all as it was, and is counted among the guard's faults."""
+        self._take_in(wait=True)
         self.refits.start(self.labels, dynamics)
         self._take_in()
 
