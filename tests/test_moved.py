@@ -115,7 +115,7 @@ def test_a_name_that_never_was_is_refused_with_the_place_of_the_module(forgetful
             from heed.guard.judges import Nothing  # noqa: F401
         module = importlib.import_module("heed.guard.judges")
     with pytest.raises(
-        AttributeError, match=r"heed\.guard\.judges moved to heed\.guard\.models\.models and .*folds, and has no"
+        AttributeError, match=r"heed\.guard\.judges moved to heed\.guard\.models\.models and .*unseen, and has no"
     ):
         module.Nothing  # noqa: B018
     with pytest.raises(AttributeError, match=r"module 'heed\.guard' has no attribute 'Nothing'"):

@@ -66,7 +66,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     "heed.guard.ensemble": ("heed.guard.models.ensemble",),
     "heed.guard.environment": ("heed.guard.run.environment",),
     "heed.guard.faults": ("heed.guard.run.env_checks",),
-    "heed.guard.foresight": ("heed.guard.models.evaluation",),
+    "heed.guard.foresight": ("heed.guard.evaluation",),
     "heed.guard.imagination": (
         "heed.guard.planning.imagination",
         "heed.guard.models.support",
@@ -78,7 +78,7 @@ MOVED: dict[str, tuple[str, ...]] = {
         "heed.guard.run.build",
         "heed.guard.run.progress",
     ),
-    "heed.guard.judges": ("heed.guard.models.models", "heed.guard.models.folds"),
+    "heed.guard.judges": ("heed.guard.models.models", "heed.guard.models.unseen"),
     "heed.guard.memory": ("heed.guard.labels",),
     "heed.guard.methods": ("heed.guard.run.methods",),
     "heed.guard.moments": ("heed.guard.run.snapshots",),

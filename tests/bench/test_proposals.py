@@ -11,8 +11,8 @@ from heed.bench.proposals import ProposalsBench, frozen_proposals, judged, propo
 from heed.cli.bench import run
 from heed.errors import HeedError
 from heed.guard.intervention import Lookahead, Off
+from heed.guard.models.config import ModelsConfig
 from heed.guard.models.ensemble import BatchConfig, FitConfig
-from heed.guard.models.models import ModelsConfig
 from heed.guard.phases import PhasesConfig
 from heed.guard.planning.config import PlanningConfig
 from heed.guard.run.config import GuardJob, LearnerConfig

@@ -9,9 +9,10 @@ from guard_worlds import WALL, CartEnv, advance, braking, full_ahead
 from heed.guard.decision_log import DecisionLog
 from heed.guard.guard import Guard
 from heed.guard.labels import LabelCollector
+from heed.guard.models.config import ModelsConfig
 from heed.guard.models.ensemble import FitConfig
 from heed.guard.models.labels import Labels
-from heed.guard.models.models import Models, ModelsConfig
+from heed.guard.models.models import Models
 from heed.guard.phases import Phases, PhasesConfig
 from heed.guard.planning.config import Controllers, PlanningConfig
 from heed.oversight.overseers.scripted import LocalOverseer

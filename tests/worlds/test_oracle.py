@@ -122,7 +122,7 @@ def test_the_guard_knows_its_catastrophe_its_brake_its_labels_and_its_goal():
     states = torch.tensor([[0.0, 1.0], [4.0, -5.0]])
     assert place.brake(states).tolist() == [[-0.5], [1.0]]  # of the box's 2
     assert place.goal(states).tolist() == [False, True]
-    assert (place.label_keys, place.about) == ((0,), ORACLE.about)
+    assert place.about == ORACLE.about
     place.env.reset(options={"state": (4.5, 1.0)})
     steps = [place.env.step(np.zeros(1)) for _ in range(2)]
     assert [(terminated, info["catastrophe"]) for _, _, terminated, _, info in steps] == [(False, False), (True, True)]
@@ -132,7 +132,7 @@ def test_a_rule_of_the_users_own_goes_over_the_oracles_catastrophe_and_keeps_its
     place = surroundings(f"{__name__}:Cart", catastrophe=f"{__name__}:beyond_one")
     place.env.reset(options={"state": (0.5, 1.0)})
     assert [place.env.step(np.zeros(1))[4]["catastrophe"] for _ in range(2)] == [False, True]
-    assert place.label_keys is None and place.goal is None and place.brake is not None
+    assert place.goal is None and place.brake is not None
 
 
 def beyond_one(observation, info):
@@ -232,7 +232,7 @@ def test_a_guarded_run_takes_the_environments_own_oracle_too_where_the_id_is_reg
         place = surroundings(registered)
     finally:
         del gym.registry[registered]
-    assert (place.about, place.label_keys, oracle_of(place.env).about) == ("own", (1,), "own")
+    assert (place.about, oracle_of(place.env).about) == ("own", "own")
     place.env.reset(options={"state": (0.5, 1.0)})
     assert [place.env.step(np.zeros(1))[4]["catastrophe"] for _ in range(2)] == [False, True]
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from heed.guard.learners.sb3 import GuardedDQN, GuardedSAC, GuardedTD3, controller
     from heed.guard.learners.vec_env import GuardedVecEnv
     from heed.guard.models.blockers import DangerJudge
-    from heed.guard.models.models import Models, ModelsConfig
+    from heed.guard.models.config import ModelsConfig
+    from heed.guard.models.models import Models
     from heed.guard.phases import Phases, PhasesConfig
     from heed.guard.planning.config import Controllers, PlanningConfig
     from heed.guard.planning.imagination import Controller

@@ -14,6 +14,7 @@ import torch
 from heed.errors import HeedError
 from heed.guard.agreement import Agreement
 from heed.guard.decisions import Step
+from heed.guard.evaluation import dynamics_error
 from heed.guard.guard import Guarding
 from heed.guard.intervention import (
     AskWhenUnsure,
@@ -27,8 +28,8 @@ from heed.guard.intervention import (
 )
 from heed.guard.keeping.parts import Disagreement, LookaheadParts, Replaces
 from heed.guard.labels import LabelCollector
-from heed.guard.models.evaluation import dynamics_error
-from heed.guard.models.models import Models, ModelsConfig, ModelsReport
+from heed.guard.models.config import ModelsConfig
+from heed.guard.models.models import Models, ModelsReport
 from heed.guard.planning.config import Controllers, PlanningConfig
 from heed.guard.planning.imagination import Controller
 from heed.guard.refits import Refits

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from heed.errors import HeedError
-from heed.guard.models.evaluation import dynamics_error
+from heed.guard.evaluation import dynamics_error
 from heed.guard.models.labels import Experience
 from heed.guard.models.models import Models, ModelsReport
 

@@ -13,8 +13,9 @@ from heed.guard.guard import Guard
 from heed.guard.learners.mbpo import ImaginedRollouts, MixedReplayBuffer, Rollouts
 from heed.guard.learners.sb3 import GuardedDQN, GuardedSAC
 from heed.guard.models.blockers import KnownBlockers
+from heed.guard.models.config import ModelsConfig
 from heed.guard.models.dynamics import KnownDynamics
-from heed.guard.models.models import Models, ModelsConfig
+from heed.guard.models.models import Models
 from heed.guard.models.support import Range
 from heed.guard.phases import Phase, Phases, PhasesConfig
 from heed.guard.planning.config import PlanningConfig

@@ -13,9 +13,10 @@ from heed.errors import HeedError
 from heed.guard.labels import LabelCollector
 from heed.guard.models.blockers import Blockers
 from heed.guard.models.calibration import RefitDecision, accept_refit
-from heed.guard.models.folds import folds_of
+from heed.guard.models.config import ModelsConfig
 from heed.guard.models.labels import Labels
-from heed.guard.models.models import Models, ModelsConfig
+from heed.guard.models.models import Models
+from heed.guard.models.unseen import folds_of
 
 
 @pytest.fixture

@@ -11,8 +11,9 @@ from guard_worlds import WALL, Cart, CartEnv, Wall, advance, full_ahead
 
 from heed.errors import HeedError
 from heed.guard.guard import Guard
+from heed.guard.models.config import ModelsConfig
 from heed.guard.models.ensemble import FitConfig
-from heed.guard.models.models import Models, ModelsConfig
+from heed.guard.models.models import Models
 from heed.guard.models.support import Range
 from heed.guard.models.termination import LEAST_ENDS, LearntTermination
 from heed.guard.models.transitions import Transitions

@@ -9,7 +9,7 @@ from heed.errors import HeedError
 from heed.guard import phases
 from heed.guard.models import models
 from heed.guard.models.calibration import Judged, accept_refit
-from heed.guard.models.models import ModelsConfig
+from heed.guard.models.config import ModelsConfig
 from heed.guard.phases import PhasesConfig
 from heed.guard.planning import config as planning
 from heed.guard.planning.config import PlanningConfig

@@ -11,8 +11,8 @@ from heed.guard.learners.mbpo import MixedReplayBuffer
 from heed.guard.learners.recovery import RecoveryPhases, RecoverySAC
 from heed.guard.learners.sb3 import GuardedDQN, GuardedSAC, GuardedTD3
 from heed.guard.learners.smbpo import ABSORBED, AbsorbingReplayBuffer, AbsorbingSAC, UnaskedModels
+from heed.guard.models.config import ModelsConfig
 from heed.guard.models.ensemble import FitConfig
-from heed.guard.models.models import ModelsConfig
 from heed.guard.phases import PhasesConfig
 from heed.guard.planning.config import PlanningConfig
 from heed.guard.run.build import build

@@ -2,11 +2,12 @@
 
 from heed.guard.models.blockers import Blockers, DangerJudge, KnownBlockers
 from heed.guard.models.calibration import Threshold, accept_refit, conformal_threshold, hirl_threshold
+from heed.guard.models.config import ModelsConfig
 from heed.guard.models.cross_conformal import CalibratedBlockers
 from heed.guard.models.dynamics import Dynamics, EnsembleDynamics, KnownDynamics
 from heed.guard.models.ensemble import BatchConfig, FitConfig
 from heed.guard.models.labels import Experience, Labels
-from heed.guard.models.models import Models, ModelsConfig, ModelsReport
+from heed.guard.models.models import Models, ModelsReport
 from heed.guard.models.relevance import relevant_columns
 from heed.guard.models.rewards import WithReward
 from heed.guard.models.safety_value import SafetyValue

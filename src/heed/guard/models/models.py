@@ -5,14 +5,13 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from heed.errors import HeedError
-from heed.guard.models.blockers import BLOCKERS_FIT, Blockers, DangerJudge
+from heed.guard.models.blockers import Blockers, DangerJudge
 from heed.guard.models.calibration import (
     Judged,
     RefitDecision,
@@ -22,94 +21,24 @@ from heed.guard.models.calibration import (
     met_threshold,
     smallest_eps,
 )
+from heed.guard.models.config import ModelsConfig
 from heed.guard.models.cross_conformal import CalibratedBlockers
 from heed.guard.models.dynamics import Dynamics, EnsembleDynamics, FitReport
-from heed.guard.models.ensemble import BatchConfig, FitConfig
-from heed.guard.models.folds import folds_of
 from heed.guard.models.labels import Experience, Labels
 from heed.guard.models.relevance import relevant_columns
 from heed.guard.models.rewards import Reward, WithReward
 from heed.guard.models.safety_value import HELD, SWEEPS, SafetyValue
 from heed.guard.models.support import Range
 from heed.guard.models.survival import survivors_agree
-from heed.guard.models.termination import LearntTermination, TerminationChoice, choose_termination
+from heed.guard.models.termination import LearntTermination, choose_termination
 from heed.guard.models.transitions import Transitions
-from heed.runs.bounds import COUNT, SHARE, WHOLE, Bounds, check_bounds
+from heed.guard.models.unseen import folds_of
 from heed.runs.state import State
 
 logger = logging.getLogger(__name__)
 
 STEPS_AHEAD, WINDOWS = 20, 200
 """Length and about the number of the real windows on which the support of imagined states is calibrated."""
-
-
-BOUNDS = {
-    "members": COUNT, "dynamics_hidden": COUNT, "eps": Bounds(0, 1, open_below=True, open_above=True), "cap": SHARE,
-    "range_margin": WHOLE,
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class ModelsConfig:
-    """How the models are fitted.
-
-    Args:
-        members: E of the dynamics and M of the blockers.
-        dynamics_hidden: units of each of the dynamics' two hidden layers.
-        inputs: what blockers judge: next_state, state or state_action; None takes what the overseer judges.
-        label_keys: indices of the state that the labels depend on; None learns which (`relevant_columns`).
-        relevance: whether that is learnt where label_keys says nothing; else all count.
-        survival: whether steps that nobody judged and that came to no harm count as let pass; None finds out from the
-            labels whether the overseer blocks at the last moment, which is when they do (`survivors_agree`).
-        threshold: conformal, or hirl: more than half, two of the members.
-        eps: miss rate that the conformal threshold promises.
-        cap: share of the known steps let pass that blockers may flag; most members have learnt from each of them,
-            so that of fresh ones it may be more (see `accept_refit`).
-        range_margin: how far beyond the states seen the models are trusted, in widths of what was seen.
-        termination: which states end an imagined future harmlessly: given (the environment is known to), learnt (from
-            the ends that happened) or none; auto takes what is given, and learns where nothing is.
-        beyond: whether states where every way leads into danger later than the horizon are learnt (`SafetyValue`).
-        dynamics: the dynamics' fit.
-        blockers: the blockers' fit.
-    """
-
-    members: int = 5
-    dynamics_hidden: int = 200
-    inputs: str | None = None
-    label_keys: tuple[int, ...] | None = None
-    relevance: bool = True
-    survival: bool | None = None
-    threshold: str = "conformal"
-    eps: float = 0.1
-    cap: float = 0.05
-    range_margin: float = 0.02
-    termination: TerminationChoice = "auto"
-    beyond: bool = False
-    dynamics: FitConfig = field(default_factory=FitConfig)
-    blockers: BatchConfig = BLOCKERS_FIT
-
-    def check(self, state_size: int | None = None) -> None:
-        """Refuse what nothing could follow.
-
-        Args:
-            state_size: S, which bounds the label keys; None where it is not known yet.
-
-        Raises:
-            HeedError: names the option.
-        """
-        check_bounds(self, BOUNDS)
-        if self.threshold not in ("conformal", "hirl"):
-            raise HeedError(f"'{self.threshold}' sets no threshold", "--threshold", "take conformal or hirl")
-        if self.inputs not in (None, "next_state", "state", "state_action"):
-            fix = "take next_state, state or state_action"
-            raise HeedError(f"blockers cannot judge '{self.inputs}'", "--inputs", fix)
-        keys = self.label_keys
-        if keys is None:
-            return
-        there = max(keys, default=0) + 1 if state_size is None else state_size
-        if not keys or len(set(keys)) < len(keys) or not set(keys) <= set(range(there)):
-            fix = "give different parts of the state" + ("" if state_size is None else f", from 0 to {state_size - 1}")
-            raise HeedError(f"the label keys are {list(keys)}", "--label_keys", fix)
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,9 @@ from heed.guard.learners.recovery import RecoveryPhases, RecoverySAC
 from heed.guard.learners.sb3 import Learner, controller, state_values
 from heed.guard.learners.smbpo import UnaskedModels
 from heed.guard.models.blockers import KnownBlockers
+from heed.guard.models.config import ModelsConfig
 from heed.guard.models.dynamics import KnownDynamics
-from heed.guard.models.models import Models, ModelsConfig
+from heed.guard.models.models import Models
 from heed.guard.phases import Phases, PhasesConfig
 from heed.guard.planning.config import Controllers
 from heed.guard.planning.optimizers import search_from_name

@@ -11,7 +11,7 @@ import yaml
 
 from heed.errors import HeedError
 from heed.guard.learners.replay import LearnsFrom
-from heed.guard.models.models import ModelsConfig
+from heed.guard.models.config import ModelsConfig
 from heed.guard.phases import PhasesConfig
 from heed.guard.planning.config import PlanningConfig
 from heed.guard.run.methods import method_from_name

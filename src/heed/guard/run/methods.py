@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from heed.errors import HeedError
-from heed.guard.models.models import ModelsConfig
+from heed.guard.models.config import ModelsConfig
 from heed.guard.planning.config import PlanningConfig
 from heed.runs.sections import nested, replaced
 
