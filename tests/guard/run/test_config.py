@@ -7,7 +7,7 @@ import yaml
 
 from heed.errors import HeedError
 from heed.guard import phases
-from heed.guard.models import models
+from heed.guard.models import config as models
 from heed.guard.models.calibration import Judged, accept_refit
 from heed.guard.models.config import ModelsConfig
 from heed.guard.phases import PhasesConfig
