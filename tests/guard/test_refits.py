@@ -87,6 +87,18 @@ def test_what_breaks_in_a_fit_is_raised_where_it_is_taken(monkeypatch):
         drive(run, 1)
 
 
+def test_a_refit_that_is_asked_for_amid_oversight_and_fails_is_a_fault_and_moves_nothing(monkeypatch):
+    def nothing(models, experience, dynamics=True):
+        raise ValueError("no blocks at all")
+
+    run = drive(run_of(), 320)
+    before, due = run.strategy, run.phases.next_fit
+    monkeypatch.setattr(Models, "fit", nothing)
+    run.phases.refit()
+    assert run.guard.faults == {"a refit failed (no blocks at all): the models stay as they were": 1}
+    assert run.strategy is before and run.phases.next_fit == due and len(run.phases.reports) == 1
+
+
 def test_a_snapshot_does_not_grow_and_may_be_added_to_apart():
     labels = drive(run_of(), 40).phases.labels
     before = labels.snapshot()

@@ -32,7 +32,7 @@ from heed.guard.models.config import ModelsConfig
 from heed.guard.models.models import Models, ModelsReport
 from heed.guard.planning.config import Controllers, PlanningConfig
 from heed.guard.planning.imagination import Controller
-from heed.guard.refits import Refits
+from heed.guard.refits import Fit, Refits
 from heed.runs.bounds import COUNT, SHARE, WHOLE, check_bounds
 from heed.runs.state import State
 
@@ -74,7 +74,7 @@ class PhasesConfig:
         grace: steps after which a step that nobody judged has survived, so that it can count as one that needed no
             block (`ModelsConfig.survival`); 0 remembers none, None is 1.
         background: fit the models in a thread beside the run, so that no decision waits for it; a run does not repeat
-            to the last bit then. None does so where a person judges at a page.
+            to the last bit then. None does so under ``heed oversee``, where a person would wait.
     """
 
     oversight_steps: int = 3000
@@ -218,7 +218,8 @@ class Phases:
         """Fit again; a fit that fails leaves all as it was, and is counted among the guard's faults."""
         self._take_in(wait=True)
         self.refits.start(self.labels, dynamics)
-        self._take_in()
+        if (fit := self.refits.outcome()) is not None:
+            self._put_into_force(fit)
 
     def present_dynamics_error(self) -> dict[str, Any] | str:
         """How far the dynamics drift on the steps that they have not learnt from yet (see `dynamics_error`)."""
@@ -270,28 +271,30 @@ class Phases:
         fit = self.refits.outcome(wait)
         if fit is None:
             return
+        if self.phase is Phase.OVERSIGHT and fit.models is None:
+            self._wait(fit.problem)
+            return
+        self._put_into_force(fit)
+        if self.phase is Phase.OVERSIGHT:
+            self._fitted_beside()
+
+    def _put_into_force(self, fit: Fit) -> None:
+        """Look ahead by what was fitted; what could not be is a fault, and leaves all as it was."""
         if fit.models is None or fit.report is None:
-            if self.phase is Phase.OVERSIGHT:
-                self._wait(fit.problem)
-            else:
-                self.guard.faults.report(f"a refit failed ({fit.problem}): the models stay as they were")
+            self.guard.faults.report(f"a refit failed ({fit.problem}): the models stay as they were")
             return
         self.models.become(fit.models)
         self.reports.append(fit.report)
         self.dynamics_error = fit.dynamics_error or self.dynamics_error
-        if self.phase is Phase.OVERSIGHT:
-            self._fitted_beside()
-        else:
-            self._look_ahead()
+        self._look_ahead()
 
     def _fitted_beside(self) -> None:
-        """Form an opinion beside the overseer, or take over where there is nothing to be compared."""
+        """Go on beside the overseer until the next fit, or take over where there is nothing to be compared."""
         if not self.may_ask or (self._promises_nothing and self.steps >= self.until):
             self._take_over()
             return
         later = self.steps + max(1, self.config.oversight_steps // (4 if self.steps < self.until else 10))
         self.next_fit = min(self.until, later) if self.steps < self.until else later
-        self._look_ahead()
 
     def _take_over(self) -> None:
         self.phase, self.next_fit = Phase.AUTONOMY, self.steps + self.config.refit_every

@@ -68,6 +68,9 @@ def test_blocks_that_were_met_set_the_threshold_once_they_are_enough_for_the_pro
     models.met |= {(0, 1, step): [0.7] for step in range(5)}
     calibrated = models.fit(phases.labels).calibrated
     assert (calibrated.n, calibrated.eps, calibrated.value) == (9, 0.2, 0.7)  # one of the nine may
+    blind = copy.copy(models)
+    blind.met = {(0, 3, step): [0.0] for step in range(9)}  # blocks that look like nothing: all would be flagged
+    assert blind.fit(phases.labels).calibrated.value >= held_out.smallest_eps > 0
     models.met |= {(0, 2, step): [0.95] for step in range(8)}
     assert models.fit(phases.labels).calibrated.value == 0.95  # the last nine count
 

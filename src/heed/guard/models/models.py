@@ -322,12 +322,15 @@ class Models:
 
         What was met is what a guard meets, told as a guard tells it: with all that is known, and looking ahead.
         Held-out blocks are told by members that lack a fifth of it, often the only one of its kind: not to miss those
-        takes a threshold that flags nearly everything.
+        takes a threshold that flags nearly everything; where what was met would take a lower one still, as blocks that
+        look like nothing at all do, nothing would be let pass, so that theirs stays.
         """
-        if smallest_eps(len(self.met)) <= self.config.eps:
-            enough = round(2 / self.config.eps) - 1  # of which one may be missed; those before them met poorer fits
-            return met_threshold(list(self.met.values())[-enough:], self.config.eps)
-        return judge.threshold(self.config.eps, self.config.cap)
+        held_out = judge.threshold(self.config.eps, self.config.cap)
+        if smallest_eps(len(self.met)) > self.config.eps:
+            return held_out
+        enough = round(2 / self.config.eps) - 1  # of which one may be missed; those before them met poorer fits
+        met = met_threshold(list(self.met.values())[-enough:], self.config.eps)
+        return met if met.value > held_out.value else held_out
 
     def _grown(self, blocks: int) -> bool:
         """Whether so many blocks are a tenth more than when it was last asked what the labels depend on."""

@@ -66,14 +66,6 @@ class LearnerConfig:
     gamma: float = 0.98
     hidden: int = 128
 
-    def check(self) -> None:
-        """Refuse a number that nothing could follow.
-
-        Raises:
-            HeedError: names the option.
-        """
-        check_bounds(self, LEARNER_BOUNDS)
-
 
 LEARNER_BOUNDS = {
     "block_penalty": PRICE, "imagined": WHOLE, "imagined_horizon": COUNT, "imagined_penalty": ANY, "real_share": PART,
@@ -105,14 +97,6 @@ class BaselinesConfig:
     risk_gamma: float = 0.8
     risk_limit: float = 0.3
     risk_updates: int = 2000
-
-    def check(self) -> None:
-        """Refuse a number that nothing could follow.
-
-        Raises:
-            HeedError: names the option.
-        """
-        check_bounds(self, BASELINES_BOUNDS)
 
 
 BASELINES_BOUNDS = {
@@ -200,7 +184,9 @@ class GuardJob:
             HeedError: names the option.
         """
         check_bounds(self, BOUNDS)
-        for section in (self.learner, self.phases, self.planning, self.models, self.baselines):
+        check_bounds(self.learner, LEARNER_BOUNDS)
+        check_bounds(self.baselines, BASELINES_BOUNDS)
+        for section in (self.phases, self.planning, self.models):
             section.check()
         if self.models.members < 2:
             fix = "give at least 2: a threshold is calibrated on what a member says of the labels that it did without"
