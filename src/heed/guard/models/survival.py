@@ -13,8 +13,8 @@ LEAST_BLOCKS = 10
 """Blocks whose outcome is known from which it is asked what kind they are of."""
 LOOK_ALIKE = 0.1
 """Share of blocks after which all went well and that would still be blocked, up to which they came at the last moment.
-In four runs of three worlds of ours it was 0, 2, 9 and 15% where they did, in eight of four 19 to 50% where they came in
-time: the bound is near the first, as to take for late who comes in time costs safety, and the other way costs labels."""
+In four runs of three worlds of ours it was 0, 2, 9 and 15% where they did, in eight of four 19 to 50% where they came
+in time. The bound is near the first: to take for late who comes in time costs safety, the other way costs labels."""
 
 
 def survivors_agree(inputs: Tensor, labels: Labels, folds: Tensor, generator: torch.Generator) -> bool:
