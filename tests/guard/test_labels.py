@@ -77,6 +77,8 @@ def test_where_judgements_are_about_the_next_state_the_executed_one_survives_at_
     collector.add(step(5, "block", asked=True))
     collector.add(step(6))
     assert rows(collector) == [(5, 1, None, True), (5, 0, 5.5, False), (6, 1, 7, False)]
+    collector.add(step(7, asked=True))
+    assert collector.labels().survived.tolist() == [False, True, True, False]  # the last one was judged
 
 
 def test_judged_steps_in_between_do_not_keep_a_step_waiting():

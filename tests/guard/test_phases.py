@@ -252,6 +252,17 @@ def test_a_guard_that_disagrees_goes_on_being_watched_and_one_of_which_too_littl
     assert phases.phase is Phase.AUTONOMY and phases.handed_over_at == 900
 
 
+@pytest.mark.parametrize(("needless", "after"), [(10, Phase.OVERSIGHT), (4, Phase.AUTONOMY)])
+def test_half_as_long_again_hands_over_only_what_was_seen_to_be_within_the_bounds(needless, after):
+    config = replace(CONFIG, oversight_steps=200, least_blocks=2, gate=0.01, needless=0.15)
+    run = drive(run_of(config), 299)
+    assert run.phases.phase is Phase.OVERSIGHT and run.phases.reports
+    seen = Agreement(20, blocks=3, passes=40, needless=needless)  # two horizons long: neither is known for sure
+    assert not seen.allows(0.01, 0.15) and not seen.refutes(0.01, 0.15)
+    run.phases.agreement, run.phases.next_fit = seen, 300
+    assert drive(run, 1).phases.phase is after
+
+
 def test_phases_bring_models_of_their_own_where_none_are_given():
     phases = Phases(Guard(ShortCart(), Person(lambda _: False)), full_ahead, seed=3)
     expected = Models.from_config(phases.models.config, 2, 1, 3)
