@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from playwright.sync_api import Page
 
-PATIENCE = 30.0
+PATIENCE = 120.0  # s; the models may be fitted meanwhile, on a slow machine
 SHOWN = "[document.body.dataset.proposal, document.getElementById('allow').ariaDisabled === 'true']"
 
 

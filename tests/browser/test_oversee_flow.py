@@ -20,6 +20,7 @@ COMMAND = ["oversee", "--env", "LunarLander-v3", "--env_kwargs", '{"continuous":
 COMMAND += ["--port", "0", "--steps", str(STEPS), "--oversight_steps", str(OVERSEEN), "--gate", "1"]
 COMMAND += ["--needless", "1", "--audit", "0", "--ask_above", "1"]  # handed over when due, and never asked again
 COMMAND += ["--evaluation_episodes", "0"]
+COMMAND += ["--background", "false"]  # so that the step of the hand-over does not hang on how fast this machine fits
 
 
 def test_a_person_lands_the_lander_until_it_may_fly_by_itself(browser, tmp_path):
