@@ -31,6 +31,7 @@ JOB = GuardJob(
         members=2,
         dynamics_hidden=16,
         threshold="hirl",
+        range_margin=0.0,  # so poor blockers block little but what is unknown
         dynamics=FitConfig(updates=300),
         blockers=BatchConfig(updates=300, learning_rate=1e-2),
     ),

@@ -81,7 +81,7 @@ def test_null_unsets_what_a_file_has_set_where_a_setting_may_be_none(tmp_path):
     job = job_of(asked)
     assert (job.models.label_keys, job.store, job.models.inputs, job.learner.preference) == (None, None, None, None)
     assert (job.phases.grace, job.catastrophe) == (None, "mine:far")
-    for flag in ("--horizon", "--mode", "--block_ends"):
+    for flag in ("--particles", "--mode", "--block_ends"):
         with pytest.raises(HeedError, match=r"cannot be 'None'"):
             settings(flag, "null")
 

@@ -15,6 +15,7 @@ SMALL = {
     "steps": 160, "oversight_steps": 80, "learning_starts": 40, "batch_size": 16, "hidden": 16, "dynamics_hidden": 16,
     "evaluation_episodes": 1, "eps": 0.4, "horizon": 3, "plan_samples": 16, "members": 2, "least_blocks": 1,
     "particles": 1, "overseer": "far-sighted", "seed": 7,
+    "models.blockers.updates": 100, "models.dynamics.updates": 100,
 }  # fmt: skip
 
 

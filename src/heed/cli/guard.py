@@ -24,7 +24,7 @@ QUICK = {
     "steps": 320, "oversight_steps": 260, "learning_starts": 100, "batch_size": 32, "hidden": 32, "members": 3,
     "dynamics_hidden": 32, "models.dynamics.updates": 100, "models.blockers.updates": 100, "eps": 0.3, "cap": 1.0,
     "gate": 1.0, "needless": 1.0, "horizon": 6, "particles": 1, "plan_samples": 16, "plan_iterations": 2,
-    "evaluation_episodes": 1,
+    "range_margin": 0.0, "evaluation_episodes": 1,
 }  # fmt: skip
 """What --quick changes: a run of seconds that touches everything, looks and plans as well, and shows nothing. In the
 environment by default somebody far-sighted oversees: at the last moment there would be too few blocks to learn from."""

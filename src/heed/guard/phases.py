@@ -179,7 +179,7 @@ class Phases:
         self.refits = Refits(self.models, self.planning.longest, bool(self.config.background))
         self.again = False  # a catastrophe came while the models were being fitted
         self.chance = random.Random(seed)
-        self.agreement = Agreement(self.planning.longest)
+        self.agreement = Agreement(self._horizon)
         self.handed_over_at: int | None = None
         self.handed_back = 0
         self.reports: list[ModelsReport] = []
@@ -286,6 +286,7 @@ class Phases:
         self.models.become(fit.models)
         self.reports.append(fit.report)
         self.dynamics_error = fit.dynamics_error or self.dynamics_error
+        self.agreement.horizon = self._horizon
         self._look_ahead()
 
     def _fitted_beside(self) -> None:
@@ -300,7 +301,7 @@ class Phases:
         self.phase, self.next_fit = Phase.AUTONOMY, self.steps + self.config.refit_every
         self.handed_over_at = self.steps if self.handed_over_at is None else self.handed_over_at
         logger.info("hand-over after %d steps, %d judgements: %s", self.steps, self.labels.judgements, self.agreement)
-        self.agreement = Agreement(self.planning.longest)
+        self.agreement = Agreement(self._horizon)
         self._look_ahead()
 
     def _objection(self) -> str:
@@ -331,6 +332,11 @@ class Phases:
         """Whether what is dangerous is known, or flagged by a rule that promises nothing."""
         return self.models.known_danger is not None or self.models.config.threshold == "hirl"
 
+    @property
+    def _horizon(self) -> int:
+        """Steps that the guard looks ahead, at least 1."""
+        return max(1, self.planning.steps(self.models.late))
+
     def _wait(self, why: str) -> None:
         if not self.may_ask:
             raise HeedError(
@@ -347,7 +353,7 @@ class Phases:
         self.phase, self.handed_back = Phase.OVERSIGHT, self.handed_back + 1
         self.next_fit = self.steps + max(1, self.config.oversight_steps // 10)
         self.until = self.next_fit
-        self.agreement = Agreement(self.planning.longest)
+        self.agreement = Agreement(self._horizon)
         self._look_ahead()
 
     def _look_ahead(self) -> None:

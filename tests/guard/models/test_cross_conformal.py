@@ -32,6 +32,14 @@ def test_danger_counts_the_blocks_that_look_no_more_dangerous_to_their_own_membe
     assert danger[:4].tolist() == pytest.approx(expected) and danger[4].isnan()
 
 
+def test_the_most_alarmed_member_speaks_for_all():
+    judge = CalibratedBlockers(Sums(), torch.tensor([[-1.0, 2.0], [0.5, torch.inf]]))
+    told = judge.most_alarmed(torch.tensor([[-5.0], [-0.75], [1.5], [torch.nan]]))
+    highest = [torch.tensor(x + 1.0).sigmoid() for x in (-5.0, -0.75, 1.5)]  # of these even the first block's own
+    expected = [(count + float(mean)) / 4 for count, mean in zip((0, 1, 3, 3), highest, strict=False)]
+    assert told[:3].tolist() == pytest.approx(expected) and told[3].isnan()
+
+
 def test_a_step_is_flagged_where_more_than_a_share_of_the_blocks_look_no_more_dangerous():
     judge = CalibratedBlockers(Sums(), torch.arange(19.0)[None].repeat(2, 1))
     assert judge.n == 38

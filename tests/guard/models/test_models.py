@@ -19,8 +19,9 @@ from heed.guard.models.models import Models
 from heed.guard.models.unseen import folds_of
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def phases():
+    """Only read: what is fitted again here is fitted in models of its own, or changes nothing that others look at."""
     return drive(run_of(), 600).phases
 
 

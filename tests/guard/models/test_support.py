@@ -83,3 +83,49 @@ def test_futures_from_beyond_what_was_seen_are_unknown_only_where_they_lead_furt
     plans = torch.tensor([[[0.1], [0.0]], [[0.0], [0.0]], [[-0.2], [0.1]]])
     futures = imagination.roll(torch.tensor([1.5]), plans)
     assert futures.danger[:, 0, :, 0].T.tolist() == [[1.0, 1.0], [0.0, 0.0], [0.0, 0.0]]
+
+
+class Alarm:
+    """Finds danger above 4, and its most alarmed part above 2."""
+
+    def danger(self, states, actions, next_states):
+        return (next_states[..., 0] > 4).float()
+
+    def most_alarmed(self, states, actions, next_states):
+        return (next_states[..., 0] > 2).float()
+
+
+def after_one_step(reach, state, *actions, judge=None):
+    judge = judge or Alarm()
+    walk = KnownDynamics(lambda s, a: (s + a, torch.zeros(s.shape[:-1])), members=1)
+    imagination = Imagination(walk, judge, lambda states: states, 1, reach, wary=judge.most_alarmed)
+    return imagination.roll(torch.tensor([state]), torch.tensor(actions)[:, None, None]).danger.flatten().tolist()
+
+
+def test_beyond_what_was_seen_the_most_alarmed_decides_and_far_beyond_nobody_is_believed():
+    reach = Range(torch.tensor([-1.0]), torch.tensor([1.0]), torch.tensor([2.0]), further=1.0)
+    assert after_one_step(reach, 0.0, 0.9, 1.9, 2.1, -2.9, -3.1) == [0.0, 0.0, 1.0, 0.0, 1.0]
+    assert reach.lost(torch.tensor([[2.9], [3.1]])).tolist() == [[False], [True]]
+    assert after_one_step(reach, 3.0, 0.5, -0.5) == [1.0, 0.0]  # where the agent is has been seen
+    slack = Range(reach.low, reach.high, reach.width, torch.tensor([0.5]), further=1.0)
+    assert after_one_step(slack, 0.0, -3.9, -4.1) == [0.0, 1.0]
+
+
+def test_beyond_an_edge_that_is_dangerous_all_is():
+    class Band(Alarm):
+        def danger(self, states, actions, next_states):
+            return ((next_states[..., 0] - 1).abs() < 0.2).float()
+
+        most_alarmed = danger
+
+    reach = Range(torch.tensor([-1.0]), torch.tensor([1.0]), torch.tensor([2.0]), further=1.0)
+    assert after_one_step(reach, 0.0, 1.5, -1.5, judge=Band()) == [1.0, 0.0]
+
+
+def test_noise_and_drift_a_little_beyond_what_was_seen_block_nothing_that_all_blockers_find_harmless():
+    generator = torch.Generator().manual_seed(2)
+    reach = Range.around(seen(size=24), further=1.0)
+    fresh = 1.5 * (torch.rand(1000, 24, generator=generator) * 2 - 1)
+    assert reach.outside(fresh).float().mean() > 0.9
+    assert not reach.lost(fresh).any()
+    assert reach.lost(4 * fresh).any(-1).float().mean() > 0.99  # a model that diverges

@@ -187,3 +187,12 @@ def test_a_flag_has_no_range_and_everything_else_has():
     reach = Range.around(seen, margin=0.1)
     states = torch.tensor([[0.5, 0.4, 7.2], [0.5, -0.3, 6.0], [1.05, 1.4, 7.0], [1.2, 0.0, 7.0], [0.5, torch.inf, 7.0]])
     assert reach.outside(states).tolist() == [False, False, False, True, True]
+
+
+def test_what_is_dangerous_by_itself_is_not_called_unknown_beyond_what_was_seen():
+    reach = Range(torch.tensor([-1.0, -9.0]), torch.tensor([0.5, 9.0]), torch.ones(2))
+    within = imagination(reach=reach)
+    known = Lookout(within, 1, 0.5).look(torch.tensor([WALL - 0.01, 1.0]), torch.ones(1))
+    assert (known.cause, known.unknown) == ("danger", ())
+    harmless = Lookout(within, 1, 0.5).look(torch.tensor([0.49, 1.0]), torch.ones(1))
+    assert (harmless.cause, harmless.unknown) == ("unknown", (0,))

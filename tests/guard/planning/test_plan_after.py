@@ -14,9 +14,11 @@ from heed.guard.decision_log import DecisionLog
 from heed.guard.guard import Guard
 from heed.guard.intervention import Lookahead
 from heed.guard.models.blockers import KnownBlockers
+from heed.guard.models.config import ModelsConfig
 from heed.guard.models.dynamics import KnownDynamics
+from heed.guard.models.models import Models
 from heed.guard.phases import Phases
-from heed.guard.planning.config import PlanningConfig
+from heed.guard.planning.config import Controllers, PlanningConfig, lookout_of, planner_of
 from heed.guard.planning.imagination import Imagination
 from heed.guard.planning.lookahead import Lookout
 from heed.guard.planning.optimizers import ICEM
@@ -325,3 +327,29 @@ def test_what_could_not_be_followed_is_refused_at_once():
             Phases(guard, full_ahead, planning=config)
     assert not guard.observers
     Phases(guard, full_ahead, planning=PlanningConfig(block_when="no_plan"))
+
+
+@pytest.mark.parametrize(("late", "steps"), [(None, 20), (True, 20), (False, 10)])
+def test_one_who_blocks_in_time_has_looked_ahead_for_the_guard(late, steps):
+    models, actions = Models(2, 1, ModelsConfig(members=2, dynamics_hidden=4)), ActionCoder(CartEnv().action_space)
+    models.late, generator = late, torch.Generator()
+    for asked, expected in ((None, steps), (15, 15)):
+        config = PlanningConfig(horizon=asked)
+        parts = (config, models, Controllers(full_ahead), actions, generator)
+        assert lookout_of(*parts).horizon == planner_of(*parts).search.horizon == expected
+        assert planner_of(PlanningConfig(horizon=asked, plan_horizon=7), *parts[1:]).search.horizon == 7
+
+
+def test_where_there_is_a_brake_no_plan_is_needed_and_elsewhere_a_plan_may_save():
+    models, actions = Models(2, 1, ModelsConfig(members=2, dynamics_hidden=4)), ActionCoder(CartEnv().action_space)
+    rules = {
+        (asked, brake is not None): lookout_of(
+            PlanningConfig(block_when=asked), models, Controllers(full_ahead, brake), actions, torch.Generator()
+        ).block_when
+        for asked in ("auto", "policy_fails")
+        for brake in (None, braking)
+    }
+    assert rules == {
+        ("auto", False): "no_plan", ("auto", True): "no_way_out",
+        ("policy_fails", False): "policy_fails", ("policy_fails", True): "policy_fails",
+    }  # fmt: skip

@@ -81,7 +81,7 @@ label_keys: null
 threshold: conformal
 eps: 0.1
 cap: 0.03
-range_margin: 0.02
+range_margin: 1.0
 """
 """A run's whole ``config.yaml``, as the version before the sections wrote it."""
 

@@ -29,6 +29,7 @@ SMALL = {
     "env": "faulty:Walk", "overseer": "faulty:Never", "catastrophe": "faulty:far", "steps": 60, "oversight_steps": 40,
     "learning_starts": 1000, "hidden": 16, "evaluation_episodes": 0, "dynamics_hidden": 16, "members": 2,
     "particles": 1, "horizon": 3, "plan_samples": 16, "eps": 0.4,
+    "models.blockers.updates": 100, "models.dynamics.updates": 100,
 }  # fmt: skip
 FAULTY = """
 import threading

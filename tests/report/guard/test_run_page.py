@@ -20,7 +20,7 @@ TINY = {
     "steps": 400, "oversight_steps": 320, "learning_starts": 400, "batch_size": 16, "hidden": 16, "dynamics_hidden": 16,
     "evaluation_episodes": 1, "eps": 0.4, "horizon": 5, "plan_samples": 16, "members": 2, "least_blocks": 1,
     "particles": 1, "overseer": "far-sighted", "threshold": "hirl",
-    "seed": 1,
+    "seed": 1, "models.blockers.updates": 300, "models.dynamics.updates": 300,
 }  # fmt: skip
 
 

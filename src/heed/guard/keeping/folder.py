@@ -168,7 +168,7 @@ def _parts(state: State, known: Mapping[str, Any], actions: ActionCoder) -> Look
     config, size = state["config"], len(state["probes"]["states"][0])
     ends = known.get("termination")
     if state["learnt_termination"]:
-        ends = LearntTermination(size, config.members, margin=config.range_margin, seed=state["seed"])
+        ends = LearntTermination(size, config.members, seed=state["seed"])
     given = (known.get("dynamics"), known.get("danger"), known.get("reward"), ends)
     models = Models(size, actions.size, config, state["seed"], *given)
     models.restore(state["models"])

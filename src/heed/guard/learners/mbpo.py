@@ -193,7 +193,10 @@ class ImaginedRollouts(BaseCallback):
         models, policy = self.phases.models, controller(self.model, deterministic=False)
         where = (models.reach, models.termination, self.generator)
         rollouts = Rollouts(
-            Imagination(models.dynamics, models, policy, 1, *where), models.threshold, self.penalty, self.horizon
+            Imagination(models.dynamics, models, policy, 1, *where, wary=models.most_alarmed),
+            models.threshold,
+            self.penalty,
+            self.horizon,
         )
         states = self.phases.labels.transitions.tensors().states
         states = states[states.isfinite().all(1)]

@@ -149,6 +149,11 @@ class Blockers(nn.Module):
         """Danger in [0, 1] of inputs [..., D] as a threshold compares it: the members' mean or vote, [...]."""
         return combined(self.probability(inputs), self.votes)
 
+    @torch.no_grad()
+    def most_alarmed(self, inputs: Tensor) -> Tensor:
+        """The probability of a block of inputs [..., D] that the most alarmed member gives, [...]."""
+        return self.probability(inputs).amax(0)
+
     def logits(self, inputs: Tensor) -> Tensor:
         """Each member's log-odds of a block, [M, ...], of inputs [..., D]; NaN where an input is not finite."""
         if inputs.shape[-1] != self.input_size:

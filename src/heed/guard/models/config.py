@@ -32,7 +32,8 @@ class ModelsConfig:
         eps: miss rate that the conformal threshold promises.
         cap: share of the known steps let pass that blockers may flag; most members have learnt from each of them,
             so that of fresh ones it may be more (see `accept_refit`).
-        range_margin: how far beyond the states seen the models are trusted, in widths of what was seen.
+        range_margin: how far beyond the states seen the most alarmed blocker is believed, in widths of what was seen;
+            further out everything is dangerous.
         termination: which states end an imagined future harmlessly: given (the environment is known to), learnt (from
             the ends that happened) or none; auto takes what is given, and learns where nothing is.
         beyond: whether states where every way leads into danger later than the horizon are learnt (`SafetyValue`).
@@ -49,7 +50,7 @@ class ModelsConfig:
     threshold: str = "conformal"
     eps: float = 0.1
     cap: float = 0.05
-    range_margin: float = 0.02
+    range_margin: float = 1.0
     termination: TerminationChoice = "auto"
     beyond: bool = False
     dynamics: FitConfig = field(default_factory=FitConfig)

@@ -68,7 +68,15 @@ class CalibratedBlockers:
     @torch.no_grad()
     def danger_of(self, inputs: Tensor) -> Tensor:
         """Danger in [0, 1] of inputs [..., D], [...]; NaN where they are not finite."""
+        return self._ranked(self.blockers.logits(inputs))
+
+    @torch.no_grad()
+    def most_alarmed(self, inputs: Tensor) -> Tensor:
+        """The danger that inputs [..., D] had if all members were as alarmed as the one that is most so, [...]."""
         logits = self.blockers.logits(inputs)
+        return self._ranked(logits.amax(0).expand_as(logits))
+
+    def _ranked(self, logits: Tensor) -> Tensor:
         mean = logits.sigmoid().mean(0)
         counts = torch.searchsorted(self.scores, logits.flatten(1).contiguous(), right=True).sum(0).view_as(mean)
         return torch.where(mean.isnan(), mean, (counts + mean.clamp(max=1 - 1e-6)) / (self.n + 1))

@@ -111,7 +111,7 @@ class Models:
         self.reward, self.termination = reward, termination
         self.sizes, self.seed, self.fits, self.fitted = (state_size, action_size), seed, 0, False
         self.blockers = self._fresh(config.label_keys)
-        self.judge: DangerJudge = self.blockers
+        self.judge: Blockers | CalibratedBlockers = self.blockers
         self.keys, self.chosen_from = config.label_keys, 0
         self.late: bool | None = None
         self.unseen = torch.zeros(0)
@@ -145,9 +145,7 @@ class Models:
         Raises:
             HeedError: an unknown choice, or one that needs what is not given.
         """
-        chosen = choose_termination(
-            config.termination, termination, state_size, config.members, config.range_margin, seed
-        )
+        chosen = choose_termination(config.termination, termination, state_size, config.members, seed)
         return cls(state_size, action_size, config, seed, termination=chosen, **known)
 
     @property
@@ -160,6 +158,12 @@ class Models:
         """Danger in [0, 1] of steps, by the models in force, [...]."""
         judge = self.judge if self.known_danger is None else self.known_danger
         return judge.danger(states, actions, next_states)
+
+    def most_alarmed(self, states: Tensor, actions: Tensor, next_states: Tensor) -> Tensor:
+        """Danger in [0, 1] of steps as the most alarmed blocker tells it, [...]; as it is where danger is known."""
+        if self.known_danger is not None:
+            return self.known_danger.danger(states, actions, next_states)
+        return self.judge.most_alarmed(self.blockers.inputs_of(states, actions, next_states))
 
     def disagreement(self, states: Tensor, actions: Tensor, next_states: Tensor) -> Tensor:
         """Standard deviation of the blockers' probabilities of steps, [...]; 0 where danger is known."""
@@ -211,7 +215,7 @@ class Models:
         fresh = self._fresh(keys)
         unseen = fresh.fit(inputs, blocked, self.generator, self.config.blockers, folds).unseen
         usable = unseen.isfinite()
-        judge: DangerJudge
+        judge: Blockers | CalibratedBlockers
         if self.config.threshold == "hirl":  # its rule, whatever it flags
             judge, calibrated = fresh, hirl_threshold()
             decision = RefitDecision(True, calibrated.value, 0.0, 0.0, "HIRL believes every fit")
@@ -350,7 +354,7 @@ class Models:
         """The range of the states seen, in the parts that blockers judge by, with the slack that the dynamics need."""
         seen = transitions.tensors()
         states = torch.cat([seen.states, seen.next_states])
-        reach = Range.around(states[states.isfinite().all(1)], self.config.range_margin, self.keys)
+        reach = Range.around(states[states.isfinite().all(1)], keys=self.keys, further=self.config.range_margin)
         if self.known_dynamics is not None:
             return reach
         starts, actions = transitions.windows(STEPS_AHEAD)

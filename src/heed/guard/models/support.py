@@ -14,13 +14,14 @@ from heed.guard.models.dynamics import Dynamics
 
 @dataclass(frozen=True)
 class Range:
-    """The states in which the models are trusted; what lies beyond counts as dangerous.
+    """The states that were seen, beyond which the models say less, and far beyond which they say nothing.
 
     Args:
         low: [S]; minus infinity where a part of the state has no range.
         high: [S]; infinity there.
         width: of what was seen, [S].
         slack: how far beyond an imagined state may lie after 1, 2, ... steps, in widths, [H]; None allows nothing.
+        further: how far beyond that it may lie before the models are lost, in widths.
 
     >>> reach = Range.around(torch.tensor([[0.0], [0.5], [1.0]]), margin=0.5)
     >>> reach.outside(torch.tensor([[1.4], [1.6], [float("nan")]])).tolist()
@@ -31,9 +32,12 @@ class Range:
     high: Tensor
     width: Tensor
     slack: Tensor | None = None
+    further: float = 0.0
 
     @classmethod
-    def around(cls, states: Tensor, margin: float = 0.02, keys: Sequence[int] | None = None) -> Range:
+    def around(
+        cls, states: Tensor, margin: float = 0.02, keys: Sequence[int] | None = None, further: float = 0.0
+    ) -> Range:
         """The range of the states [N, S] seen, widened by ``margin`` of its width at each end.
 
         Parts of the state that are not among the keys have no range, as no danger depends on them; all have one if
@@ -46,7 +50,7 @@ class Range:
         if keys is not None:
             free |= ~torch.isin(torch.arange(states.shape[1]), torch.tensor(keys))
         low, high = low - margin * width, high + margin * width
-        return cls(torch.where(free, -torch.inf, low), torch.where(free, torch.inf, high), width)
+        return cls(torch.where(free, -torch.inf, low), torch.where(free, torch.inf, high), width, None, further)
 
     def including(self, state: Tensor) -> Range:
         """The range with a state [S] in it, but for what is not finite: where the agent is, has been seen now."""
@@ -61,9 +65,20 @@ class Range:
             states: [..., S].
             steps: how many steps ahead each is imagined, less one, broadcast against [...]; None allows no slack.
         """
-        allowed = torch.zeros(())
+        return self._over(states, steps, 0.0)
+
+    def lost(self, states: Tensor, steps: Tensor | None = None) -> Tensor:
+        """Which parts of states [..., S] are so far beyond it that the models are lost there: see `beyond`."""
+        return self._over(states, steps, self.further)
+
+    def nearest(self, states: Tensor) -> Tensor:
+        """The states in the range that are nearest to these, part by part: [..., S]."""
+        return states.clamp(self.low, self.high)
+
+    def _over(self, states: Tensor, steps: Tensor | None, further: float) -> Tensor:
+        allowed = further * self.width
         if steps is not None and self.slack is not None:
-            allowed = self.slack[steps.clamp(max=len(self.slack) - 1)][..., None] * self.width
+            allowed = allowed + self.slack[steps.clamp(max=len(self.slack) - 1)][..., None] * self.width
         return ~((states >= self.low - allowed) & (states <= self.high + allowed) & states.isfinite())
 
     def outside(self, states: Tensor, steps: Tensor | None = None) -> Tensor:

@@ -161,7 +161,6 @@ def choose_termination(
     given: Callable[[Tensor], Tensor] | None,
     state_size: int,
     members: int = 5,
-    margin: float = 0.02,
     seed: int = 0,
 ) -> Callable[[Tensor], Tensor] | None:
     """What ends an imagined future harmlessly: states [..., S] to bool [...]; None where nothing does.
@@ -171,7 +170,6 @@ def choose_termination(
         given: what is known of the environment; None where nothing is.
         state_size: S.
         members: of a learnt one.
-        margin: of a learnt one.
         seed: of a learnt one.
 
     Raises:
@@ -188,4 +186,4 @@ def choose_termination(
         return None
     if given is not None and choice != "learnt":
         return given
-    return LearntTermination(state_size, members, margin=margin, seed=seed)
+    return LearntTermination(state_size, members, seed=seed)

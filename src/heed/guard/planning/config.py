@@ -21,6 +21,8 @@ from heed.runs.bounds import COUNT, PART, SHARE, WHOLE, Bounds, check_bounds
 
 PLANNERS = (*SEARCHES, "none")
 """Names of planners."""
+AT_THE_LAST_MOMENT, IN_TIME = 20, 10
+"""Steps to look ahead where nothing else is asked for: an overseer who blocks in time has looked ahead already."""
 STEPS = Bounds(0, 1000)
 """Steps that are imagined: what is further is out of memory's reach."""
 BOUNDS = {
@@ -34,9 +36,11 @@ class PlanningConfig:
     """How far ahead the guard looks, and how it plans.
 
     Args:
-        horizon: steps to look ahead; 0 is HIRL, without a model.
+        horizon: steps to look ahead; 0 is HIRL, without a model; None is 20, or 10 where the labels tell that the
+            overseer blocks in time (`Models.late`).
         particles: of each member of the dynamics.
-        block_when: policy_fails, no_way_out or no_plan (as no_way_out, and the planner, if any, finds none either).
+        block_when: policy_fails, no_way_out or no_plan (as no_way_out, and the planner, if any, finds none either);
+            auto is no_way_out where there is a brake, and no_plan where only a plan can be a way out.
         release: share of the threshold below which the risk must be for an action to be let pass after a block.
         risk: how the futures' risks are combined: max, mean, cvar:SHARE.
         planner: icem, cem or mppi; none takes the declared safe action.
@@ -50,9 +54,9 @@ class PlanningConfig:
         plan_gamma: discount of what a plan is worth.
     """
 
-    horizon: int = 10
+    horizon: int | None = None
     particles: int = 4
-    block_when: str = "no_plan"
+    block_when: str = "auto"
     release: float = 0.8
     risk: str = "max"
     planner: str = "icem"
@@ -74,12 +78,26 @@ class PlanningConfig:
         risk_strategy(self.risk)
         if self.planner not in PLANNERS:
             raise HeedError(f"'{self.planner}' is no planner", "--planner", f"take {', '.join(PLANNERS)}")
-        check_block_when(self.block_when)
+        if self.block_when != "auto":
+            check_block_when(self.block_when)
 
     @property
     def longest(self) -> int:
         """Steps of the longest future that is imagined, at least 1."""
-        return self.horizon or self.plan_horizon or 1
+        return self.steps() or self.plan_horizon or 1
+
+    def steps(self, late: bool | None = None) -> int:
+        """Steps to look ahead.
+
+        Args:
+            late: whether the overseer blocks at the last moment; None where that is not known.
+
+        >>> PlanningConfig().steps(), PlanningConfig().steps(late=False), PlanningConfig(horizon=15).steps(late=False)
+        (20, 10, 15)
+        """
+        if self.horizon is not None:
+            return self.horizon
+        return IN_TIME if late is False else AT_THE_LAST_MOMENT
 
 
 @dataclass(frozen=True)
@@ -106,11 +124,12 @@ def lookout_of(
     config: PlanningConfig, models: Models, controllers: Controllers, actions: ActionCoder, generator: torch.Generator
 ) -> Lookout:
     """The lookout that a configuration declares, over models as they are now."""
+    rule = "no_plan" if controllers.brake is None else "no_way_out"
     return Lookout(
         _imagination(config.particles, models, controllers, generator),
-        config.horizon,
+        config.steps(models.late),
         models.threshold,
-        config.block_when,
+        rule if config.block_when == "auto" else config.block_when,
         risk_strategy(config.risk),
         controllers.brake,
         actions.swerves(),
@@ -124,7 +143,7 @@ def planner_of(
     """The planner that a configuration declares, over models as they are now; None where it declares none."""
     if config.planner == "none":
         return None
-    horizon = config.plan_horizon or max(1, config.horizon)
+    horizon = config.plan_horizon or max(1, config.steps(models.late))
     search = search_from_name(config.planner, horizon, actions.size, config.plan_samples, actions.discrete)
     return SafePlanner(
         search,
@@ -143,4 +162,5 @@ def planner_of(
 def _imagination(particles: int, models: Models, controllers: Controllers, generator: torch.Generator) -> Imagination:
     where = (models.reach, models.termination, generator)
     beyond = models.danger_beyond if models.value is not None else None
-    return Imagination(models.dynamics, models, controllers.policy, particles, *where, beyond=beyond)
+    wary = models.most_alarmed
+    return Imagination(models.dynamics, models, controllers.policy, particles, *where, beyond=beyond, wary=wary)

@@ -73,7 +73,8 @@ class Imagination:
         judge: the blockers.
         policy: what acts after a plan's own steps.
         particles: P, of each member.
-        reach: states beyond it are dangerous; None believes all that is finite.
+        reach: the states that were seen; None believes all that is finite.
+        wary: danger of steps beyond it, as the judge's most alarmed part tells it; without it all beyond is dangerous.
         termination: which states [N, S] end an episode: bool [N]; what would follow does not count.
         generator: of the model's noise.
         beyond: danger of what follows after the states [..., S] where futures end, whatever is done then; None knows
@@ -90,8 +91,9 @@ class Imagination:
         termination: Callable[[Tensor], Tensor] | None = None,
         generator: torch.Generator | None = None,
         beyond: Callable[[Tensor], Tensor] | None = None,
+        wary: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None,
     ) -> None:
-        self.beyond = beyond
+        self.beyond, self.wary = beyond, wary
         self.dynamics, self.judge, self.policy = dynamics, judge, policy
         self.particles, self.reach, self.termination, self.generator = particles, reach, termination, generator
 
@@ -159,7 +161,9 @@ class Imagination:
         steps: Tensor | None = None,
         start: Tensor | None = None,
     ) -> Tensor:
-        """Of steps from states [..., S] to those that follow, [...]: the judge's, and 1 where the model is lost.
+        """Of steps from states [..., S] to those that follow, [...]: the judge's, and 1 where the models are lost.
+
+        Beyond what was seen, a step is as dangerous as the most alarmed finds it, or the nearest state that was seen.
 
         Args:
             states: [..., S].
@@ -169,7 +173,19 @@ class Imagination:
             start: see `unknown`.
         """
         danger = self.judge.danger(states, actions, following)
-        return torch.where(self.unknown(following, steps, start).any(-1) | ~danger.isfinite(), 1.0, danger)
+        danger = torch.where(danger.isfinite(), danger, 1.0)
+        beyond = self.unknown(following, steps, start).any(-1)
+        if self.wary is None or self.reach is None:
+            return torch.where(beyond, 1.0, danger)
+        if not bool(beyond.any()):
+            return danger
+        reach = self._reach(start)
+        left, came, acted = states[beyond], following[beyond], actions[beyond]
+        nearest = self.wary(reach.nearest(left), acted, reach.nearest(came))
+        told = torch.maximum(danger[beyond], torch.maximum(self.wary(left, acted, came), nearest))
+        after = None if steps is None else steps.expand(beyond.shape)[beyond]
+        danger[beyond] = torch.where(reach.lost(came, after).any(-1) | ~told.isfinite(), 1.0, told)
+        return danger
 
     def unknown(self, states: Tensor, steps: Tensor | None = None, start: Tensor | None = None) -> Tensor:
         """Which parts of imagined states [..., S] lie where nothing is known, or are no numbers.
@@ -181,5 +197,8 @@ class Imagination:
         """
         if self.reach is None:
             return ~states.isfinite()
-        reach = self.reach if start is None else self.reach.including(start)
-        return reach.beyond(states, steps)
+        return self._reach(start).beyond(states, steps)
+
+    def _reach(self, start: Tensor | None) -> Range:
+        assert self.reach is not None
+        return self.reach if start is None else self.reach.including(start)

@@ -71,7 +71,9 @@ def check_block_when(block_when: str) -> None:
     >>> check_block_when("no_plan")
     """
     if block_when not in BLOCK_WHEN:
-        raise HeedError(f"'{block_when}' is no rule of blocking", "--block_when", f"take {', '.join(BLOCK_WHEN)}")
+        raise HeedError(
+            f"'{block_when}' is no rule of blocking", "--block_when", f"take {', '.join(('auto', *BLOCK_WHEN))}"
+        )
 
 
 class Lookout:
@@ -171,7 +173,11 @@ class Lookout:
         return Look(risk, futures.member_risk()[number], unsafe, futures, number, futures, self.threshold, limit, *why)
 
     def _cause(self, futures: Futures, number: int, limit: float) -> tuple[Cause, tuple[int, ...]]:
-        """Why a plan's futures are not safe, by their first step that is not; and which parts are unknown."""
+        """Why a plan's futures are not safe, by their first step that is not; and which parts are unknown.
+
+        What is unknown is the cause where that step leads beyond what was seen in all futures that are not safe, and
+        is not dangerous otherwise.
+        """
         danger = futures.danger[:, :, number]  # [H, E, P]
         unsafe = ~(danger < limit)
         step = (
@@ -179,9 +185,10 @@ class Lookout:
             if bool(unsafe.any())
             else int(danger.flatten(1).amax(1).argmax())
         )
-        ahead = torch.tensor(step)
-        start = futures.states[0, 0, number, 0]
-        beyond = self.imagination.unknown(futures.states[step + 1, :, number], ahead, start)[unsafe[step]]  # [n, S]
+        left, came = (futures.states[at, :, number][unsafe[step]] for at in (step, step + 1))  # [n, S]
+        beyond = self.imagination.unknown(came, torch.tensor(step), futures.states[0, 0, number, 0])
         if len(beyond) and bool(beyond.any(-1).all()):
-            return "unknown", tuple(beyond.any(0).nonzero()[:, 0].tolist())
+            told = self.imagination.judge.danger(left, futures.actions[step, :, number][unsafe[step]], came)
+            if not bool((told >= limit).any()):
+                return "unknown", tuple(beyond.any(0).nonzero()[:, 0].tolist())
         return ("danger" if step == 0 or self.block_when == "policy_fails" else "no way out"), ()

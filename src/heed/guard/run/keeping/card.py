@@ -68,7 +68,7 @@ def card(run: GuardRun, summary: Mapping[str, Any]) -> str:
                 "actions": str(run.guard.action_space),
                 "overseer": "" if run.overseer is None else run.overseer.name,
                 "learner": f"{type(run.learner).__name__}, {run.learner.num_timesteps} steps",
-                "looks ahead": f"{job.planning.horizon} steps, blocks when {job.planning.block_when}",
+                "looks ahead": f"{job.planning.steps(phases.models.late)} steps, blocks when {job.planning.block_when}",
                 "plans with": job.planning.planner,
             }
         ),
