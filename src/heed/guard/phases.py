@@ -283,10 +283,12 @@ class Phases:
         if fit.models is None or fit.report is None:
             self.guard.faults.report(f"a refit failed ({fit.problem}): the models stay as they were")
             return
+        before = self._horizon
         self.models.become(fit.models)
+        if self._horizon != before:  # what was seen by another look says nothing of this one
+            self.agreement, self.models.met = Agreement(self._horizon), {}
         self.reports.append(fit.report)
         self.dynamics_error = fit.dynamics_error or self.dynamics_error
-        self.agreement.horizon = self._horizon
         self._look_ahead()
 
     def _fitted_beside(self) -> None:

@@ -123,7 +123,7 @@ def test_where_a_refit_is_refused_what_came_since_is_unseen_by_the_fit_in_force(
 
 def test_a_refit_begins_with_the_weights_of_the_fit_in_force(phases):
     """What is fitted is a copy, and with it all that is in force changes at once."""
-    models, seen = phases.models, []
+    models, seen = copy.copy(phases.models), []
     by_hand, generator = copy.deepcopy(models.learnt), torch.Generator()
     generator.set_state(models.generator.get_state())
     by_hand.fit(phases.labels.transitions, models.config.dynamics, generator)

@@ -127,5 +127,20 @@ def test_noise_and_drift_a_little_beyond_what_was_seen_block_nothing_that_all_bl
     reach = Range.around(seen(size=24), further=1.0)
     fresh = 1.5 * (torch.rand(1000, 24, generator=generator) * 2 - 1)
     assert reach.outside(fresh).float().mean() > 0.9
-    assert not reach.lost(fresh).any()
-    assert reach.lost(4 * fresh).any(-1).float().mean() > 0.99  # a model that diverges
+    harmless = KnownBlockers(lambda states: torch.zeros(states.shape[:-1], dtype=torch.bool))
+    walk = KnownDynamics(lambda s, a: (s + a, torch.zeros(s.shape[:-1])), members=1)
+    imagination = Imagination(walk, harmless, lambda states: states, 1, reach, wary=harmless.danger)
+    assert not imagination.roll(torch.zeros(24), fresh[:, None]).danger.any()
+    assert imagination.roll(torch.zeros(24), 4 * fresh[:, None]).danger.mean() > 0.99  # a model that diverges
+
+
+def test_blockers_of_the_present_state_judge_where_a_step_leads_beyond_what_was_seen():
+    class Present(Alarm):
+        def danger(self, states, actions, next_states):
+            return torch.zeros(states.shape[:-1])
+
+        def most_alarmed(self, states, actions, next_states):
+            return (states[..., 0].abs() > 1.4).float()
+
+    reach = Range(torch.tensor([-1.0]), torch.tensor([1.0]), torch.tensor([2.0]), further=1.0)
+    assert after_one_step(reach, 0.9, 0.4, 0.6, -2.5, judge=Present()) == [0.0, 1.0, 1.0]

@@ -31,7 +31,7 @@ def told(least, saved, steps=600, seed=0):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_blocks_that_lead_on_through_what_would_be_blocked_again_came_in_time(seed):
-    assert not survivors_agree(*told(least=0.5, saved=1.0, seed=seed))
+    assert False is survivors_agree(*told(least=0.5, saved=1.0, seed=seed))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -51,8 +51,10 @@ def test_of_too_little_nothing_is_concluded():
     assert int(labels.catastrophes.sum()) > 0 and int(labels.blocked.sum()) < LEAST_BLOCKS * 6
     few = labels.blocked.nonzero()[LEAST_BLOCKS - 1 :, 0]
     inputs[few] = torch.nan
-    assert not survivors_agree(inputs, labels, folds, draw)
-    assert not survivors_agree(inputs[:0], Labels(*(column[:0] for column in vars(labels).values())), folds[:0], draw)
+    assert survivors_agree(inputs, labels, folds, draw) is None
+    assert None is survivors_agree(
+        inputs[:0], Labels(*(column[:0] for column in vars(labels).values())), folds[:0], draw
+    )
 
 
 def test_only_what_was_done_in_place_of_a_block_tells():

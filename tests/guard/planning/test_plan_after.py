@@ -17,6 +17,7 @@ from heed.guard.models.blockers import KnownBlockers
 from heed.guard.models.config import ModelsConfig
 from heed.guard.models.dynamics import KnownDynamics
 from heed.guard.models.models import Models
+from heed.guard.models.support import Range
 from heed.guard.phases import Phases
 from heed.guard.planning.config import Controllers, PlanningConfig, lookout_of, planner_of
 from heed.guard.planning.imagination import Imagination
@@ -340,16 +341,31 @@ def test_one_who_blocks_in_time_has_looked_ahead_for_the_guard(late, steps):
         assert planner_of(PlanningConfig(horizon=asked, plan_horizon=7), *parts[1:]).search.horizon == 7
 
 
-def test_where_there_is_a_brake_no_plan_is_needed_and_elsewhere_a_plan_may_save():
+@pytest.mark.parametrize(("late", "rule"), [(None, "no_way_out"), (True, "no_way_out"), (False, "no_plan")])
+def test_a_plan_saves_an_action_only_where_blocks_come_in_time(late, rule):
     models, actions = Models(2, 1, ModelsConfig(members=2, dynamics_hidden=4)), ActionCoder(CartEnv().action_space)
-    rules = {
-        (asked, brake is not None): lookout_of(
-            PlanningConfig(block_when=asked), models, Controllers(full_ahead, brake), actions, torch.Generator()
-        ).block_when
-        for asked in ("auto", "policy_fails")
-        for brake in (None, braking)
-    }
-    assert rules == {
-        ("auto", False): "no_plan", ("auto", True): "no_way_out",
-        ("policy_fails", False): "policy_fails", ("policy_fails", True): "policy_fails",
-    }  # fmt: skip
+    models.late = late
+    for asked, expected in (("auto", rule), ("policy_fails", "policy_fails")):
+        parts = (models, Controllers(full_ahead, braking), actions, torch.Generator())
+        assert lookout_of(PlanningConfig(block_when=asked), *parts).block_when == expected
+
+
+def test_the_lookout_of_a_configuration_believes_the_most_alarmed_blocker_beyond_what_was_seen():
+    """One of two blockers finds everything dangerous; together they find nothing so."""
+    models = Models(1, 1, ModelsConfig(members=2, dynamics_hidden=4, threshold="hirl"), known_dynamics=by_one())
+    models.blockers.votes, models.threshold = 2, 0.5
+    with torch.no_grad():
+        for layer in (*models.blockers.network.weights, *models.blockers.network.biases):
+            layer.zero_()
+        models.blockers.network.biases[-1][:, 0, 0] = torch.tensor([-9.0, 9.0])
+    models.reach = Range(torch.tensor([-1.0]), torch.tensor([1.0]), torch.tensor([2.0]), further=1.0)
+    idle, actions = (lambda states: torch.zeros(len(states), 1)), ActionCoder(CartEnv().action_space)
+    lookout = lookout_of(PlanningConfig(horizon=1), models, Controllers(idle), actions, torch.Generator())
+    looks = [lookout.look(torch.tensor([x]), torch.ones(1)) for x in (-0.5, 0.5)]
+    assert [look.safe for look in looks] == [True, False] and looks[1].cause == "unknown"
+    models.blockers.network.biases[-1].data[:, 0, 0] = -9.0
+    assert lookout.look(torch.tensor([0.5]), torch.ones(1)).safe
+
+
+def by_one():
+    return KnownDynamics(lambda states, actions: (states + actions, torch.zeros(states.shape[:-1])), members=2)

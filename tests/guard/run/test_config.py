@@ -81,7 +81,7 @@ label_keys: null
 threshold: conformal
 eps: 0.1
 cap: 0.03
-range_margin: 1.0
+range_margin: 0.02
 """
 """A run's whole ``config.yaml``, as the version before the sections wrote it."""
 
@@ -89,7 +89,7 @@ AS_IT_WAS = GuardJob(
     steps=4000,
     seed=3,
     planning=PlanningConfig(horizon=20, block_when="no_way_out", release=0.5),
-    models=ModelsConfig(cap=0.03),
+    models=ModelsConfig(cap=0.03, range_margin=0.02),
 )
 """The job that it means, in settings whose defaults have changed since."""
 

@@ -318,7 +318,10 @@ class Models:
         if not bool(labels.survived.any()) or (self.late is not None and not self._grown(int(labels.blocked.sum()))):
             return self.late
         late = survivors_agree(inputs, labels, folds, self.generator)
-        logger.info("as far as the labels tell, the overseer blocks %s", "at the last moment" if late else "in time")
+        if late is not None:
+            logger.info(
+                "as far as the labels tell, the overseer blocks %s", "at the last moment" if late else "in time"
+            )
         return late
 
     def _calibrated(self, judge: CalibratedBlockers) -> Threshold:

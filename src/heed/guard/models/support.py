@@ -1,4 +1,4 @@
-"""Where the models have seen data: beyond it, and beyond what they usually miss it by, they are not trusted."""
+"""Where the models have seen data: beyond it, and what they usually miss it by, they are less and then not trusted."""
 
 from __future__ import annotations
 

@@ -14,10 +14,10 @@ LEAST_BLOCKS = 10
 LOOK_ALIKE = 0.1
 """Share of blocks after which all went well and that would still be blocked, up to which they came at the last moment.
 In four runs of three worlds of ours it was 0, 2, 9 and 15% where they did, in eight of four 19 to 50% where they came
-in time. The bound is near the first: to take for late who comes in time costs safety, the other way costs labels."""
+in time. The bound is near the first: to take for late who comes in time makes labels of what was only lucky."""
 
 
-def survivors_agree(inputs: Tensor, labels: Labels, folds: Tensor, generator: torch.Generator) -> bool:
+def survivors_agree(inputs: Tensor, labels: Labels, folds: Tensor, generator: torch.Generator) -> bool | None:
     """Whether the person blocks at the last moment, so that what came to no harm was harmless.
 
     At the last moment a block is followed by a catastrophe that it came too late for, or leads to a state that nobody
@@ -32,7 +32,7 @@ def survivors_agree(inputs: Tensor, labels: Labels, folds: Tensor, generator: to
         generator: of weights and batches.
 
     Returns:
-        False too where there is too little to tell.
+        None where there is too little to tell.
     """
     usable = inputs.isfinite().all(1)
     judged, ended = usable & ~labels.survived, usable & instead_of_blocks(labels)
@@ -42,7 +42,7 @@ def survivors_agree(inputs: Tensor, labels: Labels, folds: Tensor, generator: to
     members = int(folds.max()) + 1 if len(folds) else 0
     each = [judged & kind & (folds != fold) for kind in (blocked, ~blocked) for fold in range(members)]
     if known < LEAST_BLOCKS or not members or not all(bool(rows.any()) for rows in each):
-        return False
+        return None
     if not bool(ended.any()):
         return True
     normaliser = Normaliser(inputs.shape[1])

@@ -24,6 +24,8 @@ TerminationChoice = Literal["auto", "given", "learnt", "none"]
 """Who says which states end an imagined future harmlessly."""
 LEAST_ENDS = 5
 """Harmless ends without which nothing is learnt, and known unseen without which no fit is accepted."""
+MARGIN = 0.02
+"""How far beyond the harmless ends is still within their range, in widths of what was seen of all states."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,6 @@ class LearntTermination:
         state_size: S.
         members: of the ensemble.
         bar: in [.5, 1).
-        margin: how far beyond the harmless ends is still within their range, in widths of what was seen of all states.
         seed: of the weights before the first fit.
 
     Attributes:
@@ -79,13 +80,11 @@ class LearntTermination:
     [True, False, False, False]
     """
 
-    def __init__(
-        self, state_size: int, members: int = 5, bar: float = 0.9, margin: float = 0.02, seed: int = 0
-    ) -> None:
+    def __init__(self, state_size: int, members: int = 5, bar: float = 0.9, seed: int = 0) -> None:
         if not 0.5 <= bar < 1:
             raise HeedError(f"the bar is {bar}", "LearntTermination", "give a probability from 0.5 to below 1")
         self.blockers = Blockers(state_size, members=members, seed=seed)
-        self.bar, self.margin = bar, margin
+        self.bar = bar
         self.reach: Range | None = None
         self._said = False
 
@@ -124,7 +123,7 @@ class LearntTermination:
                 self._said = True
             return TerminationReport(ends, 0, 0)
         fit = self.blockers.fit(states, ended, generator, replace(config, weight_decay=0.0))
-        slack = self.margin * (states.amax(0) - states.amin(0))
+        slack = MARGIN * (states.amax(0) - states.amin(0))
         low, high = states[ended].amin(0), states[ended].amax(0)
         reach = Range(low - slack, high + slack, high - low)
         recognised = self._likely(fit.unseen.logit()) & ~reach.outside(states)

@@ -40,7 +40,8 @@ class PlanningConfig:
             overseer blocks in time (`Models.late`).
         particles: of each member of the dynamics.
         block_when: policy_fails, no_way_out or no_plan (as no_way_out, and the planner, if any, finds none either);
-            auto is no_way_out where there is a brake, and no_plan where only a plan can be a way out.
+            auto is no_plan where the labels tell that the overseer blocks in time, and no_way_out elsewhere: a plan is
+            a way out that only the models vouch for, and blocks at the last moment leave no room for their mistakes.
         release: share of the threshold below which the risk must be for an action to be let pass after a block.
         risk: how the futures' risks are combined: max, mean, cvar:SHARE.
         planner: icem, cem or mppi; none takes the declared safe action.
@@ -83,7 +84,7 @@ class PlanningConfig:
 
     @property
     def longest(self) -> int:
-        """Steps of the longest future that is imagined, at least 1."""
+        """Steps of the longest future that may be imagined, at least 1."""
         return self.steps() or self.plan_horizon or 1
 
     def steps(self, late: bool | None = None) -> int:
@@ -98,6 +99,19 @@ class PlanningConfig:
         if self.horizon is not None:
             return self.horizon
         return IN_TIME if late is False else AT_THE_LAST_MOMENT
+
+    def rule(self, late: bool | None = None) -> str:
+        """When to block, as `Lookout` is told.
+
+        Args:
+            late: as in `steps`.
+
+        >>> PlanningConfig().rule(), PlanningConfig().rule(late=False)
+        ('no_way_out', 'no_plan')
+        """
+        if self.block_when != "auto":
+            return self.block_when
+        return "no_plan" if late is False else "no_way_out"
 
 
 @dataclass(frozen=True)
@@ -124,12 +138,11 @@ def lookout_of(
     config: PlanningConfig, models: Models, controllers: Controllers, actions: ActionCoder, generator: torch.Generator
 ) -> Lookout:
     """The lookout that a configuration declares, over models as they are now."""
-    rule = "no_plan" if controllers.brake is None else "no_way_out"
     return Lookout(
         _imagination(config.particles, models, controllers, generator),
         config.steps(models.late),
         models.threshold,
-        rule if config.block_when == "auto" else config.block_when,
+        config.rule(models.late),
         risk_strategy(config.risk),
         controllers.brake,
         actions.swerves(),

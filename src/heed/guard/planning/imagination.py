@@ -29,7 +29,7 @@ class Futures:
         states: [H + 1, E, C, P, S]; the first is where all begin.
         actions: [H, E, C, P, A].
         rewards: predicted, 0 once a future has ended, [H, E, C, P].
-        danger: of each step, 1 where the state is not finite or out of range, 0 once a future has ended,
+        danger: of each step, 1 where the state is not finite or far out of range, 0 once a future has ended,
             [H, E, C, P].
         alive: whether a future had not ended after the last step, bool [E, C, P].
     """
@@ -180,9 +180,10 @@ class Imagination:
         if not bool(beyond.any()):
             return danger
         reach = self._reach(start)
-        left, came, acted = states[beyond], following[beyond], actions[beyond]
-        nearest = self.wary(reach.nearest(left), acted, reach.nearest(came))
-        told = torch.maximum(danger[beyond], torch.maximum(self.wary(left, acted, came), nearest))
+        came, acted = following[beyond], actions[beyond]
+        near = reach.nearest(came)
+        told = torch.maximum(self.wary(came, acted, came), self.wary(near, acted, near))  # whichever state it judges
+        told = torch.maximum(danger[beyond], told)
         after = None if steps is None else steps.expand(beyond.shape)[beyond]
         danger[beyond] = torch.where(reach.lost(came, after).any(-1) | ~told.isfinite(), 1.0, told)
         return danger

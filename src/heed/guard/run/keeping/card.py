@@ -26,7 +26,7 @@ LIMITS = (
     "the members of the ensemble together were not measured by it (`heed bench coverage` counts).",
     "Blocks depend on each other within an episode, so that the true uncertainty is larger than the figures say.",
     "Where the learnt dynamics are wrong about a state that they believe to know, a danger may not be foreseen. States "
-    "beyond the range that was seen count as dangerous.",
+    "beyond the range that was seen are judged by the most alarmed blocker; far beyond it all is dangerous.",
     "It needs the environment's observation to be the whole state, in the units that it was trained with.",
     "Decisions are the same to the last bit only with the same version of torch on the same kind of processor.",
 )
@@ -57,6 +57,7 @@ def card(run: GuardRun, summary: Mapping[str, Any]) -> str:
     """The card as Markdown."""
     job, place, phases = run.job, run.place, run.phases
     assert isinstance(phases, Phases)
+    late = phases.models.late
     parts = [
         f"# A guard for {place.name}",
         _paragraph(place.about, f"Made by `heed guard`, method {job.method}, mode {job.mode}, seed {job.seed}."),
@@ -68,8 +69,8 @@ def card(run: GuardRun, summary: Mapping[str, Any]) -> str:
                 "actions": str(run.guard.action_space),
                 "overseer": "" if run.overseer is None else run.overseer.name,
                 "learner": f"{type(run.learner).__name__}, {run.learner.num_timesteps} steps",
-                "looks ahead": f"{job.planning.steps(phases.models.late)} steps, blocks when {job.planning.block_when}",
-                "plans with": job.planning.planner,
+                "looks ahead": f"{phases.planning.steps(late)} steps, blocks when {phases.planning.rule(late)}",
+                "plans with": phases.planning.planner,
             }
         ),
         "## What it was taught",
