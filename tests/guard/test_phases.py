@@ -263,6 +263,21 @@ def test_half_as_long_again_hands_over_only_what_was_seen_to_be_within_the_bound
     assert drive(run, 1).phases.phase is after
 
 
+def test_what_was_seen_by_another_look_says_nothing_of_this_one(monkeypatch):
+    """Twenty steps ahead while nothing is known of the overseer; ten, and counted anew, once they block in time."""
+    told = iter([None, None, False])
+    monkeypatch.setattr("heed.guard.models.models.survivors_agree", lambda *_: next(told))
+    run = drive(run_of(planning=replace(PLANNING, horizon=None)), 449)  # fitted at 300, again at 450
+    phases = run.phases
+    assert phases.models.late is None and phases.agreement.horizon == 20
+    phases.refit(dynamics=False)
+    assert phases.models.late is None and phases.agreement.passes > 100 and phases.models.met
+    phases.refit(dynamics=False)
+    assert phases.models.late is False and phases.agreement.horizon == 10
+    assert (phases.agreement.passes, phases.agreement.blocks, phases.models.met) == (0, 0, {})
+    assert run.strategy.lookahead.lookout.horizon == 10 and run.strategy.lookahead.lookout.block_when == "no_plan"
+
+
 def test_phases_bring_models_of_their_own_where_none_are_given():
     phases = Phases(Guard(ShortCart(), Person(lambda _: False)), full_ahead, seed=3)
     expected = Models.from_config(phases.models.config, 2, 1, 3)

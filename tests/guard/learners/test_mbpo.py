@@ -206,6 +206,10 @@ def test_a_learner_learns_from_true_steps_that_the_policy_would_take_once_there_
     assert all(tuple(state) in met for state in rows.observations[:20].tolist())
     batch = learner.replay_buffer.sample(40)
     assert batch.actions.dtype == torch.float32 and len(batch.rewards) == 40
+    phases.models.reach = Range(torch.full((2,), -50.0), torch.full((2,), -40.0), torch.full((2,), 10.0), further=10.0)
+    unseen = imagining.rows()  # all lies beyond what was seen, where the most alarmed decides: here, what is known
+    assert torch.equal(unseen.dones.squeeze(1).bool(), unseen.next_observations[:, 0] >= WALL)
+    assert not bool(unseen.dones.all())
 
 
 def test_choices_are_imagined_as_the_replay_keeps_them():
