@@ -86,11 +86,14 @@ def guard_sections(demo: RunRecord) -> list[Section]:
     rows = []
     for label, record in runs:
         catastrophes, goals = record.summary.get("catastrophes", {}), record.summary.get("goals", {})
-        counts = (catastrophes.get("oversight"), catastrophes.get("autonomy"), goals.get("autonomy"))
+        steps, alone = record.summary.get("env_steps"), record.summary.get("autonomy_steps")
+        watched = None if steps is None or alone is None else steps - alone
+        counts = (watched, catastrophes.get("oversight"), alone, catastrophes.get("autonomy"), goals.get("autonomy"))
         written = [MISSING if count is None else f"{count:,}" for count in counts]
         rows.append([label, *written, number(record.summary.get("return_mean"))])
-    columns = ["agent", "catastrophes in oversight", "catastrophes alone", "goals alone", "return, last episodes"]
-    caption = "A last-moment overseer watches the first half of the steps; then the agent is alone with what it learnt."
+    under, alone_too = ["steps watched", "catastrophes then"], ["steps alone", "catastrophes alone", "goals alone"]
+    columns = ["agent", *under, *alone_too, "return, last episodes"]
+    caption = "A last-moment overseer watches each agent until it takes over; then it is alone with what it learnt."
     blocks.append(Table(columns, rows, caption, strong=[0]))
     decisions = read_decisions(runs[0][1].path) if runs else None
     if decisions is not None:
