@@ -1,11 +1,14 @@
 """Each way of deciding on an action, alone, on the cart: what it lets pass, and what it executes instead."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from guard_worlds import NO_ACTION, Person, advance, at, imagined, lookahead, stops_in_time
 
 from heed.errors import HeedError
+from heed.guard.decisions import Decision
 from heed.guard.intervention import (
     MODES,
     AskWhenUnsure,
@@ -20,6 +23,7 @@ from heed.guard.intervention import (
 )
 from heed.guard.planning.lookahead import Lookout
 from heed.guard.replacement import Replacement
+from heed.oversight.overseers.base import Verdict
 
 AHEAD, BACK = np.array([2.0], np.float32), np.array([-2.0], np.float32)
 FREE, NEAR, LOST = (-1.0, -1.0), (0.5, 0.9), (0.9, 1.5)
@@ -284,6 +288,32 @@ def test_a_guard_that_fails_beside_the_overseer_takes_nothing_from_their_word(mo
     decision = FailClosed(Beside(Person(lambda _: False), lookahead())).decide(here, AHEAD)
     assert (decision.decision, decision.asked, decision.judged, decision.beside) == ("allow", True, True, None)
     assert dict(here.faults) == {"the guard beside the overseer failed (FloatingPointError: lost)": 1}
+
+
+def test_a_stuck_guard_asks_before_it_blocks_once_more_and_not_before_it_lets_pass():
+    person = Person(lambda _: False)
+    asking = AskWhenUnsure(lookahead(), person, lambda _: False, stuck=lambda here: here.unconfirmed >= 3)
+    patient, free, stuck = at(NEAR), at(FREE), at(NEAR)
+    patient.unconfirmed, free.unconfirmed, stuck.unconfirmed = 2, 3, 3
+    assert [asking.decide(here, AHEAD).asked for here in (patient, free, stuck)] == [False, False, True]
+    decision = asking.decide(stuck, AHEAD)
+    assert (decision.decision, decision.because, decision.beside) == ("allow", "stuck", "block")
+    assert decision.contradicted and not asking.decide(free, AHEAD).contradicted
+
+
+def test_blocks_are_unconfirmed_until_the_guard_lets_pass_or_an_overseer_blocks_too():
+    here, said, counted = at(NEAR), Verdict(block=True), []
+    alone, passed = Decision(AHEAD, AHEAD, "block", "planner"), Decision(AHEAD, AHEAD, "allow", "policy")
+    let, confirmed = (
+        Decision(AHEAD, AHEAD, choice, "person", beside="block", verdict=replace(said, block=choice == "block"))
+        for choice in ("allow", "block")
+    )
+    for decision in (alone, alone, let, let, alone, confirmed, alone, passed, alone):
+        here.advance(decision, np.zeros(2, np.float32), 0.0, False, False, {})
+        counted.append(here.unconfirmed)
+    assert counted == [1, 2, 2, 2, 3, 0, 1, 0, 1] and let.contradicted and not confirmed.contradicted
+    here.begin(np.zeros(2, np.float32), {})
+    assert here.unconfirmed == 0
 
 
 def test_an_audit_asks_where_the_guard_is_sure_and_keeps_its_opinion_beside():

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from cart_phases import CONFIG, PLANNING, Run, ShortCart, drive, run_of
+from cart_phases import CONFIG, MODELS, PLANNING, Run, ShortCart, drive, run_of
 from guard_worlds import WALL, Person, advance, full_ahead
 
 from heed.errors import HeedError
@@ -212,10 +212,11 @@ def test_the_guard_lets_go_and_plans_as_the_configuration_says():
     assert lookout.release == 0.3 and planner.safe == pytest.approx(0.7 * run.phases.models.threshold)
 
 
-def judged(blocked, beside, episode=0, timestep=0, terminated=False, catastrophe=False):
+def judged(blocked, beside, episode=0, timestep=0, terminated=False, catastrophe=False, because=""):
     """A step that a person judged, and what the guard beside them would have decided."""
     verdict = Verdict(blocked)
-    decision = Decision(0, 0, "block" if blocked else "allow", "policy", verdict=verdict, beside=beside)
+    choice = "block" if blocked else "allow"
+    decision = Decision(0, 0, choice, "policy", verdict=verdict, beside=beside, because=because)
     state, action = np.zeros(2, np.float32), np.zeros(1, np.float32)
     parts = (state, action, action, decision, state, 0.0, terminated, False, catastrophe, {})
     return Step(*parts, episode=episode, timestep=timestep)
@@ -284,3 +285,23 @@ def test_phases_bring_models_of_their_own_where_none_are_given():
     assert type(phases.models.termination) is type(expected.termination)
     mine, theirs = (models.learnt.state_dict() for models in (phases.models, expected))
     assert all(torch.equal(mine[name], value) for name, value in theirs.items())
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_guard_that_blocks_on_and_on_asks_one_who_blocks_in_time(late):
+    config = replace(CONFIG, patience=0.5, audit=0.01 if late else 0.0)
+    run = drive(run_of(config, models=replace(MODELS, survival=late)), 600)
+    here, asked = run.guard.situations[0], []
+    for here.unconfirmed in (9, 10, 20):  # half of 20 steps ahead
+        asked.append(run.strategy.stuck(here))
+    assert asked == ([False, False, False] if late else [False, True, True])
+
+
+def test_blocks_that_the_overseer_does_not_confirm_are_learnt_from_at_once():
+    phases = drive(run_of(replace(CONFIG, patience=1.0)), 600).phases
+    assert phases.phase is Phase.AUTONOMY and len(phases.reports) == 2
+    for number in range(5):
+        assert len(phases.reports) == 2
+        phases(judged(False, "block", episode=20_000 + number, because="stuck"))
+    assert len(phases.reports) == 3 and phases.contradicted == 0
+    assert (phases.agreement.passes, phases.agreement.blocks) == (0, 0)  # what a guard asks by itself is no sample

@@ -93,7 +93,8 @@ class Agreement:
             self._settle(known)
         else:
             self._settle([each for each in known if step.timestep - each.timestep >= self.horizon])
-        if decision.beside is None or not (decision.asked or step.catastrophe):
+        drawn = decision.because in ("", "chance")  # what the guard asked of its own accord is no sample
+        if decision.beside is None or not drawn or not (decision.asked or step.catastrophe):
             run = None
         elif danger:
             run = self._count(step, missed=decision.beside == "allow")

@@ -17,6 +17,8 @@ from heed.oversight.overseers.base import Verdict
 Choice = Literal["allow", "block"]
 Why = Literal["", "danger", "no way out", "unknown", "person", "invalid", "fault"]
 """Why an action was blocked: see `Decision.cause`."""
+Because = Literal["", "chance", "unsure", "stuck"]
+"""Why an overseer was asked who is not asked of every action: see `Decision.because`."""
 Source = Literal["policy", "person", "blocker", "planner", "recovery", "fallback"]
 
 _UNTOLD = ("look", "plan", "verdict", "way_out")
@@ -46,6 +48,8 @@ class Decision:
         unknown_parts: numbers of the parts of the state that are unknown, where that is the cause.
         beside: what the guard by itself would have decided, where a person decided and it looked as well; else None.
         beside_risk: what it took the risk for then; NaN where it did not look.
+        because: why the overseer was asked, where not every action is judged by them: chance (an audit), unsure (the
+            models disagree), stuck (the guard blocks on and on); "" elsewhere.
         judged: whether anybody or anything did; not where what should have judged failed, which blocks and teaches
             nothing, nor where a person acted in the agent's place.
         feasible: whether the planner's plan was below the threshold; None without a plan. Where the
@@ -69,6 +73,7 @@ class Decision:
     unknown_parts: tuple[int, ...] = ()
     beside: Choice | None = None
     beside_risk: float = float("nan")
+    because: Because = ""
     judged: bool = True
     feasible: bool | None = None
     latency_ms: float = 0.0
@@ -94,6 +99,11 @@ class Decision:
     def asked(self) -> bool:
         """Whether an overseer judged the action."""
         return self.verdict is not None and not (self.verdict.failed or self.verdict.acted)
+
+    @property
+    def contradicted(self) -> bool:
+        """Whether an overseer let pass what the guard would have blocked."""
+        return self.asked and self.decision == "allow" and self.beside == "block"
 
     @property
     def key(self) -> str:

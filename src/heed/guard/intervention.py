@@ -16,7 +16,7 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from heed.errors import HeedError, Stopped
-from heed.guard.decisions import Choice, Decision, Why
+from heed.guard.decisions import Because, Choice, Decision, Why
 from heed.guard.keeping.parts import LookaheadParts, Replaces
 from heed.guard.planning.imagination import Controller
 from heed.guard.planning.lookahead import Look, Lookout
@@ -52,7 +52,7 @@ class Intervention(ABC):
 
     @property
     def looking(self) -> Lookahead | None:
-        """What of it looks ahead; None where nothing does."""
+        """What of it looks ahead, if anything."""
         return None
 
 
@@ -223,9 +223,7 @@ class _Accompanied(Intervention):
 
 
 class Beside(_Accompanied):
-    """An overseer decides, and a lookahead beside them says what it would have decided; they are not shown it.
-
-    A lookahead that fails has no opinion, and the overseer is asked all the same.
+    """An overseer decides; a lookahead beside them says what it would have decided, or nothing if it fails.
 
     Args:
         overseer: decides.
@@ -252,13 +250,14 @@ class Beside(_Accompanied):
 
 
 class AskWhenUnsure(_Accompanied):
-    """Looks ahead, and asks the overseer where the look is unsure, or by chance.
+    """Looks ahead, and asks the overseer where the look is unsure, where the guard is stuck, or by chance.
 
     Args:
         lookahead: judges what is sure.
         overseer: judges what is not.
         unsure: whether a look is.
         audited: whether an action is judged by the overseer all the same; None never.
+        stuck: whether the guard has blocked for so long that it asks before it blocks once more; None never.
     """
 
     def __init__(
@@ -267,19 +266,22 @@ class AskWhenUnsure(_Accompanied):
         overseer: Overseer,
         unsure: Callable[[Look], bool],
         audited: Callable[[], bool] | None = None,
+        stuck: Callable[[Situation], bool] | None = None,
     ) -> None:
         super().__init__(lookahead, overseer, lookahead.replacement)
-        self.unsure, self.audited = unsure, (lambda: False) if audited is None else audited
+        self.unsure = unsure
+        self.audited, self.stuck = audited or (lambda: False), stuck or (lambda _: False)
 
     def decide(self, situation: Situation, proposed: Any) -> Decision:
         """Look ahead; ask a person if unsure; let pass if safe; else plan; else the declared safe action."""
         look = self.lookahead.look(situation, proposed)
-        if self.audited():
-            own = self.lookahead.opinion(situation, proposed, look)
-            return replace(self.overseen.decide(situation, proposed, look), beside=own, beside_risk=look.risk)
-        if self.unsure(look):
-            return self.overseen.decide(situation, proposed, look)
-        return self.lookahead.judge(situation, proposed, look)
+        because: Because = "chance" if self.audited() else "unsure" if self.unsure(look) else ""
+        because = because or ("stuck" if self.stuck(situation) else "")
+        own = self.lookahead.opinion(situation, proposed, look) if because else None
+        if own is None or (because == "stuck" and own == "allow"):
+            return self.lookahead.judge(situation, proposed, look)
+        asked = self.overseen.decide(situation, proposed, look)
+        return replace(asked, because=because, beside=own, beside_risk=look.risk)
 
     def instead_of(self, situation: Situation, proposed: Any) -> Decision:
         """What would be executed in place of a blocked action."""

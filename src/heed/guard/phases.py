@@ -33,10 +33,15 @@ from heed.guard.models.models import Models, ModelsReport
 from heed.guard.planning.config import Controllers, PlanningConfig
 from heed.guard.planning.imagination import Controller
 from heed.guard.refits import Fit, Refits
+from heed.guard.situations import Situation
 from heed.runs.bounds import COUNT, SHARE, WHOLE, check_bounds
 from heed.runs.state import State
 
 logger = logging.getLogger(__name__)
+
+
+ENOUGH = 5
+"""Blocks in autonomy that the overseer did not confirm, after which the models are fitted again at once."""
 
 
 class Phase(Enum):
@@ -48,7 +53,7 @@ class Phase(Enum):
 
 BOUNDS = {
     "oversight_steps": WHOLE, "refit_every": COUNT, "most_judgements": WHOLE, "least_blocks": WHOLE, "gate": SHARE,
-    "needless": SHARE, "audit": SHARE, "ask_above": WHOLE, "grace": WHOLE,
+    "needless": SHARE, "audit": SHARE, "ask_above": WHOLE, "patience": WHOLE, "grace": WHOLE,
 }  # fmt: skip
 
 
@@ -71,6 +76,9 @@ class PhasesConfig:
             in autonomy are known without bias.
         ask_above: disagreement of the blockers about any step of a look (standard deviation of their probabilities)
             from which the overseer is asked in autonomy; above .5, the largest there is, nobody is asked.
+        patience: blocks on end, in lengths of its look, after which the guard asks before each further one until the
+            overseer confirms one, so that it does not freeze where it has learnt nothing. It asks those alone who block
+            in time: one who blocks at the last moment lets pass what is lost already. 0 never asks.
         grace: steps after which a step that nobody judged has survived, so that it can count as one that needed no
             block (`ModelsConfig.survival`); 0 remembers none, None is 1.
         background: fit the models in a thread beside the run, so that no decision waits for it; a run does not repeat
@@ -86,6 +94,7 @@ class PhasesConfig:
     needless: float = 0.15
     audit: float = 0.01
     ask_above: float = 1.0
+    patience: float = 1.0
     grace: int | None = None
     background: bool | None = None
 
@@ -104,7 +113,8 @@ class PhasesConfig:
 
 
 _KEPT = (
-    "steps", "next_fit", "until", "again", "agreement", "handed_over_at", "handed_back", "reports", "dynamics_error",
+    "steps", "next_fit", "until", "again", "contradicted", "agreement", "handed_over_at", "handed_back", "reports",
+    "dynamics_error",
 )  # fmt: skip
 """What says where a run stands, beside what was learnt."""
 
@@ -119,8 +129,8 @@ class Phases:
     again a tenth of the oversight later. Where half as long again has not shown it, because danger has become rare,
     they take over with what can be promised, unless what was seen is beyond a bound. In autonomy the models are
     refitted on schedule and after every catastrophe, and the overseer is asked by chance, and where the blockers
-    disagree; where those audits show more misses than may be, oversight begins again. Each move swaps the guard's one
-    intervention.
+    disagree, and where the guard blocks on and on; where the audits show more misses than may be, oversight begins
+    again. Each move swaps the guard's one intervention.
 
     Args:
         guard: in front of the environment, or of several; its overseer is asked. It is given these phases as an
@@ -178,6 +188,7 @@ class Phases:
         self.until = self.config.oversight_steps
         self.refits = Refits(self.models, self.planning.longest, bool(self.config.background))
         self.again = False  # a catastrophe came while the models were being fitted
+        self.contradicted = 0  # blocks that the overseer did not confirm, since the last fit began
         self.chance = random.Random(seed)
         self.agreement = Agreement(self._horizon)
         self.handed_over_at: int | None = None
@@ -194,6 +205,7 @@ class Phases:
         if blocks is not None and math.isfinite(step.decision.beside_risk):
             self.models.met.setdefault(blocks, []).append(step.decision.beside_risk)
         self.steps += 1
+        self.contradicted += step.decision.contradicted and self.phase is Phase.AUTONOMY
         catastrophe = step.catastrophe_reported and self.config.refit_on_catastrophe
         if self.refits.running:
             self.again |= catastrophe and self.phase is Phase.AUTONOMY
@@ -203,7 +215,7 @@ class Phases:
         elif self.phase is Phase.AUTONOMY and self.steps >= self.next_fit:
             self.next_fit = self.steps + self.config.refit_every
             self.refit()
-        elif self.phase is Phase.AUTONOMY and (catastrophe or self.again):
+        elif self.phase is Phase.AUTONOMY and (catastrophe or self.again or self.contradicted >= ENOUGH):
             self.again = False
             self.refit(dynamics=False)  # where actions lead is known as well as before; what is dangerous is not
         if self.phase is Phase.AUTONOMY and self.agreement.refutes(self.config.gate, 1.0) and self.may_ask:
@@ -217,6 +229,7 @@ class Phases:
     def refit(self, dynamics: bool = True) -> None:
         """Fit again; a fit that fails leaves all as it was, and is counted among the guard's faults."""
         self._take_in(wait=True)
+        self.contradicted = 0
         self.refits.start(self.labels, dynamics)
         if (fit := self.refits.outcome()) is not None:
             self._put_into_force(fit)
@@ -365,14 +378,23 @@ class Phases:
         lookahead = Lookahead.of(LookaheadParts(*parts))
         if self.phase is Phase.OVERSIGHT:
             self._decide_by(Beside(self.overseer, lookahead))
-        elif self.config.audit > 0 or self.config.ask_above <= 0.5:  # deviations of numbers in [0, 1] are no larger
+        elif self._may_call:
             unsure = Disagreement(self.models, self.config.ask_above, lambda: self.may_ask)
-            self._decide_by(AskWhenUnsure(lookahead, self.overseer, unsure, self._audited))
+            self._decide_by(AskWhenUnsure(lookahead, self.overseer, unsure, self._audited, self._stuck))
         else:
             self._decide_by(lookahead)
 
     def _decide_by(self, intervention: Intervention) -> None:
         self.guard.intervention = Shadow(intervention) if self.mode == "shadow" else intervention
 
+    @property
+    def _may_call(self) -> bool:
+        impatient = self.config.patience > 0 and self.models.late is False
+        return self.config.audit > 0 or impatient or self.config.ask_above <= 0.5  # no deviation in [0, 1] is larger
+
     def _audited(self) -> bool:
         return self.chance.random() < self.config.audit and self.may_ask
+
+    def _stuck(self, situation: Situation) -> bool:
+        patient = situation.unconfirmed < self._horizon * self.config.patience
+        return self.config.patience > 0 and not patient and self.models.late is False and self.may_ask

@@ -23,6 +23,9 @@ from heed.runs.state import State
 logger = logging.getLogger(__name__)
 
 
+_KEPT = ("episode", "timestep", "blocked", "unconfirmed", "way_out")
+
+
 class Faults(Counter[str]):
     """How often what went wrong; each kind is logged the first time."""
 
@@ -70,6 +73,8 @@ class Situation:
         episode: the present one's number; -1 before the first.
         timestep: steps taken in it.
         blocked: whether the last action of this episode was blocked.
+        unconfirmed: blocks on end that the guard decided on and no overseer has confirmed; what an overseer lets pass
+            among them does not end them.
         way_out: a plan that was safe from the last step on, moved on by one step, [n, A]; None where none is known.
     """
 
@@ -86,6 +91,7 @@ class Situation:
     episode: int = -1
     timestep: int = 0
     blocked: bool = False
+    unconfirmed: int = 0
     way_out: Tensor | None = None
 
     @property
@@ -102,6 +108,7 @@ class Situation:
         """An episode begins."""
         self._see(observation, info)
         self.episode, self.timestep, self.blocked, self.way_out = self.episodes.take(), 0, False, None
+        self.unconfirmed = 0
 
     def advance(
         self,
@@ -121,6 +128,10 @@ class Situation:
         self._see(observation, info)
         self.timestep += 1
         self.blocked = decision.decision == "block"
+        if not decision.asked:
+            self.unconfirmed = self.unconfirmed + 1 if self.blocked else 0
+        elif self.blocked:
+            self.unconfirmed = 0
         self.way_out = self.way_out if decision.way_out is None else decision.way_out
         usable = self.actions.valid(decision.proposed)
         return Step(
@@ -157,14 +168,13 @@ class Situation:
 
     def kept(self) -> State:
         """Where it stands, without what the environment itself says of that."""
-        names = ("episode", "timestep", "blocked", "way_out")
-        return {name: getattr(self, name) for name in names} | {"following": self.episodes.following}
+        return {name: getattr(self, name) for name in _KEPT} | {"following": self.episodes.following}
 
     def restore(self, state: State, observation: Any, info: dict[str, Any]) -> None:
         """Stand where it was kept; the environment says the same there."""
         self._see(observation, info)
         self.episodes.following = state["following"]
-        for name in ("episode", "timestep", "blocked", "way_out"):
+        for name in _KEPT:
             setattr(self, name, state[name])
 
     def _see(self, observation: Any, info: dict[str, Any]) -> None:
