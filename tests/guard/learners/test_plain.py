@@ -6,6 +6,8 @@ import pytest
 import torch
 from kept_runs import Ledge, Steps
 from stable_baselines3 import DQN, PPO, SAC, TD3
+from stable_baselines3.common.torch_layers import FlattenExtractor
+from stable_baselines3.sac.policies import SACPolicy
 
 from heed.errors import HeedError
 from heed.guard.keeping.policy import PlainPolicy, PlainValue
@@ -38,6 +40,38 @@ def test_a_plain_policy_and_value_are_the_learners_own_to_the_last_bit(kind, env
     for state in states[:16].numpy():
         own = model.predict(state, deterministic=True)[0]
         assert np.array_equal(plain.predict(state), own) and plain.predict(state).__class__ in (int, np.ndarray)
+
+
+class Contrary(SACPolicy):
+    """Acts by more than its actor's layers."""
+
+    def _predict(self, observation, deterministic=False):
+        return -super()._predict(observation, deterministic)
+
+
+class Halved(FlattenExtractor):
+    """Shows the actor another state."""
+
+    def forward(self, observations):
+        return super().forward(observations) / 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "policy", "changes"),
+    [
+        (SAC, "MlpPolicy", {}),
+        (TD3, "MlpPolicy", {}),
+        (SAC, Contrary, {}),
+        (SAC, "MlpPolicy", {"policy_kwargs": {"features_extractor_class": Halved}}),
+        (SAC, "MlpPolicy", {"use_sde": True}),
+    ],
+)
+def test_what_is_imagined_of_a_policy_is_what_it_predicts_however_it_is_made(kind, policy, changes):
+    model = kind(policy, Wide(), seed=3, device="cpu", **changes)
+    states = 3 * torch.randn(64, 2, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = model.policy._predict(states, deterministic=True)
+    assert torch.equal(controller(model)(states), expected)
 
 
 def test_a_plain_policy_stays_as_it_was_written_while_the_learner_learns_on():

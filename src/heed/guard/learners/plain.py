@@ -9,6 +9,8 @@ import torch
 from stable_baselines3 import DQN, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor
+from stable_baselines3.sac.policies import SACPolicy
+from stable_baselines3.td3.policies import TD3Policy
 from torch import Tensor, nn
 
 from heed.errors import HeedError
@@ -25,11 +27,15 @@ class LearnerPolicy:
 
     def __init__(self, model: BaseAlgorithm, deterministic: bool = True) -> None:
         self.model, self.deterministic = model, deterministic
+        self._checked: tuple[Any, bool] = (None, False)
 
     @torch.no_grad()
     def __call__(self, states: Tensor) -> Tensor:
         """Boxes in [-1, 1], choices one-hot."""
         model, space = self.model, self.model.action_space
+        if self._bare:
+            actor: Any = model.policy.actor
+            return torch.tanh(actor.mu(actor.latent_pi(states))) if isinstance(model, SAC) else actor.mu(states)
         chosen = model.policy._predict(states.to(model.device), self.deterministic).to(states.device)
         if isinstance(space, gym.spaces.Discrete):
             return nn.functional.one_hot(chosen.flatten(), int(space.n)).float()
@@ -37,6 +43,19 @@ class LearnerPolicy:
             return chosen
         low, high = (torch.as_tensor(end).float() for end in (space.low, space.high))  # type: ignore[attr-defined] # a Box
         return (2 * (chosen - low) / (high - low) - 1).clamp(-1, 1)
+
+    @property
+    def _bare(self) -> bool:
+        """Whether the actor's layers alone say the action, without the distribution that a step would be drawn from.
+
+        An imagined future asks at each of its steps, and more than half of that time went into the distribution.
+        """
+        policy: Any = self.model.policy
+        if self._checked[0] is not policy:
+            ours = self.deterministic and type(policy) in (SACPolicy, TD3Policy) and policy.device.type == "cpu"
+            flat = ours and type(policy.actor.features_extractor) is FlattenExtractor
+            self._checked = (policy, flat and not getattr(self.model, "use_sde", False))
+        return self._checked[1]
 
     def plain(self) -> PlainPolicy:
         """The present policy in plain layers.
