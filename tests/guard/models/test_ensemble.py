@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 
@@ -22,6 +24,17 @@ def test_each_member_is_the_network_that_its_own_weights_make():
             one.extend([torch.nn.SiLU(), linear] if layer else [linear])
         torch.testing.assert_close(loudly[e], one(x[e]))
         torch.testing.assert_close(silently[e], one(x[e]))
+
+
+def test_a_copy_learns_by_itself_and_a_network_follows_what_is_loaded_into_it():
+    network, x = StackedMLP([3, 8, 2], members=4, seed=0), torch.randn(4, 5, 3)
+    copied, before = copy.deepcopy(network), network(x)
+    with torch.no_grad():
+        copied.weights[1].add_(1.0)
+    assert torch.equal(network(x), before) and not torch.equal(copied(x), before)
+    copied.load_state_dict(network.state_dict())
+    assert torch.equal(copied(x), before)
+    assert copied.double()(x.double()).dtype == torch.float64
 
 
 def test_first_weights_differ_between_members_and_repeat_with_the_seed():

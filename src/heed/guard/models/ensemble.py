@@ -109,6 +109,7 @@ class StackedMLP(nn.Module):
         pairs = list(pairwise(sizes))
         self.weights = nn.ParameterList([torch.empty(members, out, inside) for inside, out in pairs])
         self.biases = nn.ParameterList([torch.empty(members, 1, out) for _, out in pairs])
+        self._layers = tuple(zip(self.weights, self.biases, strict=True))  # a list of parameters is slow to go through
         self.reset(torch.Generator().manual_seed(seed))
 
     def reset(self, generator: torch.Generator) -> None:
@@ -127,8 +128,8 @@ class StackedMLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Rows [E, N, in] to outputs [E, N, out]."""
         overwrite = not torch.is_grad_enabled()
-        last = len(self.weights) - 1
-        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+        last = len(self._layers) - 1
+        for layer, (weight, bias) in enumerate(self._layers):
             x = torch.baddbmm(bias, x, weight.mT)
             if layer < last:
                 x = functional.silu(x, inplace=overwrite)
