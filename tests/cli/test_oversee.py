@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
 
 import pytest
+from socket_person import SocketPerson
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
@@ -81,6 +83,34 @@ def test_a_person_at_the_socket_blocks_and_all_that_was_acknowledged_is_on_disk(
     assert {key: kept[key].id for key in written} == written and len(written) >= 39
     assert all(kept[f"key-{n}"].verdict["block"] == (n % 4 == 0) for n in range(1, 41))
     assert {judgement.person for judgement in kept.values()} == {"overseer"}
+
+
+def test_a_killed_run_goes_on_with_its_person_and_keeps_what_they_said(tmp_path):
+    run = str(tmp_path / "run")
+    length = ("--steps", "60", "--oversight_steps", "50", "--learning_starts", "10", "--checkpoint_every", "10")
+    first = oversee(*length, "--out", run)
+    _, address, token = addresses(first, 1)["overseer"]
+
+    def blocks_until_it_is_killed(shown):
+        if shown["number"] == 26:
+            first.kill()
+        return shown["number"] % 4 == 0
+
+    before = SocketPerson(f"{address}/#token={token}", blocks_until_it_is_killed, opened="first")
+    first.communicate(timeout=PATIENCE)
+    before.join(PATIENCE)
+    assert first.returncode == -signal.SIGKILL and len(before.written) >= 24
+    second = oversee("--resume", run)
+    _, address, token = addresses(second, 1)["overseer"]
+    after = SocketPerson(f"{address}/#token={token}", lambda shown: shown["number"] % 4 == 0, opened="second")
+    rest = second.communicate(timeout=PATIENCE)[0]
+    assert second.returncode == 0, rest
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["completed"] and summary["env_steps"] == 60
+    store = Store(f"sqlite:///{tmp_path / 'run' / 'judgements.db'}")
+    kept = {judgement.key: judgement for judgement in store.effective()}
+    assert store.verify() == len(kept) and before.written.keys() | after.written.keys() <= kept.keys()
+    assert 30 <= len(after.proposals) <= 40  # on from the last checkpoint, not from the beginning
 
 
 @pytest.mark.parametrize(

@@ -17,15 +17,16 @@ class SocketPerson(threading.Thread):
     Args:
         address: of their page, with the token.
         blocks: whether to block, from what the page is sent of a proposal; lets all pass by default.
+        opened: the page's own mark in the keys of its judgements.
 
     Attributes:
         proposals: what their page was sent.
         written: the ids of their judgements on disk, by key.
     """
 
-    def __init__(self, address, blocks=lambda proposal: False):
+    def __init__(self, address, blocks=lambda proposal: False, opened="key"):
         super().__init__(daemon=True)
-        self.address, self.blocks = address, blocks
+        self.address, self.blocks, self.opened = address, blocks, opened
         self.proposals, self.written = [], {}
         self.start()
 
@@ -56,6 +57,6 @@ class SocketPerson(threading.Thread):
             number = message["proposal"]["number"]
             self.say(rendered=number)
             do = "block" if self.blocks(message["proposal"]) else "allow"
-            self.say(order={"do": do, "proposal": number, "key": f"key-{number}"})
+            self.say(order={"do": do, "proposal": number, "key": f"{self.opened}-{number}"})
         if "written" in message:
             self.written[message["written"]["key"]] = message["written"]["id"]
