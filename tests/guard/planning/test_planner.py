@@ -28,21 +28,39 @@ def imagination(dynamics=None, judge=None, seed=0, **settings):
 def test_feasible_plans_come_first_whatever_the_others_promise():
     risk = torch.tensor([0.0, 0.4, 0.5, 0.9, 0.2])
     value = torch.tensor([-50.0, -10.0, 1000.0, 2000.0, -30.0])
-    order = utilities(risk, value, 0.5).argsort(descending=True).tolist()
+    order = utilities(risk, risk / 5, value, 0.5).argsort(descending=True).tolist()
     assert order == [1, 4, 0, 2, 3]
 
 
-def test_among_infeasible_plans_the_least_risky_comes_first():
-    order = utilities(torch.tensor([0.9, 0.6, 0.8]), torch.tensor([9.0, 1.0, 5.0]), 0.5).argsort(descending=True)
-    assert order.tolist() == [1, 2, 0]
+def test_among_infeasible_plans_the_least_risky_comes_first_and_of_equals_what_is_in_danger_for_the_least_time():
+    risk, value = torch.tensor([0.9, 0.6, 0.8, 0.9]), torch.tensor([9.0, 1.0, 5.0, 0.0])
+    order = utilities(risk, torch.tensor([0.5, 0.5, 0.5, 0.2]), value, 0.5).argsort(descending=True)
+    assert order.tolist() == [1, 3, 2, 0]
+
+
+class Ditch:
+    """Dangerous between 0 and 1, the wall's place aside."""
+
+    def danger(self, states, actions, next_states):
+        return ((next_states[..., 0] > 0.0) & (next_states[..., 0] < 1.0)).float()
+
+
+def test_where_danger_cannot_be_avoided_the_plan_leaves_it_soonest():
+    """In the middle of it, going back at full speed: every plan is dangerous at its worst, and the way back is out."""
+    planner = SafePlanner(ICEM(12, 1), imagination(judge=Ditch()), 0.5)
+    plan = planner.plan(torch.tensor([0.3, -1.0]), [full_ahead], torch.zeros(1))
+    assert not plan.feasible and plan.risk == 1.0
+    inside = (plan.states[1:, 0, 0, 0] > 0.0).sum()
+    brake = planner.imagination.roll(torch.tensor([0.3, -1.0]), torch.full((1, 12, 1), -1.0)).states[1:, 0, 0, 0, 0]
+    assert inside == (brake > 0.0).sum() < 5
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_plans_that_are_not_finite_rank_last_even_where_all_returns_are_negative(bad):
     """mbrl-lib gives them -1e-10, which wins where returns are negative."""
-    result = utilities(torch.tensor([0.1, 0.1, 0.9]), torch.tensor([bad, -1e6, -1e9]), 0.5)
+    result = utilities(torch.tensor([0.1, 0.1, 0.9]), torch.zeros(3), torch.tensor([bad, -1e6, -1e9]), 0.5)
     assert result.argmin() == 0 and result[0] == -math.inf and result[1:].isfinite().all()
-    risky = utilities(torch.tensor([bad, 0.1, 1.0]), torch.tensor([1.0, -1e6, -1e9]), 0.5)
+    risky = utilities(torch.tensor([bad, 0.1, 1.0]), torch.zeros(3), torch.tensor([1.0, -1e6, -1e9]), 0.5)
     assert risky.argmin() == 0
 
 

@@ -41,16 +41,28 @@ class Plan:
     states: Tensor
 
 
-def utilities(risk: Tensor, value: Tensor, threshold: float) -> Tensor:
-    """Feasible plans by value; below them all the others, by risk; what is not finite last: [N] of risk and value [N].
+def utilities(risk: Tensor, exposure: Tensor, value: Tensor, threshold: float) -> Tensor:
+    """Feasible plans by value; below them all the others, by risk and exposure; what is not finite last.
 
-    >>> utilities(torch.tensor([0.9, 0.1, 0.2, float("nan"), 0.6]), torch.tensor([9.0, 1.0, 3.0, 99.0, 0.0]), 0.5)
-    tensor([-0.9000,  1.0000,  3.0000,    -inf, -0.6000])
+    Where all plans are as dangerous at their worst, the one that is so for the least time is the best.
+
+    Args:
+        risk: the largest danger on the way, [N].
+        exposure: the mean danger on the way, [N].
+        value: [N].
+        threshold: risk from which a plan is not feasible.
+
+    Returns:
+        [N].
+
+    >>> risk, value = torch.tensor([0.9, 0.1, 0.2, float("nan"), 0.6]), torch.tensor([9.0, 1.0, 3.0, 99.0, 0.0])
+    >>> utilities(risk, 0.5 * risk, value, 0.5)
+    tensor([-1.3500,  1.0000,  3.0000,    -inf, -0.9000])
     """
     finite = risk.isfinite() & value.isfinite()
     feasible = finite & (risk < threshold)
     floor = value[feasible].amin() if bool(feasible.any()) else value.new_zeros(())
-    return torch.where(feasible, value, torch.where(finite, floor - 1 - risk, -torch.inf))
+    return torch.where(feasible, value, torch.where(finite, floor - 1 - risk - exposure, -torch.inf))
 
 
 class SafePlanner:
@@ -153,13 +165,13 @@ class SafePlanner:
             futures = self.imagination.roll(state, plans, following)
             for number in following:  # a controller's plan is what it did in its first future
                 plans[number] = futures.actions[:, 0, number, 0]
-            risk, value = futures.risk(self.risk), self._value(futures)
-            utility = utilities(risk, value, self.safe)
+            risk, exposure, value = futures.risk(self.risk), futures.exposure(self.risk), self._value(futures)
+            utility = utilities(risk, exposure, value, self.safe)
             evaluated += len(plans)
             number = int(utility.argmax())
             least = float(risk[number])
             feasible, safe = least < self.threshold and bool(value[number].isfinite()), least < self.safe
-            rank = (safe, _order(safe, least, float(value[number])))
+            rank = (safe, _order(safe, least + float(exposure[number]), float(value[number])))
             late = self.clock() - began > self.deadline
             if best is None or rank > best_rank:
                 best_rank = rank
@@ -225,7 +237,7 @@ class SafePlanner:
         return value + self.gamma ** len(futures.rewards) * terminal
 
 
-def _order(feasible: bool, risk: float, value: float) -> float:
-    """By value among feasible plans, by risk among the others; what is not finite last."""
-    result = value if feasible else -risk
+def _order(feasible: bool, danger: float, value: float) -> float:
+    """By value among feasible plans, by risk and exposure among the others; what is not finite last."""
+    result = value if feasible else -danger
     return result if math.isfinite(result) else -math.inf
