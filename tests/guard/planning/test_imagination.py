@@ -103,8 +103,8 @@ def test_the_risk_of_a_future_is_its_worst_moment_and_of_a_plan_what_the_strateg
     assert rolled().risk(Worst()).item() == pytest.approx(0.3)
     assert rolled().risk(Mean()).item() == pytest.approx(0.25)
     assert rolled().risk(CVaR(0.75)).item() == pytest.approx(0.8 / 3)
-    assert rolled().exposure(Worst()).item() == pytest.approx(0.3)  # at each step somebody finds so much
-    assert rolled().exposure(Mean()).item() == pytest.approx(0.15)
+    assert rolled().dangers(Worst())[:, 0].tolist() == pytest.approx([0.3, 0.3])  # at each step somebody finds so much
+    assert rolled().dangers(Mean())[:, 0].tolist() == pytest.approx([0.15, 0.15])
 
 
 def stopping_steps(v):

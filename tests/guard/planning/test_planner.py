@@ -9,7 +9,7 @@ from guard_worlds import DT, WALL, Cart, Wall, braking, full_ahead
 from heed.errors import HeedError
 from heed.guard.planning.imagination import Imagination
 from heed.guard.planning.optimizers import CEM, ICEM, MPPI, ChoiceCEM, coloured_noise, search_from_name
-from heed.guard.planning.planner import SafePlanner, utilities
+from heed.guard.planning.planner import SafePlanner, shortfall, utilities
 from heed.guard.planning.risk import Worst
 
 BOXES = {"cem": CEM, "icem": ICEM, "mppi": MPPI}
@@ -28,14 +28,23 @@ def imagination(dynamics=None, judge=None, seed=0, **settings):
 def test_feasible_plans_come_first_whatever_the_others_promise():
     risk = torch.tensor([0.0, 0.4, 0.5, 0.9, 0.2])
     value = torch.tensor([-50.0, -10.0, 1000.0, 2000.0, -30.0])
-    order = utilities(risk, risk / 5, value, 0.5).argsort(descending=True).tolist()
+    order = utilities(risk, value, risk < 0.5).argsort(descending=True).tolist()
     assert order == [1, 4, 0, 2, 3]
 
 
-def test_among_infeasible_plans_the_least_risky_comes_first_and_of_equals_what_is_in_danger_for_the_least_time():
-    risk, value = torch.tensor([0.9, 0.6, 0.8, 0.9]), torch.tensor([9.0, 1.0, 5.0, 0.0])
-    order = utilities(risk, torch.tensor([0.5, 0.5, 0.5, 0.2]), value, 0.5).argsort(descending=True)
-    assert order.tolist() == [1, 3, 2, 0]
+def test_among_infeasible_plans_the_least_risky_comes_first():
+    risk, value = torch.tensor([0.9, 0.6, 0.8]), torch.tensor([9.0, 1.0, 5.0])
+    soon = torch.tensor([[0.9, 0.0, 0.8], [0.0, 0.6, 0.8]])  # the second is safe at first
+    short = shortfall(risk, soon, 0.5)
+    assert utilities(short, value, risk < 0.5).argsort(descending=True).tolist() == [1, 2, 0]
+
+
+def test_where_the_next_step_is_dangerous_whatever_is_done_the_least_time_in_danger_comes_first():
+    risk, value = torch.tensor([0.9, 0.8, math.nan]), torch.tensor([0.0, 5.0, 5.0])
+    dangers = torch.tensor([[0.9, 0.8, 0.9], [0.1, 0.8, 0.0]])
+    short = shortfall(risk, dangers, 0.5)
+    assert utilities(short, value, risk < 0.5).argsort(descending=True).tolist() == [0, 1, 2]
+    assert torch.equal(shortfall(risk[:2], dangers[:, :2], 0.85), risk[:2])  # the second plan avoids it
 
 
 class Ditch:
@@ -58,9 +67,10 @@ def test_where_danger_cannot_be_avoided_the_plan_leaves_it_soonest():
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_plans_that_are_not_finite_rank_last_even_where_all_returns_are_negative(bad):
     """mbrl-lib gives them -1e-10, which wins where returns are negative."""
-    result = utilities(torch.tensor([0.1, 0.1, 0.9]), torch.zeros(3), torch.tensor([bad, -1e6, -1e9]), 0.5)
+    safe = torch.tensor([True, True, False])
+    result = utilities(torch.tensor([0.1, 0.1, 0.9]), torch.tensor([bad, -1e6, -1e9]), safe)
     assert result.argmin() == 0 and result[0] == -math.inf and result[1:].isfinite().all()
-    risky = utilities(torch.tensor([bad, 0.1, 1.0]), torch.zeros(3), torch.tensor([1.0, -1e6, -1e9]), 0.5)
+    risky = utilities(torch.tensor([bad, 0.1, 1.0]), torch.tensor([1.0, -1e6, -1e9]), safe)
     assert risky.argmin() == 0
 
 

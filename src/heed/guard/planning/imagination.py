@@ -45,9 +45,9 @@ class Futures:
         worst = self.danger.amax(0)  # [E, C, P]
         return strategy.combine(worst.permute(1, 0, 2).flatten(1))
 
-    def exposure(self, strategy: RiskStrategy) -> Tensor:
-        """Each plan's mean danger over its steps, combined over members and particles at each: [C]."""
-        return strategy.combine(self.danger.permute(0, 2, 1, 3).flatten(2)).mean(0)
+    def dangers(self, strategy: RiskStrategy) -> Tensor:
+        """Each plan's danger at each step, combined over members and particles: [H, C]."""
+        return strategy.combine(self.danger.permute(0, 2, 1, 3).flatten(2))
 
     def member_risk(self) -> Tensor:
         """The largest danger on the way as each member tells it, over its particles: [C, E]."""

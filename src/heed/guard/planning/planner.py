@@ -41,28 +41,49 @@ class Plan:
     states: Tensor
 
 
-def utilities(risk: Tensor, exposure: Tensor, value: Tensor, threshold: float) -> Tensor:
-    """Feasible plans by value; below them all the others, by risk and exposure; what is not finite last.
+def shortfall(risk: Tensor, dangers: Tensor, threshold: float) -> Tensor:
+    """How bad plans are that are not to be chosen by their value: by risk, or by how long they are in danger.
 
-    Where all plans are as dangerous at their worst, the one that is so for the least time is the best.
+    Where the very next step is dangerous in every plan, risk tells nothing apart, and the one that leaves danger
+    soonest is the best.
 
     Args:
-        risk: the largest danger on the way, [N].
-        exposure: the mean danger on the way, [N].
+        risk: of each plan, [N].
+        dangers: of each of its steps, [H, N].
+        threshold: danger from which a step is unsafe.
+
+    Returns:
+        [N]: the risk, or 1 and the mean danger.
+
+    >>> risk, soon, late = torch.tensor([0.9, 0.9]), torch.tensor([0.9, 0.1]), torch.tensor([0.1, 0.9])
+    >>> shortfall(risk, torch.stack([soon, late]), 0.5)
+    tensor([0.9000, 0.9000])
+    >>> shortfall(risk, torch.stack([torch.tensor([0.9, 0.9]), late]), 0.5)
+    tensor([1.5000, 1.9000])
+    """
+    lost = bool((dangers[0] >= threshold).all())
+    return torch.where(risk.isfinite(), 1 + dangers.mean(0), risk) if lost else risk
+
+
+def utilities(shortfall: Tensor, value: Tensor, safe: Tensor) -> Tensor:
+    """Safe plans by value; below them all the others, by how bad they are; what is not finite last.
+
+    Args:
+        shortfall: see there, [N].
         value: [N].
-        threshold: risk from which a plan is not feasible.
+        safe: which plans are, bool [N].
 
     Returns:
         [N].
 
-    >>> risk, value = torch.tensor([0.9, 0.1, 0.2, float("nan"), 0.6]), torch.tensor([9.0, 1.0, 3.0, 99.0, 0.0])
-    >>> utilities(risk, 0.5 * risk, value, 0.5)
-    tensor([-1.3500,  1.0000,  3.0000,    -inf, -0.9000])
+    >>> short, value = torch.tensor([0.9, 0.1, 0.2, float("nan"), 0.6]), torch.tensor([9.0, 1.0, 3.0, 99.0, 0.0])
+    >>> utilities(short, value, short < 0.5)
+    tensor([-0.9000,  1.0000,  3.0000,    -inf, -0.6000])
     """
-    finite = risk.isfinite() & value.isfinite()
-    feasible = finite & (risk < threshold)
-    floor = value[feasible].amin() if bool(feasible.any()) else value.new_zeros(())
-    return torch.where(feasible, value, torch.where(finite, floor - 1 - risk - exposure, -torch.inf))
+    finite = shortfall.isfinite() & value.isfinite()
+    chosen = finite & safe
+    floor = value[chosen].amin() if bool(chosen.any()) else value.new_zeros(())
+    return torch.where(chosen, value, torch.where(finite, floor - 1 - shortfall, -torch.inf))
 
 
 class SafePlanner:
@@ -165,13 +186,14 @@ class SafePlanner:
             futures = self.imagination.roll(state, plans, following)
             for number in following:  # a controller's plan is what it did in its first future
                 plans[number] = futures.actions[:, 0, number, 0]
-            risk, exposure, value = futures.risk(self.risk), futures.exposure(self.risk), self._value(futures)
-            utility = utilities(risk, exposure, value, self.safe)
+            risk, value = futures.risk(self.risk), self._value(futures)
+            short = shortfall(risk, futures.dangers(self.risk), self.threshold)
+            utility = utilities(short, value, risk < self.safe)
             evaluated += len(plans)
             number = int(utility.argmax())
             least = float(risk[number])
             feasible, safe = least < self.threshold and bool(value[number].isfinite()), least < self.safe
-            rank = (safe, _order(safe, least + float(exposure[number]), float(value[number])))
+            rank = (safe, _order(safe, float(short[number]), float(value[number])))
             late = self.clock() - began > self.deadline
             if best is None or rank > best_rank:
                 best_rank = rank
@@ -237,7 +259,7 @@ class SafePlanner:
         return value + self.gamma ** len(futures.rewards) * terminal
 
 
-def _order(feasible: bool, danger: float, value: float) -> float:
-    """By value among feasible plans, by risk and exposure among the others; what is not finite last."""
-    result = value if feasible else -danger
+def _order(safe: bool, short: float, value: float) -> float:
+    """By value among safe plans, by how bad they are among the others; what is not finite last."""
+    result = value if safe else -short
     return result if math.isfinite(result) else -math.inf
