@@ -5,7 +5,7 @@ import weakref
 
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, BertConfig
 
 from heed.align.models import pretrained
 from heed.align.objectives import reward_models
@@ -165,3 +165,41 @@ def test_the_folder_is_a_plain_transformers_model(judge_folder_of):
     folder, model = judge_folder_of(heed_shift=[0.25, 0.0])
     loaded = AutoModelForSequenceClassification.from_pretrained(folder)
     assert torch.equal(loaded.score.weight, model.score.weight)
+
+
+@pytest.mark.parametrize("family", ["mistral", "gpt2"])
+@pytest.mark.parametrize("saved_pad", [None, 0, 2], ids=["no pad token", "a pad token", "padded with eos"])
+def test_texts_that_end_in_eos_are_read_where_the_model_reads_them_alone(
+    judge_folder_of, tokenizer_of, family, saved_pad
+):
+    folder, model = judge_folder_of(heads=("help",), family=family, pad=None if saved_pad is None else "<pad>")
+    tokenizer = tokenizer_of(pad={None: None, 0: "<pad>", 2: "</s>"}[saved_pad])
+    tokenizer.chat_template = "{% for m in messages %}<{{ m.role }}> {{ m.content }} </s> {% endfor %}"
+    tokenizer.save_pretrained(folder)
+    model.config.pad_token_id = saved_pad
+    model.config.save_pretrained(folder)
+    prompt = [{"role": "user", "content": "cough"}]
+    expected = [
+        alone(model, tokenizer, f"<user> cough </s> <assistant> {text} </s>", add_special_tokens=False)[0]
+        for text in COMPLETIONS
+    ]
+    scores = RewardModel(folder).score([prompt] * 3, COMPLETIONS, {})[:, 0]
+    assert torch.allclose(scores, torch.stack(expected), atol=1e-5)
+
+
+def test_an_encoder_keeps_the_token_at_which_it_is_read(tmp_path, tokenizer_of):
+    torch.manual_seed(0)
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    config = BertConfig(vocab_size=20, max_position_embeddings=8, num_labels=1, pad_token_id=0, **shape)
+    model = AutoModelForSequenceClassification.from_config(config).eval()
+    model.classifier.weight.data.mul_(50)
+    model.save_pretrained(tmp_path)
+    tokenizer = tokenizer_of()
+    tokenizer.cls_token = "<s>"
+    tokenizer.save_pretrained(tmp_path)
+    long, short = "fever cough gout fever cough what helps ? ", "cough "
+    expected = [
+        alone(model, tokenizer, text)[0] for text in ("cough what helps ? take tea .", "cough take tea .")
+    ]  # <s> comes in front of both
+    scores = RewardModel(tmp_path).score([long, short], ["take tea ."] * 2, {})[:, 0]
+    assert torch.allclose(scores, torch.stack(expected), atol=1e-5)

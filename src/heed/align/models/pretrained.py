@@ -119,6 +119,52 @@ def pad_right(rows: Sequence[Sequence[int]], pad_id: int) -> dict[str, Tensor]:
     return {"input_ids": input_ids, "attention_mask": mask}
 
 
+def keep_end(ids: list[int], limit: int | None, tokenizer: Any) -> list[int]:
+    """The last ``limit`` tokens of a text that is judged; a cls token in front, at which encoders are read, stays.
+
+    Args:
+        ids: the text's tokens.
+        limit: at most so many are kept; all if None.
+        tokenizer: names the cls token, if there is one.
+    """
+    if limit is None or len(ids) <= limit:
+        return ids
+    first = ids[: int(limit > 1 and ids[0] == tokenizer.cls_token_id)]
+    return first + ids[len(ids) - limit + len(first) :]
+
+
+def head_scores(model: Any, config: Any, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    """The scores of a sequence-classification model, each row read at its end as the mask tells it.
+
+    A decoder of transformers reads a row at its last token that is not ``config.pad_token_id``, which is too early
+    where a text itself ends in that token, as most do whose padding is the eos token. So the rows are padded with a
+    token that ends none of them; the mask hides it in any case.
+
+    Args:
+        model: the model, wrapped or not.
+        config: its configuration, which is left as it was.
+        input_ids: int64 [B, T], padded on the right.
+        attention_mask: int64 [B, T].
+
+    Returns:
+        The logits, [B, heads].
+    """
+    ends = set(input_ids[torch.arange(len(input_ids)), attention_mask.sum(1) - 1].tolist())
+    parts = (config, config.get_text_config())
+    own = [part.pad_token_id for part in parts]
+    pad = next(id_ for id_ in (own[-1], *range(len(ends) + 1)) if id_ is not None and id_ not in ends)
+    try:
+        for part in parts:
+            part.pad_token_id = pad
+        logits: Tensor = model(
+            input_ids=input_ids.masked_fill(attention_mask == 0, pad), attention_mask=attention_mask
+        ).logits
+    finally:
+        for part, id_ in zip(parts, own, strict=True):
+            part.pad_token_id = id_
+    return logits
+
+
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
     """Keep transformers' bars and reports on loading and saving off the terminal; heed's errors name what is wrong."""

@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from heed.align.data.conversations import Completion, Prompt, judged_ids
-from heed.align.models.pretrained import pad_right, quiet_transformers, require_model_path, with_pad_token
+from heed.align.models.pretrained import head_scores, keep_end, pad_right, quiet_transformers, require_model_path
 from heed.align.objectives.base import Objective, ObjectiveSpec, require_numbers
 from heed.align.objectives.kinds import COMMON_KEYS, ObjectiveKind, ObjectiveText, register_objective_kind
 from heed.errors import HeedError
@@ -60,10 +60,10 @@ class ScoringModel:
         dtype: "auto" (as saved), "float32", "bfloat16" or "float16".
         device: where it runs; a CUDA device if there is one, else the CPU.
         batch_size: completions in one forward pass.
-        max_length: tokens kept, from the end; the model's context if None.
+        max_length: tokens kept, from the end (a cls token stays); the model's context if None.
 
     Raises:
-        HeedError: nothing at the path, no sequence-classification head in it, or no token to pad with.
+        HeedError: nothing at the path, or no sequence-classification head in it.
     """
 
     def __init__(
@@ -91,9 +91,9 @@ class ScoringModel:
                 fix="give a model saved by AutoModelForSequenceClassification, or train one with train_reward_model",
             )
         self.path, self.batch_size = path, batch_size
-        self.tokenizer = with_pad_token(tokenizer, path)
-        # The model finds each row's last token by this id: it must be the one that the rows are padded with.
-        model.config.pad_token_id = self.tokenizer.pad_token_id
+        self.tokenizer = tokenizer
+        # What the model takes for padding when it reads a text alone; None if nothing.
+        self.padding: int | None = model.config.get_text_config().pad_token_id
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model = model.to(self.device).eval().requires_grad_(False)
         settings = model.config.to_dict()
@@ -133,9 +133,9 @@ class ScoringModel:
         scores = torch.empty(len(kept), len(self.labels))
         for start in range(0, len(order), self.batch_size):
             rows = order[start : start + self.batch_size]
-            inputs = pad_right([kept[row] for row in rows], self.tokenizer.pad_token_id)
-            logits = self.model(**{key: value.to(self.device) for key, value in inputs.items()}).logits
-            scores[rows] = logits.float().cpu()
+            inputs = pad_right([self._as_read_alone(kept[row]) for row in rows], self.padding or 0)
+            inputs = {key: value.to(self.device) for key, value in inputs.items()}
+            scores[rows] = head_scores(self.model, self.model.config, **inputs).float().cpu()
         scores -= self.shift
         self._last = (pairs, scores)
         return scores
@@ -155,7 +155,14 @@ class ScoringModel:
                 len(ids),
                 self.max_length,
             )
-        return [row[-self.max_length :] or [self.tokenizer.pad_token_id] for row in ids]
+        return [keep_end(row, self.max_length, self.tokenizer) for row in ids]
+
+    def _as_read_alone(self, ids: list[int]) -> list[int]:
+        """A row up to the token at which the model reads the text alone: before what it takes for padding."""
+        end = len(ids)
+        while end > 1 and ids[end - 1] == self.padding:
+            end -= 1
+        return ids[:end] or [self.padding or 0]
 
 
 _loaded: weakref.WeakValueDictionary[tuple[object, ...], ScoringModel] = weakref.WeakValueDictionary()
@@ -193,7 +200,7 @@ class ManyHeadedRewardModel(Objective):
         dtype: "auto" (as saved), "float32", "bfloat16" or "float16"; scores are float32 in any case.
         device: where it runs; a CUDA device if there is one, else the CPU.
         batch_size: completions in one forward pass.
-        max_length: tokens kept, from the end; the model's context if None. Cutting is said once.
+        max_length: tokens kept, from the end (a cls token stays); the model's context if None. Cutting is said once.
 
     Raises:
         HeedError: nothing at the path, no sequence-classification head in it, or no such head.
@@ -238,7 +245,7 @@ class RewardModel(ManyHeadedRewardModel):
         dtype: "auto" (as saved), "float32", "bfloat16" or "float16".
         device: where it runs; a CUDA device if there is one, else the CPU.
         batch_size: completions in one forward pass.
-        max_length: tokens kept, from the end; the model's context if None.
+        max_length: tokens kept, from the end (a cls token stays); the model's context if None.
 
     Raises:
         HeedError: nothing at the path, no sequence-classification head in it, or no such head.
