@@ -9,7 +9,7 @@ import torch
 
 from heed.align import distributed
 from heed.align.config import AlignConfig
-from heed.align.data.conversations import prompt_ids
+from heed.align.data.conversations import located, prompt_ids
 from heed.align.models.policy import Policy
 from heed.errors import HeedError
 
@@ -74,7 +74,8 @@ def checked_rows(dataset: Any, policy: Policy, max_completion_tokens: int) -> li
     """The rows of a dataset, a list of dicts or a list of prompts.
 
     Raises:
-        HeedError: a row without ``prompt``, or a prompt that is empty or leaves completions no room in the context.
+        HeedError: a row without ``prompt``, or a prompt that is empty, that the chat template refuses, or that leaves
+            completions no room in the context.
     """
     rows = [dict(row) if isinstance(row, Mapping) else {"prompt": row} for row in dataset or ()]
     room = policy.context - max_completion_tokens
@@ -83,7 +84,8 @@ def checked_rows(dataset: Any, policy: Policy, max_completion_tokens: int) -> li
             columns = ", ".join(row)
             where = f"row {i}, whose columns are {columns}"
             raise HeedError("the dataset has no column 'prompt'", where, "rename one to 'prompt'")
-        tokens = len(prompt_ids(row["prompt"], policy.tokenizer))
+        with located(f"prompt {i}"):
+            tokens = len(prompt_ids(row["prompt"], policy.tokenizer))
         if tokens == 0:
             raise HeedError(f"prompt {i} has no tokens", "dataset", "leave it out")
         if tokens > room:

@@ -27,3 +27,16 @@ def test_columns_that_a_signature_has_no_place_for_are_left_out():
     columns = {"extra": [1, 2]}
     scores = RewardFunction(length).score(["fever", "cough"], ["take tea", "take rest and honey"], columns)
     assert scores.T.tolist() == [[8.0, 19.0]]
+
+
+def test_what_a_prompt_began_of_the_reply_stands_in_the_completion_as_in_trl():
+    seen = []
+
+    def watch(prompts, completions):
+        seen.append((prompts, completions))
+        return [0.0]
+
+    asked = {"role": "user", "content": "2 + 2?"}
+    begun = [asked, {"role": "assistant", "content": "That is"}]
+    RewardFunction(watch).score([begun], [[{"role": "assistant", "content": " 4."}]], {})
+    assert seen == [([[asked]], [[{"role": "assistant", "content": "That is 4."}]])]

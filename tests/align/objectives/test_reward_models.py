@@ -38,8 +38,33 @@ def test_padded_batches_give_the_scores_of_each_text_alone(judge_folder_of, toke
 def test_a_chat_template_is_used_where_there_is_one(judge_folder_of, tokenizer_of):
     folder, model = judge_folder_of(chat=True)
     expected = alone(model, tokenizer_of(), "<user> cough <assistant> take tea", add_special_tokens=False)
-    for prompt in ("cough", [{"role": "user", "content": "cough"}]):
-        assert torch.allclose(RewardModel(folder).score([prompt], ["take tea"], {})[0, 0], expected[0], atol=1e-6)
+    prompt = [{"role": "user", "content": "cough"}]
+    assert torch.allclose(RewardModel(folder).score([prompt], ["take tea"], {})[0, 0], expected[0], atol=1e-6)
+
+
+def test_a_text_is_judged_as_it_stands_and_this_is_said_once(judge_folder_of, tokenizer_of, caplog):
+    folder, model = judge_folder_of(chat=True)
+    judge = RewardModel(folder)
+    with caplog.at_level(logging.WARNING):
+        ObjectiveSet([judge]).check(["cough", "fever"])
+    assert [record.getMessage() for record in caplog.records] == [
+        f"reward model {folder} has a chat template, but texts are judged as they stand, as the policy reads them; "
+        "give the prompts as messages if it knows conversations alone"
+    ]
+    expected = alone(model, tokenizer_of(), "cough take tea")[0]
+    assert torch.allclose(judge.score(["cough "], ["take tea"], {})[0, 0], expected, atol=1e-6)
+
+
+def test_a_prompt_that_a_judges_template_refuses_is_named(judge_folder_of, tokenizer_of):
+    folder, _ = judge_folder_of(chat=True)
+    tokenizer = tokenizer_of()
+    tokenizer.chat_template = "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}x"
+    tokenizer.save_pretrained(folder)
+    prompts = [
+        [{"role": role, "content": "Be brief."}, {"role": "user", "content": "cough"}] for role in ("user", "system")
+    ]
+    with pytest.raises(HeedError, match=rf"no system role \(prompt 1, reward model {folder}, .*\): give messages"):
+        ObjectiveSet([RewardModel(folder)]).check(prompts)
 
 
 def test_many_heads_cost_one_forward_and_keep_their_signs(judge_folder_of, monkeypatch):

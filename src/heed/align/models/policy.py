@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from heed.align.data.conversations import template_ends
 from heed.align.models.pretrained import quiet_transformers, require_model_path, with_pad_token
 from heed.errors import HeedError
 
@@ -114,13 +115,14 @@ class Policy:
 
     @property
     def end_ids(self) -> list[int]:
-        """The tokens that end a completion: the tokenizer's end token and those of the model's generation config.
+        """The tokens that end a completion: of the tokenizer, its chat template and the model's generation config.
 
         Chat models often have several, such as Gemma's end of text and end of turn.
         """
         config = self.causal_lm.generation_config
         own = (config.eos_token_id if config is not None else None) or []
-        return sorted({self.tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])})
+        own = own if isinstance(own, list) else [own]
+        return sorted({self.tokenizer.eos_token_id, *own, *template_ends(self.tokenizer)})
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """The policy's trainable parameters by name (the critics' adapter does not count)."""

@@ -6,14 +6,14 @@ import math
 import numbers
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from heed.align.data.conversations import Completion, Prompt, completion_text
+from heed.align.data.conversations import Completion, Prompt, completion_text, located
 from heed.errors import HeedError
 
 
@@ -94,6 +94,13 @@ class Objective(ABC):
             HeedError: a value that no optimiser step may see; names the objective and the completion.
         """
 
+    def check(self, prompt: Prompt) -> None:  # noqa: B027 - most objectives take every prompt
+        """Refuse a prompt with which no completion can be scored, before a run begins.
+
+        Raises:
+            HeedError: such a prompt.
+        """
+
 
 class ObjectiveSet:
     """The K objectives of a run, scored together.
@@ -152,6 +159,17 @@ class ObjectiveSet:
             _require_finite(column, name, completions)
         factors = torch.tensor([spec.sign * spec.scale for spec in self.specs])
         return raw * factors
+
+    def check(self, prompts: Iterable[Prompt]) -> None:
+        """Refuse prompts that an objective cannot score, before a run begins.
+
+        Raises:
+            HeedError: such a prompt, by its number.
+        """
+        for index, prompt in enumerate(prompts):
+            with located(f"prompt {index}"):
+                for objective in self.objectives:
+                    objective.check(prompt)
 
 
 def values_to_column(values: object, name: str, completions: Sequence[Completion], source: str) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from heed.align.data.conversations import Completion, Prompt, as_message_completion
+from heed.align.data.conversations import Completion, Prompt, as_message_completion, completion_text, continues
 from heed.align.objectives.base import Objective, ObjectiveSpec, excerpt, values_to_column
 from heed.align.objectives.kinds import ObjectiveKind, ObjectiveText, register_objective_kind
 from heed.errors import HeedError
@@ -22,8 +22,8 @@ class RewardFunction(Objective):
     Args:
         function: called as ``function(prompts=..., completions=..., **columns)``; returns a list of B floats, with
             None for a completion that it does not score. Where the prompts are messages, the completions are
-            ``[[{"role": "assistant", "content": ...}], ...]``, as TRL passes them. Columns that its signature has
-            no place for are left out.
+            ``[[{"role": "assistant", "content": ...}], ...]``, as TRL passes them; what of the assistant's message
+            the prompt had begun stands in the completion. Columns that its signature has no place for are left out.
         name: the objective's name, else the function's.
         sign: +1 if more is better, -1 if less is.
         scale: positive factor on the values.
@@ -54,7 +54,8 @@ class RewardFunction(Objective):
     ) -> Tensor:
         """Score a batch; see ``Objective.score``. The function's own exception becomes a HeedError."""
         name = self.specs[0].name
-        passed = {**columns, "prompts": list(prompts), "completions": _as_trl(prompts, completions)}
+        pairs = [_as_trl(prompt, completion) for prompt, completion in zip(prompts, completions, strict=True)]
+        passed = {**columns, "prompts": [pair[0] for pair in pairs], "completions": [pair[1] for pair in pairs]}
         if self._accepted is not None:
             passed = {key: value for key, value in passed.items() if key in self._accepted}
         try:
@@ -68,11 +69,13 @@ class RewardFunction(Objective):
         return values_to_column(values, name, completions, source="function")
 
 
-def _as_trl(prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[Completion]:
-    pairs = zip(prompts, completions, strict=True)
-    return [
-        completion if isinstance(prompt, str) else as_message_completion(completion) for prompt, completion in pairs
-    ]
+def _as_trl(prompt: Prompt, completion: Completion) -> tuple[Prompt, Completion]:
+    """Prompt and completion in TRL's form: what the prompt began of the assistant's message is in the completion."""
+    if isinstance(prompt, str):
+        return prompt, completion
+    if not continues(prompt):
+        return prompt, as_message_completion(completion)
+    return prompt[:-1], as_message_completion(prompt[-1]["content"] + completion_text(completion))
 
 
 def _is_function(target: str) -> bool:

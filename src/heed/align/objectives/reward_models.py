@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from heed.align.data.conversations import Completion, Prompt, judged_ids
+from heed.align.data.conversations import Completion, Prompt, judged_ids, located, render_conversation
 from heed.align.models.pretrained import head_scores, keep_end, pad_right, quiet_transformers, require_model_path
 from heed.align.objectives.base import Objective, ObjectiveSpec, require_numbers
 from heed.align.objectives.kinds import COMMON_KEYS, ObjectiveKind, ObjectiveText, register_objective_kind
@@ -100,7 +100,8 @@ class ScoringModel:
         self.labels: dict[int, str] = {int(index): label for index, label in model.config.id2label.items()}
         self.max_length: int | None = max_length or settings.get("max_position_embeddings")
         self.shift = torch.tensor(settings.get(SHIFT_KEY) or [0.0] * len(self.labels), dtype=torch.float32)
-        self._said_truncation = False
+        self._is_ours = SHIFT_KEY in settings
+        self._said_truncation = self._said_text = False
         self._last: tuple[list[tuple[Prompt, Completion]], Tensor] | None = None
 
     def head_index(self, head: int | str) -> int:
@@ -117,6 +118,23 @@ class ScoringModel:
             known = ", ".join(f"{index} ({label})" for index, label in sorted(self.labels.items()))
             raise HeedError(f"the reward model has no head {head!r}", where=self.path, fix=f"its heads are {known}")
         return index
+
+    def check(self, prompt: Prompt) -> None:
+        """Say once if texts are judged by a model of conversations from elsewhere.
+
+        Raises:
+            HeedError: messages without a chat template, or that it refuses.
+        """
+        if not isinstance(prompt, str):
+            with located(f"reward model {self.path}"):
+                render_conversation(prompt, "a", self.tokenizer)
+        elif self.tokenizer.chat_template is not None and not self._is_ours and not self._said_text:
+            self._said_text = True
+            logger.warning(
+                "reward model %s has a chat template, but texts are judged as they stand, as the policy reads them; "
+                "give the prompts as messages if it knows conversations alone",
+                self.path,
+            )
 
     @torch.no_grad()
     def scores(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Tensor:
@@ -190,9 +208,8 @@ def load_scoring_model(
 class ManyHeadedRewardModel(Objective):
     """K objectives from the chosen heads of one sequence-classification model, in one forward pass.
 
-    A text prompt is put through the model's own chat template as the user's message, if its tokenizer has one;
-    otherwise prompt and completion are joined as text. What ``train_reward_model`` recorded as ``heed_shift`` is
-    subtracted; models from elsewhere have none.
+    Prompts that are messages go through the model's own chat template; a text is read as it stands, with the completion
+    behind it. What ``train_reward_model`` recorded as ``heed_shift`` is subtracted; models from elsewhere have none.
 
     Args:
         path: a local folder or a hub id, loadable by ``AutoModelForSequenceClassification``.
@@ -218,6 +235,10 @@ class ManyHeadedRewardModel(Objective):
         self.specs = tuple(ObjectiveSpec(head.name, head.sign, head.scale, head.unit) for head in heads)
         self.model = load_scoring_model(path, dtype, device, batch_size, max_length)
         self.columns = [self.model.head_index(head.head) for head in heads]
+
+    def check(self, prompt: Prompt) -> None:
+        """Refuse messages that the model's chat template refuses; see ``Objective.check``."""
+        self.model.check(prompt)
 
     def score(
         self,

@@ -14,7 +14,7 @@ from peft import PeftConfig, TaskType, get_peft_model
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, Trainer
 
-from heed.align.data.conversations import judged_ids
+from heed.align.data.conversations import judged_ids, located
 from heed.align.models.pretrained import head_scores, keep_end, pad_right, quiet_transformers, require_model_path
 from heed.align.objectives.reward_models import SHIFT_KEY
 from heed.align.preferences.comparisons import Comparison
@@ -168,7 +168,10 @@ def train_reward_model(
             adapter.task_type = TaskType.SEQ_CLS  # which makes peft train and save the heads too
             model = get_peft_model(model, adapter)
     limit = config.max_length or model.config.to_dict().get("max_position_embeddings")
-    rows = [encode_comparison(comparison, objectives, tokenizer, limit) for comparison in comparisons]
+    rows = []
+    for index, comparison in enumerate(comparisons):
+        with located(f"comparison {index}"):
+            rows.append(encode_comparison(comparison, objectives, tokenizer, limit))
     _say_truncated(rows, limit)
     trained, held_out = _split([row for row in rows if any(row["verdicts"])], config)
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from heed.align.data.conversations import prompt_and_completion_ids
+from heed.align.data.conversations import end_of_reply, located, prompt_and_completion_ids
 from heed.align.models.pretrained import pad_right, with_pad_token
 from heed.align.preferences.training import OnStep, TrainingConfig, fit, require_empty, save
 from heed.errors import HeedError
@@ -31,8 +31,9 @@ def supervised_warm_start(
 ) -> Any:
     """Train a causal language model on demonstrations; only the completions and their end carry loss.
 
-    The loss is the mean over the completions' tokens of an optimiser step, each followed by the end-of-sequence
-    token, which is learnt even where it is also the padding token. The model is trained in place, on its device.
+    The loss is the mean over the completions' tokens of an optimiser step, each followed by its end: what the chat
+    template closes a turn with, or the end-of-sequence token of a text, which is learnt even where it is also the
+    padding token. The model is trained in place, on its device, and its generation config knows these ends.
 
     Args:
         model: a causal language model of transformers, or a peft model on one.
@@ -55,7 +56,10 @@ def supervised_warm_start(
     tokenizer = with_pad_token(tokenizer, "warm start")
     if tokenizer.eos_token_id is None:
         raise HeedError("the tokenizer has no eos token", where="warm start", fix="set tokenizer.eos_token")
-    encoded = [encode_demonstration(example, tokenizer) for example in examples]
+    encoded = []
+    for index, example in enumerate(examples):
+        with located(f"demonstration {index}"):
+            encoded.append(encode_demonstration(example, tokenizer))
     limit = config.max_length or model.config.to_dict().get("max_position_embeddings")
     kept = [example for example in encoded if limit is None or len(example["input_ids"]) <= limit]
     if not kept:
@@ -72,6 +76,7 @@ def supervised_warm_start(
         return collate_demonstrations(batch, tokenizer.pad_token_id)
 
     fit(model, kept, collate, config, on_step=on_step)
+    _end_generation_at(model, {example["input_ids"][-1] for example in kept})
     if output_dir is not None:
         save(model, tokenizer, output_dir)
     return model
@@ -84,8 +89,18 @@ def encode_demonstration(example: Mapping[str, Any], tokenizer: Any) -> dict[str
         ``input_ids`` and ``labels``, of one length; labels are ``-100`` on the prompt.
     """
     prompt, completion = prompt_and_completion_ids(example["prompt"], example["completion"], tokenizer)
-    learnt = [*completion, tokenizer.eos_token_id]
+    learnt = completion + end_of_reply(example["prompt"], tokenizer)
     return {"input_ids": prompt + learnt, "labels": [IGNORED] * len(prompt) + learnt}
+
+
+def _end_generation_at(model: Any, ends: set[int]) -> None:
+    """Add end tokens to a model's generation config, if it lacks any."""
+    if model.generation_config is None:
+        return
+    own = model.generation_config.eos_token_id
+    known = set(own if isinstance(own, list) else [own]) - {None}
+    if not ends <= known:
+        model.generation_config.eos_token_id = sorted(known | ends)
 
 
 def collate_demonstrations(batch: Sequence[Mapping[str, list[int]]], pad_id: int) -> dict[str, Tensor]:
