@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -60,19 +61,49 @@ def require_model_path(path: str | Path, what: str) -> None:
             ) from error
 
 
-def with_pad_token(tokenizer: Any, where: str) -> Any:
+def with_pad_token(tokenizer: Any, where: str, model: Any = None) -> Any:
     """The tokenizer, or a copy of it that pads with the end-of-sequence token if it had nothing to pad with.
+
+    Args:
+        tokenizer: the model's.
+        where: whose it is, for the error.
+        model: if given, a padding token beyond its embedding counts as nothing (it was added to the tokenizer alone).
 
     Raises:
         HeedError: it has neither a padding nor an end-of-sequence token.
     """
-    if tokenizer.pad_token_id is not None:
+    rows = math.inf if model is None else embedding_rows(model)
+    if tokenizer.pad_token_id is not None and tokenizer.pad_token_id < rows:
         return tokenizer
     if tokenizer.eos_token is None:
         raise HeedError("the tokenizer has neither a pad nor an eos token", where=where, fix="set tokenizer.pad_token")
+    if model is not None:
+        require_rows([tokenizer.eos_token_id], model, tokenizer, where)
     padded = copy.deepcopy(tokenizer)
     padded.pad_token = padded.eos_token
     return padded
+
+
+def embedding_rows(model: Any) -> int:
+    """How many tokens a model has an embedding for."""
+    return int(model.get_input_embeddings().weight.shape[0])
+
+
+def require_rows(ids: Sequence[int], model: Any, tokenizer: Any, where: str) -> None:
+    """Refuse tokens for which a model has no embedding: they were added to the tokenizer, but not to the model.
+
+    Raises:
+        HeedError: names the first such token.
+    """
+    rows = embedding_rows(model)
+    lacking = next((id_ for id_ in ids if id_ >= rows), None)
+    if lacking is not None:
+        token = tokenizer.convert_ids_to_tokens(lacking)
+        raise HeedError(
+            f"the model has no embedding for the token {token!r} ({lacking}): it has {rows}",
+            where,
+            "call model.resize_token_embeddings(len(tokenizer)) and save it, or leave the token out",
+        )
 
 
 def lora_config(rank: int, alpha: int, targets: str) -> LoraConfig | None:
@@ -152,7 +183,8 @@ def head_scores(model: Any, config: Any, input_ids: Tensor, attention_mask: Tens
     ends = set(input_ids[torch.arange(len(input_ids)), attention_mask.sum(1) - 1].tolist())
     parts = (config, config.get_text_config())
     own = [part.pad_token_id for part in parts]
-    pad = next(id_ for id_ in (own[-1], *range(len(ends) + 1)) if id_ is not None and id_ not in ends)
+    known = range(parts[-1].vocab_size)
+    pad = next(id_ for id_ in (own[-1], *range(len(ends) + 1)) if id_ in known and id_ not in ends)
     try:
         for part in parts:
             part.pad_token_id = pad

@@ -15,10 +15,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedConfig
 
 from heed.align.data.conversations import Completion, Prompt, judged_ids, located, render_conversation
-from heed.align.models.pretrained import head_scores, keep_end, pad_right, quiet_transformers, require_model_path
+from heed.align.models.pretrained import (
+    head_scores,
+    keep_end,
+    pad_right,
+    quiet_transformers,
+    require_model_path,
+    require_rows,
+)
 from heed.align.objectives.base import Objective, ObjectiveSpec, require_numbers
 from heed.align.objectives.kinds import COMMON_KEYS, ObjectiveKind, ObjectiveText, register_objective_kind
 from heed.errors import HeedError
@@ -75,10 +82,8 @@ class ScoringModel:
         try:
             with quiet_transformers():
                 tokenizer = AutoTokenizer.from_pretrained(path)
-                model, loading = AutoModelForSequenceClassification.from_pretrained(
-                    path, dtype=_DTYPES[dtype], output_loading_info=True
-                )
-        except (OSError, ValueError) as error:
+                model, loading = _load(path, _DTYPES[dtype])
+        except (OSError, ValueError, AssertionError) as error:  # torch asserts that pad_token_id has a row
             raise HeedError(
                 f"cannot load a reward model: {str(error).splitlines()[0]}",
                 where=path,
@@ -104,6 +109,23 @@ class ScoringModel:
         self._said_truncation = self._said_text = False
         self._last: tuple[list[tuple[Prompt, Completion]], Tensor] | None = None
 
+    def only_head(self) -> int:
+        """The index of the model's one head.
+
+        Raises:
+            HeedError: it has several; the message lists them.
+        """
+        if len(self.labels) > 1:
+            raise HeedError(
+                f"the reward model has {len(self.labels)} heads, and none is named",
+                where=self.path,
+                fix=f"give head= one of {self._heads()}, or several of them by heads=",
+            )
+        return next(iter(self.labels))
+
+    def _heads(self) -> str:
+        return ", ".join(f"{index} ({label})" for index, label in sorted(self.labels.items()))
+
     def head_index(self, head: int | str) -> int:
         """The index of a head, given as index or label.
 
@@ -115,8 +137,8 @@ class ScoringModel:
         if isinstance(head, str) and index is None and head.isdecimal():
             index = int(head)
         if index is None or index not in self.labels:
-            known = ", ".join(f"{index} ({label})" for index, label in sorted(self.labels.items()))
-            raise HeedError(f"the reward model has no head {head!r}", where=self.path, fix=f"its heads are {known}")
+            fix = f"its heads are {self._heads()}"
+            raise HeedError(f"the reward model has no head {head!r}", where=self.path, fix=fix)
         return index
 
     def check(self, prompt: Prompt) -> None:
@@ -147,6 +169,8 @@ class ScoringModel:
         if self._last is not None and self._last[0] == pairs:
             return self._last[1]
         kept = self._truncate([judged_ids(prompt, completion, self.tokenizer) for prompt, completion in pairs])
+        for ids in kept:
+            require_rows(ids, self.model, self.tokenizer, f"reward model {self.path}")
         order = sorted(range(len(kept)), key=lambda index: len(kept[index]))  # rows of like length: little padding
         scores = torch.empty(len(kept), len(self.labels))
         for start in range(0, len(order), self.batch_size):
@@ -181,6 +205,35 @@ class ScoringModel:
         while end > 1 and ids[end - 1] == self.padding:
             end -= 1
         return ids[:end] or [self.padding or 0]
+
+
+def _load(path: str, dtype: Any) -> tuple[Any, dict[str, Any]]:
+    """The model, and what transformers reports of loading it; a config that says no number of heads gets the weights'.
+
+    Raises:
+        HeedError: the weights are of other sizes than the config says.
+    """
+    load = AutoModelForSequenceClassification.from_pretrained
+    options = {"dtype": dtype, "output_loading_info": True, "ignore_mismatched_sizes": True}
+    model, loading = load(path, **options)
+    differing = sorted(loading["mismatched_keys"])  # (name, saved size, the model's)
+    heads = {
+        saved[0] for _, saved, built in differing if saved[1:] == built[1:] and built[0] == model.config.num_labels
+    }
+    said = PreTrainedConfig.get_config_dict(path)[0]
+    if len(heads) == 1 and not {"num_labels", "id2label"} & set(said):
+        model, loading = load(path, num_labels=heads.pop(), **options)
+        differing = sorted(loading["mismatched_keys"])
+    if differing:
+        name, saved, built = differing[0]
+        raise HeedError(
+            f"the weights do not fit config.json: {name} is {list(saved)}, not {list(built)}",
+            where=path,
+            fix="set id2label in config.json to one label for each head of the weights"
+            if heads
+            else "give config.json and weights of one model",
+        )
+    return model, loading
 
 
 _loaded: weakref.WeakValueDictionary[tuple[object, ...], ScoringModel] = weakref.WeakValueDictionary()
@@ -259,7 +312,7 @@ class RewardModel(ManyHeadedRewardModel):
     Args:
         path: a local folder or a hub id, loadable by ``AutoModelForSequenceClassification``.
         name: the objective's name, else the last part of the path.
-        head: the head's index, or its label in the model's ``id2label``.
+        head: the head's index, or its label in the model's ``id2label``; may be left out where there is but one.
         sign: +1 if more is better, -1 if less is (a cost model).
         scale: positive factor on the values.
         unit: what the values are measured in.
@@ -269,14 +322,15 @@ class RewardModel(ManyHeadedRewardModel):
         max_length: tokens kept, from the end (a cls token stays); the model's context if None.
 
     Raises:
-        HeedError: nothing at the path, no sequence-classification head in it, or no such head.
+        HeedError: nothing at the path, no sequence-classification head in it, no such head, or several heads of which
+            none is named.
     """
 
     def __init__(
         self,
         path: str | Path,
         name: str | None = None,
-        head: int | str = 0,
+        head: int | str | None = None,
         sign: float = 1.0,
         scale: float = 1.0,
         unit: str = "",
@@ -285,6 +339,8 @@ class RewardModel(ManyHeadedRewardModel):
         batch_size: int = 32,
         max_length: int | None = None,
     ) -> None:
+        model = load_scoring_model(path, dtype, device, batch_size, max_length)
+        head = model.only_head() if head is None else head
         heads = [HeadSpec(name or Path(path).name, head, sign, scale, unit)]
         super().__init__(path, heads, dtype, device, batch_size, max_length)
 

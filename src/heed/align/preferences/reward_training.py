@@ -15,7 +15,14 @@ from torch import Tensor
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, Trainer
 
 from heed.align.data.conversations import judged_ids, located
-from heed.align.models.pretrained import head_scores, keep_end, pad_right, quiet_transformers, require_model_path
+from heed.align.models.pretrained import (
+    head_scores,
+    keep_end,
+    pad_right,
+    quiet_transformers,
+    require_model_path,
+    require_rows,
+)
 from heed.align.objectives.reward_models import SHIFT_KEY
 from heed.align.preferences.comparisons import Comparison
 from heed.align.preferences.training import (
@@ -172,6 +179,7 @@ def train_reward_model(
     for index, comparison in enumerate(comparisons):
         with located(f"comparison {index}"):
             rows.append(encode_comparison(comparison, objectives, tokenizer, limit))
+        require_rows(rows[-1]["left"] + rows[-1]["right"], model, tokenizer, f"comparison {index}")
     _say_truncated(rows, limit)
     trained, held_out = _split([row for row in rows if any(row["verdicts"])], config)
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from heed.align.data.conversations import end_of_reply, located, prompt_and_completion_ids
-from heed.align.models.pretrained import pad_right, with_pad_token
+from heed.align.models.pretrained import pad_right, require_rows, with_pad_token
 from heed.align.preferences.training import OnStep, TrainingConfig, fit, require_empty, save
 from heed.errors import HeedError
 
@@ -53,13 +53,14 @@ def supervised_warm_start(
     """
     config = config or TrainingConfig()
     require_empty(output_dir)
-    tokenizer = with_pad_token(tokenizer, "warm start")
+    tokenizer = with_pad_token(tokenizer, "warm start", model)
     if tokenizer.eos_token_id is None:
         raise HeedError("the tokenizer has no eos token", where="warm start", fix="set tokenizer.eos_token")
     encoded = []
     for index, example in enumerate(examples):
         with located(f"demonstration {index}"):
             encoded.append(encode_demonstration(example, tokenizer))
+        require_rows(encoded[-1]["input_ids"], model, tokenizer, f"demonstration {index}")
     limit = config.max_length or model.config.to_dict().get("max_position_embeddings")
     kept = [example for example in encoded if limit is None or len(example["input_ids"]) <= limit]
     if not kept:
