@@ -19,8 +19,8 @@ def test_a_token_that_the_model_does_not_know_is_named_with_its_prompt(tokenizer
 def test_a_prompt_that_the_template_refuses_is_named(tokenizer_of):
     tokenizer = tokenizer_of()
     tokenizer.chat_template = (
-        "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
-        "{{ m.content }}{% endfor %}"
+        "{% for m in messages %}{% if m.role == 'system' %}"
+        "{{ raise_exception('System role not supported') }}{% endif %}{{ m.content }}{% endfor %}"
     )
     model = tiny_model()
     model.resize_token_embeddings(len(tokenizer))
