@@ -282,7 +282,7 @@ class TestWhatReachesTheRewardFunctions:
         tiny_trainer([watch, vowels], steps=3).train()
         assert len(calls) == 5  # before, three rounds, after
         for prompts, number, rest in calls:
-            assert [PROMPTS[n] for n in number] == prompts and not rest
+            assert [PROMPTS[n] for n in number] == prompts and set(rest) == {"completion_ids"}
         drawn = [n for _, number, _ in calls[1:4] for n in number]
         assert drawn[::2] == drawn[1::2]  # two completions of each
         assert sorted(drawn[:20:2]) == list(range(10))  # all ten before any comes again
@@ -588,3 +588,18 @@ def test_an_objective_that_scores_nothing_of_a_batch_gets_no_gradient_and_the_ru
     assert [record.getMessage() for record in caplog.records if "scored none" in record.getMessage()] == [said]
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["objectives"]["of_one_task"]["proxy"] == pytest.approx(scored[-1]["rewards/of_one_task/mean"])
+
+
+def test_reward_functions_get_each_completions_tokens_as_trl_gives_them():
+    seen = []
+
+    def short(completions, completion_ids):
+        seen.append((completions, completion_ids))
+        return [-float(len(ids)) for ids in completion_ids]
+
+    tiny_trainer([short, vowels], steps=1).train()
+    assert len(seen) == 3  # the evaluation before and after, and a round
+    for completions, ids in seen:
+        assert [TOKENIZER.decode(row, skip_special_tokens=True) for row in ids] == completions
+    ends = {row[-1] for _, ids in seen for row in ids if len(row) < 6}
+    assert ends == {TOKENIZER.eos_token_id}

@@ -206,7 +206,8 @@ class AlignTrainer:
 
     def score(self, rollout: Rollout) -> Tensor:
         """The objectives' rewards of a rollout, [K, B], NaN where not scored."""
-        return self.objectives.score(rollout.prompts, rollout.completions, rollout.columns).T.contiguous()
+        columns = rollout.columns | {"completion_ids": rollout.completion_ids}
+        return self.objectives.score(rollout.prompts, rollout.completions, columns).T.contiguous()
 
     @torch.no_grad()
     def measure(self, rollout: Rollout, rewards: Tensor) -> ScoredRollout:

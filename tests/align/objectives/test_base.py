@@ -102,3 +102,27 @@ def test_a_batch_of_which_nothing_is_scored_is_said_once_and_many_in_a_row_are_r
     assert [record.getMessage() for record in caplog.records] == [said]
     with pytest.raises(HeedError, match=r"'help' scored none of 2 completions, 50 batches in a row .*'take tea'"):
         objectives.score(PROMPTS, COMPLETIONS)
+
+
+def test_an_objective_that_changes_what_it_is_given_changes_nothing_for_the_others_or_the_data():
+    seen = []
+
+    def careless(prompts, completions, dose):
+        for prompt, completion, doses in zip(prompts, completions, dose, strict=True):
+            prompt.insert(0, {"role": "system", "content": "x"})
+            completion[0]["content"] = ""
+            doses.append(1)
+        seen.append([len(prompt) for prompt in prompts])
+        return [0.0, 0.0]
+
+    def next_one(prompts, completions, dose):
+        seen.append((prompts, completions, dose))
+        return [0.0, 0.0]
+
+    prompt = [{"role": "user", "content": "fever"}]
+    said = [[{"role": "assistant", "content": text}] for text in ("tea", "rest")]
+    ObjectiveSet([RewardFunction(careless), RewardFunction(next_one)]).score([prompt] * 2, said, {"dose": [[], []]})
+    as_it_was = ([[{"role": "user", "content": "fever"}]] * 2, said, [[], []])
+    assert seen == [[2, 2], as_it_was]
+    assert prompt == [{"role": "user", "content": "fever"}]
+    assert said[0][0]["content"] == "tea"

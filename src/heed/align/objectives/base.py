@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 import numbers
@@ -91,7 +92,8 @@ class Objective(ABC):
         Args:
             prompts: B prompts, text or messages.
             completions: B completions, text or one message.
-            columns: the data's other columns, each of length B.
+            columns: the data's other columns, each of length B; in a run also ``completion_ids``, each completion's
+                tokens with its end.
 
         Returns:
             Raw values, float32 [B, len(specs)], before sign and scale; NaN only where a completion is not scored.
@@ -151,7 +153,7 @@ class ObjectiveSet:
         completions: Sequence[Completion],
         columns: Mapping[str, Sequence[Any]] | None = None,
     ) -> Tensor:
-        """Score a batch by every objective.
+        """Score a batch by every objective, each on a copy of its own, so that what one changes no other sees.
 
         Returns:
             float32 [B, K], sign * scale * raw value; NaN where an objective did not score a completion. One that
@@ -163,7 +165,14 @@ class ObjectiveSet:
         """
         if len(prompts) != len(completions):
             raise ValueError(f"{len(prompts)} prompts, but {len(completions)} completions")
-        scores = [objective.score(prompts, completions, columns or {}) for objective in self.objectives]
+        scores = [
+            objective.score(
+                _copies(prompts),
+                _copies(completions),
+                {name: _copies(values) for name, values in (columns or {}).items()},
+            )
+            for objective in self.objectives
+        ]
         raw = torch.cat([score.to("cpu", torch.float32) for score in scores], dim=1)
         for index, (column, name) in enumerate(zip(raw.T, self.names, strict=True)):
             _require_finite(column, name, completions)
@@ -199,6 +208,11 @@ class ObjectiveSet:
             with located(f"prompt {index}"):
                 for objective in self.objectives:
                     objective.check(prompt)
+
+
+def _copies(values: Sequence[Any]) -> list[Any]:
+    """A copy of each value by itself: the completions of a prompt share one list of messages."""
+    return [copy.deepcopy(value) for value in values]
 
 
 def values_to_column(values: object, name: str, completions: Sequence[Completion], source: str) -> Tensor:
