@@ -130,3 +130,11 @@ def test_a_template_that_refuses_is_one_line(tokenizer_of, template, reason):
         with pytest.raises(HeedError, match=f"the chat template refuses the conversation: .*{reason}") as caught:
             read(MESSAGES, tokenizer)
         assert "\n" not in str(caught.value)
+
+
+def test_a_judge_reads_every_message_of_a_completion(tokenizer_of):
+    tokenizer = tokenizer_of(chat=True)
+    said = [{"role": role, "content": text} for role, text in (("assistant", "tea ?"), ("user", "please"))]
+    assert words(tokenizer, judged_ids(MESSAGES, [*said, {"role": "assistant", "content": "mint"}], tokenizer)) == [
+        "<user>", "what", "helps", "?", "<assistant>", "tea", "?", "<user>", "please", "<assistant>", "mint",
+    ]  # fmt: skip

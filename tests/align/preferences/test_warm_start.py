@@ -199,3 +199,9 @@ def test_a_demonstration_that_the_template_refuses_is_named(tokenizer_of, causal
     examples = [{"prompt": [{"role": role, "content": "fever"}], "completion": "tea"} for role in ("user", "system")]
     with pytest.raises(HeedError, match=r"no system role \(demonstration 1, "):
         supervised_warm_start(causal_model_of(), tokenizer, examples)
+
+
+def test_a_demonstration_of_several_messages_is_refused(tokenizer_of, causal_model_of):
+    said = [{"role": "assistant", "content": "tea"}, {"role": "user", "content": "?"}]
+    with pytest.raises(HeedError, match=r"a completion of 2 messages \(demonstration 0, .*belongs into the prompt"):
+        supervised_warm_start(causal_model_of(), tokenizer_of(), [{"prompt": "fever", "completion": said}])

@@ -89,6 +89,12 @@ def encode_demonstration(example: Mapping[str, Any], tokenizer: Any) -> dict[str
     Returns:
         ``input_ids`` and ``labels``, of one length; labels are ``-100`` on the prompt.
     """
+    if not isinstance(example["completion"], str) and len(example["completion"]) != 1:
+        raise HeedError(
+            f"a completion of {len(example['completion'])} messages",
+            where=repr(example["completion"])[:80],
+            fix="give a text or one message of the assistant; what comes before belongs into the prompt",
+        )
     prompt, completion = prompt_and_completion_ids(example["prompt"], example["completion"], tokenizer)
     learnt = completion + end_of_reply(example["prompt"], tokenizer)
     return {"input_ids": prompt + learnt, "labels": [IGNORED] * len(prompt) + learnt}
