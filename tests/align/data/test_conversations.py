@@ -1,4 +1,5 @@
 import pytest
+from transformers import AutoTokenizer
 
 from heed.align.data.conversations import (
     end_of_reply,
@@ -7,6 +8,7 @@ from heed.align.data.conversations import (
     prompt_ids,
     render_prompt,
     template_ends,
+    with_template_arguments,
 )
 from heed.errors import HeedError
 
@@ -138,3 +140,19 @@ def test_a_judge_reads_every_message_of_a_completion(tokenizer_of):
     assert words(tokenizer, judged_ids(MESSAGES, [*said, {"role": "assistant", "content": "mint"}], tokenizer)) == [
         "<user>", "what", "helps", "?", "<assistant>", "tea", "?", "<user>", "please", "<assistant>", "mint",
     ]  # fmt: skip
+
+
+def test_a_templates_variables_are_set_in_a_copy_that_can_be_saved(tokenizer_of, tmp_path):
+    tokenizer = tokenizer_of(chat=True)
+    tokenizer.chat_template += (
+        "{% if add_generation_prompt and enable_thinking is defined and enable_thinking is false %}rest {% endif %}"
+    )
+    silent = with_template_arguments(tokenizer, {"enable_thinking": False})
+    silent.save_pretrained(tmp_path)
+    for given in (silent, AutoTokenizer.from_pretrained(tmp_path)):
+        assert render_prompt(MESSAGES, given) == "<user> what helps ? <assistant> rest "
+    for given in (tokenizer, with_template_arguments(tokenizer, {"enable_thinking": True})):
+        assert render_prompt(MESSAGES, given) == "<user> what helps ? <assistant> "
+    for given, name in ((tokenizer, "enable_thought"), (tokenizer_of(), "enable_thinking")):
+        with pytest.raises(HeedError, match=f"chat template does not know the variable '{name}'"):
+            with_template_arguments(given, {name: False})

@@ -7,6 +7,8 @@ tokens is in this module, so that a policy, its warm start and its reward models
 
 from __future__ import annotations
 
+import copy
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias
@@ -171,6 +173,31 @@ def continues(prompt: Prompt) -> bool:
     if isinstance(prompt, str):
         return False
     return prompt[-1]["role"] == "assistant" and isinstance(prompt[-1]["content"], str)
+
+
+def with_template_arguments(tokenizer: Any, arguments: Mapping[str, bool | float | str | None]) -> Any:
+    """A copy of a tokenizer whose chat template has some of its variables set, such as ``enable_thinking``.
+
+    They are written into the template, so that whatever renders with it, or with a saved copy, renders alike.
+
+    Args:
+        tokenizer: with a chat template.
+        arguments: the variables' names and values.
+
+    Raises:
+        HeedError: no chat template, or one that does not know a variable.
+    """
+    template = tokenizer.chat_template or ""
+    for name in arguments:
+        if not (isinstance(template, str) and name.isidentifier() and re.search(rf"\b{name}\b", template)):
+            raise HeedError(
+                f"the model's chat template does not know the variable {name!r}",
+                where="template arguments",
+                fix="leave it out, or set tokenizer.chat_template",
+            )
+    copied = copy.deepcopy(tokenizer)
+    copied.chat_template = "".join(f"{{% set {name} = {value!r} %}}" for name, value in arguments.items()) + template
+    return copied
 
 
 @contextmanager

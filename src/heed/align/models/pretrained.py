@@ -15,6 +15,7 @@ import requests
 import torch
 from peft import LoraConfig
 from torch import Tensor
+from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from heed.errors import HeedError
@@ -82,6 +83,21 @@ def with_pad_token(tokenizer: Any, where: str, model: Any = None) -> Any:
     padded = copy.deepcopy(tokenizer)
     padded.pad_token = padded.eos_token
     return padded
+
+
+def load_tokenizer(model: str) -> Any:
+    """The tokenizer of a model's folder or hub id.
+
+    Raises:
+        HeedError: no such model, or no tokenizer beside it.
+    """
+    require_model_path(model, "language model")
+    try:
+        with quiet_transformers():
+            return AutoTokenizer.from_pretrained(model)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split("\n")[0].split())
+        raise HeedError(f"there is no tokenizer: {reason}", model, "save it beside the model") from error
 
 
 def embedding_rows(model: Any) -> int:
