@@ -13,7 +13,7 @@ from tiny_trainers import FUNCTIONS, HEAD_TOO, length, tiny_trainer, vowels
 from heed.align.objectives.base import ObjectiveSet
 from heed.align.objectives.reward_functions import RewardFunction
 from heed.align.trainer import AlignTrainer
-from heed.balance import GAPO, Linear
+from heed.balance import GAPO, Linear, SmoothTchebycheff
 from heed.errors import HeedError, RunFailed
 
 
@@ -282,7 +282,7 @@ class TestWhatReachesTheRewardFunctions:
         tiny_trainer([watch, vowels], steps=3).train()
         assert len(calls) == 5  # before, three rounds, after
         for prompts, number, rest in calls:
-            assert [PROMPTS[n] for n in number] == prompts and not rest
+            assert [PROMPTS[n] for n in number] == prompts and set(rest) == {"completion_ids"}
         drawn = [n for _, number, _ in calls[1:4] for n in number]
         assert drawn[::2] == drawn[1::2]  # two completions of each
         assert sorted(drawn[:20:2]) == list(range(10))  # all ten before any comes again
@@ -325,7 +325,6 @@ class TestABadReward:
         "returns too few": lambda completions: [1.0] * (len(completions) - 1),
         "returns nan": lambda completions: [math.nan] * len(completions),
         "returns inf": lambda completions: [math.inf] + [1.0] * (len(completions) - 1),
-        "scores none": lambda completions: [None] * len(completions),
     }
 
     @pytest.mark.parametrize("kind", BAD)
@@ -557,3 +556,50 @@ def test_the_entropy_bonus_is_counted_in_each_objectives_own_deviations_and_fall
     trainer.reward_scale.zero_()
     assert torch.equal(trainer.measure(rollout, rewards).rewards, rewards)  # which stay in their own units
     assert tiny_trainer(FUNCTIONS[:2]).measure(rollout, rewards).entropy is None
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"advantage": "gae", "surrogate": "ppo"},
+        {"normalise_rewards": True, "entropy_beta": 0.01, "kl_place": "loss", "kl_in": "once"},
+        {"weighting": SmoothTchebycheff([0.5, 0.5], ideal=[8.0, 8.0], nadir=[0.0, 0.0], settle=0)},
+    ],
+    ids=["group", "critics", "scaled", "tchebycheff"],
+)
+def test_an_objective_that_scores_nothing_of_a_batch_gets_no_gradient_and_the_run_goes_on(settings, caplog, tmp_path):
+    def of_one_task(completions, number, **_):
+        return [float(len(said)) if place == 0 else None for said, place in zip(completions, number, strict=True)]
+
+    trainer = tiny_trainer([of_one_task, vowels], run=tmp_path / "run", steps=6, eval_prompts=0, **settings)
+    seen = []
+    trainer.train(lambda step, metrics: seen.append(metrics))
+    silent = [line for line in seen if line["rewards/of_one_task/scored"] == 0]
+    assert len(silent) == 4 and len(seen) == 6  # 4 of 10 prompts a step
+    for line in silent:
+        assert line["norm/of_one_task"] == 0 and line["norm/vowels"] > 0
+        assert math.isnan(line["rewards/of_one_task/mean"])
+        assert settings or line["weights/of_one_task"] == 0
+    scored = [line for line in seen if line not in silent]
+    assert all(line["norm/of_one_task"] > 0 and line["rewards/of_one_task/scored"] == 0.25 for line in scored)
+    assert all(bool(p.isfinite().all()) for p in trainer.policy.trainable().values())
+    said = "objective of_one_task scored none of a batch of 8 completions; it has no gradient then (said once)"
+    assert [record.getMessage() for record in caplog.records if "scored none" in record.getMessage()] == [said]
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["objectives"]["of_one_task"]["proxy"] == pytest.approx(scored[-1]["rewards/of_one_task/mean"])
+
+
+def test_reward_functions_get_each_completions_tokens_as_trl_gives_them():
+    seen = []
+
+    def short(completions, completion_ids):
+        seen.append((completions, completion_ids))
+        return [-float(len(ids)) for ids in completion_ids]
+
+    tiny_trainer([short, vowels], steps=1).train()
+    assert len(seen) == 3  # the evaluation before and after, and a round
+    for completions, ids in seen:
+        assert [TOKENIZER.decode(row, skip_special_tokens=True) for row in ids] == completions
+    ends = {row[-1] for _, ids in seen for row in ids if len(row) < 6}
+    assert ends == {TOKENIZER.eos_token_id}

@@ -44,7 +44,6 @@ raises_at_once = after(0, raising)
 too_few = after(2, lambda c: brevity(c)[:-1])
 nan = after(2, lambda c: [*brevity(c)[:-1], float("nan")])
 infinite = after(2, lambda c: [*brevity(c)[:-1], float("inf")])
-none_for_all = after(2, lambda c: [None] * len(c))
 """
 """The start's evaluation and one round are scored before the later functions go wrong."""
 

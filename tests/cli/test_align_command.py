@@ -9,7 +9,7 @@ import pytest
 import torch
 from engineer import QUICK, WORLD
 from peft import PeftModel
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from heed.runs.folder import RunFolder
 from tiny_runs import contents, metrics, tiny_flags
@@ -103,6 +103,24 @@ def test_conversations_go_through_the_tokenizer_s_template_and_rewards_get_messa
     assert scores == [-float(len(reply.split())) for reply in replies]
     error = heed.refused("align", "--model", "model", *flags[2:], "--objectives", "rewards:brevity", "--out", "no")
     assert "chat template" in error and not (desk / "no").exists()
+
+
+def test_the_template_s_variables_are_a_setting_that_the_checkpoint_keeps(heed, desk):
+    tokenizer = AutoTokenizer.from_pretrained(desk / "chat-model")
+    tokenizer.chat_template += "{% if enable_thinking is defined and not enable_thinking %}tea {% endif %}"
+    tokenizer.save_pretrained(desk / "chat-model")
+    flags = ["--model", "chat-model", "--data", "chats.jsonl", *QUICK, "--objectives", "rewards:brevity"]
+    code, _, err = heed("align", *flags, "--template-arguments", '{"enable_thinking": false}', "--out", "brief")
+    assert code == 0, err
+    (newest, *_) = sorted((desk / "brief" / "checkpoints").iterdir(), reverse=True)
+    asked = [{"role": "user", "content": "fever ?"}]
+    plain, kept = (
+        given.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
+        for given in (tokenizer, AutoTokenizer.from_pretrained(newest))
+    )
+    assert kept == plain + "tea "
+    error = heed.refused("align", *flags, "--template-arguments", '{"enable_thought": false}', "--out", "no")
+    assert "does not know the variable 'enable_thought'" in error and not (desk / "no").exists()
 
 
 def test_one_objective_alone_is_allowed_and_said(heed, desk, caplog):

@@ -114,7 +114,6 @@ def test_a_prompt_longer_than_the_context(heed, desk):
         ("too_few", "returned 7 values for 8 completions"),
         ("nan", "returned nan (completion 7 "),
         ("infinite", "returned inf (completion 7 "),
-        ("none_for_all", "scored none of 8 completions"),
     ],
 )
 def test_a_reward_that_no_step_may_see_stops_before_the_step_and_the_last_checkpoint_stands(heed, desk, function, said):

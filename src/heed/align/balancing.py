@@ -91,9 +91,9 @@ class Balancer:
         self.average = GramAverage(config.gram_memory) if config.gram_memory > 0 else None
 
     def observe(self, values: Tensor) -> None:
-        """Show the objectives' mean values of a rollout, [K], to a weighting that follows them."""
+        """Show the objectives' mean values of a rollout, [K] (NaN: not scored), to a weighting that follows them."""
         if isinstance(self.weighting, ObservesValues):
-            self.weighting.observe(distributed.mean(values))
+            self.weighting.observe(distributed.mean_of_known(values))
 
     def solve(self, optimizer: torch.optim.AdamW) -> Balance:
         """The weights for this optimiser step.

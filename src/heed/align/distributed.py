@@ -45,6 +45,16 @@ def mean(values: Tensor) -> Tensor:
     return (moved / world_size()).to(values)
 
 
+def mean_of_known(values: Tensor) -> Tensor:
+    """The mean over the processes in which a value is known (not NaN); NaN where it is known in none.
+
+    >>> mean_of_known(torch.tensor([1.0, float("nan")]))
+    tensor([1., nan])
+    """
+    known = mean((~values.isnan()).to(values.dtype))
+    return mean(values.nan_to_num(0.0)) / known
+
+
 def any_process(flag: bool) -> bool:
     """Whether a flag is set in any process, so that all act alike.
 

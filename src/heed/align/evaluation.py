@@ -74,9 +74,12 @@ def evaluate(
     prompts, columns = split([row for row in rows for _ in range(config.eval_completions)])
     size = max(1, config.prompts_per_step * config.completions_per_prompt)
     completions: list[Any] = []
+    ids: list[list[int]] = []
     for lo in range(0, len(prompts), size):
-        completions += sampler.roll(prompts[lo : lo + size], generator).completions
-    rewards = objectives.score(prompts, completions, columns)
+        rollout = sampler.roll(prompts[lo : lo + size], generator)
+        completions += rollout.completions
+        ids += rollout.completion_ids
+    rewards = objectives.score(prompts, completions, columns | {"completion_ids": ids})
     exact = gold.gold(prompts, completions) if gold is not None else None
     share = float(gold.well_formed(completions).double().mean()) if gold is not None else None
     return Evaluation(prompts, completions, rewards, exact, share)

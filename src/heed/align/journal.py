@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,9 +41,9 @@ class Journal:
         """Metrics of a rollout: TRL's names for rewards and lengths, gold values, share well-formed."""
         metrics: dict[str, float] = {}
         for name, row in zip(self.objectives.names, rewards, strict=True):
-            scored = row[~row.isnan()]
-            metrics[f"rewards/{name}/mean"] = float(scored.mean())
-            metrics[f"rewards/{name}/std"] = float(scored.std(correction=0))
+            metrics[f"rewards/{name}/mean"] = float(torch.nanmean(row))
+            metrics[f"rewards/{name}/std"] = float(deviation_of(row))
+            metrics[f"rewards/{name}/scored"] = float((~row.isnan()).double().mean())
         metrics["completions/mean_length"] = float(rollout.sequences.mask.sum(1).double().mean())
         metrics["completions/finished"] = float(rollout.finished.double().mean())
         if self.gold is not None:
@@ -90,9 +91,10 @@ class Journal:
         self.totals["generation"] += metrics.get("seconds/generation", 0.0)
         self.totals["gradients"] += metrics.get("seconds/gradients", 0.0)
         self.totals["tokens"] += metrics.get("tokens_per_second", 0.0) * metrics.get("seconds/generation", 0.0)
+        known = {name: value for name, value in metrics.items() if not math.isnan(value)}
         if not self.at_start:
-            self.at_start = dict(metrics)
-        self.latest |= metrics
+            self.at_start = known
+        self.latest |= known
         if self.run is not None:
             self.run.log(step, metrics)
 
@@ -171,6 +173,16 @@ class Journal:
             datasets.Dataset.from_dict(rows).to_parquet(str(file))
         except OSError as error:
             raise RunFailed(f"{file} could not be written: {error}", self.last_checkpoint()) from error
+
+
+def deviation_of(row: Tensor) -> Tensor:
+    """The standard deviation of what was scored of a row; NaN, which stands for not scored, where nothing was.
+
+    >>> deviation_of(torch.tensor([1.0, float("nan"), 3.0]))
+    tensor(1.)
+    """
+    scored = row[~row.isnan()]
+    return scored.std(correction=0) if len(scored) else row.new_tensor(math.nan)
 
 
 def _value(metrics: dict[str, float], kind: str, name: str) -> float | None:

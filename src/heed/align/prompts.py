@@ -9,8 +9,9 @@ import torch
 
 from heed.align import distributed
 from heed.align.config import AlignConfig
-from heed.align.data.conversations import prompt_ids
+from heed.align.data.conversations import located, prompt_ids
 from heed.align.models.policy import Policy
+from heed.align.models.pretrained import require_rows
 from heed.errors import HeedError
 
 
@@ -74,7 +75,8 @@ def checked_rows(dataset: Any, policy: Policy, max_completion_tokens: int) -> li
     """The rows of a dataset, a list of dicts or a list of prompts.
 
     Raises:
-        HeedError: a row without ``prompt``, or a prompt that is empty or leaves completions no room in the context.
+        HeedError: a row without ``prompt``, or a prompt that is empty, that the chat template refuses, that has a token
+            which the model does not know, or that leaves completions no room in the context.
     """
     rows = [dict(row) if isinstance(row, Mapping) else {"prompt": row} for row in dataset or ()]
     room = policy.context - max_completion_tokens
@@ -83,9 +85,12 @@ def checked_rows(dataset: Any, policy: Policy, max_completion_tokens: int) -> li
             columns = ", ".join(row)
             where = f"row {i}, whose columns are {columns}"
             raise HeedError("the dataset has no column 'prompt'", where, "rename one to 'prompt'")
-        tokens = len(prompt_ids(row["prompt"], policy.tokenizer))
+        with located(f"prompt {i}"):
+            ids = prompt_ids(row["prompt"], policy.tokenizer)
+        tokens = len(ids)
         if tokens == 0:
             raise HeedError(f"prompt {i} has no tokens", "dataset", "leave it out")
+        require_rows(ids, policy.causal_lm, policy.tokenizer, f"prompt {i}")
         if tokens > room:
             raise HeedError(
                 f"prompt {i} has {tokens} tokens, but the model's context of {policy.context} leaves {room} beside "

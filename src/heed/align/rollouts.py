@@ -52,6 +52,12 @@ class Rollout:
     columns: dict[str, list[Any]] = field(default_factory=dict)
     logp: Tensor | None = None
 
+    @property
+    def completion_ids(self) -> list[list[int]]:
+        """The tokens of each completion, its end included, as TRL's reward functions get them."""
+        tokens = self.sequences.ids[:, -self.sequences.width :]
+        return [row[keep.bool()].tolist() for row, keep in zip(tokens.cpu(), self.sequences.mask.cpu(), strict=True)]
+
 
 class Sampler:
     """Draws completions from a policy.

@@ -25,7 +25,7 @@ from heed.align.balancing import Balance, Balancer
 from heed.align.clipping import GradientBound
 from heed.align.config import AlignConfig
 from heed.align.evaluation import Evaluation, Gold, evaluate
-from heed.align.journal import Journal
+from heed.align.journal import Journal, deviation_of
 from heed.align.models.policy import Policy, Sequences
 from heed.align.objectives.base import Objective, ObjectiveSet
 from heed.align.prompts import PromptStream, checked_rows
@@ -124,6 +124,7 @@ class AlignTrainer:
         self.eval_rows = self.prompts.first(config.eval_prompts)
         if eval_prompts is not None:
             self.eval_rows = checked_rows(eval_prompts, self.policy, config.max_completion_tokens)
+        self.objectives.check(row["prompt"] for row in (*self.prompts.rows, *self.eval_rows))
         self.step = 0
         self._started = False
 
@@ -200,12 +201,13 @@ class AlignTrainer:
         every = self.config.log_completions_every
         if every and (self.step + 1) % every == 0:
             self.journal.rollout(self.step + 1, rollout, rewards)
-        values = distributed.mean(torch.tensor(list(metrics.values()), dtype=torch.float64))
+        values = distributed.mean_of_known(torch.tensor(list(metrics.values()), dtype=torch.float64))
         return dict(zip(metrics, values.tolist(), strict=True))
 
     def score(self, rollout: Rollout) -> Tensor:
         """The objectives' rewards of a rollout, [K, B], NaN where not scored."""
-        return self.objectives.score(rollout.prompts, rollout.completions, rollout.columns).T.contiguous()
+        columns = rollout.columns | {"completion_ids": rollout.completion_ids}
+        return self.objectives.score(rollout.prompts, rollout.completions, columns).T.contiguous()
 
     @torch.no_grad()
     def measure(self, rollout: Rollout, rewards: Tensor) -> ScoredRollout:
@@ -217,9 +219,10 @@ class AlignTrainer:
             logp = torch.cat([self.policy.logp(part, temperature) for part in parts])
         reference = torch.cat([self.policy.reference_logp(part, temperature) for part in parts])
         if self.config.normalise_rewards or self.config.entropy_beta > 0:
-            deviation = distributed.mean(torch.stack([row[~row.isnan()].std(correction=0) for row in rewards]))
-            keep = torch.where(self.reward_scale > 0, 0.9, 0.0)
-            self.reward_scale = keep * self.reward_scale + (1 - keep) * deviation
+            scale, deviation = self.reward_scale, distributed.mean_of_known(torch.stack([*map(deviation_of, rewards)]))
+            keep = torch.where(scale > 0, 0.9, 0.0)
+            # An objective that scored nothing keeps its scale.
+            self.reward_scale = torch.where(deviation.isnan(), scale, keep * scale + (1 - keep) * deviation)
             # An objective that has been constant so far has no scale yet.
             if self.config.normalise_rewards:
                 rewards = rewards / torch.where(self.reward_scale > 0, self.reward_scale, 1.0)[:, None]

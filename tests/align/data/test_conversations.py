@@ -1,6 +1,15 @@
 import pytest
+from transformers import AutoTokenizer
 
-from heed.align.data.conversations import judged_ids, prompt_and_completion_ids, prompt_ids, render_prompt
+from heed.align.data.conversations import (
+    end_of_reply,
+    judged_ids,
+    prompt_and_completion_ids,
+    prompt_ids,
+    render_prompt,
+    template_ends,
+    with_template_arguments,
+)
 from heed.errors import HeedError
 
 MESSAGES = [{"role": "user", "content": "what helps ?"}]
@@ -44,7 +53,7 @@ def test_an_unknown_last_word_swallows_nothing_of_the_completion(tokenizer_of):
 def test_a_judge_with_a_chat_template_reads_the_conversation(tokenizer_of):
     tokenizer = tokenizer_of(chat=True)
     expected = ["<user>", "what", "helps", "?", "<assistant>", "take", "tea"]
-    assert words(tokenizer, judged_ids("what helps ?", "take tea", tokenizer)) == expected
+    assert words(tokenizer, judged_ids(MESSAGES, "take tea", tokenizer)) == expected
     assert words(tokenizer, judged_ids(MESSAGES, [{"role": "assistant", "content": "take tea"}], tokenizer)) == expected
 
 
@@ -57,3 +66,93 @@ def test_conversations_need_a_chat_template(tokenizer_of):
 def test_a_prompt_that_is_neither_text_nor_messages_is_refused(tokenizer_of):
     with pytest.raises(HeedError, match="a prompt is int, neither text nor a list of messages"):
         render_prompt(3, tokenizer_of())
+
+
+def test_policy_and_judge_read_a_text_alike_whatever_the_template(tokenizer_of):
+    for tokenizer in (tokenizer_of(chat=True), tokenizer_of()):
+        read = prompt_ids("what helps ?", tokenizer)
+        assert words(tokenizer, judged_ids("what helps ? ", "take tea", tokenizer)) == [
+            *words(tokenizer, read),
+            "take",
+            "tea",
+        ]
+
+
+def closing(tokenizer, end, after=""):
+    """The tokenizer with a template that closes every turn with an end of its own."""
+    tokenizer.chat_template = (
+        "{% for m in messages %}<{{ m.role }}> {{ m.content }}" + end + "{% endfor %}"
+        "{% if add_generation_prompt %}<assistant> {% else %}" + after + "{% endif %}"
+    )
+    return tokenizer
+
+
+def test_a_message_that_the_assistant_began_is_continued(tokenizer_of):
+    tokenizer = closing(tokenizer_of(), " </s> ")
+    begun = [*MESSAGES, {"role": "assistant", "content": "take tea"}]
+    assert words(tokenizer, prompt_ids(begun, tokenizer)) == [
+        "<user>", "what", "helps", "?", "</s>", "<assistant>", "take", "tea",
+    ]  # fmt: skip
+    whole = words(tokenizer, judged_ids(MESSAGES, "take tea rest", tokenizer))
+    assert words(tokenizer, judged_ids(begun, " rest", tokenizer)) == whole
+    assert whole[-4:] == ["take", "tea", "rest", "</s>"]
+    before, after = prompt_and_completion_ids(begun, " rest", tokenizer)
+    assert words(tokenizer, before + after) == whole[:-1]
+
+
+def test_a_reply_ends_as_the_template_closes_it(tokenizer_of):
+    tokenizer = tokenizer_of()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<end>"]})
+    for end, after, expected in (
+        ("<end>\n", "", ["<end>"]),
+        ("<end>\n", "</s>", ["<end>"]),  # Phi-3 ends a whole conversation besides
+        (" </s>", "", ["</s>"]),
+        (" . please", "", [".", "please", "</s>"]),  # no token of its own: the eos token ends it
+        ("\n\n", "", ["</s>"]),
+    ):
+        closing(tokenizer, end, after)
+        assert words(tokenizer, end_of_reply(MESSAGES, tokenizer)) == expected
+        assert words(tokenizer, template_ends(tokenizer)) == expected[-1:]
+    assert words(tokenizer, end_of_reply("what helps ?", tokenizer)) == ["</s>"]
+
+
+@pytest.mark.parametrize(
+    ("template", "reason"),
+    [
+        ("{{ raise_exception('System role not supported') }}", "System role not supported"),
+        ("{% for m in messages %}{{ m.content + 1 }}{% endfor %}", "can only concatenate str"),
+        ("{{ messages[0].text.upper() }}", "has no attribute 'text'"),
+        ("{% if %}", "Expected an expression, got 'end of statement block'"),
+    ],
+)
+def test_a_template_that_refuses_is_one_line(tokenizer_of, template, reason):
+    tokenizer = tokenizer_of()
+    tokenizer.chat_template = template
+    for read in (render_prompt, lambda prompt, tokenizer: judged_ids(prompt, "tea", tokenizer)):
+        with pytest.raises(HeedError, match=f"the chat template refuses the conversation: .*{reason}") as caught:
+            read(MESSAGES, tokenizer)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_judge_reads_every_message_of_a_completion(tokenizer_of):
+    tokenizer = tokenizer_of(chat=True)
+    said = [{"role": role, "content": text} for role, text in (("assistant", "tea ?"), ("user", "please"))]
+    assert words(tokenizer, judged_ids(MESSAGES, [*said, {"role": "assistant", "content": "mint"}], tokenizer)) == [
+        "<user>", "what", "helps", "?", "<assistant>", "tea", "?", "<user>", "please", "<assistant>", "mint",
+    ]  # fmt: skip
+
+
+def test_a_templates_variables_are_set_in_a_copy_that_can_be_saved(tokenizer_of, tmp_path):
+    tokenizer = tokenizer_of(chat=True)
+    tokenizer.chat_template += (
+        "{% if add_generation_prompt and enable_thinking is defined and enable_thinking is false %}rest {% endif %}"
+    )
+    silent = with_template_arguments(tokenizer, {"enable_thinking": False})
+    silent.save_pretrained(tmp_path)
+    for given in (silent, AutoTokenizer.from_pretrained(tmp_path)):
+        assert render_prompt(MESSAGES, given) == "<user> what helps ? <assistant> rest "
+    for given in (tokenizer, with_template_arguments(tokenizer, {"enable_thinking": True})):
+        assert render_prompt(MESSAGES, given) == "<user> what helps ? <assistant> "
+    for given, name in ((tokenizer, "enable_thought"), (tokenizer_of(), "enable_thinking")):
+        with pytest.raises(HeedError, match=f"chat template does not know the variable '{name}'"):
+            with_template_arguments(given, {name: False})

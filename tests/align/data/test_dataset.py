@@ -1,3 +1,4 @@
+import gzip
 import json
 
 import datasets
@@ -21,7 +22,8 @@ def test_json_lines_parquet_and_folders_hold_the_same_rows(tmp_path):
     data.to_parquet(tmp_path / "rows.parquet")
     data.save_to_disk(tmp_path / "folder")
     write_lines(tmp_path / "rows.jsonl", "\ufeff" + json.dumps(ROWS[0]), "", ROWS[1], "")
-    for name in ("rows.parquet", "folder", "rows.jsonl"):
+    (tmp_path / "rows.jsonl.gz").write_bytes(gzip.compress((tmp_path / "rows.jsonl").read_bytes()))
+    for name in ("rows.parquet", "folder", "rows.jsonl", "rows.jsonl.gz"):
         assert load_prompts(tmp_path / name).to_list() == ROWS, name
 
 
@@ -102,11 +104,15 @@ def test_files_of_another_kind_are_refused(tmp_path):
     (tmp_path / "rows.csv").write_text("prompt\nfever\n")
     (tmp_path / "rows.parquet").write_text("no parquet")
     (tmp_path / "latin.jsonl").write_bytes('{"prompt": "fièvre"}'.encode("latin-1"))
+    (tmp_path / "torn.jsonl.gz").write_bytes(gzip.compress(b'{"prompt": "fever"}')[:-9])
+    (tmp_path / "plain.jsonl.gz").write_text('{"prompt": "fever"}')
     (tmp_path / "folder").mkdir()
     for name, message in {
         "rows.csv": "cannot tell the format of .csv files",
         "rows.parquet": "not a readable Parquet file",
         "latin.jsonl": r"not UTF-8 \(byte 14\)",
+        "torn.jsonl.gz": "not a whole gzip file",
+        "plain.jsonl.gz": "not a whole gzip file",
         "folder": "not written by datasets' save_to_disk",
     }.items():
         with pytest.raises(HeedError, match=message):

@@ -250,3 +250,34 @@ def test_a_missing_padding_token_is_made_up_without_touching_the_users_tokenizer
     theirs = tokenizer_of(pad=None)
     assert Policy(tiny_model(), theirs).tokenizer.pad_token_id == theirs.eos_token_id
     assert theirs.pad_token is None
+
+
+def test_a_padding_token_without_an_embedding_is_not_used(tokenizer_of):
+    theirs = tokenizer_of(pad=None)
+    theirs.add_special_tokens({"pad_token": "[PAD]"})
+    model = tiny_model()
+    model.resize_token_embeddings(theirs.pad_token_id)  # the one row that is lacking
+    assert Policy(model, theirs).tokenizer.pad_token_id == theirs.eos_token_id
+    model.resize_token_embeddings(theirs.pad_token_id + 1)
+    assert Policy(model, theirs).tokenizer.pad_token_id == theirs.pad_token_id
+
+
+def test_an_end_token_without_an_embedding_is_refused(tokenizer_of):
+    theirs = tokenizer_of()
+    model = tiny_model()
+    model.resize_token_embeddings(len(theirs))
+    theirs.add_special_tokens({"eos_token": "<end>"})
+    with pytest.raises(
+        HeedError, match=r"no embedding for the token '<end>' .20.: it has 20 .*resize_token_embeddings"
+    ):
+        Policy(model, theirs)
+
+
+def test_a_generation_config_that_transformers_finds_invalid_is_saved_as_it_was(tmp_path):
+    tiny_model().save_pretrained(tmp_path)
+    TOKENIZER.save_pretrained(tmp_path)
+    own = json.loads((tmp_path / "generation_config.json").read_text()) | {"temperature": 0.6, "top_p": 0.9}
+    (tmp_path / "generation_config.json").write_text(json.dumps(own))  # do_sample is missing, as in Llama 2 chat's
+    Policy(tmp_path).save(tmp_path / "saved")
+    saved = json.loads((tmp_path / "saved" / "generation_config.json").read_text())
+    assert (saved["temperature"], saved["top_p"]) == (0.6, 0.9)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from heed.align.objectives.base import ObjectiveSet, ObjectiveSpec
+from heed.align.objectives.base import SILENT_BATCHES, ObjectiveSet, ObjectiveSpec
 from heed.align.objectives.reward_functions import RewardFunction
 from heed.errors import HeedError
 
@@ -50,7 +50,6 @@ def raising(**columns):
         (returning([1.0, math.nan]), r"objective 'help' returned nan \(completion 1 'take rest and honey'\)"),
         (returning([-math.inf, 1.0]), r"objective 'help' returned -inf \(completion 0 'take tea'\)"),
         (returning([1e300, 1.0]), r"objective 'help' returned inf \(completion 0 'take tea'\)"),
-        (returning([None, None]), r"objective 'help' scored none of 2 completions .*'take tea'"),
         (returning([1.0, "good"]), r"objective 'help' returned 'good', which is not a number \(completion 1"),
         (returning("no"), r"objective 'help' returned str, not a list"),
         (returning(None), r"objective 'help' returned NoneType, not a list"),
@@ -87,3 +86,43 @@ def test_a_set_needs_an_objective():
 def test_a_spec_refuses_what_would_fail_later(options, message):
     with pytest.raises(HeedError, match=message):
         ObjectiveSpec(**options)
+
+
+def test_a_batch_of_which_nothing_is_scored_is_said_once_and_many_in_a_row_are_refused(caplog):
+    values = [[None, None]] * (SILENT_BATCHES - 1) + [[1.0, None]] + [[None, None]] * SILENT_BATCHES
+    rows = iter(values)
+
+    def sometimes(completions):
+        return next(rows)
+
+    objectives = ObjectiveSet([RewardFunction(sometimes, name="help")])
+    for _ in values[:-1]:
+        objectives.score(PROMPTS, COMPLETIONS)
+    said = "objective help scored none of a batch of 2 completions; it has no gradient then (said once)"
+    assert [record.getMessage() for record in caplog.records] == [said]
+    with pytest.raises(HeedError, match=r"'help' scored none of 2 completions, 50 batches in a row .*'take tea'"):
+        objectives.score(PROMPTS, COMPLETIONS)
+
+
+def test_an_objective_that_changes_what_it_is_given_changes_nothing_for_the_others_or_the_data():
+    seen = []
+
+    def careless(prompts, completions, dose):
+        for prompt, completion, doses in zip(prompts, completions, dose, strict=True):
+            prompt.insert(0, {"role": "system", "content": "x"})
+            completion[0]["content"] = ""
+            doses.append(1)
+        seen.append([len(prompt) for prompt in prompts])
+        return [0.0, 0.0]
+
+    def next_one(prompts, completions, dose):
+        seen.append((prompts, completions, dose))
+        return [0.0, 0.0]
+
+    prompt = [{"role": "user", "content": "fever"}]
+    said = [[{"role": "assistant", "content": text}] for text in ("tea", "rest")]
+    ObjectiveSet([RewardFunction(careless), RewardFunction(next_one)]).score([prompt] * 2, said, {"dose": [[], []]})
+    as_it_was = ([[{"role": "user", "content": "fever"}]] * 2, said, [[], []])
+    assert seen == [[2, 2], as_it_was]
+    assert prompt == [{"role": "user", "content": "fever"}]
+    assert said[0][0]["content"] == "tea"

@@ -1,11 +1,12 @@
 """Reward models as objectives: the scores of each text alone, shared loads, and mistakes that are named."""
 
+import json
 import logging
 import weakref
 
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, BertConfig
 
 from heed.align.models import pretrained
 from heed.align.objectives import reward_models
@@ -38,8 +39,33 @@ def test_padded_batches_give_the_scores_of_each_text_alone(judge_folder_of, toke
 def test_a_chat_template_is_used_where_there_is_one(judge_folder_of, tokenizer_of):
     folder, model = judge_folder_of(chat=True)
     expected = alone(model, tokenizer_of(), "<user> cough <assistant> take tea", add_special_tokens=False)
-    for prompt in ("cough", [{"role": "user", "content": "cough"}]):
-        assert torch.allclose(RewardModel(folder).score([prompt], ["take tea"], {})[0, 0], expected[0], atol=1e-6)
+    prompt = [{"role": "user", "content": "cough"}]
+    assert torch.allclose(RewardModel(folder, head=0).score([prompt], ["take tea"], {})[0, 0], expected[0], atol=1e-6)
+
+
+def test_a_text_is_judged_as_it_stands_and_this_is_said_once(judge_folder_of, tokenizer_of, caplog):
+    folder, model = judge_folder_of(chat=True)
+    judge = RewardModel(folder, head=0)
+    with caplog.at_level(logging.WARNING):
+        ObjectiveSet([judge]).check(["cough", "fever"])
+    assert [record.getMessage() for record in caplog.records] == [
+        f"reward model {folder} has a chat template, but texts are judged as they stand, as the policy reads them; "
+        "give the prompts as messages if it knows conversations alone"
+    ]
+    expected = alone(model, tokenizer_of(), "cough take tea")[0]
+    assert torch.allclose(judge.score(["cough "], ["take tea"], {})[0, 0], expected, atol=1e-6)
+
+
+def test_a_prompt_that_a_judges_template_refuses_is_named(judge_folder_of, tokenizer_of):
+    folder, _ = judge_folder_of(chat=True)
+    tokenizer = tokenizer_of()
+    tokenizer.chat_template = "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}x"
+    tokenizer.save_pretrained(folder)
+    prompts = [
+        [{"role": role, "content": "Be brief."}, {"role": "user", "content": "cough"}] for role in ("user", "system")
+    ]
+    with pytest.raises(HeedError, match=rf"no system role \(prompt 1, reward model {folder}, .*\): give messages"):
+        ObjectiveSet([RewardModel(folder, head=0)]).check(prompts)
 
 
 def test_many_heads_cost_one_forward_and_keep_their_signs(judge_folder_of, monkeypatch):
@@ -63,12 +89,12 @@ def test_objectives_of_one_path_share_the_model_and_its_forward(judge_folder_of)
     assert len(passes) == 1
     ObjectiveSet([one, other]).score(PROMPTS, COMPLETIONS[::-1])
     assert len(passes) == 2
-    assert RewardModel(folder, "c", batch_size=1).model is not one.model
+    assert RewardModel(folder, "c", batch_size=1, head=0).model is not one.model
 
 
 def test_a_model_is_forgotten_with_its_last_objective(judge_folder_of):
     folder, _ = judge_folder_of()
-    objective = RewardModel(folder)
+    objective = RewardModel(folder, head=0)
     model = weakref.ref(objective.model)
     del objective
     assert model() is None
@@ -76,22 +102,22 @@ def test_a_model_is_forgotten_with_its_last_objective(judge_folder_of):
 
 def test_half_precision_scores_come_back_in_float32(judge_folder_of):
     folder, _ = judge_folder_of()
-    exact = RewardModel(folder).score(PROMPTS, COMPLETIONS, {})
-    rough = RewardModel(folder, dtype="bfloat16").score(PROMPTS, COMPLETIONS, {})
+    exact = RewardModel(folder, head=0).score(PROMPTS, COMPLETIONS, {})
+    rough = RewardModel(folder, dtype="bfloat16", head=0).score(PROMPTS, COMPLETIONS, {})
     assert rough.dtype == torch.float32
     assert 0 < (exact - rough).abs().max() < 0.1 * exact.abs().max()
 
 
 def test_the_recorded_shift_is_subtracted(judge_folder_of):
     folder, _ = judge_folder_of()
-    plain = RewardModel(folder).score(PROMPTS, COMPLETIONS, {})
+    plain = RewardModel(folder, head=0).score(PROMPTS, COMPLETIONS, {})
     shifted, _ = judge_folder_of(folder="shifted", heed_shift=[0.25, 0.0])
-    assert torch.allclose(RewardModel(shifted).score(PROMPTS, COMPLETIONS, {}), plain - 0.25)
+    assert torch.allclose(RewardModel(shifted, head=0).score(PROMPTS, COMPLETIONS, {}), plain - 0.25)
 
 
 def test_too_long_texts_lose_their_start_and_this_is_said_once(judge_folder_of, tokenizer_of, caplog):
     folder, model = judge_folder_of()
-    objective = RewardModel(folder, max_length=4)
+    objective = RewardModel(folder, max_length=4, head=0)
     with caplog.at_level(logging.WARNING):
         scores = objective.score(PROMPTS, COMPLETIONS, {})
         objective.score(PROMPTS, COMPLETIONS[::-1], {})
@@ -108,7 +134,7 @@ def test_a_model_that_gives_nan_stops_the_run(judge_folder_of):
     model.score.weight.data.fill_(torch.nan)
     model.save_pretrained(folder)
     with pytest.raises(HeedError, match=r"objective 'cost' returned nan .completion 0 'take tea .'"):
-        RewardModel(folder, name="cost").score(PROMPTS, COMPLETIONS, {})
+        RewardModel(folder, name="cost", head=0).score(PROMPTS, COMPLETIONS, {})
 
 
 def test_an_unknown_path_is_named_with_what_to_do(tmp_path):
@@ -165,3 +191,82 @@ def test_the_folder_is_a_plain_transformers_model(judge_folder_of):
     folder, model = judge_folder_of(heed_shift=[0.25, 0.0])
     loaded = AutoModelForSequenceClassification.from_pretrained(folder)
     assert torch.equal(loaded.score.weight, model.score.weight)
+
+
+@pytest.mark.parametrize("family", ["mistral", "gpt2"])
+@pytest.mark.parametrize("saved_pad", [None, 0, 2], ids=["no pad token", "a pad token", "padded with eos"])
+def test_texts_that_end_in_eos_are_read_where_the_model_reads_them_alone(
+    judge_folder_of, tokenizer_of, family, saved_pad
+):
+    folder, model = judge_folder_of(heads=("help",), family=family, pad=None if saved_pad is None else "<pad>")
+    tokenizer = tokenizer_of(pad={None: None, 0: "<pad>", 2: "</s>"}[saved_pad])
+    tokenizer.chat_template = "{% for m in messages %}<{{ m.role }}> {{ m.content }} </s> {% endfor %}"
+    tokenizer.save_pretrained(folder)
+    model.config.pad_token_id = saved_pad
+    model.config.save_pretrained(folder)
+    prompt = [{"role": "user", "content": "cough"}]
+    expected = [
+        alone(model, tokenizer, f"<user> cough </s> <assistant> {text} </s>", add_special_tokens=False)[0]
+        for text in COMPLETIONS
+    ]
+    scores = RewardModel(folder, head=0).score([prompt] * 3, COMPLETIONS, {})[:, 0]
+    assert torch.allclose(scores, torch.stack(expected), atol=1e-5)
+
+
+def test_an_encoder_keeps_the_token_at_which_it_is_read(tmp_path, tokenizer_of):
+    torch.manual_seed(0)
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    config = BertConfig(vocab_size=20, max_position_embeddings=8, num_labels=1, pad_token_id=0, **shape)
+    model = AutoModelForSequenceClassification.from_config(config).eval()
+    model.classifier.weight.data.mul_(50)
+    model.save_pretrained(tmp_path)
+    tokenizer = tokenizer_of()
+    tokenizer.cls_token = "<s>"
+    tokenizer.save_pretrained(tmp_path)
+    long, short = "fever cough gout fever cough what helps ? ", "cough "
+    expected = [
+        alone(model, tokenizer, text)[0] for text in ("cough what helps ? take tea .", "cough take tea .")
+    ]  # <s> comes in front of both
+    scores = RewardModel(tmp_path).score([long, short], ["take tea ."] * 2, {})[:, 0]
+    assert torch.allclose(scores, torch.stack(expected), atol=1e-5)
+
+
+def test_several_heads_of_which_none_is_named_are_refused_with_their_names(judge_folder_of):
+    folder, _ = judge_folder_of()
+    with pytest.raises(HeedError, match=r"has 2 heads, and none is named .*: give head= one of 0 .help., 1 .cost.,"):
+        RewardModel(folder)
+    single, _ = judge_folder_of(heads=("help",), folder="single")
+    assert RewardModel(single).columns == [0]
+
+
+@pytest.mark.parametrize("heads", [1, 3])
+def test_a_config_that_says_no_number_of_heads_gets_the_weights(judge_folder_of, tokenizer_of, heads):
+    folder, model = judge_folder_of(heads=tuple(map(str, range(heads))))
+    settings = json.loads((folder / "config.json").read_text())
+    settings = {key: value for key, value in settings.items() if key not in ("id2label", "label2id", "num_labels")}
+    (folder / "config.json").write_text(json.dumps(settings))
+    judge = RewardModel(folder, head=heads - 1)
+    expected = alone(model, tokenizer_of(), PROMPTS[0] + COMPLETIONS[0])[-1]
+    assert torch.allclose(judge.score(PROMPTS[:1], COMPLETIONS[:1], {})[0, 0], expected, atol=1e-6)
+    assert len(judge.model.labels) == heads
+
+
+def test_weights_of_another_number_of_heads_than_the_config_says_are_refused(judge_folder_of):
+    folder, model = judge_folder_of()
+    model.config.id2label, model.config.label2id = {0: "help"}, {"help": 0}
+    model.config.save_pretrained(folder)
+    with pytest.raises(HeedError, match=r"score.weight is \[2, 32\], not \[1, 32\] .*: set id2label in config.json"):
+        RewardModel(folder)
+
+
+def test_a_token_without_an_embedding_is_named(judge_folder_of, tokenizer_of):
+    folder, _ = judge_folder_of(heads=("help",))
+    tokenizer = tokenizer_of()
+    tokenizer.add_tokens(["zounds"])
+    tokenizer.save_pretrained(folder)
+    with pytest.raises(HeedError, match=r"no embedding for the token 'zounds' .20.: it has 20 .reward model"):
+        RewardModel(folder).score(["cough "], ["zounds"], {})
+    settings = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(settings | {"pad_token_id": 20}))
+    with pytest.raises(HeedError, match="cannot load a reward model: Padding_idx must be within num_embeddings"):
+        RewardModel(folder)

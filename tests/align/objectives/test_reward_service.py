@@ -125,7 +125,6 @@ def test_a_service_that_is_not_there_is_unreachable(judge):
         (rewards(1.0), "returned 1 values for 2 completions"),
         (rewards(1.0, float("nan")), "returned nan .completion 1 'honey and rest'"),
         (rewards(1.0, "good"), "returned 'good', which is not a number"),
-        (rewards(None, None), "scored none of 2 completions"),
         ((200, '{"scores": [1, 2]}'), "answered without 'rewards'"),
         ((200, "<html>"), "answered no JSON"),
     ],

@@ -21,6 +21,8 @@ PKU = {
     "is_response_1_safe": True,
 }
 CHAT = [{"role": "user", "content": "fever"}]
+BRIEF = {"role": "system", "content": "Be brief."}
+TOOL = {"role": "tool", "content": "38.5", "name": "thermometer"}
 
 
 def message(text):
@@ -98,6 +100,25 @@ def test_hh_transcripts_that_share_no_turn_are_left_out_with_a_count(lines, capl
         ({"chosen": [*CHAT, message("tea")], "rejected": [*CHAT, message("rest")]}, (CHAT, "tea", "rest")),
         ({"prompt": CHAT, "chosen": [message("tea")], "rejected": [message("rest")]}, (CHAT, "tea", "rest")),
         ({"chosen": [*CHAT, message("tea")], "rejected": [*CHAT, message("tea")]}, (CHAT, "tea", "tea")),
+        # UltraFeedback binarized: the prompt as a text beside whole conversations
+        (
+            {"prompt": "fever", "chosen": [*CHAT, message("tea")], "rejected": [*CHAT, message("rest")]},
+            (CHAT, "tea", "rest"),
+        ),
+        (
+            {"prompt": "fever", "chosen": [BRIEF, *CHAT, message("tea")], "rejected": [BRIEF, *CHAT, message("rest")]},
+            ([BRIEF, *CHAT], "tea", "rest"),
+        ),
+        (
+            {"prompt": CHAT, "chosen": [*CHAT, message("tea")], "rejected": [*CHAT, message("rest")]},
+            (CHAT, "tea", "rest"),
+        ),
+        ({"prompt": "fever", "chosen": [message("tea")], "rejected": [message("rest")]}, (CHAT, "tea", "rest")),
+        # several messages: a call of a tool, a later turn
+        (
+            {"prompt": CHAT, "chosen": [message("look"), TOOL, message("tea")], "rejected": [message("rest")]},
+            (CHAT, [message("look"), TOOL, message("tea")], "rest"),
+        ),
     ],
 )
 def test_trls_preferences_with_and_without_a_prompt(lines, row, expected):
@@ -117,7 +138,10 @@ def test_trls_preferences_with_and_without_a_prompt(lines, row, expected):
         ({"verdicts": {"help": "left"}, "prompt": "a"}, "format 'heed' needs the columns left, right"),
         ({**PKU, "better_response_id": 2}, r"the better response is 2 \(.*rows.jsonl:2\)"),
         ({"chosen": "tea", "rejected": "rest"}, "chosen and rejected share no beginning"),
-        ({"chosen": [*CHAT, message("a"), message("b")], "rejected": [*CHAT, message("c")]}, "a completion is"),
+        (
+            {"prompt": "gout", "chosen": [*CHAT, message("a")], "rejected": [*CHAT, message("c")]},
+            "a completion begins with a message of the user: 'fever'",
+        ),
     ],
 )
 def test_bad_records_are_named_by_line(lines, row, message):

@@ -238,3 +238,23 @@ def test_without_held_out_verdicts_there_is_no_accuracy(tokenizer_of, causal_mod
     report = train_reward_model(causal_model_of(), tokenizer_of(), comparisons(8), ["help"], tmp_path / "rm", config)
     assert report.accuracy == {"help": None}
     assert report.held_out == {"help": 0}
+
+
+@pytest.mark.parametrize("pad", [None, "</s>"], ids=["no pad token", "padded with eos"])
+def test_a_model_learnt_on_texts_that_end_in_eos_is_read_there_by_every_loader(
+    tokenizer_of, causal_model_of, tmp_path, pad
+):
+    tokenizer = tokenizer_of(pad=pad)
+    tokenizer.chat_template = "{% for m in messages %}<{{ m.role }}> {{ m.content }} </s> {% endfor %}"
+    prompt = [{"role": "user", "content": "cough ?"}]
+    rows = [{**row, "prompt": prompt} for row in comparisons(40)]
+    config = RewardTrainingConfig(epochs=2, batch_size=16, learning_rate=1e-3, held_out=0.0)
+    report = train_reward_model(causal_model_of(), tokenizer, rows, ["help"], tmp_path / "rm", config)
+    scores = RewardModel(report.path).score([prompt] * 3, ["tea", "rest tea honey", "mint sage"], {})[:, 0]
+    plain = AutoModelForSequenceClassification.from_pretrained(report.path)
+    ids = tokenizer("<user> cough ? </s> <assistant> rest tea honey </s>", add_special_tokens=False)["input_ids"]
+    states = plain.model(torch.tensor([ids])).last_hidden_state[0]
+    at_the_eos = plain.score(states[-1])[0] - report.shift["help"]
+    assert torch.allclose(scores[1], at_the_eos, atol=1e-6)
+    assert torch.allclose(plain(torch.tensor([ids])).logits[0, 0] - report.shift["help"], at_the_eos, atol=1e-6)
+    assert (plain.score(states[-2])[0] - report.shift["help"] - at_the_eos).abs() > 1e-3

@@ -8,6 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from heed.align.data.conversations import prompt_ids
+from heed.align.models.policy import Policy
 from heed.align.preferences.training import TrainingConfig
 from heed.align.preferences.warm_start import collate_demonstrations, encode_demonstration, supervised_warm_start
 from heed.errors import HeedError, RunFailed
@@ -176,3 +177,31 @@ def test_a_loss_that_is_not_finite_stops_the_training(tokenizer_of, causal_model
     with pytest.raises(RunFailed, match="the loss is nan at step 1"):
         supervised_warm_start(model, tokenizer_of(), copy_task(), tmp_path / "warm", FAST)
     assert not Path(tmp_path / "warm").exists()
+
+
+def test_a_templates_own_end_of_turn_is_learnt_and_ends_completions(tokenizer_of, causal_model_of, tmp_path):
+    tokenizer, model = tokenizer_of(), causal_model_of()
+    tokenizer.chat_template = "{% for m in messages %}<{{ m.role }}> {{ m.content }} <unk> {% endfor %}"
+    tokenizer.chat_template += "{% if add_generation_prompt %}<assistant> {% endif %}"
+    examples = [{**e, "prompt": [{"role": "user", "content": e["prompt"]}]} for e in copy_task()[:8]]
+    encoded = encode_demonstration(examples[0], tokenizer)
+    assert tokenizer.decode([label for label in encoded["labels"] if label != -100]) == "take tea . <unk>"
+    assert model.generation_config.eos_token_id == 2
+    supervised_warm_start(model, tokenizer, examples, tmp_path / "warm", FAST)
+    assert AutoModelForCausalLM.from_pretrained(tmp_path / "warm").generation_config.eos_token_id == [2, 3]
+    assert Policy(causal_model_of(), tokenizer).end_ids == [2, 3]
+
+
+def test_a_demonstration_that_the_template_refuses_is_named(tokenizer_of, causal_model_of):
+    tokenizer = tokenizer_of()
+    refusal = "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+    tokenizer.chat_template = refusal + "{{ messages[-1].content }}"
+    examples = [{"prompt": [{"role": role, "content": "fever"}], "completion": "tea"} for role in ("user", "system")]
+    with pytest.raises(HeedError, match=r"no system role \(demonstration 1, "):
+        supervised_warm_start(causal_model_of(), tokenizer, examples)
+
+
+def test_a_demonstration_of_several_messages_is_refused(tokenizer_of, causal_model_of):
+    said = [{"role": "assistant", "content": "tea"}, {"role": "user", "content": "?"}]
+    with pytest.raises(HeedError, match=r"a completion of 2 messages \(demonstration 0, .*belongs into the prompt"):
+        supervised_warm_start(causal_model_of(), tokenizer_of(), [{"prompt": "fever", "completion": said}])

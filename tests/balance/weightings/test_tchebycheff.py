@@ -173,6 +173,15 @@ def test_settings_out_of_range_are_refused(settings, said):
 
 def test_observed_values_must_be_finite_and_complete():
     with pytest.raises(ValueError, match="not finite"):
-        tchebycheff(0.5, flat_front).observe(torch.tensor([float("nan"), 0.0]))
+        tchebycheff(0.5, flat_front).observe(torch.tensor([float("inf"), 0.0]))
     with pytest.raises(HeedError, match=r"\[3\] values observed for 2"):
         tchebycheff(0.5, flat_front).observe(torch.zeros(3))
+
+
+def test_a_value_that_was_not_measured_keeps_its_average():
+    nan = float("nan")
+    weighting = SmoothTchebycheff([0.5, 0.5], ideal=[1.0, 1.0], nadir=[-1.0, -2.0], average=0.5)
+    weighting.observe(torch.tensor([0.4, nan]))
+    assert weighting.values.tolist() == pytest.approx([0.4, -2.0])
+    weighting.observe(torch.tensor([nan, 0.0]))
+    assert weighting.values.tolist() == pytest.approx([0.4, -1.0])

@@ -7,8 +7,13 @@ tokens is in this module, so that a policy, its warm start and its reward models
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeAlias
+
+from jinja2 import TemplateError
 
 from heed.errors import HeedError
 
@@ -56,14 +61,16 @@ def render_prompt(prompt: Prompt, tokenizer: Any) -> str:
 
     Args:
         prompt: a text, which is returned as it is, or messages, which go through the tokenizer's chat template
-            with the assistant's turn opened (``add_generation_prompt=True``).
+            with the assistant's turn opened (``add_generation_prompt=True``), or with the last message left open if
+            that is the assistant's own (``continue_final_message=True``).
         tokenizer: the policy's tokenizer.
 
     Returns:
         The text; messages give a text that already carries its special tokens.
 
     Raises:
-        HeedError: messages, but the tokenizer has no chat template; or neither text nor messages.
+        HeedError: messages, but the tokenizer has no chat template, or one that refuses them; or neither text nor
+            messages.
 
     >>> render_prompt("Fever and cough.", tokenizer=None)
     'Fever and cough.'
@@ -71,7 +78,9 @@ def render_prompt(prompt: Prompt, tokenizer: Any) -> str:
     if isinstance(prompt, str):
         return prompt
     _require_template(prompt, tokenizer)
-    return str(tokenizer.apply_chat_template(list(prompt), tokenize=False, add_generation_prompt=True))
+    if continues(prompt):
+        return _render(prompt, tokenizer, continue_final_message=True)
+    return _render(prompt, tokenizer, add_generation_prompt=True)
 
 
 def prompt_ids(prompt: Prompt, tokenizer: Any) -> list[int]:
@@ -100,23 +109,123 @@ def prompt_and_completion_ids(prompt: Prompt, completion: Completion, tokenizer:
 def judged_ids(prompt: Prompt, completion: Completion, tokenizer: Any) -> list[int]:
     """The tokens that a sequence-classification model reads to score a completion.
 
-    With a chat template, the conversation rendered by it (a text prompt is the user's message); without one, the
-    prompt's text followed by the completion's. Where a token would straddle the seam of the two texts (word-level
+    They are read as the policy reads them: messages as a conversation, by the judge's own chat template; a text as it
+    stands, followed by the completion's. Where a token would straddle the seam of the two texts (word-level
     tokenizers), each is tokenised on its own, as the policy saw them.
 
     Raises:
-        HeedError: the prompt is a list of messages and the tokenizer has no chat template.
+        HeedError: the prompt is a list of messages and the tokenizer has no chat template, or one that refuses them.
     """
-    if tokenizer.chat_template is not None or not isinstance(prompt, str):
-        _require_template(prompt, tokenizer)
-        messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
-        text = tokenizer.apply_chat_template(messages + as_message_completion(completion), tokenize=False)
+    if not isinstance(prompt, str):
+        text = render_conversation(prompt, completion, tokenizer)
         return list(tokenizer(text, add_special_tokens=False)["input_ids"])
     reply = completion_text(completion)
     joined, straddles = _join(prompt, reply, tokenizer, special=True)
     if not straddles:
         return joined
     return prompt_ids(prompt, tokenizer) + list(tokenizer(reply, add_special_tokens=False)["input_ids"])
+
+
+def end_of_reply(prompt: Prompt, tokenizer: Any) -> list[int]:
+    """The tokens that end a completion: what the chat template closes a turn with; the end-of-sequence token of a text.
+
+    Of what the template writes after a reply only what comes up to its first special token counts; where it writes
+    no special token, the end-of-sequence token follows.
+    """
+    after = ""
+    if not isinstance(prompt, str):
+        reply = "b"  # any: some templates take parts of a reply out, such as its thoughts
+        closed = render_conversation(prompt, reply, tokenizer)
+        opened = _render(_conversation(prompt, reply), tokenizer, continue_final_message=True)
+        after = closed.removeprefix(opened).rstrip() if closed.startswith(opened) else ""
+    special = {id_ for id_, token in tokenizer.added_tokens_decoder.items() if token.special}
+    ids = list(tokenizer(after, add_special_tokens=False)["input_ids"]) if after else []
+    last = next((index for index, id_ in enumerate(ids) if id_ in special), None)
+    return [*ids, tokenizer.eos_token_id] if last is None else ids[: last + 1]
+
+
+def template_ends(tokenizer: Any) -> list[int]:
+    """The token with which the chat template closes the assistant's turn; none without a template for plain turns."""
+    if tokenizer.chat_template is None:
+        return []
+    try:
+        return end_of_reply([{"role": "user", "content": "a"}], tokenizer)[-1:]
+    except HeedError:  # a template that wants more than that; the run's prompts are checked by themselves
+        return []
+
+
+def render_conversation(prompt: Sequence[Message], completion: Completion, tokenizer: Any) -> str:
+    """Prompt and completion as the closed conversation that a judge reads.
+
+    Raises:
+        HeedError: not messages, no chat template, or one that refuses them.
+    """
+    _require_template(prompt, tokenizer)
+    return _render(_conversation(prompt, completion), tokenizer)
+
+
+def continues(prompt: Prompt) -> bool:
+    """Whether a completion goes on with the prompt's last message, because that is the assistant's own.
+
+    >>> continues([{"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "That is"}])
+    True
+    """
+    if isinstance(prompt, str):
+        return False
+    return prompt[-1]["role"] == "assistant" and isinstance(prompt[-1]["content"], str)
+
+
+def with_template_arguments(tokenizer: Any, arguments: Mapping[str, bool | float | str | None]) -> Any:
+    """A copy of a tokenizer whose chat template has some of its variables set, such as ``enable_thinking``.
+
+    They are written into the template, so that whatever renders with it, or with a saved copy, renders alike.
+
+    Args:
+        tokenizer: with a chat template.
+        arguments: the variables' names and values.
+
+    Raises:
+        HeedError: no chat template, or one that does not know a variable.
+    """
+    template = tokenizer.chat_template or ""
+    for name in arguments:
+        if not (isinstance(template, str) and name.isidentifier() and re.search(rf"\b{name}\b", template)):
+            raise HeedError(
+                f"the model's chat template does not know the variable {name!r}",
+                where="template arguments",
+                fix="leave it out, or set tokenizer.chat_template",
+            )
+    copied = copy.deepcopy(tokenizer)
+    copied.chat_template = "".join(f"{{% set {name} = {value!r} %}}" for name, value in arguments.items()) + template
+    return copied
+
+
+@contextmanager
+def located(where: str) -> Iterator[None]:
+    """Within: an error says of which row it is, before what it says of the place itself."""
+    try:
+        yield
+    except HeedError as error:
+        raise HeedError(error.what, f"{where}, {error.where}", error.fix) from error
+
+
+def _conversation(prompt: Sequence[Message], completion: Completion) -> list[Message]:
+    said = as_message_completion(completion)
+    if not continues(prompt):
+        return [*prompt, *said]
+    return [*prompt[:-1], {**prompt[-1], "content": prompt[-1]["content"] + said[0]["content"]}, *said[1:]]
+
+
+def _render(messages: Sequence[Message], tokenizer: Any, **options: Any) -> str:
+    try:
+        return str(tokenizer.apply_chat_template(list(messages), tokenize=False, **options))
+    except (TemplateError, TypeError, ValueError) as error:
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise HeedError(
+            f"the chat template refuses the conversation: {reason}"[:300],
+            where=repr(list(messages))[:80],
+            fix="give messages that the template takes, or set tokenizer.chat_template",
+        ) from error
 
 
 def _join(before: str, after: str, tokenizer: Any, special: bool) -> tuple[list[int], bool]:

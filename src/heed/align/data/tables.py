@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,8 +39,8 @@ def read_table(path: str | Path, split: str | None = None) -> Table:
     """Read rows from a file, a folder or the hub.
 
     Args:
-        path: a ``.jsonl`` or ``.json`` file of one JSON object a line, a ``.parquet`` file, a folder written by
-            ``save_to_disk``, or, if nothing lies there, a data set's id on the hub.
+        path: a ``.jsonl`` or ``.json`` file of one JSON object a line, the same in ``.gz``, a ``.parquet`` file, a
+            folder written by ``save_to_disk``, or, if nothing lies there, a data set's id on the hub.
         split: which split, where there are several; "train" if there is one of that name. A file has none.
 
     Raises:
@@ -50,7 +52,7 @@ def read_table(path: str | Path, split: str | None = None) -> Table:
         raise HeedError(f"a file has no splits to take {split!r} from", str(path), fix="leave the split out")
     if file.is_dir():
         table = _read_folder(file, split)
-    elif file.is_file() and file.suffix in (".jsonl", ".json", ".ndjson"):
+    elif file.is_file() and Path(file.name.removesuffix(".gz")).suffix in (".jsonl", ".json", ".ndjson"):
         table = _read_json_lines(file)
     elif file.is_file() and file.suffix == ".parquet":
         table = _read_parquet(file)
@@ -70,7 +72,7 @@ def _read_json_lines(file: Path) -> Table:
     rows: list[dict[str, Any]] = []
     lines: list[int] = []
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        text = _bytes(file).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise HeedError(
             f"the file is not UTF-8 (byte {error.start})", where=str(file), fix="save it as UTF-8"
@@ -107,6 +109,15 @@ def _read_json_lines(file: Path) -> Table:
     return Table(datasets.Dataset(pyarrow.table(data)), lambda index: f"{file}:{lines[index]}")
 
 
+def _bytes(file: Path) -> bytes:
+    if file.suffix != ".gz":
+        return file.read_bytes()
+    try:
+        return gzip.decompress(file.read_bytes())
+    except (OSError, EOFError, zlib.error) as error:
+        raise HeedError("not a whole gzip file", where=str(file), fix="fetch or write it again") from error
+
+
 def _first_of_another_kind(values: list[Any]) -> int:
     kinds = [type(value) for value in values if value is not None]
     differing = (index for index, value in enumerate(values) if value is not None and type(value) is not kinds[0])
@@ -136,7 +147,7 @@ def _read_hub(name: str, split: str | None) -> Table:
         "there is no such data", where=name, fix="give a file or folder that exists, or a hub id (owner/name)"
     )
     if (
-        Path(name).suffix in (".jsonl", ".json", ".ndjson", ".parquet")
+        Path(name).suffix in (".jsonl", ".json", ".ndjson", ".parquet", ".gz")
         or name.startswith((".", "/", "~"))
         or name.count("/") > 1
     ):

@@ -129,13 +129,14 @@ class Critics(nn.Module):
         This is PopArt (van Hasselt et al. 2016). The arguments are those of `fit`.
         """
         flat = torch.cat([target[:, part.mask.bool()] for part, target in zip(parts, returns, strict=True)], dim=1)
-        count = distributed.mean(
-            (~flat.isnan()).sum(1).to(flat.dtype)
-        )  # not 0: an objective that scores none is refused
+        count = distributed.mean((~flat.isnan()).sum(1).to(flat.dtype))
+        known = count > 0  # an objective that scored nothing keeps its scale
+        count = torch.where(known, count, 1.0)
         mean = distributed.mean(flat.nansum(1)) / count
         std = (distributed.mean((flat - mean[:, None]).square().nansum(1)) / count).sqrt().clamp(min=1e-3)
         keep = self.config.memory if bool(self.seen) else 0.0
-        new_mean, new_std = keep * self.mean + (1 - keep) * mean, keep * self.std + (1 - keep) * std
+        new_mean = torch.where(known, keep * self.mean + (1 - keep) * mean, self.mean)
+        new_std = torch.where(known, keep * self.std + (1 - keep) * std, self.std)
         with torch.no_grad():
             if bool(self.seen):
                 self.heads.weight.mul_((self.std / new_std)[:, None])

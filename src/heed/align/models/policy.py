@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from heed.align.models.pretrained import quiet_transformers, require_model_path, with_pad_token
+from heed.align.data.conversations import template_ends
+from heed.align.models.pretrained import quiet_transformers, require_model_path, require_rows, with_pad_token
 from heed.errors import HeedError
 
 POLICY_ADAPTER = "default"
@@ -79,7 +80,8 @@ class Policy:
         base, tokenizer = _load(model, tokenizer, dtype)
         if tokenizer.eos_token_id is None:
             raise HeedError("the tokenizer has no end token", _name(model), "set its eos_token")
-        self.tokenizer = with_pad_token(tokenizer, _name(model))
+        require_rows([tokenizer.eos_token_id], base, tokenizer, _name(model))
+        self.tokenizer = with_pad_token(tokenizer, _name(model), base)
         self.peft_config = peft_config
         self.reference: PreTrainedModel | None = None
         self.model: nn.Module
@@ -114,13 +116,14 @@ class Policy:
 
     @property
     def end_ids(self) -> list[int]:
-        """The tokens that end a completion: the tokenizer's end token and those of the model's generation config.
+        """The tokens that end a completion: of the tokenizer, its chat template and the model's generation config.
 
         Chat models often have several, such as Gemma's end of text and end of turn.
         """
         config = self.causal_lm.generation_config
         own = (config.eos_token_id if config is not None else None) or []
-        return sorted({self.tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])})
+        own = own if isinstance(own, list) else [own]
+        return sorted({self.tokenizer.eos_token_id, *own, *template_ends(self.tokenizer)})
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """The policy's trainable parameters by name (the critics' adapter does not count)."""
@@ -270,7 +273,7 @@ def _load(
             loaded = AutoModelForCausalLM.from_pretrained(str(model), dtype=dtype)
             loaded = loaded.to("cuda" if torch.cuda.is_available() else "cpu")
             return loaded, tokenizer or AutoTokenizer.from_pretrained(str(model))
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError, AssertionError, SafetensorError) as error:  # torch asserts that pad_token_id has a row
         reason = " ".join(str(error).split("\n")[0].split())
         raise HeedError(
             f"no causal language model at '{model}': {reason}", "--model", "name a model folder or a hub id"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ import requests
 import torch
 from peft import LoraConfig
 from torch import Tensor
+from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from heed.errors import HeedError
@@ -60,19 +62,64 @@ def require_model_path(path: str | Path, what: str) -> None:
             ) from error
 
 
-def with_pad_token(tokenizer: Any, where: str) -> Any:
+def with_pad_token(tokenizer: Any, where: str, model: Any = None) -> Any:
     """The tokenizer, or a copy of it that pads with the end-of-sequence token if it had nothing to pad with.
+
+    Args:
+        tokenizer: the model's.
+        where: whose it is, for the error.
+        model: if given, a padding token beyond its embedding counts as nothing (it was added to the tokenizer alone).
 
     Raises:
         HeedError: it has neither a padding nor an end-of-sequence token.
     """
-    if tokenizer.pad_token_id is not None:
+    rows = math.inf if model is None else embedding_rows(model)
+    if tokenizer.pad_token_id is not None and tokenizer.pad_token_id < rows:
         return tokenizer
     if tokenizer.eos_token is None:
         raise HeedError("the tokenizer has neither a pad nor an eos token", where=where, fix="set tokenizer.pad_token")
+    if model is not None:
+        require_rows([tokenizer.eos_token_id], model, tokenizer, where)
     padded = copy.deepcopy(tokenizer)
     padded.pad_token = padded.eos_token
     return padded
+
+
+def load_tokenizer(model: str) -> Any:
+    """The tokenizer of a model's folder or hub id.
+
+    Raises:
+        HeedError: no such model, or no tokenizer beside it.
+    """
+    require_model_path(model, "language model")
+    try:
+        with quiet_transformers():
+            return AutoTokenizer.from_pretrained(model)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split("\n")[0].split())
+        raise HeedError(f"there is no tokenizer: {reason}", model, "save it beside the model") from error
+
+
+def embedding_rows(model: Any) -> int:
+    """How many tokens a model has an embedding for."""
+    return int(model.get_input_embeddings().weight.shape[0])
+
+
+def require_rows(ids: Sequence[int], model: Any, tokenizer: Any, where: str) -> None:
+    """Refuse tokens for which a model has no embedding: they were added to the tokenizer, but not to the model.
+
+    Raises:
+        HeedError: names the first such token.
+    """
+    rows = embedding_rows(model)
+    lacking = next((id_ for id_ in ids if id_ >= rows), None)
+    if lacking is not None:
+        token = tokenizer.convert_ids_to_tokens(lacking)
+        raise HeedError(
+            f"the model has no embedding for the token {token!r} ({lacking}): it has {rows}",
+            where,
+            "call model.resize_token_embeddings(len(tokenizer)) and save it, or leave the token out",
+        )
 
 
 def lora_config(rank: int, alpha: int, targets: str) -> LoraConfig | None:
@@ -117,6 +164,53 @@ def pad_right(rows: Sequence[Sequence[int]], pad_id: int) -> dict[str, Tensor]:
     lengths = torch.tensor([len(row) for row in rows])
     mask = (torch.arange(width) < lengths[:, None]).long()
     return {"input_ids": input_ids, "attention_mask": mask}
+
+
+def keep_end(ids: list[int], limit: int | None, tokenizer: Any) -> list[int]:
+    """The last ``limit`` tokens of a text that is judged; a cls token in front, at which encoders are read, stays.
+
+    Args:
+        ids: the text's tokens.
+        limit: at most so many are kept; all if None.
+        tokenizer: names the cls token, if there is one.
+    """
+    if limit is None or len(ids) <= limit:
+        return ids
+    first = ids[: int(limit > 1 and ids[0] == tokenizer.cls_token_id)]
+    return first + ids[len(ids) - limit + len(first) :]
+
+
+def head_scores(model: Any, config: Any, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    """The scores of a sequence-classification model, each row read at its end as the mask tells it.
+
+    A decoder of transformers reads a row at its last token that is not ``config.pad_token_id``, which is too early
+    where a text itself ends in that token, as most do whose padding is the eos token. So the rows are padded with a
+    token that ends none of them; the mask hides it in any case.
+
+    Args:
+        model: the model, wrapped or not.
+        config: its configuration, which is left as it was.
+        input_ids: int64 [B, T], padded on the right.
+        attention_mask: int64 [B, T].
+
+    Returns:
+        The logits, [B, heads].
+    """
+    ends = set(input_ids[torch.arange(len(input_ids)), attention_mask.sum(1) - 1].tolist())
+    parts = (config, config.get_text_config())
+    own = [part.pad_token_id for part in parts]
+    known = range(parts[-1].vocab_size)
+    pad = next(id_ for id_ in (own[-1], *range(len(ends) + 1)) if id_ in known and id_ not in ends)
+    try:
+        for part in parts:
+            part.pad_token_id = pad
+        logits: Tensor = model(
+            input_ids=input_ids.masked_fill(attention_mask == 0, pad), attention_mask=attention_mask
+        ).logits
+    finally:
+        for part, id_ in zip(parts, own, strict=True):
+            part.pad_token_id = id_
+    return logits
 
 
 @contextmanager

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import copy
+import logging
 import math
 import numbers
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from heed.align.data.conversations import Completion, Prompt, completion_text
+from heed.align.data.conversations import Completion, Prompt, completion_text, located
 from heed.errors import HeedError
+
+logger = logging.getLogger(__name__)
+
+SILENT_BATCHES = 50
+"""An objective that has scored nothing in so many batches in a row is taken for broken."""
 
 
 @dataclass(frozen=True)
@@ -85,13 +92,21 @@ class Objective(ABC):
         Args:
             prompts: B prompts, text or messages.
             completions: B completions, text or one message.
-            columns: the data's other columns, each of length B.
+            columns: the data's other columns, each of length B; in a run also ``completion_ids``, each completion's
+                tokens with its end.
 
         Returns:
             Raw values, float32 [B, len(specs)], before sign and scale; NaN only where a completion is not scored.
 
         Raises:
             HeedError: a value that no optimiser step may see; names the objective and the completion.
+        """
+
+    def check(self, prompt: Prompt) -> None:  # noqa: B027 - most objectives take every prompt
+        """Refuse a prompt with which no completion can be scored, before a run begins.
+
+        Raises:
+            HeedError: such a prompt.
         """
 
 
@@ -124,6 +139,8 @@ class ObjectiveSet:
                     where="--objectives",
                     fix="name them apart: name=TARGET",
                 )
+        self._silent = [0] * len(self.specs)
+        self._said_silent: set[str] = set()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -136,22 +153,66 @@ class ObjectiveSet:
         completions: Sequence[Completion],
         columns: Mapping[str, Sequence[Any]] | None = None,
     ) -> Tensor:
-        """Score a batch by every objective.
+        """Score a batch by every objective, each on a copy of its own, so that what one changes no other sees.
 
         Returns:
-            float32 [B, K], sign * scale * raw value; NaN where an objective did not score a completion.
+            float32 [B, K], sign * scale * raw value; NaN where an objective did not score a completion. One that
+            scored none of the batch is said once.
 
         Raises:
-            HeedError: an objective failed, or scored no completion of the batch; nothing was changed by then.
+            HeedError: an objective failed, or has scored nothing in `SILENT_BATCHES` in a row; nothing was changed by
+                then.
         """
         if len(prompts) != len(completions):
             raise ValueError(f"{len(prompts)} prompts, but {len(completions)} completions")
-        scores = [objective.score(prompts, completions, columns or {}) for objective in self.objectives]
+        scores = [
+            objective.score(
+                _copies(prompts),
+                _copies(completions),
+                {name: _copies(values) for name, values in (columns or {}).items()},
+            )
+            for objective in self.objectives
+        ]
         raw = torch.cat([score.to("cpu", torch.float32) for score in scores], dim=1)
-        for column, name in zip(raw.T, self.names, strict=True):
+        for index, (column, name) in enumerate(zip(raw.T, self.names, strict=True)):
             _require_finite(column, name, completions)
+            self._count_silence(index, bool(column.isnan().all()), completions)
         factors = torch.tensor([spec.sign * spec.scale for spec in self.specs])
         return raw * factors
+
+    def _count_silence(self, index: int, silent: bool, completions: Sequence[Completion]) -> None:
+        """Count the batches in a row of which an objective scored nothing, as of data of several tasks."""
+        name = self.names[index]
+        self._silent[index] = self._silent[index] + 1 if silent else 0
+        if self._silent[index] >= SILENT_BATCHES:
+            raise HeedError(
+                f"objective {name!r} scored none of {len(completions)} completions, {SILENT_BATCHES} batches in a row",
+                where=f"completions 0 to {len(completions) - 1}, the first {excerpt(completions, 0)}",
+                fix="return numbers, give more data that it scores, or leave the objective out",
+            )
+        if silent and name not in self._said_silent:
+            self._said_silent.add(name)
+            logger.warning(
+                "objective %s scored none of a batch of %d completions; it has no gradient then (said once)",
+                name,
+                len(completions),
+            )
+
+    def check(self, prompts: Iterable[Prompt]) -> None:
+        """Refuse prompts that an objective cannot score, before a run begins.
+
+        Raises:
+            HeedError: such a prompt, by its number.
+        """
+        for index, prompt in enumerate(prompts):
+            with located(f"prompt {index}"):
+                for objective in self.objectives:
+                    objective.check(prompt)
+
+
+def _copies(values: Sequence[Any]) -> list[Any]:
+    """A copy of each value by itself: the completions of a prompt share one list of messages."""
+    return [copy.deepcopy(value) for value in values]
 
 
 def values_to_column(values: object, name: str, completions: Sequence[Completion], source: str) -> Tensor:
@@ -167,7 +228,7 @@ def values_to_column(values: object, name: str, completions: Sequence[Completion
         float32 [B, 1], NaN where the value was None.
 
     Raises:
-        HeedError: not a list, of another length, not a number, NaN or infinite, or None for all.
+        HeedError: not a list, of another length, not a number, NaN or infinite.
 
     >>> values_to_column([1, None], "help", ["tea", "rest"], source="function")
     tensor([[1.],
@@ -203,13 +264,7 @@ def values_to_column(values: object, name: str, completions: Sequence[Completion
 
 
 def _require_finite(column: Tensor, name: str, completions: Sequence[Completion]) -> None:
-    """Refuse infinities and a batch of which nothing is scored; NaN means not scored."""
-    if column.numel() and bool(column.isnan().all()):
-        raise HeedError(
-            f"objective {name!r} scored none of {len(completions)} completions",
-            where=f"completions 0 to {len(completions) - 1}, the first {excerpt(completions, 0)}",
-            fix="return a number for at least one completion of each batch, or leave the objective out",
-        )
+    """Refuse infinities; NaN means not scored."""
     if bool(column.isinf().any()):
         index = int(column.isinf().nonzero()[0])
         raise _not_finite(float(column[index]), name, index, completions)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from heed.align.data.conversations import Completion, Prompt, as_message_completion
+from heed.align.data.conversations import Completion, Prompt, as_message_completion, completion_text, continues
 from heed.align.objectives.base import Objective, ObjectiveSpec, excerpt, values_to_column
 from heed.align.objectives.kinds import ObjectiveKind, ObjectiveText, register_objective_kind
 from heed.errors import HeedError
@@ -21,9 +24,11 @@ class RewardFunction(Objective):
 
     Args:
         function: called as ``function(prompts=..., completions=..., **columns)``; returns a list of B floats, with
-            None for a completion that it does not score. Where the prompts are messages, the completions are
-            ``[[{"role": "assistant", "content": ...}], ...]``, as TRL passes them. Columns that its signature has
-            no place for are left out.
+            None for a completion that it does not score; an ``async def`` is awaited. Where the prompts are messages,
+            the completions are ``[[{"role": "assistant", "content": ...}], ...]``, as TRL passes them; what of the
+            assistant's message the prompt had begun stands in the completion. In a run there is a column
+            ``completion_ids`` beside the data's, each completion's tokens with its end. Columns that its signature
+            has no place for are left out.
         name: the objective's name, else the function's.
         sign: +1 if more is better, -1 if less is.
         scale: positive factor on the values.
@@ -37,7 +42,7 @@ class RewardFunction(Objective):
 
     def __init__(
         self,
-        function: Callable[..., Sequence[float | None]],
+        function: Callable[..., Sequence[float | None] | Awaitable[Sequence[float | None]]],
         name: str | None = None,
         sign: float = 1.0,
         scale: float = 1.0,
@@ -54,11 +59,14 @@ class RewardFunction(Objective):
     ) -> Tensor:
         """Score a batch; see ``Objective.score``. The function's own exception becomes a HeedError."""
         name = self.specs[0].name
-        passed = {**columns, "prompts": list(prompts), "completions": _as_trl(prompts, completions)}
+        pairs = [_as_trl(prompt, completion) for prompt, completion in zip(prompts, completions, strict=True)]
+        passed = {**columns, "prompts": [pair[0] for pair in pairs], "completions": [pair[1] for pair in pairs]}
         if self._accepted is not None:
             passed = {key: value for key, value in passed.items() if key in self._accepted}
         try:
             values = self.function(**passed)
+            if inspect.isawaitable(values):
+                values = asyncio.run_coroutine_threadsafe(_awaited(values), _event_loop()).result()
         except Exception as error:
             raise HeedError(
                 f"objective {name!r} raised {type(error).__name__}: {error}",
@@ -68,11 +76,25 @@ class RewardFunction(Objective):
         return values_to_column(values, name, completions, source="function")
 
 
-def _as_trl(prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[Completion]:
-    pairs = zip(prompts, completions, strict=True)
-    return [
-        completion if isinstance(prompt, str) else as_message_completion(completion) for prompt, completion in pairs
-    ]
+async def _awaited(values: Awaitable[Any]) -> Any:
+    return await values
+
+
+@functools.cache
+def _event_loop() -> asyncio.AbstractEventLoop:
+    """One loop for all calls, in a thread of its own: clients that a function keeps open belong to their loop."""
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="async reward functions", daemon=True).start()
+    return loop
+
+
+def _as_trl(prompt: Prompt, completion: Completion) -> tuple[Prompt, Completion]:
+    """Prompt and completion in TRL's form: what the prompt began of the assistant's message is in the completion."""
+    if isinstance(prompt, str):
+        return prompt, completion
+    if not continues(prompt):
+        return prompt, as_message_completion(completion)
+    return prompt[:-1], as_message_completion(prompt[-1]["content"] + completion_text(completion))
 
 
 def _is_function(target: str) -> bool:

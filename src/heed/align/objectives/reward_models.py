@@ -15,10 +15,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedConfig
 
-from heed.align.data.conversations import Completion, Prompt, judged_ids
-from heed.align.models.pretrained import pad_right, quiet_transformers, require_model_path, with_pad_token
+from heed.align.data.conversations import Completion, Prompt, judged_ids, located, render_conversation
+from heed.align.models.pretrained import (
+    head_scores,
+    keep_end,
+    pad_right,
+    quiet_transformers,
+    require_model_path,
+    require_rows,
+)
 from heed.align.objectives.base import Objective, ObjectiveSpec, require_numbers
 from heed.align.objectives.kinds import COMMON_KEYS, ObjectiveKind, ObjectiveText, register_objective_kind
 from heed.errors import HeedError
@@ -60,10 +67,10 @@ class ScoringModel:
         dtype: "auto" (as saved), "float32", "bfloat16" or "float16".
         device: where it runs; a CUDA device if there is one, else the CPU.
         batch_size: completions in one forward pass.
-        max_length: tokens kept, from the end; the model's context if None.
+        max_length: tokens kept, from the end (a cls token stays); the model's context if None.
 
     Raises:
-        HeedError: nothing at the path, no sequence-classification head in it, or no token to pad with.
+        HeedError: nothing at the path, or no sequence-classification head in it.
     """
 
     def __init__(
@@ -75,10 +82,8 @@ class ScoringModel:
         try:
             with quiet_transformers():
                 tokenizer = AutoTokenizer.from_pretrained(path)
-                model, loading = AutoModelForSequenceClassification.from_pretrained(
-                    path, dtype=_DTYPES[dtype], output_loading_info=True
-                )
-        except (OSError, ValueError) as error:
+                model, loading = _load(path, _DTYPES[dtype])
+        except (OSError, ValueError, AssertionError) as error:  # torch asserts that pad_token_id has a row
             raise HeedError(
                 f"cannot load a reward model: {str(error).splitlines()[0]}",
                 where=path,
@@ -91,17 +96,35 @@ class ScoringModel:
                 fix="give a model saved by AutoModelForSequenceClassification, or train one with train_reward_model",
             )
         self.path, self.batch_size = path, batch_size
-        self.tokenizer = with_pad_token(tokenizer, path)
-        # The model finds each row's last token by this id: it must be the one that the rows are padded with.
-        model.config.pad_token_id = self.tokenizer.pad_token_id
+        self.tokenizer = tokenizer
+        # What the model takes for padding when it reads a text alone; None if nothing.
+        self.padding: int | None = model.config.get_text_config().pad_token_id
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model = model.to(self.device).eval().requires_grad_(False)
         settings = model.config.to_dict()
         self.labels: dict[int, str] = {int(index): label for index, label in model.config.id2label.items()}
         self.max_length: int | None = max_length or settings.get("max_position_embeddings")
         self.shift = torch.tensor(settings.get(SHIFT_KEY) or [0.0] * len(self.labels), dtype=torch.float32)
-        self._said_truncation = False
+        self._is_ours = SHIFT_KEY in settings
+        self._said_truncation = self._said_text = False
         self._last: tuple[list[tuple[Prompt, Completion]], Tensor] | None = None
+
+    def only_head(self) -> int:
+        """The index of the model's one head.
+
+        Raises:
+            HeedError: it has several; the message lists them.
+        """
+        if len(self.labels) > 1:
+            raise HeedError(
+                f"the reward model has {len(self.labels)} heads, and none is named",
+                where=self.path,
+                fix=f"give head= one of {self._heads()}, or several of them by heads=",
+            )
+        return next(iter(self.labels))
+
+    def _heads(self) -> str:
+        return ", ".join(f"{index} ({label})" for index, label in sorted(self.labels.items()))
 
     def head_index(self, head: int | str) -> int:
         """The index of a head, given as index or label.
@@ -114,9 +137,26 @@ class ScoringModel:
         if isinstance(head, str) and index is None and head.isdecimal():
             index = int(head)
         if index is None or index not in self.labels:
-            known = ", ".join(f"{index} ({label})" for index, label in sorted(self.labels.items()))
-            raise HeedError(f"the reward model has no head {head!r}", where=self.path, fix=f"its heads are {known}")
+            fix = f"its heads are {self._heads()}"
+            raise HeedError(f"the reward model has no head {head!r}", where=self.path, fix=fix)
         return index
+
+    def check(self, prompt: Prompt) -> None:
+        """Say once if texts are judged by a model of conversations from elsewhere.
+
+        Raises:
+            HeedError: messages without a chat template, or that it refuses.
+        """
+        if not isinstance(prompt, str):
+            with located(f"reward model {self.path}"):
+                render_conversation(prompt, "a", self.tokenizer)
+        elif self.tokenizer.chat_template is not None and not self._is_ours and not self._said_text:
+            self._said_text = True
+            logger.warning(
+                "reward model %s has a chat template, but texts are judged as they stand, as the policy reads them; "
+                "give the prompts as messages if it knows conversations alone",
+                self.path,
+            )
 
     @torch.no_grad()
     def scores(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Tensor:
@@ -129,13 +169,15 @@ class ScoringModel:
         if self._last is not None and self._last[0] == pairs:
             return self._last[1]
         kept = self._truncate([judged_ids(prompt, completion, self.tokenizer) for prompt, completion in pairs])
+        for ids in kept:
+            require_rows(ids, self.model, self.tokenizer, f"reward model {self.path}")
         order = sorted(range(len(kept)), key=lambda index: len(kept[index]))  # rows of like length: little padding
         scores = torch.empty(len(kept), len(self.labels))
         for start in range(0, len(order), self.batch_size):
             rows = order[start : start + self.batch_size]
-            inputs = pad_right([kept[row] for row in rows], self.tokenizer.pad_token_id)
-            logits = self.model(**{key: value.to(self.device) for key, value in inputs.items()}).logits
-            scores[rows] = logits.float().cpu()
+            inputs = pad_right([self._as_read_alone(kept[row]) for row in rows], self.padding or 0)
+            inputs = {key: value.to(self.device) for key, value in inputs.items()}
+            scores[rows] = head_scores(self.model, self.model.config, **inputs).float().cpu()
         scores -= self.shift
         self._last = (pairs, scores)
         return scores
@@ -155,7 +197,43 @@ class ScoringModel:
                 len(ids),
                 self.max_length,
             )
-        return [row[-self.max_length :] or [self.tokenizer.pad_token_id] for row in ids]
+        return [keep_end(row, self.max_length, self.tokenizer) for row in ids]
+
+    def _as_read_alone(self, ids: list[int]) -> list[int]:
+        """A row up to the token at which the model reads the text alone: before what it takes for padding."""
+        end = len(ids)
+        while end > 1 and ids[end - 1] == self.padding:
+            end -= 1
+        return ids[:end] or [self.padding or 0]
+
+
+def _load(path: str, dtype: Any) -> tuple[Any, dict[str, Any]]:
+    """The model, and what transformers reports of loading it; a config that says no number of heads gets the weights'.
+
+    Raises:
+        HeedError: the weights are of other sizes than the config says.
+    """
+    load = AutoModelForSequenceClassification.from_pretrained
+    options = {"dtype": dtype, "output_loading_info": True, "ignore_mismatched_sizes": True}
+    model, loading = load(path, **options)
+    differing = sorted(loading["mismatched_keys"])  # (name, saved size, the model's)
+    heads = {
+        saved[0] for _, saved, built in differing if saved[1:] == built[1:] and built[0] == model.config.num_labels
+    }
+    said = PreTrainedConfig.get_config_dict(path)[0]
+    if len(heads) == 1 and not {"num_labels", "id2label"} & set(said):
+        model, loading = load(path, num_labels=heads.pop(), **options)
+        differing = sorted(loading["mismatched_keys"])
+    if differing:
+        name, saved, built = differing[0]
+        raise HeedError(
+            f"the weights do not fit config.json: {name} is {list(saved)}, not {list(built)}",
+            where=path,
+            fix="set id2label in config.json to one label for each head of the weights"
+            if heads
+            else "give config.json and weights of one model",
+        )
+    return model, loading
 
 
 _loaded: weakref.WeakValueDictionary[tuple[object, ...], ScoringModel] = weakref.WeakValueDictionary()
@@ -183,9 +261,8 @@ def load_scoring_model(
 class ManyHeadedRewardModel(Objective):
     """K objectives from the chosen heads of one sequence-classification model, in one forward pass.
 
-    A text prompt is put through the model's own chat template as the user's message, if its tokenizer has one;
-    otherwise prompt and completion are joined as text. What ``train_reward_model`` recorded as ``heed_shift`` is
-    subtracted; models from elsewhere have none.
+    Prompts that are messages go through the model's own chat template; a text is read as it stands, with the completion
+    behind it. What ``train_reward_model`` recorded as ``heed_shift`` is subtracted; models from elsewhere have none.
 
     Args:
         path: a local folder or a hub id, loadable by ``AutoModelForSequenceClassification``.
@@ -193,7 +270,7 @@ class ManyHeadedRewardModel(Objective):
         dtype: "auto" (as saved), "float32", "bfloat16" or "float16"; scores are float32 in any case.
         device: where it runs; a CUDA device if there is one, else the CPU.
         batch_size: completions in one forward pass.
-        max_length: tokens kept, from the end; the model's context if None. Cutting is said once.
+        max_length: tokens kept, from the end (a cls token stays); the model's context if None. Cutting is said once.
 
     Raises:
         HeedError: nothing at the path, no sequence-classification head in it, or no such head.
@@ -211,6 +288,10 @@ class ManyHeadedRewardModel(Objective):
         self.specs = tuple(ObjectiveSpec(head.name, head.sign, head.scale, head.unit) for head in heads)
         self.model = load_scoring_model(path, dtype, device, batch_size, max_length)
         self.columns = [self.model.head_index(head.head) for head in heads]
+
+    def check(self, prompt: Prompt) -> None:
+        """Refuse messages that the model's chat template refuses; see ``Objective.check``."""
+        self.model.check(prompt)
 
     def score(
         self,
@@ -231,24 +312,25 @@ class RewardModel(ManyHeadedRewardModel):
     Args:
         path: a local folder or a hub id, loadable by ``AutoModelForSequenceClassification``.
         name: the objective's name, else the last part of the path.
-        head: the head's index, or its label in the model's ``id2label``.
+        head: the head's index, or its label in the model's ``id2label``; may be left out where there is but one.
         sign: +1 if more is better, -1 if less is (a cost model).
         scale: positive factor on the values.
         unit: what the values are measured in.
         dtype: "auto" (as saved), "float32", "bfloat16" or "float16".
         device: where it runs; a CUDA device if there is one, else the CPU.
         batch_size: completions in one forward pass.
-        max_length: tokens kept, from the end; the model's context if None.
+        max_length: tokens kept, from the end (a cls token stays); the model's context if None.
 
     Raises:
-        HeedError: nothing at the path, no sequence-classification head in it, or no such head.
+        HeedError: nothing at the path, no sequence-classification head in it, no such head, or several heads of which
+            none is named.
     """
 
     def __init__(
         self,
         path: str | Path,
         name: str | None = None,
-        head: int | str = 0,
+        head: int | str | None = None,
         sign: float = 1.0,
         scale: float = 1.0,
         unit: str = "",
@@ -257,6 +339,8 @@ class RewardModel(ManyHeadedRewardModel):
         batch_size: int = 32,
         max_length: int | None = None,
     ) -> None:
+        model = load_scoring_model(path, dtype, device, batch_size, max_length)
+        head = model.only_head() if head is None else head
         heads = [HeadSpec(name or Path(path).name, head, sign, scale, unit)]
         super().__init__(path, heads, dtype, device, batch_size, max_length)
 

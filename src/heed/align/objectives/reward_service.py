@@ -102,7 +102,7 @@ class RewardService(Objective):
     def _body(
         self, prompts: Sequence[Prompt], completions: Sequence[Completion], columns: Mapping[str, Sequence[Any]]
     ) -> bytes:
-        listed = {key: list(values) for key, values in columns.items()}
+        listed = {key: list(values) for key, values in columns.items() if key != "completion_ids"}
         try:
             text = json.dumps({"prompts": list(prompts), "completions": list(completions), "columns": listed})
         except (TypeError, ValueError) as error:

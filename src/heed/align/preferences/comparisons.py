@@ -23,12 +23,13 @@ _ASSISTANT = "\n\nAssistant:"
 class Comparison(TypedDict):
     """Two completions of one prompt, and for each objective which of them is better.
 
+    A completion of several messages, such as calls of tools, stays a list of them; its prompt is one too.
     ``margins`` are the least differences by which the winner's score is to exceed the loser's (absent: 0).
     """
 
     prompt: str | list[Message]
-    left: str
-    right: str
+    left: str | list[Message]
+    right: str | list[Message]
     verdicts: dict[str, Verdict]
     margins: NotRequired[dict[str, float]]
 
@@ -42,8 +43,8 @@ def read_comparisons(
         path: a ``.jsonl`` or ``.parquet`` file, a folder written by ``save_to_disk``, or a hub id.
         format: "heed" (prompt, left, right, verdicts, margins), "pku" (PKU-SafeRLHF: objectives ``helpful`` and
             ``harmless``), "hh" (HH-RLHF: transcripts chosen and rejected, split where they part, so that
-            ``prompt + left == chosen``), "trl" (prompt, chosen, rejected; the prompt may be left implicit), or "auto"
-            to detect it by the columns.
+            ``prompt + left == chosen``), "trl" (prompt, chosen, rejected; the prompt may be left implicit, or also
+            stand in both conversations, as in UltraFeedback), or "auto" to detect it by the columns.
         objective: the name of the one objective of "hh" and "trl".
         split: which split, where there are several; "train" if there is one of that name.
 
@@ -152,12 +153,26 @@ def _read_trl(row: Mapping[str, Any], where: str, objective: str) -> Comparison:
     prompt, chosen, rejected = row.get("prompt"), row["chosen"], row["rejected"]
     if prompt is None:
         prompt, chosen, rejected = _extract_prompt(chosen, rejected, where)
+    elif is_messages(chosen) and is_messages(rejected):
+        chosen, rejected = ([_message(message) for message in said] for said in (chosen, rejected))
+        prompt = _asked(prompt, chosen) if isinstance(prompt, str) else _prompt(prompt, where)
+        count = len(prompt)
+        if chosen[:count] == prompt and rejected[:count] == prompt:
+            chosen, rejected = chosen[count:], rejected[count:]
     return Comparison(
         prompt=_prompt(prompt, where),
-        left=_text(chosen, where),
-        right=_text(rejected, where),
+        left=_completion(chosen, where),
+        right=_completion(rejected, where),
         verdicts={objective: "left"},
     )
+
+
+def _asked(prompt: str, conversation: list[Message]) -> list[Message]:
+    """The messages up to the user's that is the prompt; that message alone where the conversation begins after it."""
+    for index, message in enumerate(conversation):
+        if message["role"] == "user" and str(message["content"]).strip() == prompt.strip():
+            return conversation[: index + 1]
+    return [{"role": "user", "content": prompt}]
 
 
 def _extract_prompt(chosen: Any, rejected: Any, where: str) -> tuple[Any, Any, Any]:
@@ -184,14 +199,32 @@ def _prompt(value: Any, where: str) -> str | list[Message]:
     if isinstance(value, str) and value:
         return value
     if is_messages(value):
-        return [{"role": message["role"], "content": message["content"]} for message in value]
+        return [_message(message) for message in value]
     raise HeedError(f"the prompt is {value!r}"[:80], where, fix="give a text or a list of messages")
+
+
+def _message(message: Mapping[str, Any]) -> Message:
+    """A message with what it has beside role and content; a dataset gives what it lacks as None."""
+    return {key: value for key, value in message.items() if value is not None or key == "content"}
+
+
+def _completion(value: Any, where: str) -> str | list[Message]:
+    """A completion's text, or its messages where it has several."""
+    if not is_messages(value) or len(value) == 1:
+        return _text(value, where)
+    if value[0]["role"] in ("user", "system"):
+        raise HeedError(
+            f"a completion begins with a message of the {value[0]['role']}: {value[0]['content']!r}"[:120],
+            where,
+            fix="let it begin with the assistant's, or with the whole prompt",
+        )
+    return [_message(message) for message in value]
 
 
 def _text(value: Any, where: str) -> str:
     if isinstance(value, str):
         return value
-    if is_messages(value) and len(value) == 1:
+    if is_messages(value) and len(value) == 1 and isinstance(value[0]["content"], str):
         return completion_text(value)
     raise HeedError(f"a completion is {value!r}"[:80], where, fix="give a text, or one message of the assistant")
 

@@ -14,8 +14,15 @@ from peft import PeftConfig, TaskType, get_peft_model
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, Trainer
 
-from heed.align.data.conversations import judged_ids
-from heed.align.models.pretrained import pad_right, quiet_transformers, require_model_path, with_pad_token
+from heed.align.data.conversations import judged_ids, located
+from heed.align.models.pretrained import (
+    head_scores,
+    keep_end,
+    pad_right,
+    quiet_transformers,
+    require_model_path,
+    require_rows,
+)
 from heed.align.objectives.reward_models import SHIFT_KEY
 from heed.align.preferences.comparisons import Comparison
 from heed.align.preferences.training import (
@@ -118,10 +125,10 @@ class _PairTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,  # noqa: ARG002 - Trainer's signature
     ) -> Any:
-        outputs = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
-        left, right = outputs.logits.float().chunk(2)
+        scores = head_scores(model, self.model.config, inputs["input_ids"], inputs["attention_mask"])
+        left, right = scores.float().chunk(2)
         loss = bradley_terry_loss(left, right, inputs["verdicts"], inputs["margins"])
-        return (loss, outputs) if return_outputs else loss
+        return (loss, {"logits": scores}) if return_outputs else loss
 
 
 def train_reward_model(
@@ -161,7 +168,6 @@ def train_reward_model(
     config = config or RewardTrainingConfig()
     _require_objectives(objectives, comparisons)
     require_empty(output_dir)
-    tokenizer = with_pad_token(tokenizer, "reward training")
     with preserved_randomness(config.seed):
         model = _with_heads(base_model, objectives, tokenizer.pad_token_id).to(best_device())
         if peft_config is not None:
@@ -169,22 +175,31 @@ def train_reward_model(
             adapter.task_type = TaskType.SEQ_CLS  # which makes peft train and save the heads too
             model = get_peft_model(model, adapter)
     limit = config.max_length or model.config.to_dict().get("max_position_embeddings")
-    rows = [encode_comparison(comparison, objectives, tokenizer, limit) for comparison in comparisons]
+    rows = []
+    for index, comparison in enumerate(comparisons):
+        with located(f"comparison {index}"):
+            rows.append(encode_comparison(comparison, objectives, tokenizer, limit))
+        require_rows(rows[-1]["left"] + rows[-1]["right"], model, tokenizer, f"comparison {index}")
     _say_truncated(rows, limit)
     trained, held_out = _split([row for row in rows if any(row["verdicts"])], config)
 
+    pad_id = tokenizer.pad_token_id
+    if any(side[-1:] == [pad_id] for row in rows for side in (row["left"], row["right"])):
+        # Texts end in it (it is the eos token): whoever loads the model is to read them at their end.
+        model.config.pad_token_id = model.config.get_text_config().pad_token_id = None
+
     def collate(batch: list[dict[str, Any]]) -> dict[str, Tensor]:
-        return collate_comparisons(batch, tokenizer.pad_token_id)
+        return collate_comparisons(batch, pad_id or 0)
 
     loss = fit(model, trained, collate, config, _PairTrainer, on_step)
     if peft_config is not None:
         model = model.merge_and_unload()
     shift = torch.zeros(len(objectives))
     if config.centre:
-        left, right = _scores(model, trained, tokenizer.pad_token_id, config.batch_size)
+        left, right = _scores(model, trained, config.batch_size)
         shift = torch.cat([left, right]).mean(dim=0)
         setattr(model.config, SHIFT_KEY, shift.tolist())
-    accuracy, decided = _accuracy(model, held_out, objectives, tokenizer.pad_token_id, config.batch_size)
+    accuracy, decided = _accuracy(model, held_out, objectives, config.batch_size)
     save(model, tokenizer, output_dir)
     verdicts = {name: [comparison["verdicts"].get(name, "skip") for comparison in comparisons] for name in objectives}
     return RewardTrainingReport(
@@ -214,7 +229,7 @@ def _require_objectives(objectives: Sequence[str], comparisons: Sequence[Compari
             )
 
 
-def _with_heads(base_model: str | Path | PreTrainedModel, objectives: Sequence[str], pad_id: int) -> Any:
+def _with_heads(base_model: str | Path | PreTrainedModel, objectives: Sequence[str], pad_id: int | None) -> Any:
     """A sequence-classification model on the base model's body, float32, with new heads named by the objectives."""
     labels = dict(enumerate(objectives))
     settings = {"id2label": labels, "label2id": {name: index for index, name in labels.items()}, "pad_token_id": pad_id}
@@ -251,8 +266,8 @@ def encode_comparison(
     sides = [judged_ids(comparison["prompt"], text, tokenizer) for text in (comparison["left"], comparison["right"])]
     verdicts, margins = comparison["verdicts"], comparison.get("margins", {})
     return {
-        "left": sides[0][-limit:] if limit else sides[0],
-        "right": sides[1][-limit:] if limit else sides[1],
+        "left": keep_end(sides[0], limit, tokenizer),
+        "right": keep_end(sides[1], limit, tokenizer),
         "cut": limit is not None and max(map(len, sides)) > limit,
         "verdicts": [SIGNS[verdicts.get(name, "skip")] for name in objectives],
         "margins": [float(margins.get(name, 0.0)) for name in objectives],
@@ -284,23 +299,23 @@ def _split(rows: list[dict[str, Any]], config: RewardTrainingConfig) -> tuple[li
 
 
 @torch.no_grad()
-def _scores(model: Any, rows: Sequence[dict[str, Any]], pad_id: int, batch_size: int) -> tuple[Tensor, Tensor]:
+def _scores(model: Any, rows: Sequence[dict[str, Any]], batch_size: int) -> tuple[Tensor, Tensor]:
     """Scores of the left and of the right completions, float32 [B, K] each, on the CPU."""
     halves = []
     for start in range(0, len(rows), batch_size):
-        batch = collate_comparisons(rows[start : start + batch_size], pad_id)
+        batch = collate_comparisons(rows[start : start + batch_size], pad_id=0)
         inputs = {key: batch[key].to(model.device) for key in ("input_ids", "attention_mask")}
-        halves.append(model(**inputs).logits.float().cpu().chunk(2))
+        halves.append(head_scores(model, model.config, **inputs).float().cpu().chunk(2))
     return torch.cat([left for left, _ in halves]), torch.cat([right for _, right in halves])
 
 
 def _accuracy(
-    model: Any, rows: Sequence[dict[str, Any]], objectives: Sequence[str], pad_id: int, batch_size: int
+    model: Any, rows: Sequence[dict[str, Any]], objectives: Sequence[str], batch_size: int
 ) -> tuple[dict[str, float | None], dict[str, int]]:
     """Share of deciding verdicts that the scores order rightly (equal scores do not), and their number."""
     if not rows:
         return dict.fromkeys(objectives), dict.fromkeys(objectives, 0)
-    left, right = _scores(model, rows, pad_id, batch_size)
+    left, right = _scores(model, rows, batch_size)
     verdicts = torch.tensor([row["verdicts"] for row in rows])
     right_order = (verdicts * (left - right) > 0).sum(dim=0).tolist()
     decided = (verdicts != 0).sum(dim=0).tolist()

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from heed.align.data.conversations import prompt_and_completion_ids
-from heed.align.models.pretrained import pad_right, with_pad_token
+from heed.align.data.conversations import end_of_reply, located, prompt_and_completion_ids
+from heed.align.models.pretrained import pad_right, require_rows, with_pad_token
 from heed.align.preferences.training import OnStep, TrainingConfig, fit, require_empty, save
 from heed.errors import HeedError
 
@@ -31,8 +31,9 @@ def supervised_warm_start(
 ) -> Any:
     """Train a causal language model on demonstrations; only the completions and their end carry loss.
 
-    The loss is the mean over the completions' tokens of an optimiser step, each followed by the end-of-sequence
-    token, which is learnt even where it is also the padding token. The model is trained in place, on its device.
+    The loss is the mean over the completions' tokens of an optimiser step, each followed by its end: what the chat
+    template closes a turn with, or the end-of-sequence token of a text, which is learnt even where it is also the
+    padding token. The model is trained in place, on its device, and its generation config knows these ends.
 
     Args:
         model: a causal language model of transformers, or a peft model on one.
@@ -52,10 +53,14 @@ def supervised_warm_start(
     """
     config = config or TrainingConfig()
     require_empty(output_dir)
-    tokenizer = with_pad_token(tokenizer, "warm start")
+    tokenizer = with_pad_token(tokenizer, "warm start", model)
     if tokenizer.eos_token_id is None:
         raise HeedError("the tokenizer has no eos token", where="warm start", fix="set tokenizer.eos_token")
-    encoded = [encode_demonstration(example, tokenizer) for example in examples]
+    encoded = []
+    for index, example in enumerate(examples):
+        with located(f"demonstration {index}"):
+            encoded.append(encode_demonstration(example, tokenizer))
+        require_rows(encoded[-1]["input_ids"], model, tokenizer, f"demonstration {index}")
     limit = config.max_length or model.config.to_dict().get("max_position_embeddings")
     kept = [example for example in encoded if limit is None or len(example["input_ids"]) <= limit]
     if not kept:
@@ -72,6 +77,7 @@ def supervised_warm_start(
         return collate_demonstrations(batch, tokenizer.pad_token_id)
 
     fit(model, kept, collate, config, on_step=on_step)
+    _end_generation_at(model, {example["input_ids"][-1] for example in kept})
     if output_dir is not None:
         save(model, tokenizer, output_dir)
     return model
@@ -83,9 +89,25 @@ def encode_demonstration(example: Mapping[str, Any], tokenizer: Any) -> dict[str
     Returns:
         ``input_ids`` and ``labels``, of one length; labels are ``-100`` on the prompt.
     """
+    if not isinstance(example["completion"], str) and len(example["completion"]) != 1:
+        raise HeedError(
+            f"a completion of {len(example['completion'])} messages",
+            where=repr(example["completion"])[:80],
+            fix="give a text or one message of the assistant; what comes before belongs into the prompt",
+        )
     prompt, completion = prompt_and_completion_ids(example["prompt"], example["completion"], tokenizer)
-    learnt = [*completion, tokenizer.eos_token_id]
+    learnt = completion + end_of_reply(example["prompt"], tokenizer)
     return {"input_ids": prompt + learnt, "labels": [IGNORED] * len(prompt) + learnt}
+
+
+def _end_generation_at(model: Any, ends: set[int]) -> None:
+    """Add end tokens to a model's generation config, if it lacks any."""
+    if model.generation_config is None:
+        return
+    own = model.generation_config.eos_token_id
+    known = set(own if isinstance(own, list) else [own]) - {None}
+    if not ends <= known:
+        model.generation_config.eos_token_id = sorted(known | ends)
 
 
 def collate_demonstrations(batch: Sequence[Mapping[str, list[int]]], pad_id: int) -> dict[str, Tensor]:

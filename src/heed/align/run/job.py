@@ -38,6 +38,7 @@ class AlignJob:
         eval_data: prompts of the evaluations, in the same formats; without it the first prompts of the data.
         objectives: one SPEC each: [name=]TARGET[,key=value...]; TARGET is module:function, a reward model's folder or
             hub id, or a service's http address; keys are sign, scale, unit, head, heads.
+        template_arguments: variables of the model's chat template, such as {"enable_thinking": false}.
         method: how the objectives' gradients become one update: a weighting of heed.balance, or module:name.
         weighting: the method's own settings; None takes their defaults.
         lora_r: rank of the adapter; 0 trains all parameters.
@@ -55,6 +56,7 @@ class AlignJob:
     split: str | None = None
     eval_data: str | None = None
     objectives: list[str] = field(default_factory=list, metadata={"nargs": "+", "metavar": "SPEC"})
+    template_arguments: dict[str, Any] | None = None
     method: str = "gapo"
     weighting: WeightingConfig | None = None
     lora_r: int = 16
@@ -229,7 +231,7 @@ def check_source(job: AlignJob) -> None:
         HeedError: names the option.
     """
     if job.world is not None:
-        for name in ("model", "data", "split", "eval_data", "objectives"):
+        for name in ("model", "data", "split", "eval_data", "objectives", "template_arguments"):
             if getattr(job, name):
                 raise HeedError(
                     "a world brings its own model, prompts and objectives", f"--{name}", "leave out it, or --world"

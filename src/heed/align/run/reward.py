@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from transformers import AutoTokenizer
-
-from heed.align.models.pretrained import lora_config, quiet_transformers, require_model_path
+from heed.align.models.pretrained import load_tokenizer, lora_config
 from heed.align.objectives.base import ObjectiveSpec
 from heed.align.preferences.comparisons import Comparison, Format, read_comparisons
 from heed.align.preferences.reward_training import RewardTrainingConfig, RewardTrainingReport, train_reward_model
@@ -76,7 +74,7 @@ def learn_rewards(
     model = str(job.model or prepare(ApothecarySetup(), judges=False, on_stage=on_stage).policy)
     return train_reward_model(
         model,
-        _tokenizer(model),
+        load_tokenizer(model),
         comparisons,
         objectives,
         out,
@@ -89,13 +87,3 @@ def learn_rewards(
 def _judged(comparisons: Sequence[Comparison]) -> list[str]:
     """Every objective with a verdict, in the order of first appearance."""
     return list(dict.fromkeys(name for comparison in comparisons for name in comparison["verdicts"]))
-
-
-def _tokenizer(model: str) -> Any:
-    require_model_path(model, "language model")
-    try:
-        with quiet_transformers():
-            return AutoTokenizer.from_pretrained(model)
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split("\n")[0].split())
-        raise HeedError(f"there is no tokenizer: {reason}", model, "save it beside the model") from error

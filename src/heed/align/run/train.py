@@ -14,8 +14,9 @@ from typing import Any
 
 from heed.align import distributed
 from heed.align.config import AlignConfig
+from heed.align.data.conversations import with_template_arguments
 from heed.align.data.dataset import load_prompts
-from heed.align.models.pretrained import quiet_transformers
+from heed.align.models.pretrained import load_tokenizer, quiet_transformers
 from heed.align.objectives.base import Objective, ObjectiveSet
 from heed.align.objectives.spec import parse_objective
 from heed.align.run.apothecary import ApothecarySetup, PreparedApothecary, SetupProgress, prepare
@@ -144,7 +145,7 @@ def _build(
     on_stage: SetupProgress | None,
 ) -> AlignTrainer:
     check_source(job)
-    world, eval_prompts = None, None
+    world, eval_prompts, tokenizer = None, None, None
     if job.world is not None:
         world = Apothecary(job.world_seed, tuple(job.world_objectives))
         weighting = job.build_weighting(world.names, world)  # a mistake shows before minutes of preparation
@@ -165,6 +166,8 @@ def _build(
             eval_prompts = list(rows.select(range(min(len(rows), config.eval_prompts))))
         model, objectives = str(job.model), [parse_objective(text) for text in job.objectives]
         weighting = job.build_weighting(ObjectiveSet(objectives).names)
+        if job.template_arguments:
+            tokenizer = with_template_arguments(load_tokenizer(model), job.template_arguments)
     with quiet_transformers():
         return AlignTrainer(
             model,
@@ -172,6 +175,7 @@ def _build(
             weighting,
             dataset,
             config,
+            tokenizer,
             peft_config=job.adapter(),
             run=run,
             gold=world,

@@ -119,15 +119,18 @@ class SmoothTchebycheff(Weighting[PSDMatrix]):
     def observe(self, values: Tensor) -> None:
         """Add this step's mean values [K] to the moving average J (which starts at the first ones).
 
+        A value that is NaN was not measured in this step: its average stays, and is the nadir before the first step.
+
         Raises:
             HeedError: if there are not K of them.
-            ValueError: if one is not finite.
+            ValueError: if one is infinite.
         """
         now = values.detach().to(self.values.device).to(self.values.dtype)
         if now.shape != self.values.shape:
             raise HeedError(f"{list(now.shape)} values observed for {len(self.values)} objectives")
-        if not bool(torch.isfinite(now).all()):
+        if bool(torch.isinf(now).any()):
             raise ValueError(f"the observed values {now.tolist()} are not finite")
+        now = torch.where(now.isnan(), self.values if int(self.observed) else self.nadir.to(self.values), now)
         keep = self.average if int(self.observed) else 0.0
         self.values.mul_(keep).add_(now, alpha=1 - keep)
         self.observed += 1
