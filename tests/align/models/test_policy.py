@@ -7,10 +7,20 @@ import torch
 from peft import PeftModel, get_peft_model
 from safetensors.torch import load_file
 from tiny_policies import TOKENIZER, a_batch, lora, tiny_model, tiny_policy
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BioGptConfig,
+    FalconConfig,
+    OPTConfig,
+    Qwen3Config,
+    XGLMConfig,
+)
 
 from heed.align.models.policy import Policy, Sequences
 from heed.errors import HeedError
+
+LAYERS = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
 
 
 def logp_one_by_one(model, batch, temperature):
@@ -98,6 +108,44 @@ def test_checkpointed_activations_are_recomputed_and_change_nothing():
         assert not any(module.training for module in policy.model.modules())
     gradients()
     assert len(calls) == 2
+
+
+OWN_DROPOUT = {
+    "opt": OPTConfig(vocab_size=60, ffn_dim=24, word_embed_proj_dim=16, max_position_embeddings=32, **LAYERS),
+    "biogpt": BioGptConfig(vocab_size=60, intermediate_size=24, max_position_embeddings=32, **LAYERS),
+    "falcon": FalconConfig(vocab_size=60, hidden_dropout=0.5, attention_dropout=0.5, **LAYERS),
+    "xglm": XGLMConfig(
+        vocab_size=60, d_model=16, ffn_dim=24, num_layers=2, attention_heads=2, max_position_embeddings=32
+    ),
+    "qwen, of attention": Qwen3Config(
+        vocab_size=60, head_dim=8, num_key_value_heads=2, attention_dropout=0.5, intermediate_size=24, **LAYERS
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OWN_DROPOUT)
+def test_layers_that_drop_out_by_themselves_do_not_while_they_are_checkpointed(name):
+    config = OWN_DROPOUT[name]
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config)
+    batch = a_batch()
+    batch.ids %= 60
+    policy = Policy(model, TOKENIZER, lora())
+
+    def gradients():
+        return torch.autograd.grad(policy.logp(batch).sum(), list(policy.trainable().values()))
+
+    with torch.no_grad():
+        for parameter in policy.trainable().values():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+        at_first, reference = policy.logp(batch), policy.reference_logp(batch)
+    plain = gradients()
+    policy.checkpoint_activations()
+    recomputed = gradients()
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(plain, recomputed, strict=True))
+    assert torch.allclose(policy.logp(batch), at_first, atol=1e-6)
+    assert torch.equal(policy.logp(batch), policy.logp(batch))
+    assert torch.allclose(policy.reference_logp(batch), reference, atol=1e-6)
 
 
 TARGETS = {

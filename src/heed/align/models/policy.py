@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
@@ -138,13 +140,17 @@ class Policy:
     def checkpoint_activations(self) -> None:
         """Recompute activations in the backward pass, without bringing back dropout.
 
-        transformers' layers do so only in training mode, so just the layers, not what is in them, are put into it.
+        transformers' layers do so only in training mode, so just the layers, not what is in them, are put into it; and
+        as a layer may drop out by itself, its own forward finds it in evaluation mode again.
         """
         self.causal_lm.gradient_checkpointing_enable({"use_reentrant": False})
         self.causal_lm.enable_input_require_grads()
         for module in self.causal_lm.modules():
             if isinstance(module, GradientCheckpointingLayer):
                 module.training = True
+                module._gradient_checkpointing_func = partial(
+                    _checkpoint_evaluating, module, module._gradient_checkpointing_func
+                )
 
     @contextmanager
     def generating(self) -> Iterator[None]:
@@ -237,6 +243,21 @@ def positions(attention: Tensor) -> Tensor:
     [[0, 0, 1]]
     """
     return (attention.cumsum(-1) - 1).clamp(min=0)
+
+
+def _checkpoint_evaluating(
+    layer: nn.Module, checkpoint: Callable[..., Any], forward: Callable[..., Any], *inputs: Any
+) -> Any:
+    """Checkpoint a layer's forward, which is in evaluation mode then and when it is recomputed."""
+
+    def evaluating(*arguments: Any) -> Any:
+        layer.training = False
+        try:
+            return forward(*arguments)
+        finally:
+            layer.training = True
+
+    return checkpoint(evaluating, *inputs)
 
 
 def _token_logp(model: nn.Module | None, batch: Sequences, temperature: float) -> Tensor:
