@@ -9,17 +9,13 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from heed.align.models.policy import Policy, Sequences
+from heed.align.models.pretrained import rounding
 
 CHECKED_SEQUENCES = 4
 """Sequences of a first rollout that are compared, from the shortest prompt to the longest."""
 
 CHECKED_TOKENS = 64
 """Tokens of each that are drawn anew where the loop records no log-probabilities: their logits are all held."""
-
-TOLERANCE = {torch.bfloat16: 0.1, torch.float16: 0.02}
-"""Mean difference of log-probabilities, nats a token, that rounding explains; `TOLERANCE_FLOAT32` for finer types."""
-
-TOLERANCE_FLOAT32 = 0.01
 
 
 def why_not_static(model: PreTrainedModel) -> str | None:
@@ -56,6 +52,6 @@ def mismatch(policy: Policy, sequences: Sequences, logp: Tensor, temperature: fl
         own = torch.cat([policy.logp(sequences.rows(slice(b, b + 1)), temperature) for b in range(len(sequences))])
     mask = sequences.mask.bool()
     difference = float((own - logp)[mask].abs().mean())
-    if difference <= TOLERANCE.get(policy.causal_lm.dtype, TOLERANCE_FLOAT32):
+    if difference <= rounding(policy.causal_lm.dtype):
         return None
     return f"its log-probabilities are {difference:.2g} nats a token from the model's own"

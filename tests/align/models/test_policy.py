@@ -23,6 +23,16 @@ from heed.errors import HeedError
 LAYERS = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
 
 
+def sharp_model():
+    """A model whose layers matter: tiny random ones are nearly uniform."""
+    model = tiny_model()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 2:
+                parameter.mul_(4)
+    return model
+
+
 def logp_one_by_one(model, batch, temperature):
     """Every sequence by itself and without padding, by the definition."""
     found = torch.zeros(batch.mask.shape, dtype=torch.float64)
@@ -253,6 +263,27 @@ def test_rows_of_a_batch_are_its_sequences():
     few = batch.rows(torch.tensor([3, 0]))
     assert isinstance(few, Sequences) and len(few) == 2 and few.width == batch.width
     assert torch.equal(few.ids, batch.ids[[3, 0]]) and torch.equal(few.mask, batch.mask[[3, 0]])
+
+
+@pytest.mark.parametrize("init", ["pissa", "pissa_niter_4", "olora", False])
+def test_an_adapter_that_changes_the_model_before_training_is_refused(init):
+    with pytest.raises(HeedError, match=f"initialisation changes the model.*init_lora_weights={init!r}"):
+        Policy(sharp_model(), TOKENIZER, lora(init_lora_weights=init))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("init", [True, "gaussian", "orthogonal", "eva"])
+def test_policy_and_reference_begin_as_the_model_with_critics_or_without(init, dtype):
+    batch = a_batch()
+    with torch.no_grad():
+        given = Policy(sharp_model().to(dtype), TOKENIZER, reference=False).logp(batch)
+        policy = Policy(sharp_model().to(dtype), TOKENIZER, lora(init_lora_weights=init))
+        for _ in range(2):
+            unit = 1e-4 if dtype == torch.float32 else 0.1
+            assert (policy.logp(batch) - given).abs().mean() < unit
+            assert torch.equal(policy.reference_logp(batch), given)
+            if "critic" not in policy.model.peft_config:
+                policy.add_critic_adapter(seed=3)
 
 
 class TestWhatCannotBeLoadedIsSaidInOneLine:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from heed.align.models.pretrained import quiet_transformers, require_model_path, with_pad_token
+from heed.align.models.pretrained import quiet_transformers, require_model_path, rounding, with_pad_token
 from heed.errors import HeedError
 
 POLICY_ADAPTER = "default"
@@ -67,6 +67,9 @@ class Policy:
         dtype: of the base's weights when it is loaded here.
         seed: of the adapter's initial weights.
         reference: whether the frozen copy is kept without ``peft_config``; a sampling model needs none.
+
+    Raises:
+        HeedError: no such model, no end token, or an adapter with which policy and reference do not begin as the model.
     """
 
     def __init__(
@@ -89,6 +92,7 @@ class Policy:
             self.reference = copy.deepcopy(base).requires_grad_(False).eval() if reference else None
             self.model = base
         else:
+            given = _sample_logp(base.eval(), base.config.get_text_config().vocab_size)
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
                 try:
@@ -96,7 +100,23 @@ class Policy:
                 except ValueError as error:
                     reason = str(error).split(". ")[0]
                     raise HeedError(reason, "--lora_targets", "name linear layers of the model") from error
+            self._require_start(given)
         self.model.eval()
+
+    def _require_start(self, given: Tensor) -> None:
+        """Refuse an adapter's initialisation that leaves policy or reference other than the model was."""
+        assert isinstance(self.model, PeftModel) and self.peft_config is not None
+        self.model.eval()
+        policy = _sample_logp(self.model, given.shape[-1])
+        with self.model.disable_adapter():
+            reference = _sample_logp(self.model, given.shape[-1])
+        away = max(float((now - given).abs().mean()) for now in (policy, reference))
+        if not away <= rounding(self.causal_lm.dtype):
+            raise HeedError(
+                f"the adapter's initialisation changes the model: policy or reference is {away:.2g} nats a token away",
+                f"init_lora_weights={self.peft_config.init_lora_weights!r}",
+                "take True, 'gaussian', 'orthogonal' or 'eva', which leave the model as it is",
+            )
 
     @property
     def causal_lm(self) -> PreTrainedModel:
@@ -258,6 +278,13 @@ def _checkpoint_evaluating(
             layer.training = True
 
     return checkpoint(evaluating, *inputs)
+
+
+@torch.no_grad()
+def _sample_logp(model: nn.Module, vocabulary: int) -> Tensor:
+    """Log-probabilities [8, vocabulary] after each of eight tokens from all over the vocabulary."""
+    ids = torch.linspace(0, vocabulary - 1, 8, device=next(model.parameters()).device).long()[None]
+    return model(input_ids=ids, use_cache=False).logits[0].float().log_softmax(-1)
 
 
 def _token_logp(model: nn.Module | None, batch: Sequences, temperature: float) -> Tensor:

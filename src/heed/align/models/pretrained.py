@@ -18,6 +18,17 @@ from transformers.utils import logging as transformers_logging
 
 from heed.errors import HeedError
 
+_ROUNDING = {torch.bfloat16: 0.1, torch.float16: 0.02}
+
+
+def rounding(dtype: torch.dtype) -> float:
+    """Mean difference of log-probabilities, nats a token, that two ways to compute them in a dtype may have.
+
+    >>> rounding(torch.bfloat16), rounding(torch.float32)
+    (0.1, 0.01)
+    """
+    return _ROUNDING.get(dtype, 0.01)
+
 
 def require_model_path(path: str | Path, what: str) -> None:
     """Refuse a path that is neither a model folder nor possibly a hub id.
