@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from heed.align.models.precision import require_whole_dtype, train_in_float32
 from heed.align.models.pretrained import quiet_transformers, require_model_path, rounding, with_pad_token
 from heed.errors import HeedError
 
@@ -64,7 +65,7 @@ class Policy:
         model: a model, a folder or a hub id; what is loaded here is put on a CUDA device if there is one.
         tokenizer: needed where ``model`` is a model.
         peft_config: LoRA settings, or None for full fine-tuning.
-        dtype: of the base's weights when it is loaded here.
+        dtype: of the weights that are not trained, when they are loaded here; what is trained is brought to float32.
         seed: of the adapter's initial weights.
         reference: whether the frozen copy is kept without ``peft_config``; a sampling model needs none.
 
@@ -81,7 +82,10 @@ class Policy:
         seed: int = 0,
         reference: bool = True,
     ) -> None:
-        base, tokenizer = _load(model, tokenizer, dtype)
+        trains_all = peft_config is None and reference
+        if trains_all:
+            require_whole_dtype(dtype)
+        base, tokenizer = _load(model, tokenizer, "float32" if trains_all else dtype)
         if tokenizer.eos_token_id is None:
             raise HeedError("the tokenizer has no end token", _name(model), "set its eos_token")
         self.tokenizer = with_pad_token(tokenizer, _name(model))
@@ -89,6 +93,8 @@ class Policy:
         self.reference: PreTrainedModel | None = None
         self.model: nn.Module
         if peft_config is None:
+            if trains_all and base.dtype in (torch.bfloat16, torch.float16):
+                base = base.float()
             self.reference = copy.deepcopy(base).requires_grad_(False).eval() if reference else None
             self.model = base
         else:
@@ -101,6 +107,7 @@ class Policy:
                     reason = str(error).split(". ")[0]
                     raise HeedError(reason, "--lora_targets", "name linear layers of the model") from error
             self._require_start(given)
+            train_in_float32(self.model)
         self.model.eval()
 
     def _require_start(self, given: Tensor) -> None:
@@ -224,6 +231,8 @@ class Policy:
                 config.lora_alpha = config.lora_alpha * rank / config.r
                 config.r = rank
             self.model.add_adapter(CRITIC_ADAPTER, config)
+        with self.critic_adapter():
+            train_in_float32(self.model)
         return [p for name, p in self.model.named_parameters() if f".{CRITIC_ADAPTER}." in name]
 
     @contextmanager
