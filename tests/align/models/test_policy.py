@@ -12,12 +12,15 @@ from transformers import (
     AutoTokenizer,
     BioGptConfig,
     FalconConfig,
+    GPT2Config,
     OPTConfig,
     Qwen3Config,
     XGLMConfig,
 )
 
 from heed.align.models.policy import Policy, Sequences
+from heed.balance.cotangents import Cotangents, Term
+from heed.balance.jacobian import JacobianAccumulator
 from heed.errors import HeedError
 
 LAYERS = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -263,6 +266,61 @@ def test_rows_of_a_batch_are_its_sequences():
     few = batch.rows(torch.tensor([3, 0]))
     assert isinstance(few, Sequences) and len(few) == 2 and few.width == batch.width
     assert torch.equal(few.ids, batch.ids[[3, 0]]) and torch.equal(few.mask, batch.mask[[3, 0]])
+
+
+WITH_EMBEDDINGS = {
+    "embeddings": {"target_modules": ["q_proj", "embed_tokens"]},
+    "tokens": {"target_modules": ["q_proj"], "trainable_token_indices": [5, 6, 7]},
+    "biases of its own": {"target_modules": ["q_proj"], "lora_bias": True},
+    "embeddings and head as a whole": {"target_modules": ["q_proj"], "modules_to_save": ["embed_tokens", "lm_head"]},
+}
+
+
+@pytest.mark.parametrize("critics", [False, True])
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("settings", WITH_EMBEDDINGS.values(), ids=WITH_EMBEDDINGS)
+def test_everything_that_an_adapter_trains_has_autograds_gradients_and_is_restored(settings, tied, critics, tmp_path):
+    def policy_of():
+        model = tiny_model()
+        if tied:
+            model.config.tie_word_embeddings = True
+            model.tie_weights()
+        policy = Policy(model, TOKENIZER, lora(**settings))
+        if critics:
+            policy.add_critic_adapter(seed=3)
+        return policy
+
+    policy, batch = policy_of(), a_batch(size=8)
+    wanted = {n: p for n, p in policy.model.named_parameters() if p.requires_grad and "critic" not in n.split(".")}
+    assert policy.trainable().keys() == wanted.keys()
+    with torch.no_grad():
+        for parameter in wanted.values():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+    jacobian = JacobianAccumulator(policy.model, 2, rank=1, path="factored", parameters=policy.trainable())
+    coefficients = torch.randn(2, len(batch), generator=torch.Generator().manual_seed(2))
+    term = Term(batch.mask.float(), coefficients)
+    jacobian.accumulate(
+        lambda rows: policy.logp(batch if rows is None else batch.rows(rows)), lambda _: Cotangents((term,))
+    )
+    for k in range(2):
+        loss = (coefficients[k] * policy.logp(batch).sum(1)).sum()
+        expected = torch.autograd.grad(loss, list(wanted.values()))
+        for name, gradient in zip(wanted, expected, strict=True):
+            assert gradient.any(), name
+            assert torch.allclose(jacobian.total()[k, jacobian.slices[name]], gradient.flatten(), atol=1e-4), name
+    policy.save(tmp_path)
+    fresh = policy_of()
+    fresh.restore(tmp_path)
+    assert all(torch.equal(fresh.trainable()[name], parameter) for name, parameter in wanted.items())
+    assert torch.equal(fresh.logp(batch), policy.logp(batch))
+    assert torch.equal(fresh.reference_logp(batch), policy.reference_logp(batch))
+
+
+@pytest.mark.parametrize("bias", ["all", "lora_only"])
+def test_biases_that_the_reference_shares_are_not_trained(bias):
+    model = AutoModelForCausalLM.from_config(GPT2Config(vocab_size=60, n_embd=16, n_layer=2, n_head=2, n_positions=32))
+    with pytest.raises(HeedError, match=rf"parameters that the reference shares.*bias='{bias}'.*take bias='none'"):
+        Policy(model, TOKENIZER, lora(target_modules=["c_attn"], bias=bias))
 
 
 @pytest.mark.parametrize("init", ["pissa", "pissa_niter_4", "olora", False])

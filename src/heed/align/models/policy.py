@@ -113,6 +113,14 @@ class Policy:
     def _require_start(self, given: Tensor) -> None:
         """Refuse an adapter's initialisation that leaves policy or reference other than the model was."""
         assert isinstance(self.model, PeftModel) and self.peft_config is not None
+        held = set(self.trainable())
+        shared = [name for name, p in self.model.named_parameters() if p.requires_grad and name not in held]
+        if shared:
+            raise HeedError(
+                f"{len(shared)} parameters that the reference shares would be trained ({shared[0]}, ...)",
+                f"bias={self.peft_config.bias!r}",
+                "take bias='none'; lora_bias=True trains biases of the adapter's own",
+            )
         self.model.eval()
         policy = _sample_logp(self.model, given.shape[-1])
         with self.model.disable_adapter():
@@ -156,7 +164,7 @@ class Policy:
         return {
             name: parameter
             for name, parameter in self.model.named_parameters()
-            if (self.peft_config is None or f".{POLICY_ADAPTER}." in name) and parameter.requires_grad
+            if (self.peft_config is None or _is_of(POLICY_ADAPTER, name)) and parameter.requires_grad
         }
 
     def last_layer(self) -> list[str]:
@@ -233,7 +241,7 @@ class Policy:
             self.model.add_adapter(CRITIC_ADAPTER, config)
         with self.critic_adapter():
             train_in_float32(self.model)
-        return [p for name, p in self.model.named_parameters() if f".{CRITIC_ADAPTER}." in name]
+        return [p for name, p in self.model.named_parameters() if _is_of(CRITIC_ADAPTER, name)]
 
     @contextmanager
     def critic_adapter(self) -> Iterator[None]:
@@ -272,6 +280,11 @@ def positions(attention: Tensor) -> Tensor:
     [[0, 0, 1]]
     """
     return (attention.cumsum(-1) - 1).clamp(min=0)
+
+
+def _is_of(adapter: str, parameter: str) -> bool:
+    """Whether a parameter's name has the adapter's as one of its parts; embeddings' adapters have it as the last."""
+    return adapter in parameter.split(".")
 
 
 def _checkpoint_evaluating(
