@@ -103,7 +103,7 @@ class AlignTrainer:
             path=config.jacobian_path,
             parameters=self.policy.trainable(),
             keep_micro_grams=config.micro_batches > 1,
-            checkpointing=config.gradient_checkpointing,
+            checkpointing=config.gradient_checkpointing and self.policy.recomputes_vectorised,
         )
         self.journal = Journal(run if distributed.rank() == 0 else None, self.objectives, gold)
         self.weighting = GAPO(p=1) if weighting is None else weighting

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
+from peft.tuners.lora.layer import ParamWrapper
 from peft.utils import SAFETENSORS_WEIGHTS_NAME
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -20,7 +21,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from heed.align.models.precision import require_whole_dtype, train_in_float32
-from heed.align.models.pretrained import quiet_transformers, require_model_path, rounding, with_pad_token
+from heed.align.models.pretrained import context_of, quiet_transformers, require_model_path, rounding, with_pad_token
 from heed.errors import HeedError
 
 POLICY_ADAPTER = "default"
@@ -146,8 +147,7 @@ class Policy:
     @property
     def context(self) -> int:
         """How many tokens the model can read."""
-        config = self.causal_lm.config.get_text_config()
-        return int(getattr(config, "max_position_embeddings", 0) or 1 << 30)
+        return context_of(self.causal_lm) or 1 << 30
 
     @property
     def end_ids(self) -> list[int]:
@@ -186,6 +186,15 @@ class Policy:
                 module._gradient_checkpointing_func = partial(
                     _checkpoint_evaluating, module, module._gradient_checkpointing_func
                 )
+
+    @property
+    def recomputes_vectorised(self) -> bool:
+        """Whether a layer may be recomputed inside a vectorised backward.
+
+        peft's adapters on parameters (``target_parameters``, as of fused experts) rewrite their module in each forward,
+        and a forward that fails there leaves the module rewritten.
+        """
+        return not any(isinstance(module, ParamWrapper) for module in self.model.modules())
 
     @contextmanager
     def generating(self) -> Iterator[None]:

@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from heed.align.data.conversations import Completion, Prompt, judged_ids
-from heed.align.models.pretrained import pad_right, quiet_transformers, require_model_path, with_pad_token
+from heed.align.models.pretrained import context_of, pad_right, quiet_transformers, require_model_path, with_pad_token
 from heed.align.objectives.base import Objective, ObjectiveSpec, require_numbers
 from heed.align.objectives.kinds import COMMON_KEYS, ObjectiveKind, ObjectiveText, register_objective_kind
 from heed.errors import HeedError
@@ -98,7 +98,7 @@ class ScoringModel:
         self.model = model.to(self.device).eval().requires_grad_(False)
         settings = model.config.to_dict()
         self.labels: dict[int, str] = {int(index): label for index, label in model.config.id2label.items()}
-        self.max_length: int | None = max_length or settings.get("max_position_embeddings")
+        self.max_length: int | None = max_length or context_of(model)
         self.shift = torch.tensor(settings.get(SHIFT_KEY) or [0.0] * len(self.labels), dtype=torch.float32)
         self._said_truncation = False
         self._last: tuple[list[tuple[Prompt, Completion]], Tensor] | None = None

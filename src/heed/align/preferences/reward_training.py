@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, Trainer
 
 from heed.align.data.conversations import judged_ids
-from heed.align.models.pretrained import pad_right, quiet_transformers, require_model_path, with_pad_token
+from heed.align.models.pretrained import context_of, pad_right, quiet_transformers, require_model_path, with_pad_token
 from heed.align.objectives.reward_models import SHIFT_KEY
 from heed.align.preferences.comparisons import Comparison
 from heed.align.preferences.training import (
@@ -168,7 +168,7 @@ def train_reward_model(
             adapter = copy.deepcopy(peft_config)
             adapter.task_type = TaskType.SEQ_CLS  # which makes peft train and save the heads too
             model = get_peft_model(model, adapter)
-    limit = config.max_length or model.config.to_dict().get("max_position_embeddings")
+    limit = config.max_length or context_of(model)
     rows = [encode_comparison(comparison, objectives, tokenizer, limit) for comparison in comparisons]
     _say_truncated(rows, limit)
     trained, held_out = _split([row for row in rows if any(row["verdicts"])], config)

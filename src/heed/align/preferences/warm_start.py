@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from heed.align.data.conversations import prompt_and_completion_ids
-from heed.align.models.pretrained import pad_right, with_pad_token
+from heed.align.models.pretrained import context_of, pad_right, with_pad_token
 from heed.align.preferences.training import OnStep, TrainingConfig, fit, require_empty, save
 from heed.errors import HeedError
 
@@ -56,7 +56,7 @@ def supervised_warm_start(
     if tokenizer.eos_token_id is None:
         raise HeedError("the tokenizer has no eos token", where="warm start", fix="set tokenizer.eos_token")
     encoded = [encode_demonstration(example, tokenizer) for example in examples]
-    limit = config.max_length or model.config.to_dict().get("max_position_embeddings")
+    limit = config.max_length or context_of(model)
     kept = [example for example in encoded if limit is None or len(example["input_ids"]) <= limit]
     if not kept:
         raise HeedError(
