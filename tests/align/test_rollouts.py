@@ -5,16 +5,24 @@ import torch
 from tiny_policies import EOS, PROMPTS, TOKENIZER, WORLD, lora, tiny_model, tiny_policy
 from transformers import (
     AutoModelForCausalLM,
+    BambaConfig,
+    BloomConfig,
+    FalconConfig,
     GemmaConfig,
     GenerationConfig,
     GPT2Config,
+    GPTNeoConfig,
     LlamaConfig,
+    Mamba2Config,
     MistralConfig,
+    MptConfig,
     Qwen3Config,
+    RwkvConfig,
 )
 
 from heed.align.models.policy import Policy
 from heed.align.rollouts import Sampler, Sampling, completion_mask
+from heed.errors import HeedError
 
 SIZE = len(TOKENIZER)
 SHAPE = {
@@ -241,3 +249,95 @@ def test_a_generator_of_the_world_draws_for_any_policy_in_batches_of_any_size():
     shared = generator(3)
     halves = [sampler.roll(WORLD.prompts[lo : lo + 3], shared).completions for lo in (0, 3)]
     assert [len(half) for half in halves] == [3, 3]
+
+
+ENDS = {"eos_token_id": EOS, "pad_token_id": 0, "bos_token_id": 1}
+SMALL = {"vocab_size": SIZE, "hidden_size": 16, "num_hidden_layers": 2, **ENDS}
+STATE = {"num_heads": 4, "head_dim": 8, "state_size": 8, "n_groups": 1, "expand": 2, "chunk_size": 8}
+HYBRID = {
+    **{f"mamba_{name}": value for name, value in {"d_state": 8, "d_head": 8, "n_heads": 4, "n_groups": 1}.items()},
+    "mamba_chunk_size": 8,
+    "attn_layer_indices": [1],
+}
+LOCAL = {"attention_types": [[["global", "local"], 1]], "window_size": 4, "num_layers": 2, "num_heads": 2}
+OTHERS = {
+    "a state space that takes another cache": (Mamba2Config(**SMALL, **STATE), "generate"),
+    "a hybrid with a static cache": (BambaConfig(**{**SHAPE, **HYBRID}), "static"),
+    "alibi, always": (BloomConfig(vocab_size=SIZE, hidden_size=16, n_layer=2, n_head=2, **ENDS), "generate"),
+    "alibi, if asked": (FalconConfig(**SMALL, num_attention_heads=2, alibi=True), "generate"),
+    "alibi, marked": (
+        MptConfig(vocab_size=SIZE, d_model=16, n_layers=2, n_heads=2, max_seq_len=64, **ENDS),
+        "generate",
+    ),
+    "a window of its own": (GPTNeoConfig(vocab_size=SIZE, hidden_size=16, **LOCAL, **ENDS), "generate"),
+    "a recurrence whose state generate forgets": (RwkvConfig(**SMALL), "generate"),
+}
+
+
+def a_model(config, scale=6.0) -> Policy:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = AutoModelForCausalLM.from_config(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 2:
+                parameter.mul_(scale)
+    return Policy(model, TOKENIZER, reference=False)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_architectures_are_sampled_by_a_loop_that_draws_from_them(name, caplog):
+    config, method = OTHERS[name]
+    policy = a_model(config)
+    sampler = Sampler(policy, Sampling(8))
+    greedy = sampler.roll(UNEVEN, generator(), greedy=True)
+    sequences = greedy.sequences
+    # The likeliest tokens, one forward each over the whole of what was said so far.
+    ids, attention = sequences.ids, sequences.attention
+    with torch.no_grad():
+        for t in range(ids.shape[1] - sequences.width, ids.shape[1]):
+            where = (attention[:, :t].cumsum(1) - 1).clamp(min=0)
+            likeliest = policy.model(
+                input_ids=ids[:, :t], attention_mask=attention[:, :t], position_ids=where, use_cache=False
+            )
+            said = attention[:, t].bool()
+            assert torch.equal(likeliest.logits[:, -1].argmax(-1)[said], ids[said, t])
+    assert sampler.method == method
+    sampler.roll(UNEVEN, generator())
+    once = (method == "generate") + (config.model_type == "rwkv")
+    assert caplog.text.count("is sampled by transformers' generate") == once
+
+
+def test_a_static_loop_that_draws_from_another_model_gives_way_and_takes_nothing_from_the_generator(caplog):
+    """A cache that the model would lose without a word: as those of models whose attention windows are their own."""
+    policy = random_policy(CONFIGS["llama"])
+    expected = Sampler(policy, Sampling(8), "generate").roll(UNEVEN, generator())
+
+    def without_cache(_module, arguments, given):
+        return arguments, {**given, "past_key_values": None}
+
+    policy.causal_lm.model.register_forward_pre_hook(without_cache, with_kwargs=True)
+    sampler = Sampler(policy, Sampling(8))
+    assert sampler.method == "static"
+    found = sampler.roll(UNEVEN, generator())
+    assert "nats a token from the model's own" in caplog.text and "without a cache" in caplog.text
+    assert torch.equal(found.sequences.ids, expected.sequences.ids)
+    with pytest.raises(HeedError, match=r"does not draw from LlamaForCausalLM.*--sampler static"):
+        Sampler(policy, Sampling(8), "static").roll(UNEVEN, generator())
+
+
+def test_a_static_loop_is_refused_where_the_model_takes_no_such_cache():
+    for config, reason in ((OTHERS["alibi, always"][0], "ALiBi"), (Mamba2Config(**SMALL, **STATE), "past_key_values")):
+        with pytest.raises(HeedError, match=f"no static cache fits .*{reason}"):
+            Sampler(a_model(config), Sampling(4), "static")
+
+
+@pytest.mark.parametrize(("dtype", "unit"), [(torch.float32, 1e-4), (torch.bfloat16, 0.1)])
+def test_rounding_is_no_reason_to_leave_the_static_loop(dtype, unit, caplog):
+    policy = Policy(a_model(CONFIGS["qwen"], scale=4.0).model.to(dtype), TOKENIZER, reference=False)
+    sampler = Sampler(policy, Sampling(12))
+    found = sampler.roll(UNEVEN, generator())
+    with torch.no_grad():
+        own = policy.logp(found.sequences)
+    assert sampler.method == "static" and not caplog.records
+    assert float((found.logp - own).abs().sum() / found.sequences.mask.sum()) < unit

@@ -7,14 +7,26 @@ import math
 import datasets
 import pytest
 import torch
-from tiny_policies import PROMPTS, TOKENIZER, tiny_model
-from tiny_trainers import FUNCTIONS, HEAD_TOO, length, tiny_trainer, vowels
+from tiny_policies import PROMPTS, TOKENIZER, a_batch, lora, tiny_model
+from tiny_trainers import FUNCTIONS, HEAD_TOO, QUICK, length, tiny_trainer, vowels
+from transformers import AutoModelForCausalLM, MixtralConfig
 
+from heed.align.config import AlignConfig
 from heed.align.objectives.base import ObjectiveSet
 from heed.align.objectives.reward_functions import RewardFunction
 from heed.align.trainer import AlignTrainer
 from heed.balance import GAPO, Linear, SmoothTchebycheff
+from heed.balance.cotangents import Cotangents, Term
 from heed.errors import HeedError, RunFailed
+
+MIXTURE = {
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "num_experts_per_tok": 2,
+}
 
 
 class Round:
@@ -540,6 +552,34 @@ class TestPrompts:
 def test_activations_that_are_recomputed_give_the_same_gradients(checkpointing):
     expected = Round(tiny_trainer(gradient_checkpointing=False)).total
     assert close(Round(tiny_trainer(gradient_checkpointing=checkpointing)).total, expected)
+
+
+def test_adapters_on_fused_experts_have_autograds_gradients_where_activations_are_recomputed(caplog):
+    """Off policy two terms would be one vectorised backward, in which peft cannot rewrite such modules."""
+    config = MixtralConfig(vocab_size=len(TOKENIZER), num_local_experts=4, max_position_embeddings=64, **MIXTURE)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = AutoModelForCausalLM.from_config(config)
+    trainer = AlignTrainer(
+        model,
+        [RewardFunction(vowels), RewardFunction(length)],
+        dataset=PROMPTS[:8],
+        config=AlignConfig(**{**QUICK, "surrogate": "ppo", "epochs": 2, "gradient_checkpointing": True}),
+        tokenizer=TOKENIZER,
+        peft_config=lora(target_modules=["q_proj"], target_parameters=["mlp.experts.gate_up_proj"]),
+    )
+    policy, batch, generator = trainer.policy, a_batch(8), torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in policy.trainable().values():
+            parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
+    shared, shares = torch.randn(2, *batch.mask.shape, generator=generator), torch.rand(2, 2, 8, generator=generator)
+    terms = Cotangents(tuple(Term(shared[r] * batch.mask, shares[r]) for r in range(2)))
+    trainer.jacobian.accumulate(lambda rows: policy.logp(batch if rows is None else batch.rows(rows)), lambda _: terms)
+    for found, cotangent in zip(trainer.jacobian.total(), terms.dense(), strict=True):
+        expected = torch.autograd.grad(policy.logp(batch), list(policy.trainable().values()), cotangent)
+        assert torch.allclose(found, torch.cat([gradient.flatten() for gradient in expected]), atol=1e-5)
+    assert caplog.text.count("are used outside their layer: K backwards") == 1
+    assert "cannot be vectorised" not in caplog.text
 
 
 def test_the_entropy_bonus_is_counted_in_each_objectives_own_deviations_and_falls_to_nothing():

@@ -14,6 +14,7 @@ from torchjd.linalg import PSDMatrix
 
 from heed.align import distributed
 from heed.align.config import AlignConfig
+from heed.align.models.precision import REMEDY
 from heed.balance import GramAverage, ObservesValues, cosines, norms, predicted_change, signal_share, unbiased_gram
 from heed.balance.gramian import project_psd
 from heed.balance.jacobian import JacobianAccumulator
@@ -104,7 +105,8 @@ class Balancer:
         K = self.K
         whole = self.jacobian.gram()[:K, :K].cpu()
         if not bool(whole.isfinite().all()):
-            raise RunFailed("a gradient is not finite, so no optimiser step was taken", self.last_checkpoint())
+            reason = f"a gradient is not finite, so no optimiser step was taken: {REMEDY}"
+            raise RunFailed(reason, self.last_checkpoint())
         gram = whole if self.only is None else self.jacobian.gram(only=self.only)[:K, :K].cpu()
         signal = torch.full((K,), float("nan"), dtype=whole.dtype)
         if len(self.jacobian.micro_grams) > 1 and self.config.equal_micro_batches:

@@ -80,6 +80,8 @@ class AlignConfig:
         checkpoint_every: rounds between checkpoints.
         log_completions_every: rounds between completions files; 0 writes none but before and after.
         gradient_checkpointing: recompute activations in the backward pass (less memory, more time).
+        dtype: of the weights that are not trained: an adapter's base; auto keeps the checkpoint's. What is trained is
+            float32.
     """
 
     steps: int = 200
@@ -129,6 +131,7 @@ class AlignConfig:
     checkpoint_every: int = 40
     log_completions_every: int = 0
     gradient_checkpointing: bool = False
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
 
     def __post_init__(self) -> None:
         """Refuse settings that contradict each other."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -12,6 +13,10 @@ from transformers import GenerationConfig, LogitsProcessorList, StaticCache, Top
 
 from heed.align.data.conversations import as_message_completion, prompt_ids
 from heed.align.models.policy import Policy, Sequences, positions
+from heed.align.sampler_check import CHECKED_TOKENS, mismatch, spread, why_not_static
+from heed.errors import HeedError
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -63,21 +68,34 @@ class Sampler:
     """Draws completions from a policy.
 
     ``static`` keeps keys and values in one buffer of fixed size and decodes the whole batch at once; ``generate`` is
-    transformers' own loop. ``auto`` takes ``static`` where transformers marks the architecture as fit for it.
+    transformers' own loop. ``auto`` takes ``static`` where the model's forward takes such a cache and transformers
+    marks the architecture as fit for it. The first rollout compares the log-probabilities of what is drawn with the
+    model's own: a static loop that draws from another model gives way to ``generate``, and that to ``generate``
+    without a cache, which is logged.
 
     Args:
         policy: what is sampled.
         sampling: how.
         method: ``auto``, ``static`` or ``generate``.
+
+    Raises:
+        HeedError: the static loop was asked for, and the model does not take its cache.
     """
 
     def __init__(
         self, policy: Policy, sampling: Sampling, method: Literal["auto", "static", "generate"] = "auto"
     ) -> None:
         self.policy, self.sampling = policy, sampling
-        if method == "auto":
-            method = "static" if policy.causal_lm._can_compile_fullgraph else "generate"
-        self.method = method
+        self._auto, self._checked = method == "auto", False
+        self._keeps_cache = True
+        reason = why_not_static(policy.causal_lm)
+        if reason is not None and method == "static":
+            raise HeedError(f"no static cache fits {self._model}: {reason}", "--sampler static", "take generate")
+        if reason is None and not policy.causal_lm._can_compile_fullgraph:
+            reason = "transformers does not mark it as fit for that"
+        if self._auto and reason is not None:
+            self._say("transformers' generate, not by the static-cache loop", reason)
+        self.method = method if method != "auto" else "static" if reason is None else "generate"
         self._ends = torch.tensor(policy.end_ids, device=policy.device)
         self._warpers = LogitsProcessorList()
         if sampling.top_k > 0:
@@ -99,13 +117,17 @@ class Sampler:
             generator: draws the tokens; fastest on the policy's device.
             columns: the dataset's other columns.
             greedy: take the likeliest token instead of drawing.
+
+        Raises:
+            HeedError: in the first rollout, the loop does not draw from the model that is trained.
         """
         tokenizer = self.policy.tokenizer
         ids, attention = pad_left([prompt_ids(prompt, tokenizer) for prompt in prompts], tokenizer.pad_token_id)
         ids, attention = ids.to(self.policy.device), attention.to(self.policy.device)
-        draw = self._static if self.method == "static" else self._generate
-        with torch.no_grad(), self.policy.generating():
-            tokens, logp = draw(ids, attention, generator, greedy)
+        drawn = None if self._checked else self._first(ids, attention, generator, greedy)
+        tokens, logp = self._loop(ids, attention, generator, greedy) if drawn is None else drawn
+        if greedy or self._warpers:
+            logp = None
         mask, finished = completion_mask(tokens, self._ends)
         tokens = torch.where(mask.bool(), tokens, tokenizer.pad_token_id)
         sequences = Sequences(torch.cat([ids, tokens], 1), torch.cat([attention, mask], 1), mask)
@@ -121,9 +143,73 @@ class Sampler:
             list(prompts), completions, sequences, finished, dict(columns or {}), None if logp is None else logp * mask
         )
 
-    def _static(
+    @property
+    def _model(self) -> str:
+        return type(self.policy.causal_lm).__name__
+
+    def _say(self, loop: str, reason: str) -> None:
+        logger.warning("%s is sampled by %s: %s", self._model, loop, reason)
+
+    def _loop(
         self, ids: Tensor, attention: Tensor, generator: torch.Generator, greedy: bool
     ) -> tuple[Tensor, Tensor | None]:
+        with torch.no_grad(), self.policy.generating():
+            if self.method == "static":
+                return self._static(ids, attention, generator, greedy)
+            return self._generate(ids, attention, generator, greedy, self.sampling.max_tokens)
+
+    def _first(
+        self, ids: Tensor, attention: Tensor, generator: torch.Generator, greedy: bool
+    ) -> tuple[Tensor, Tensor | None] | None:
+        """Check the loop: the static one by what it draws, which is returned; generate by some tokens beforehand."""
+        rows, state = spread(attention), generator.get_state()
+        if self.method == "static":
+            drawn, reason = None, None
+            try:
+                drawn = self._loop(ids, attention, generator, greedy)
+                reason = self._compare(ids[rows], attention[rows], *(part[rows] for part in drawn if part is not None))
+            except torch.OutOfMemoryError:
+                raise
+            except (RuntimeError, ValueError) as error:
+                if not self._auto:
+                    raise
+                reason = str(error).splitlines()[0]
+            if reason is None:
+                self._checked = True
+                return drawn
+            if not self._auto:
+                what = f"the static-cache loop does not draw from {self._model}: {reason}"
+                raise HeedError(what, "--sampler static", "take auto")
+            self._say("transformers' generate, not by the static-cache loop", reason)
+            self.method = "generate"
+            generator.set_state(state)
+        reason = self._generate_differs(ids[rows], attention[rows], greedy)
+        if reason is not None:
+            self._say("transformers' generate without a cache, which is slow", reason)
+            self._keeps_cache = False
+            reason = self._generate_differs(ids[rows], attention[rows], greedy)
+        if reason is not None:
+            what = f"transformers' generate does not draw from {self._model}: {reason}"
+            raise HeedError(what, "--model", "take another architecture, or another version of transformers")
+        self._checked = True
+        return None
+
+    def _generate_differs(self, ids: Tensor, attention: Tensor, greedy: bool) -> str | None:
+        own = torch.Generator(ids.device).manual_seed(0)
+        limit = min(CHECKED_TOKENS, self.sampling.max_tokens)
+        with torch.no_grad(), self.policy.generating():
+            tokens, logp = self._generate(ids, attention, own, greedy, limit, record=True)
+        assert logp is not None
+        return self._compare(ids, attention, tokens, logp)
+
+    def _compare(self, ids: Tensor, attention: Tensor, tokens: Tensor, logp: Tensor) -> str | None:
+        mask, _ = completion_mask(tokens, self._ends)
+        sequences = Sequences(torch.cat([ids, tokens], 1), torch.cat([attention, mask], 1), mask)
+        return mismatch(self.policy, sequences, logp, self.sampling.temperature)
+
+    def _static(
+        self, ids: Tensor, attention: Tensor, generator: torch.Generator, greedy: bool
+    ) -> tuple[Tensor, Tensor]:
         model, (B, P), limit = self.policy.model, ids.shape, self.sampling.max_tokens
         eos, ends = self.policy.tokenizer.eos_token_id, self._ends
         cache = StaticCache(config=self.policy.causal_lm.config, max_cache_len=P + limit)
@@ -131,7 +217,6 @@ class Sampler:
         where = positions(seen)
         tokens = ids.new_full((B, limit), eos)
         logp = torch.zeros(B, limit, device=ids.device)
-        whole = not (greedy or self._warpers)
         done = torch.zeros(B, dtype=torch.bool, device=ids.device)
         fresh, start = ids, 0
         for t in range(limit):
@@ -145,14 +230,17 @@ class Sampler:
             ).logits[:, -1]
             drawn = self._draw(ids, logits, generator, greedy)
             tokens[:, t] = torch.where(done, eos, drawn)
-            if whole:
-                scaled = (logits.float() / self.sampling.temperature).log_softmax(-1)
-                logp[:, t] = scaled.gather(1, drawn[:, None]).squeeze(1)
+            logp[:, t] = self._logp_of(drawn, logits)
             done |= torch.isin(drawn, ends)
             if bool(done.all()):
-                return tokens[:, : t + 1], logp[:, : t + 1] if whole else None
+                return tokens[:, : t + 1], logp[:, : t + 1]
             fresh, start = tokens[:, t : t + 1], P + t
-        return tokens, logp if whole else None
+        return tokens, logp
+
+    def _logp_of(self, drawn: Tensor, logits: Tensor) -> Tensor:
+        """Log-probabilities [B] of the tokens [B] at the sampling temperature, from logits [B, vocabulary]."""
+        scaled = (logits.float() / self.sampling.temperature).log_softmax(-1)
+        return scaled.gather(1, drawn[:, None]).squeeze(1)
 
     def _draw(self, ids: Tensor, logits: Tensor, generator: torch.Generator, greedy: bool) -> Tensor:
         if greedy:
@@ -162,17 +250,26 @@ class Sampler:
         return torch.multinomial(share, 1, generator=generator).squeeze(1).to(ids.device)
 
     def _generate(
-        self, ids: Tensor, attention: Tensor, generator: torch.Generator, greedy: bool
-    ) -> tuple[Tensor, None]:
+        self,
+        ids: Tensor,
+        attention: Tensor,
+        generator: torch.Generator,
+        greedy: bool,
+        limit: int,
+        record: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
         tokenizer, model = self.policy.tokenizer, self.policy.causal_lm
         config = GenerationConfig(
-            max_new_tokens=self.sampling.max_tokens,
+            max_new_tokens=limit,
             do_sample=not greedy,
             temperature=None if greedy else self.sampling.temperature,
             top_p=None if greedy else self.sampling.top_p,
             top_k=None if greedy else self.sampling.top_k,
             eos_token_id=self._ends.tolist(),
             pad_token_id=tokenizer.pad_token_id,
+            use_cache=self._keeps_cache,
+            return_dict_in_generate=True,
+            output_logits=record,
         )
         # generate draws from the global state: lend it ours, so that resume and seeds hold.
         devices = [ids.device] if ids.device.type == "cuda" else []
@@ -185,7 +282,11 @@ class Sampler:
                 output = model.generate(input_ids=ids, attention_mask=attention, generation_config=config)
             finally:
                 model.generation_config = own
-        return output[:, ids.shape[1] :], None
+        tokens = output.sequences[:, ids.shape[1] :]
+        if not record:
+            return tokens, None
+        logp = [self._logp_of(tokens[:, t], logits) for t, logits in enumerate(output.logits)]
+        return tokens, torch.stack(logp, 1)
 
 
 def completion_mask(tokens: Tensor, ends: Tensor) -> tuple[Tensor, Tensor]:

@@ -27,6 +27,7 @@ from heed.align.config import AlignConfig
 from heed.align.evaluation import Evaluation, Gold, evaluate
 from heed.align.journal import Journal, deviation_of
 from heed.align.models.policy import Policy, Sequences
+from heed.align.models.precision import REMEDY, not_finite
 from heed.align.objectives.base import Objective, ObjectiveSet
 from heed.align.prompts import PromptStream, checked_rows
 from heed.align.rollouts import Rollout, Sampler, Sampling
@@ -88,7 +89,7 @@ class AlignTrainer:
         self.config = config = config or AlignConfig()
         seed_everything(config.seed)
         self.objectives = ObjectiveSet(objectives)
-        self.policy = Policy(model, tokenizer, peft_config, seed=config.seed)
+        self.policy = Policy(model, tokenizer, peft_config, config.dtype, config.seed)
         self.prompts = PromptStream(dataset, self.policy, config)
         self.sampler = Sampler(self.policy, _sampling(config), config.sampler)
         self.surrogate = _surrogate(config)
@@ -102,7 +103,7 @@ class AlignTrainer:
             path=config.jacobian_path,
             parameters=self.policy.trainable(),
             keep_micro_grams=config.micro_batches > 1,
-            checkpointing=config.gradient_checkpointing,
+            checkpointing=config.gradient_checkpointing and self.policy.recomputes_vectorised,
         )
         self.journal = Journal(run if distributed.rank() == 0 else None, self.objectives, gold)
         self.weighting = GAPO(p=1) if weighting is None else weighting
@@ -144,7 +145,7 @@ class AlignTrainer:
 
         Raises:
             HeedError: an objective gave what no optimiser step may see; the last checkpoint is kept.
-            RunFailed: a gradient is not finite or the disk is full; the last checkpoint is kept.
+            RunFailed: a gradient or a weight is not finite, or the disk is full; the last checkpoint is kept.
         """
         if not self._started:
             self._started = True
@@ -283,7 +284,8 @@ class AlignTrainer:
             weights = torch.cat([weights, weights.sum()[None]])
         direction = self.jacobian.write_gradient(weights)
         if not bool(direction.isfinite().all()):
-            raise RunFailed("the update is not finite, so no optimiser step was taken", self.journal.last_checkpoint())
+            reason = f"the update is not finite, so no optimiser step was taken: {REMEDY}"
+            raise RunFailed(reason, self.journal.last_checkpoint())
         parameters = list(self.jacobian.parameters.values())
         length = float(direction.norm())
         bound = self.bound(length)
@@ -293,6 +295,7 @@ class AlignTrainer:
             group["lr"] = learning_rate(self.config, self.step)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        self._require_finite()
         return length
 
     def evaluate(self) -> Evaluation | None:
@@ -320,12 +323,18 @@ class AlignTrainer:
     def checkpoint(self) -> None:
         """Write a checkpoint with everything that exact resumption needs; does nothing without a run folder."""
         state = self.state()
+        self._require_finite(state["estimator"])
 
         def write(folder: Path) -> None:
             self.policy.save(folder)
             torch.save(state, folder / "trainer.pt")
 
         self.journal.save_checkpoint(self.step, write)
+
+    def _require_finite(self, others: dict[str, Any] | None = None) -> None:
+        """Let no weights that are not finite become a checkpoint, or be trained on."""
+        if (name := not_finite({**self.policy.trainable(), **(others or {})})) is not None:
+            raise RunFailed(f"a weight is not finite ({name}): {REMEDY}", self.journal.last_checkpoint())
 
     def state(self) -> dict[str, Any]:
         """Everything beside the weights."""

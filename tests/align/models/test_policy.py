@@ -7,10 +7,33 @@ import torch
 from peft import PeftModel, get_peft_model
 from safetensors.torch import load_file
 from tiny_policies import TOKENIZER, a_batch, lora, tiny_model, tiny_policy
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BioGptConfig,
+    FalconConfig,
+    GPT2Config,
+    OPTConfig,
+    Qwen3Config,
+    XGLMConfig,
+)
 
 from heed.align.models.policy import Policy, Sequences
+from heed.balance.cotangents import Cotangents, Term
+from heed.balance.jacobian import JacobianAccumulator
 from heed.errors import HeedError
+
+LAYERS = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+
+
+def sharp_model():
+    """A model whose layers matter: tiny random ones are nearly uniform."""
+    model = tiny_model()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 2:
+                parameter.mul_(4)
+    return model
 
 
 def logp_one_by_one(model, batch, temperature):
@@ -98,6 +121,44 @@ def test_checkpointed_activations_are_recomputed_and_change_nothing():
         assert not any(module.training for module in policy.model.modules())
     gradients()
     assert len(calls) == 2
+
+
+OWN_DROPOUT = {
+    "opt": OPTConfig(vocab_size=60, ffn_dim=24, word_embed_proj_dim=16, max_position_embeddings=32, **LAYERS),
+    "biogpt": BioGptConfig(vocab_size=60, intermediate_size=24, max_position_embeddings=32, **LAYERS),
+    "falcon": FalconConfig(vocab_size=60, hidden_dropout=0.5, attention_dropout=0.5, **LAYERS),
+    "xglm": XGLMConfig(
+        vocab_size=60, d_model=16, ffn_dim=24, num_layers=2, attention_heads=2, max_position_embeddings=32
+    ),
+    "qwen, of attention": Qwen3Config(
+        vocab_size=60, head_dim=8, num_key_value_heads=2, attention_dropout=0.5, intermediate_size=24, **LAYERS
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OWN_DROPOUT)
+def test_layers_that_drop_out_by_themselves_do_not_while_they_are_checkpointed(name):
+    config = OWN_DROPOUT[name]
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config)
+    batch = a_batch()
+    batch.ids %= 60
+    policy = Policy(model, TOKENIZER, lora())
+
+    def gradients():
+        return torch.autograd.grad(policy.logp(batch).sum(), list(policy.trainable().values()))
+
+    with torch.no_grad():
+        for parameter in policy.trainable().values():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+        at_first, reference = policy.logp(batch), policy.reference_logp(batch)
+    plain = gradients()
+    policy.checkpoint_activations()
+    recomputed = gradients()
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(plain, recomputed, strict=True))
+    assert torch.allclose(policy.logp(batch), at_first, atol=1e-6)
+    assert torch.equal(policy.logp(batch), policy.logp(batch))
+    assert torch.allclose(policy.reference_logp(batch), reference, atol=1e-6)
 
 
 TARGETS = {
@@ -205,6 +266,82 @@ def test_rows_of_a_batch_are_its_sequences():
     few = batch.rows(torch.tensor([3, 0]))
     assert isinstance(few, Sequences) and len(few) == 2 and few.width == batch.width
     assert torch.equal(few.ids, batch.ids[[3, 0]]) and torch.equal(few.mask, batch.mask[[3, 0]])
+
+
+WITH_EMBEDDINGS = {
+    "embeddings": {"target_modules": ["q_proj", "embed_tokens"]},
+    "tokens": {"target_modules": ["q_proj"], "trainable_token_indices": [5, 6, 7]},
+    "biases of its own": {"target_modules": ["q_proj"], "lora_bias": True},
+    "embeddings and head as a whole": {"target_modules": ["q_proj"], "modules_to_save": ["embed_tokens", "lm_head"]},
+}
+
+
+@pytest.mark.parametrize("critics", [False, True])
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("settings", WITH_EMBEDDINGS.values(), ids=WITH_EMBEDDINGS)
+def test_everything_that_an_adapter_trains_has_autograds_gradients_and_is_restored(settings, tied, critics, tmp_path):
+    def policy_of():
+        model = tiny_model()
+        if tied:
+            model.config.tie_word_embeddings = True
+            model.tie_weights()
+        policy = Policy(model, TOKENIZER, lora(**settings))
+        if critics:
+            policy.add_critic_adapter(seed=3)
+        return policy
+
+    policy, batch = policy_of(), a_batch(size=8)
+    wanted = {n: p for n, p in policy.model.named_parameters() if p.requires_grad and "critic" not in n.split(".")}
+    assert policy.trainable().keys() == wanted.keys()
+    with torch.no_grad():
+        for parameter in wanted.values():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+    jacobian = JacobianAccumulator(policy.model, 2, rank=1, path="factored", parameters=policy.trainable())
+    coefficients = torch.randn(2, len(batch), generator=torch.Generator().manual_seed(2))
+    term = Term(batch.mask.float(), coefficients)
+    jacobian.accumulate(
+        lambda rows: policy.logp(batch if rows is None else batch.rows(rows)), lambda _: Cotangents((term,))
+    )
+    for k in range(2):
+        loss = (coefficients[k] * policy.logp(batch).sum(1)).sum()
+        expected = torch.autograd.grad(loss, list(wanted.values()))
+        for name, gradient in zip(wanted, expected, strict=True):
+            assert gradient.any(), name
+            assert torch.allclose(jacobian.total()[k, jacobian.slices[name]], gradient.flatten(), atol=1e-4), name
+    policy.save(tmp_path)
+    fresh = policy_of()
+    fresh.restore(tmp_path)
+    assert all(torch.equal(fresh.trainable()[name], parameter) for name, parameter in wanted.items())
+    assert torch.equal(fresh.logp(batch), policy.logp(batch))
+    assert torch.equal(fresh.reference_logp(batch), policy.reference_logp(batch))
+
+
+@pytest.mark.parametrize("bias", ["all", "lora_only"])
+def test_biases_that_the_reference_shares_are_not_trained(bias):
+    model = AutoModelForCausalLM.from_config(GPT2Config(vocab_size=60, n_embd=16, n_layer=2, n_head=2, n_positions=32))
+    with pytest.raises(HeedError, match=rf"parameters that the reference shares.*bias='{bias}'.*take bias='none'"):
+        Policy(model, TOKENIZER, lora(target_modules=["c_attn"], bias=bias))
+
+
+@pytest.mark.parametrize("init", ["pissa", "pissa_niter_4", "olora", False])
+def test_an_adapter_that_changes_the_model_before_training_is_refused(init):
+    with pytest.raises(HeedError, match=f"initialisation changes the model.*init_lora_weights={init!r}"):
+        Policy(sharp_model(), TOKENIZER, lora(init_lora_weights=init))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("init", [True, "gaussian", "orthogonal", "eva"])
+def test_policy_and_reference_begin_as_the_model_with_critics_or_without(init, dtype):
+    batch = a_batch()
+    with torch.no_grad():
+        given = Policy(sharp_model().to(dtype), TOKENIZER, reference=False).logp(batch)
+        policy = Policy(sharp_model().to(dtype), TOKENIZER, lora(init_lora_weights=init))
+        for _ in range(2):
+            unit = 1e-4 if dtype == torch.float32 else 0.1
+            assert (policy.logp(batch) - given).abs().mean() < unit
+            assert torch.equal(policy.reference_logp(batch), given)
+            if "critic" not in policy.model.peft_config:
+                policy.add_critic_adapter(seed=3)
 
 
 class TestWhatCannotBeLoadedIsSaidInOneLine:

@@ -129,6 +129,17 @@ def test_too_long_texts_lose_their_start_and_this_is_said_once(judge_folder_of, 
     ]
 
 
+@pytest.mark.parametrize("family", ["mistral", "gpt2"])
+def test_texts_longer_than_the_models_context_lose_their_start(judge_folder_of, tokenizer_of, family):
+    """GPT-2 calls its context n_positions."""
+    folder, model = judge_folder_of(family=family)
+    objective = RewardModel(folder)
+    scores = objective.score(["fever " * 80], ["rest helps"], {})
+    expected = alone(model, tokenizer_of(), "fever " * 62 + "rest helps", add_special_tokens=False)[0]
+    assert objective.model.max_length == 64
+    assert torch.allclose(scores[0, 0], expected, atol=1e-6)
+
+
 def test_a_model_that_gives_nan_stops_the_run(judge_folder_of):
     folder, model = judge_folder_of()
     model.score.weight.data.fill_(torch.nan)

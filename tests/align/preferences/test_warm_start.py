@@ -148,11 +148,12 @@ def test_a_saved_model_is_the_trained_one(tokenizer_of, causal_model_of, tmp_pat
         supervised_warm_start(model, tokenizer_of(), copy_task(), tmp_path / "warm", FAST)
 
 
-def test_too_long_demonstrations_are_left_out_with_a_count(tokenizer_of, causal_model_of, caplog):
+@pytest.mark.parametrize("family", ["mistral", "gpt2"])
+def test_too_long_demonstrations_are_left_out_with_a_count(tokenizer_of, causal_model_of, caplog, family):
     examples = [*copy_task()[:8], {"prompt": "fever " * 70, "completion": "tea"}]
     steps = []
     supervised_warm_start(
-        causal_model_of(), tokenizer_of(), examples, config=FAST, on_step=lambda *step: steps.append(step)
+        causal_model_of(family), tokenizer_of(), examples, config=FAST, on_step=lambda *step: steps.append(step)
     )
     assert "1 of 9 demonstrations exceed 64 tokens and are left out" in caplog.text
     assert len(steps) == 1

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
+from peft.tuners.lora.layer import ParamWrapper
 from peft.utils import SAFETENSORS_WEIGHTS_NAME
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -18,7 +21,15 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from heed.align.data.conversations import template_ends
-from heed.align.models.pretrained import quiet_transformers, require_model_path, require_rows, with_pad_token
+from heed.align.models.precision import require_whole_dtype, train_in_float32
+from heed.align.models.pretrained import (
+    context_of,
+    quiet_transformers,
+    require_model_path,
+    require_rows,
+    rounding,
+    with_pad_token,
+)
 from heed.errors import HeedError
 
 POLICY_ADAPTER = "default"
@@ -63,9 +74,12 @@ class Policy:
         model: a model, a folder or a hub id; what is loaded here is put on a CUDA device if there is one.
         tokenizer: needed where ``model`` is a model.
         peft_config: LoRA settings, or None for full fine-tuning.
-        dtype: of the base's weights when it is loaded here.
+        dtype: of the weights that are not trained, when they are loaded here; what is trained is brought to float32.
         seed: of the adapter's initial weights.
         reference: whether the frozen copy is kept without ``peft_config``; a sampling model needs none.
+
+    Raises:
+        HeedError: no such model, no end token, or an adapter with which policy and reference do not begin as the model.
     """
 
     def __init__(
@@ -77,7 +91,10 @@ class Policy:
         seed: int = 0,
         reference: bool = True,
     ) -> None:
-        base, tokenizer = _load(model, tokenizer, dtype)
+        trains_all = peft_config is None and reference
+        if trains_all:
+            require_whole_dtype(dtype)
+        base, tokenizer = _load(model, tokenizer, "float32" if trains_all else dtype)
         if tokenizer.eos_token_id is None:
             raise HeedError("the tokenizer has no end token", _name(model), "set its eos_token")
         require_rows([tokenizer.eos_token_id], base, tokenizer, _name(model))
@@ -86,9 +103,12 @@ class Policy:
         self.reference: PreTrainedModel | None = None
         self.model: nn.Module
         if peft_config is None:
+            if trains_all and base.dtype in (torch.bfloat16, torch.float16):
+                base = base.float()
             self.reference = copy.deepcopy(base).requires_grad_(False).eval() if reference else None
             self.model = base
         else:
+            given = _sample_logp(base.eval(), base.config.get_text_config().vocab_size)
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
                 try:
@@ -96,7 +116,32 @@ class Policy:
                 except ValueError as error:
                     reason = str(error).split(". ")[0]
                     raise HeedError(reason, "--lora_targets", "name linear layers of the model") from error
+            self._require_start(given)
+            train_in_float32(self.model)
         self.model.eval()
+
+    def _require_start(self, given: Tensor) -> None:
+        """Refuse an adapter's initialisation that leaves policy or reference other than the model was."""
+        assert isinstance(self.model, PeftModel) and self.peft_config is not None
+        held = set(self.trainable())
+        shared = [name for name, p in self.model.named_parameters() if p.requires_grad and name not in held]
+        if shared:
+            raise HeedError(
+                f"{len(shared)} parameters that the reference shares would be trained ({shared[0]}, ...)",
+                f"bias={self.peft_config.bias!r}",
+                "take bias='none'; lora_bias=True trains biases of the adapter's own",
+            )
+        self.model.eval()
+        policy = _sample_logp(self.model, given.shape[-1])
+        with self.model.disable_adapter():
+            reference = _sample_logp(self.model, given.shape[-1])
+        away = max(float((now - given).abs().mean()) for now in (policy, reference))
+        if not away <= rounding(self.causal_lm.dtype):
+            raise HeedError(
+                f"the adapter's initialisation changes the model: policy or reference is {away:.2g} nats a token away",
+                f"init_lora_weights={self.peft_config.init_lora_weights!r}",
+                "take True, 'gaussian', 'orthogonal' or 'eva', which leave the model as it is",
+            )
 
     @property
     def causal_lm(self) -> PreTrainedModel:
@@ -111,8 +156,7 @@ class Policy:
     @property
     def context(self) -> int:
         """How many tokens the model can read."""
-        config = self.causal_lm.config.get_text_config()
-        return int(getattr(config, "max_position_embeddings", 0) or 1 << 30)
+        return context_of(self.causal_lm) or 1 << 30
 
     @property
     def end_ids(self) -> list[int]:
@@ -130,7 +174,7 @@ class Policy:
         return {
             name: parameter
             for name, parameter in self.model.named_parameters()
-            if (self.peft_config is None or f".{POLICY_ADAPTER}." in name) and parameter.requires_grad
+            if (self.peft_config is None or _is_of(POLICY_ADAPTER, name)) and parameter.requires_grad
         }
 
     def last_layer(self) -> list[str]:
@@ -141,13 +185,26 @@ class Policy:
     def checkpoint_activations(self) -> None:
         """Recompute activations in the backward pass, without bringing back dropout.
 
-        transformers' layers do so only in training mode, so just the layers, not what is in them, are put into it.
+        transformers' layers do so only in training mode, so just the layers, not what is in them, are put into it; and
+        as a layer may drop out by itself, its own forward finds it in evaluation mode again.
         """
         self.causal_lm.gradient_checkpointing_enable({"use_reentrant": False})
         self.causal_lm.enable_input_require_grads()
         for module in self.causal_lm.modules():
             if isinstance(module, GradientCheckpointingLayer):
                 module.training = True
+                module._gradient_checkpointing_func = partial(
+                    _checkpoint_evaluating, module, module._gradient_checkpointing_func
+                )
+
+    @property
+    def recomputes_vectorised(self) -> bool:
+        """Whether a layer may be recomputed inside a vectorised backward.
+
+        peft's adapters on parameters (``target_parameters``, as of fused experts) rewrite their module in each forward,
+        and a forward that fails there leaves the module rewritten.
+        """
+        return not any(isinstance(module, ParamWrapper) for module in self.model.modules())
 
     @contextmanager
     def generating(self) -> Iterator[None]:
@@ -201,7 +258,9 @@ class Policy:
                 config.lora_alpha = config.lora_alpha * rank / config.r
                 config.r = rank
             self.model.add_adapter(CRITIC_ADAPTER, config)
-        return [p for name, p in self.model.named_parameters() if f".{CRITIC_ADAPTER}." in name]
+        with self.critic_adapter():
+            train_in_float32(self.model)
+        return [p for name, p in self.model.named_parameters() if _is_of(CRITIC_ADAPTER, name)]
 
     @contextmanager
     def critic_adapter(self) -> Iterator[None]:
@@ -240,6 +299,33 @@ def positions(attention: Tensor) -> Tensor:
     [[0, 0, 1]]
     """
     return (attention.cumsum(-1) - 1).clamp(min=0)
+
+
+def _is_of(adapter: str, parameter: str) -> bool:
+    """Whether a parameter's name has the adapter's as one of its parts; embeddings' adapters have it as the last."""
+    return adapter in parameter.split(".")
+
+
+def _checkpoint_evaluating(
+    layer: nn.Module, checkpoint: Callable[..., Any], forward: Callable[..., Any], *inputs: Any
+) -> Any:
+    """Checkpoint a layer's forward, which is in evaluation mode then and when it is recomputed."""
+
+    def evaluating(*arguments: Any) -> Any:
+        layer.training = False
+        try:
+            return forward(*arguments)
+        finally:
+            layer.training = True
+
+    return checkpoint(evaluating, *inputs)
+
+
+@torch.no_grad()
+def _sample_logp(model: nn.Module, vocabulary: int) -> Tensor:
+    """Log-probabilities [8, vocabulary] after each of eight tokens from all over the vocabulary."""
+    ids = torch.linspace(0, vocabulary - 1, 8, device=next(model.parameters()).device).long()[None]
+    return model(input_ids=ids, use_cache=False).logits[0].float().log_softmax(-1)
 
 
 def _token_logp(model: nn.Module | None, batch: Sequences, temperature: float) -> Tensor:

@@ -13,12 +13,43 @@ from typing import Any
 import huggingface_hub
 import requests
 import torch
-from peft import LoraConfig
+from peft import LoraConfig, PeftModel
 from torch import Tensor
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from heed.errors import HeedError
+
+_ROUNDING = {torch.bfloat16: 0.1, torch.float16: 0.02}
+
+
+def rounding(dtype: torch.dtype) -> float:
+    """Mean difference of log-probabilities, nats a token, that two ways to compute them in a dtype may have.
+
+    >>> rounding(torch.bfloat16), rounding(torch.float32)
+    (0.1, 0.01)
+    """
+    return _ROUNDING.get(dtype, 0.01)
+
+
+def context_of(model: PreTrainedModel | PeftModel) -> int | None:
+    """How many tokens a model can read; None where nothing bounds that.
+
+    Configs name it ``max_position_embeddings``, which transformers also takes for their own word (``n_positions``), but
+    MPT's. RoBERTa and its kin keep their first positions for padding: their tables are longer than their context.
+
+    >>> from transformers import GPT2Config, GPT2Model
+    >>> context_of(GPT2Model(GPT2Config(vocab_size=4, n_positions=8, n_embd=4, n_layer=1, n_head=1)))
+    8
+    """
+    config = model.config.get_text_config()
+    length = getattr(config, "max_position_embeddings", None) or getattr(config, "max_seq_len", None) or 0
+    for name, module in model.named_modules():
+        kept = getattr(module, "padding_idx", None)
+        if name.endswith("position_embeddings") and kept is not None and module.num_embeddings == length:
+            length -= kept + 1
+            break
+    return length if length > 0 else None
 
 
 def require_model_path(path: str | Path, what: str) -> None:

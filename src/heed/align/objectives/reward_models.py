@@ -19,6 +19,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreT
 
 from heed.align.data.conversations import Completion, Prompt, judged_ids, located, render_conversation
 from heed.align.models.pretrained import (
+    context_of,
     head_scores,
     keep_end,
     pad_right,
@@ -103,7 +104,7 @@ class ScoringModel:
         self.model = model.to(self.device).eval().requires_grad_(False)
         settings = model.config.to_dict()
         self.labels: dict[int, str] = {int(index): label for index, label in model.config.id2label.items()}
-        self.max_length: int | None = max_length or settings.get("max_position_embeddings")
+        self.max_length: int | None = max_length or context_of(model)
         self.shift = torch.tensor(settings.get(SHIFT_KEY) or [0.0] * len(self.labels), dtype=torch.float32)
         self._is_ours = SHIFT_KEY in settings
         self._said_truncation = self._said_text = False

@@ -16,6 +16,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel, Tr
 
 from heed.align.data.conversations import judged_ids, located
 from heed.align.models.pretrained import (
+    context_of,
     head_scores,
     keep_end,
     pad_right,
@@ -174,7 +175,7 @@ def train_reward_model(
             adapter = copy.deepcopy(peft_config)
             adapter.task_type = TaskType.SEQ_CLS  # which makes peft train and save the heads too
             model = get_peft_model(model, adapter)
-    limit = config.max_length or model.config.to_dict().get("max_position_embeddings")
+    limit = config.max_length or context_of(model)
     rows = []
     for index, comparison in enumerate(comparisons):
         with located(f"comparison {index}"):

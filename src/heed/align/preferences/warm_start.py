@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from heed.align.data.conversations import end_of_reply, located, prompt_and_completion_ids
-from heed.align.models.pretrained import pad_right, require_rows, with_pad_token
+from heed.align.models.pretrained import context_of, pad_right, require_rows, with_pad_token
 from heed.align.preferences.training import OnStep, TrainingConfig, fit, require_empty, save
 from heed.errors import HeedError
 
@@ -61,7 +61,7 @@ def supervised_warm_start(
         with located(f"demonstration {index}"):
             encoded.append(encode_demonstration(example, tokenizer))
         require_rows(encoded[-1]["input_ids"], model, tokenizer, f"demonstration {index}")
-    limit = config.max_length or model.config.to_dict().get("max_position_embeddings")
+    limit = config.max_length or context_of(model)
     kept = [example for example in encoded if limit is None or len(example["input_ids"]) <= limit]
     if not kept:
         raise HeedError(
