@@ -308,12 +308,36 @@ def test_blocks_are_unconfirmed_until_the_guard_lets_pass_or_an_overseer_blocks_
         Decision(AHEAD, AHEAD, choice, "person", beside="block", verdict=replace(said, block=choice == "block"))
         for choice in ("allow", "block")
     )
-    for decision in (alone, alone, let, let, alone, confirmed, alone, passed, alone):
+    gone = replace(alone, judged=False, verdict=replace(said, failed=True))
+    no_action, drove = replace(alone, judged=False), replace(alone, verdict=replace(said, acted=True))
+    by_people = (alone, alone, let, let, alone, confirmed, alone, passed)
+    for decision in (*by_people, alone, gone, alone, no_action, alone, drove, alone):
         here.advance(decision, np.zeros(2, np.float32), 0.0, False, False, {})
         counted.append(here.unconfirmed)
-    assert counted == [1, 2, 2, 2, 3, 0, 1, 0, 1] and let.contradicted and not confirmed.contradicted
+    assert counted == [1, 2, 2, 2, 3, 0, 1, 0, 1, 0, 1, 1, 2, 0, 1]
+    assert let.contradicted and not confirmed.contradicted
+    again = at(NEAR)
+    again.restore(here.kept(), here.observation, {})
+    assert again.unconfirmed == 1
     here.begin(np.zeros(2, np.float32), {})
     assert here.unconfirmed == 0
+
+
+@pytest.mark.parametrize("saves", [True, False])
+def test_a_stuck_guard_searches_once_and_asks_by_what_that_search_found(saves):
+    """A second search might find otherwise, and block what nobody was asked about."""
+    person, searches = Person(lambda _: True), []
+
+    class Lucky(Lookahead):
+        def searched(self, situation, proposed, look):
+            searches.append(look)
+            found = Decision.seen(look, proposed, proposed, "allow", "policy")
+            return (found if saves and len(searches) == 1 else None), 0.0
+
+    looking = Lucky(lookahead().lookout, lookahead().planner)
+    decision = AskWhenUnsure(looking, person, lambda _: False, stuck=lambda _: True).decide(at(NEAR), AHEAD)
+    assert len(searches) == 1 and len(person.seen) == (0 if saves else 1)
+    assert (decision.decision, decision.asked) == (("allow", False) if saves else ("block", True))
 
 
 def test_an_audit_asks_where_the_guard_is_sure_and_keeps_its_opinion_beside():

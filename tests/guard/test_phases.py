@@ -297,11 +297,25 @@ def test_a_guard_that_blocks_on_and_on_asks_one_who_blocks_in_time(late):
     assert asked == ([False, False, False] if late else [False, True, True])
 
 
-def test_blocks_that_the_overseer_does_not_confirm_are_learnt_from_at_once():
-    phases = drive(run_of(replace(CONFIG, patience=1.0)), 600).phases
+def test_blockers_that_look_at_no_future_never_call_themselves_stuck():
+    config = replace(CONFIG, patience=0.5, gate=1.0)
+    blind = replace(PLANNING, horizon=0, planner="none")
+    run = drive(run_of(config, blind, replace(MODELS, survival=False, inputs="state_action")), 600)
+    run.guard.situations[0].unconfirmed = 100
+    assert not run.strategy.stuck(run.guard.situations[0])
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_blocks_that_one_who_blocks_in_time_does_not_confirm_are_learnt_from_at_once_and_not_on_end(late):
+    config = replace(CONFIG, patience=1.0, refit_every=200)
+    phases = drive(run_of(config, models=replace(MODELS, survival=late)), 600).phases
     assert phases.phase is Phase.AUTONOMY and len(phases.reports) == 2
-    for number in range(5):
-        assert len(phases.reports) == 2
+    fits = []
+    for number in range(25):  # ten steps between two such fits at least
         phases(judged(False, "block", episode=20_000 + number, because="stuck"))
-    assert len(phases.reports) == 3 and phases.contradicted == 0
+        fits.append(len(phases.reports))
+    assert fits == (25 * [2] if late else 4 * [2] + 10 * [3] + 10 * [4] + [5])
     assert (phases.agreement.passes, phases.agreement.blocks) == (0, 0)  # what a guard asks by itself is no sample
+    again = run_of(config, models=replace(MODELS, survival=late)).phases
+    again.restore(phases.state())
+    assert (again.contradicted, again.fitted_at) == (phases.contradicted, phases.fitted_at) == (0, 0 if late else 625)

@@ -30,5 +30,5 @@ def test_a_demo_page_tells_how_long_each_agent_was_watched_and_alone(demo_run):
     told = json.loads((demo_run / "demo.json").read_text())
     (demo_run / "demo.json").write_text(json.dumps(told | {"guard": {"headline": "It looks ahead", "runs": runs}}))
     text = read(demo_run).text
-    assert "steps watched catastrophes then steps alone catastrophes alone" in text
+    assert "steps before catastrophes before steps alone catastrophes alone" in text
     assert "MBHI 800 6 200 0" in text and "unguarded 500 5 500 1" in text

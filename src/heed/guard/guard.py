@@ -91,7 +91,7 @@ class Guarding:
 
         Kept are the models with their threshold and range, the settings, the spaces, the imagination's chance, and the
         policy of a learner of Stable-Baselines3 that is an ``MlpPolicy``. The guard that `load` makes of it decides as
-        this one does from the next reset on, but is not audited.
+        this one does from the next reset on, but is not audited, and asks nobody where it blocks on and on.
 
         Args:
             folder: absent, empty, or one that a guard was saved in.

@@ -25,6 +25,7 @@ from heed.guard.replacement import Planning, Replacement
 from heed.guard.situations import Situation, copied
 from heed.oversight.overseers.base import Overseer, Proposal, scope_of
 
+Searched = tuple[Decision | None, float]  # what a search for a way on from an action found, and its seconds
 Mode = Literal["shadow", "block", "replace", "penalty"]
 MODES = ("replace", "penalty", "block", "shadow")
 
@@ -163,29 +164,27 @@ class Lookahead(Intervention):
 
     def opinion(self, situation: Situation, proposed: Any, look: Look) -> Choice:
         """Whether it would let an action pass, without a search for what to do in its place."""
-        if look.safe:
-            return "allow"
-        return "block" if self._saved(situation, proposed, look)[0] is None else "allow"
+        return "allow" if look.safe or self.searched(situation, proposed, look)[0] is not None else "block"
 
     def look(self, situation: Situation, proposed: Any) -> Look:
         """What would follow the proposed action."""
         return self.lookout.look(situation.tensor, situation.actions.encode(proposed), situation.blocked)
 
-    def judge(self, situation: Situation, proposed: Any, look: Look) -> Decision:
-        """Let pass what looks safe, or what a plan still saves; else replace it."""
+    def judge(self, situation: Situation, proposed: Any, look: Look, searched: Searched | None = None) -> Decision:
+        """Let pass what looks safe, or what a plan still saves (searched for now, or before); else replace it."""
         if look.safe:
             return Decision.seen(look, proposed, proposed, "allow", "policy", way_out=look.tail()[1:])
-        saved, spent = self._saved(situation, proposed, look)
+        saved, spent = self.searched(situation, proposed, look) if searched is None else searched
         return self.replacement.choose(situation, proposed, look, spent) if saved is None else saved
 
     def instead_of(self, situation: Situation, proposed: Any) -> Decision:
         """What would be executed in place of a blocked action."""
         return self.replacement.choose(situation, proposed)
 
-    def _saved(self, situation: Situation, proposed: Any, look: Look) -> tuple[Decision | None, float]:
+    def searched(self, situation: Situation, proposed: Any, look: Look) -> Searched:
         """An action after which the lookout found no way out, let pass where the planner finds one; seconds spent."""
         planning = self.planning
-        asks = self.lookout.block_when == "no_plan" and self.lookout.horizon > 1
+        asks = not look.safe and self.lookout.block_when == "no_plan" and self.lookout.horizon > 1
         if planning is None or not asks or look.cause == "danger":  # what the action itself brings no plan undoes
             return None, 0.0
         clock = planning.planner.clock
@@ -235,8 +234,7 @@ class Beside(_Accompanied):
 
     def decide(self, situation: Situation, proposed: Any) -> Decision:
         """Look ahead and keep it; ask the overseer."""
-        own: Choice | None = None
-        risk = float("nan")
+        own, risk = None, float("nan")
         try:
             look = self.lookahead.look(situation, proposed)
             own, risk = self.lookahead.opinion(situation, proposed, look), look.risk
@@ -277,9 +275,12 @@ class AskWhenUnsure(_Accompanied):
         look = self.lookahead.look(situation, proposed)
         because: Because = "chance" if self.audited() else "unsure" if self.unsure(look) else ""
         because = because or ("stuck" if self.stuck(situation) else "")
-        own = self.lookahead.opinion(situation, proposed, look) if because else None
-        if own is None or (because == "stuck" and own == "allow"):
+        if not because:
             return self.lookahead.judge(situation, proposed, look)
+        searched = self.lookahead.searched(situation, proposed, look)
+        own: Choice = "block" if searched[0] is None and not look.safe else "allow"
+        if because == "stuck" and own == "allow":
+            return self.lookahead.judge(situation, proposed, look, searched)
         asked = self.overseen.decide(situation, proposed, look)
         return replace(asked, because=because, beside=own, beside_risk=look.risk)
 

@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 
 ENOUGH = 5
-"""Blocks in autonomy that the overseer did not confirm, after which the models are fitted again at once."""
+"""Blocks in autonomy that the overseer did not confirm, after which the models are fitted again."""
 
 
 class Phase(Enum):
@@ -113,8 +113,8 @@ class PhasesConfig:
 
 
 _KEPT = (
-    "steps", "next_fit", "until", "again", "contradicted", "agreement", "handed_over_at", "handed_back", "reports",
-    "dynamics_error",
+    "steps", "next_fit", "until", "again", "contradicted", "fitted_at", "agreement", "handed_over_at", "handed_back",
+    "reports", "dynamics_error",
 )  # fmt: skip
 """What says where a run stands, beside what was learnt."""
 
@@ -188,7 +188,7 @@ class Phases:
         self.until = self.config.oversight_steps
         self.refits = Refits(self.models, self.planning.longest, bool(self.config.background))
         self.again = False  # a catastrophe came while the models were being fitted
-        self.contradicted = 0  # blocks that the overseer did not confirm, since the last fit began
+        self.contradicted, self.fitted_at = 0, 0  # blocks that were not confirmed since this last refit began
         self.chance = random.Random(seed)
         self.agreement = Agreement(self._horizon)
         self.handed_over_at: int | None = None
@@ -205,7 +205,7 @@ class Phases:
         if blocks is not None and math.isfinite(step.decision.beside_risk):
             self.models.met.setdefault(blocks, []).append(step.decision.beside_risk)
         self.steps += 1
-        self.contradicted += step.decision.contradicted and self.phase is Phase.AUTONOMY
+        self.contradicted += step.decision.contradicted and self.phase is Phase.AUTONOMY and self.models.late is False
         catastrophe = step.catastrophe_reported and self.config.refit_on_catastrophe
         if self.refits.running:
             self.again |= catastrophe and self.phase is Phase.AUTONOMY
@@ -215,7 +215,7 @@ class Phases:
         elif self.phase is Phase.AUTONOMY and self.steps >= self.next_fit:
             self.next_fit = self.steps + self.config.refit_every
             self.refit()
-        elif self.phase is Phase.AUTONOMY and (catastrophe or self.again or self.contradicted >= ENOUGH):
+        elif self.phase is Phase.AUTONOMY and (catastrophe or self.again or self._contradicted_enough):
             self.again = False
             self.refit(dynamics=False)  # where actions lead is known as well as before; what is dangerous is not
         if self.phase is Phase.AUTONOMY and self.agreement.refutes(self.config.gate, 1.0) and self.may_ask:
@@ -229,7 +229,7 @@ class Phases:
     def refit(self, dynamics: bool = True) -> None:
         """Fit again; a fit that fails leaves all as it was, and is counted among the guard's faults."""
         self._take_in(wait=True)
-        self.contradicted = 0
+        self.contradicted, self.fitted_at = 0, self.steps
         self.refits.start(self.labels, dynamics)
         if (fit := self.refits.outcome()) is not None:
             self._put_into_force(fit)
@@ -378,7 +378,7 @@ class Phases:
         lookahead = Lookahead.of(LookaheadParts(*parts))
         if self.phase is Phase.OVERSIGHT:
             self._decide_by(Beside(self.overseer, lookahead))
-        elif self._may_call:
+        elif max(self.config.audit, self.config.patience) > 0 or self.config.ask_above <= 0.5:  # the largest there is
             unsure = Disagreement(self.models, self.config.ask_above, lambda: self.may_ask)
             self._decide_by(AskWhenUnsure(lookahead, self.overseer, unsure, self._audited, self._stuck))
         else:
@@ -387,14 +387,13 @@ class Phases:
     def _decide_by(self, intervention: Intervention) -> None:
         self.guard.intervention = Shadow(intervention) if self.mode == "shadow" else intervention
 
-    @property
-    def _may_call(self) -> bool:
-        impatient = self.config.patience > 0 and self.models.late is False
-        return self.config.audit > 0 or impatient or self.config.ask_above <= 0.5  # no deviation in [0, 1] is larger
-
     def _audited(self) -> bool:
         return self.chance.random() < self.config.audit and self.may_ask
 
     def _stuck(self, situation: Situation) -> bool:
-        patient = situation.unconfirmed < self._horizon * self.config.patience
-        return self.config.patience > 0 and not patient and self.models.late is False and self.may_ask
+        patience = self.config.patience * self.planning.steps(self.models.late)
+        return 0 < patience <= situation.unconfirmed and self.models.late is False and self.may_ask
+
+    @property
+    def _contradicted_enough(self) -> bool:  # and no more than twenty such fits between two that are due
+        return self.contradicted >= ENOUGH and self.steps - self.fitted_at >= self.config.refit_every // 20

@@ -74,7 +74,7 @@ class Situation:
         timestep: steps taken in it.
         blocked: whether the last action of this episode was blocked.
         unconfirmed: blocks on end that the guard decided on and no overseer has confirmed; what an overseer lets pass
-            among them does not end them.
+            among them does not end them, and one who was asked in vain begins them anew.
         way_out: a plan that was safe from the last step on, moved on by one step, [n, A]; None where none is known.
     """
 
@@ -128,9 +128,9 @@ class Situation:
         self._see(observation, info)
         self.timestep += 1
         self.blocked = decision.decision == "block"
-        if not decision.asked:
-            self.unconfirmed = self.unconfirmed + 1 if self.blocked else 0
-        elif self.blocked:
+        if decision.verdict is None:
+            self.unconfirmed = self.unconfirmed + decision.judged if self.blocked else 0
+        elif self.blocked or not decision.asked:
             self.unconfirmed = 0
         self.way_out = self.way_out if decision.way_out is None else decision.way_out
         usable = self.actions.valid(decision.proposed)

@@ -91,9 +91,9 @@ def guard_sections(demo: RunRecord) -> list[Section]:
         counts = (watched, catastrophes.get("oversight"), alone, catastrophes.get("autonomy"), goals.get("autonomy"))
         written = [MISSING if count is None else f"{count:,}" for count in counts]
         rows.append([label, *written, number(record.summary.get("return_mean"))])
-    under, alone_too = ["steps watched", "catastrophes then"], ["steps alone", "catastrophes alone", "goals alone"]
+    under, alone_too = ["steps before", "catastrophes before"], ["steps alone", "catastrophes alone", "goals alone"]
     columns = ["agent", *under, *alone_too, "return, last episodes"]
-    caption = "A last-moment overseer watches each agent until it takes over; then it is alone with what it learnt."
+    caption = "Before, a last-moment overseer watches, without a say where there is no guard; then all are alone."
     blocks.append(Table(columns, rows, caption, strong=[0]))
     decisions = read_decisions(runs[0][1].path) if runs else None
     if decisions is not None:

@@ -74,6 +74,15 @@ def test_what_is_imagined_of_a_policy_is_what_it_predicts_however_it_is_made(kin
     assert torch.equal(controller(model)(states), expected)
 
 
+@pytest.mark.parametrize("kind", [SAC, TD3])
+def test_the_imagination_asks_an_actors_layers_alone(kind, monkeypatch):
+    model = kind("MlpPolicy", Wide(), seed=3, device="cpu")
+    states = torch.randn(8, 2, dtype=torch.float64)
+    expected = controller(model)(states.float())
+    monkeypatch.setattr(model.policy, "_predict", None)
+    assert torch.equal(controller(model)(states), expected)
+
+
 def test_a_plain_policy_stays_as_it_was_written_while_the_learner_learns_on():
     model = SAC("MlpPolicy", Wide(), seed=3, device="cpu", policy_kwargs={"net_arch": [8]})
     states, plain = torch.randn(4, 2), controller(model).plain()

@@ -40,11 +40,16 @@ def test_among_infeasible_plans_the_least_risky_comes_first():
 
 
 def test_where_the_next_step_is_dangerous_whatever_is_done_the_least_time_in_danger_comes_first():
-    risk, value = torch.tensor([0.9, 0.8, math.nan]), torch.tensor([0.0, 5.0, 5.0])
-    dangers = torch.tensor([[0.9, 0.8, 0.9], [0.1, 0.8, 0.0]])
+    risk, value = torch.tensor([0.91, 0.9, math.nan]), torch.tensor([0.0, 5.0, 5.0])
+    dangers = torch.tensor([[0.91, 0.9, 0.9], [0.1, 0.9, 0.0]])  # the first is a little more risky, for half as long
     short = shortfall(risk, dangers, 0.5)
     assert utilities(short, value, risk < 0.5).argsort(descending=True).tolist() == [0, 1, 2]
-    assert torch.equal(shortfall(risk[:2], dangers[:, :2], 0.85), risk[:2])  # the second plan avoids it
+    assert torch.equal(shortfall(risk[:2], dangers[:, :2], 0.905), risk[:2])  # the second plan avoids it
+
+
+def test_no_short_way_through_certain_danger_is_better_than_a_long_one_at_its_edge():
+    short = shortfall(torch.tensor([0.6, 1.0]), torch.tensor([[0.6, 0.6]] + [[0.6, 1.0]] + 8 * [[0.6, 0.0]]), 0.5)
+    assert short[0] < short[1]
 
 
 class Ditch:

@@ -35,7 +35,8 @@ class LearnerPolicy:
         model, space = self.model, self.model.action_space
         if self._bare:
             actor: Any = model.policy.actor
-            return torch.tanh(actor.mu(actor.latent_pi(states))) if isinstance(model, SAC) else actor.mu(states)
+            seen = states.float()
+            return torch.tanh(actor.mu(actor.latent_pi(seen))) if type(model.policy) is SACPolicy else actor.mu(seen)
         chosen = model.policy._predict(states.to(model.device), self.deterministic).to(states.device)
         if isinstance(space, gym.spaces.Discrete):
             return nn.functional.one_hot(chosen.flatten(), int(space.n)).float()

@@ -41,11 +41,16 @@ class Plan:
     states: Tensor
 
 
-def shortfall(risk: Tensor, dangers: Tensor, threshold: float) -> Tensor:
-    """How bad plans are that are not to be chosen by their value: by risk, or by how long they are in danger.
+ALIKE = 0.1
+"""What the mean danger counts beside the risk where the next step is dangerous whatever is done: it tells apart plans
+that are nearly as risky, and excuses no risk."""
 
-    Where the very next step is dangerous in every plan, risk tells nothing apart, and the one that leaves danger
-    soonest is the best.
+
+def shortfall(risk: Tensor, dangers: Tensor, threshold: float) -> Tensor:
+    """How bad plans are that are not to be chosen by their value: by risk, and by how long they are in danger.
+
+    Where the very next step is dangerous in every plan, risk tells little apart, and of plans that are nearly as risky
+    the one that leaves danger soonest is the best.
 
     Args:
         risk: of each plan, [N].
@@ -53,16 +58,16 @@ def shortfall(risk: Tensor, dangers: Tensor, threshold: float) -> Tensor:
         threshold: danger from which a step is unsafe.
 
     Returns:
-        [N]: the risk, or 1 and the mean danger.
+        [N]: the risk, or with it a tenth of the mean danger.
 
     >>> risk, soon, late = torch.tensor([0.9, 0.9]), torch.tensor([0.9, 0.1]), torch.tensor([0.1, 0.9])
     >>> shortfall(risk, torch.stack([soon, late]), 0.5)
     tensor([0.9000, 0.9000])
     >>> shortfall(risk, torch.stack([torch.tensor([0.9, 0.9]), late]), 0.5)
-    tensor([1.5000, 1.9000])
+    tensor([0.9500, 0.9900])
     """
     lost = bool((dangers[0] >= threshold).all())
-    return torch.where(risk.isfinite(), 1 + dangers.mean(0), risk) if lost else risk
+    return risk + ALIKE * dangers.mean(0) if lost else risk
 
 
 def utilities(shortfall: Tensor, value: Tensor, safe: Tensor) -> Tensor:
