@@ -403,7 +403,7 @@ def test_an_agent_that_asks_in_vain_is_blocked_and_nothing_is_learnt_from_it(wat
 def test_an_agent_that_acts_by_itself_says_so(watching):
     page = watching(phase="autonomy", proposals=lambda env: [next(random_proposals(env))]).page()
     proposal_of(page)
-    says(page, "#state", "the agent acts by itself; you are asked where it is unsure")
+    says(page, "#state", "the agent acts by itself; you are asked where it is unsure or stuck")
 
 
 def test_a_server_that_goes_in_the_middle_stops_the_agent_and_comes_back_paused(watched):

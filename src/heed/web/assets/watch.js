@@ -214,7 +214,7 @@ function stateInWords() {
     "taken over": `taken over by ${desk.acting}`,
     disconnected: desk.alone ? "disconnected: the agent goes on by itself" : "disconnected: the agent waits",
   };
-  if (desk.alone && running() && desk.proposal === null) return "the agent acts by itself; you are asked where it is unsure";
+  if (desk.alone && running() && desk.proposal === null) return "the agent acts by itself; you are asked where it is unsure or stuck";
   const still = desk.votes > 1 && running() ? ` (${desk.votes} people judge each; ${desk.judged_by.join(", ") || "nobody"} has)` : "";
   return words[desk.state] + still + (desk.why ? `: ${desk.why}` : "");
 }
