@@ -41,8 +41,8 @@ class ProposalsBench:
     Args:
         run: folder of a finished guarded run, in a world whose oracle knows its motion and its doomed states.
         proposals: of the frozen policy, one a step of an unguarded run.
-        policy_steps: for which that policy was trained before, unguarded, with the learner's defaults; one that is trained
-            for long proposes nothing dangerous, and tells nothing.
+        policy_steps: for which that policy was trained before, unguarded, with the learner's defaults; one that is
+            trained for long proposes nothing dangerous, and tells nothing.
         seed: of its training and its exploration.
         frozen: a .npz file that keeps the proposals, to ask several guards the same at once's price; it is made if it
             is not there. "" keeps them nowhere.
