@@ -22,7 +22,7 @@ MODELS = ModelsConfig(
     members=3, dynamics_hidden=32, label_keys=(0,), eps=0.2, beyond=False, dynamics=FAST, blockers=FAST
 )
 PLANNING = PlanningConfig(horizon=20, particles=2, plan_samples=16, deadline=60.0)
-CONFIG = PhasesConfig(oversight_steps=600, refit_every=10_000, audit=0.0, patience=0.0, needless=1.0)
+CONFIG = PhasesConfig(oversight_steps=600, refit_every=10_000, audit=0.0, ask_after=0.0, needless=1.0)
 
 
 class ShortCart(CartEnv):

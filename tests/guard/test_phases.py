@@ -289,7 +289,7 @@ def test_phases_bring_models_of_their_own_where_none_are_given():
 
 @pytest.mark.parametrize("late", [False, True])
 def test_a_guard_that_blocks_on_and_on_asks_one_who_blocks_in_time(late):
-    config = replace(CONFIG, patience=0.5, audit=0.01 if late else 0.0)
+    config = replace(CONFIG, ask_after=0.5, audit=0.01 if late else 0.0)
     run = drive(run_of(config, models=replace(MODELS, survival=late)), 600)
     here, asked = run.guard.situations[0], []
     for here.unconfirmed in (9, 10, 20):  # half of 20 steps ahead
@@ -298,7 +298,7 @@ def test_a_guard_that_blocks_on_and_on_asks_one_who_blocks_in_time(late):
 
 
 def test_blockers_that_look_at_no_future_never_call_themselves_stuck():
-    config = replace(CONFIG, patience=0.5, gate=1.0)
+    config = replace(CONFIG, ask_after=0.5, gate=1.0)
     blind = replace(PLANNING, horizon=0, planner="none")
     run = drive(run_of(config, blind, replace(MODELS, survival=False, inputs="state_action")), 600)
     run.guard.situations[0].unconfirmed = 100
@@ -307,7 +307,7 @@ def test_blockers_that_look_at_no_future_never_call_themselves_stuck():
 
 @pytest.mark.parametrize("late", [False, True])
 def test_blocks_that_one_who_blocks_in_time_does_not_confirm_are_learnt_from_at_once_and_not_on_end(late):
-    config = replace(CONFIG, patience=1.0, refit_every=200)
+    config = replace(CONFIG, ask_after=1.0, refit_every=200)
     phases = drive(run_of(config, models=replace(MODELS, survival=late)), 600).phases
     assert phases.phase is Phase.AUTONOMY and len(phases.reports) == 2
     fits = []

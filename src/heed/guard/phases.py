@@ -53,7 +53,7 @@ class Phase(Enum):
 
 BOUNDS = {
     "oversight_steps": WHOLE, "refit_every": COUNT, "most_judgements": WHOLE, "least_blocks": WHOLE, "gate": SHARE,
-    "needless": SHARE, "audit": SHARE, "ask_above": WHOLE, "patience": WHOLE, "grace": WHOLE,
+    "needless": SHARE, "audit": SHARE, "ask_above": WHOLE, "ask_after": WHOLE, "grace": WHOLE,
 }  # fmt: skip
 
 
@@ -76,7 +76,7 @@ class PhasesConfig:
             in autonomy are known without bias.
         ask_above: disagreement of the blockers about any step of a look (standard deviation of their probabilities)
             from which the overseer is asked in autonomy; above .5, the largest there is, nobody is asked.
-        patience: blocks on end, in lengths of its look, after which the guard asks before each further one until the
+        ask_after: blocks on end, in lengths of its look, after which the guard asks before each further one until the
             overseer confirms one, so that it does not freeze where it has learnt nothing. It asks those alone who block
             in time: one who blocks at the last moment lets pass what is lost already. 0 never asks.
         grace: steps after which a step that nobody judged has survived, so that it can count as one that needed no
@@ -94,7 +94,7 @@ class PhasesConfig:
     needless: float = 0.15
     audit: float = 0.01
     ask_above: float = 1.0
-    patience: float = 1.0
+    ask_after: float = 1.0
     grace: int | None = None
     background: bool | None = None
 
@@ -378,7 +378,7 @@ class Phases:
         lookahead = Lookahead.of(LookaheadParts(*parts))
         if self.phase is Phase.OVERSIGHT:
             self._decide_by(Beside(self.overseer, lookahead))
-        elif max(self.config.audit, self.config.patience) > 0 or self.config.ask_above <= 0.5:  # the largest there is
+        elif max(self.config.audit, self.config.ask_after) > 0 or self.config.ask_above <= 0.5:  # the largest there is
             unsure = Disagreement(self.models, self.config.ask_above, lambda: self.may_ask)
             self._decide_by(AskWhenUnsure(lookahead, self.overseer, unsure, self._audited, self._stuck))
         else:
@@ -391,8 +391,8 @@ class Phases:
         return self.chance.random() < self.config.audit and self.may_ask
 
     def _stuck(self, situation: Situation) -> bool:
-        patience = self.config.patience * self.planning.steps(self.models.late)
-        return 0 < patience <= situation.unconfirmed and self.models.late is False and self.may_ask
+        after = self.config.ask_after * self.planning.steps(self.models.late)
+        return 0 < after <= situation.unconfirmed and self.models.late is False and self.may_ask
 
     @property
     def _contradicted_enough(self) -> bool:  # and no more than twenty such fits between two that are due

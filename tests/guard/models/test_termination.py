@@ -254,7 +254,11 @@ def phases_of(**known):
 
     guard = Guard(env, LocalOverseer(led, lambda state: state[0] >= WALL))
     return Phases(
-        guard, full_ahead, PhasesConfig(oversight_steps=800, audit=0.0, needless=1.0), PLANNING, models_of(**known)
+        guard,
+        full_ahead,
+        PhasesConfig(oversight_steps=800, audit=0.0, ask_after=0.0, needless=1.0),
+        PLANNING,
+        models_of(**known),
     )
 
 
