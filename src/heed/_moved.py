@@ -30,7 +30,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     "heed.align.objective_spec": ("heed.align.objectives.spec",),
     "heed.align.pair_scores": ("heed.align.labelling.margins",),
     "heed.align.pairing": ("heed.align.labelling.pairs",),
-    "heed.align.policy": ("heed.align.models.policy",),
+    "heed.align.policy": ("heed.align.models.policy", "heed.align.models.sequences"),
     "heed.align.preferences.reward_job": ("heed.align.run.reward",),
     "heed.align.preparation": ("heed.align.run.apothecary",),
     "heed.align.pretrained": ("heed.align.models.pretrained",),

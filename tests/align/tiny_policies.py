@@ -4,7 +4,8 @@ import torch
 from peft import LoraConfig
 from transformers import PreTrainedModel
 
-from heed.align.models.policy import Policy, Sequences
+from heed.align.models.policy import Policy
+from heed.align.models.sequences import Sequences
 from heed.worlds.apothecary import Apothecary
 
 WORLD = Apothecary(seed=0)

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from heed.align.config import AlignConfig
 from heed.align.models.critics import CriticConfig, Critics
-from heed.align.models.policy import Policy, Sequences
+from heed.align.models.policy import Policy
+from heed.align.models.sequences import Sequences
 
 
 def leave_one_out(rewards: Tensor, group: int) -> Tensor:

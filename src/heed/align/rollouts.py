@@ -12,7 +12,8 @@ from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessorList, StaticCache, TopKLogitsWarper, TopPLogitsWarper
 
 from heed.align.data.conversations import as_message_completion, prompt_ids
-from heed.align.models.policy import Policy, Sequences, positions
+from heed.align.models.policy import Policy
+from heed.align.models.sequences import Sequences, positions
 from heed.align.sampler_check import CHECKED_TOKENS, mismatch, spread, why_not_static
 from heed.errors import HeedError
 

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from heed.align.models.policy import Policy, Sequences
+from heed.align.models.policy import Policy
 from heed.align.models.pretrained import rounding
+from heed.align.models.sequences import Sequences
 
 CHECKED_SEQUENCES = 4
 """Sequences of a first rollout that are compared, from the shortest prompt to the longest."""

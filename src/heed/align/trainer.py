@@ -26,8 +26,9 @@ from heed.align.clipping import GradientBound
 from heed.align.config import AlignConfig
 from heed.align.evaluation import Evaluation, Gold, evaluate
 from heed.align.journal import Journal, deviation_of
-from heed.align.models.policy import Policy, Sequences
+from heed.align.models.policy import Policy
 from heed.align.models.precision import REMEDY, not_finite
+from heed.align.models.sequences import Sequences
 from heed.align.objectives.base import Objective, ObjectiveSet
 from heed.align.prompts import PromptStream, checked_rows
 from heed.align.rollouts import Rollout, Sampler, Sampling

@@ -18,7 +18,8 @@ from transformers import (
     XGLMConfig,
 )
 
-from heed.align.models.policy import Policy, Sequences
+from heed.align.models.policy import Policy
+from heed.align.models.sequences import Sequences
 from heed.balance.cotangents import Cotangents, Term
 from heed.balance.jacobian import JacobianAccumulator
 from heed.errors import HeedError

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from heed.align import distributed
-from heed.align.models.policy import Policy, Sequences
+from heed.align.models.policy import Policy
+from heed.align.models.sequences import Sequences
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,37 +29,12 @@ from heed.align.models.pretrained import (
     rounding,
     with_pad_token,
 )
+from heed.align.models.sequences import Sequences
+from heed.align.models.token_logp import TokenLogp, hidden_states
 from heed.errors import HeedError
 
 POLICY_ADAPTER = "default"
 CRITIC_ADAPTER = "critic"
-
-
-@dataclass
-class Sequences:
-    """A batch of prompts with completions.
-
-    Args:
-        ids: [B, P + T], prompts padded on the left, completions on the right.
-        attention: [B, P + T], 1 on real tokens.
-        mask: [B, T], 1 on the completion's tokens, the end token included.
-    """
-
-    ids: Tensor
-    attention: Tensor
-    mask: Tensor
-
-    def __len__(self) -> int:
-        return self.ids.shape[0]
-
-    @property
-    def width(self) -> int:
-        """T, the longest completion."""
-        return self.mask.shape[1]
-
-    def rows(self, index: Tensor | slice) -> Sequences:
-        """Some of the sequences."""
-        return Sequences(self.ids[index], self.attention[index], self.mask[index])
 
 
 class Policy:
@@ -119,6 +93,8 @@ class Policy:
             self._require_start(given)
             train_in_float32(self.model)
         self.model.eval()
+        self._logp = TokenLogp(self.causal_lm)
+        self._reference_logp = None if self.reference is None else TokenLogp(self.reference)
 
     def _require_start(self, given: Tensor) -> None:
         """Refuse an adapter's initialisation that leaves policy or reference other than the model was."""
@@ -219,26 +195,20 @@ class Policy:
 
     def logp(self, batch: Sequences, temperature: float = 1.0) -> Tensor:
         """Log-probabilities of the completions' tokens under the policy, [B, T] with graph; 0 off the mask."""
-        return _token_logp(self.model, batch, temperature)
+        return self._logp(batch, temperature)
 
     @torch.no_grad()
     def reference_logp(self, batch: Sequences, temperature: float = 1.0) -> Tensor:
         """The same under the reference: the adapter switched off, or the frozen copy; [B, T]."""
         if isinstance(self.model, PeftModel):
             with self.model.disable_adapter():
-                return _token_logp(self.model, batch, temperature)
-        return _token_logp(self.reference, batch, temperature)
+                return self._logp(batch, temperature)
+        assert self._reference_logp is not None
+        return self._reference_logp(batch, temperature)
 
     def hidden(self, batch: Sequences, backbone: nn.Module | None = None) -> Tensor:
         """Last hidden states at the positions from which the completions' tokens are chosen, [B, T, hidden]."""
-        backbone = self.causal_lm.base_model if backbone is None else backbone
-        states = backbone(
-            input_ids=batch.ids,
-            attention_mask=batch.attention,
-            position_ids=positions(batch.attention),
-            use_cache=False,
-        ).last_hidden_state
-        return states[:, -batch.width - 1 : -1]
+        return hidden_states(self.causal_lm.base_model if backbone is None else backbone, batch)
 
     def add_critic_adapter(self, seed: int, rank: int = 0) -> list[nn.Parameter]:
         """Put a second adapter, the critics', on the same frozen base.
@@ -292,15 +262,6 @@ class Policy:
         self.causal_lm.load_state_dict(saved.state_dict())
 
 
-def positions(attention: Tensor) -> Tensor:
-    """Position of each token when padding does not count, [B, L].
-
-    >>> positions(torch.tensor([[0, 1, 1]])).tolist()
-    [[0, 0, 1]]
-    """
-    return (attention.cumsum(-1) - 1).clamp(min=0)
-
-
 def _is_of(adapter: str, parameter: str) -> bool:
     """Whether a parameter's name has the adapter's as one of its parts; embeddings' adapters have it as the last."""
     return adapter in parameter.split(".")
@@ -326,20 +287,6 @@ def _sample_logp(model: nn.Module, vocabulary: int) -> Tensor:
     """Log-probabilities [8, vocabulary] after each of eight tokens from all over the vocabulary."""
     ids = torch.linspace(0, vocabulary - 1, 8, device=next(model.parameters()).device).long()[None]
     return model(input_ids=ids, use_cache=False).logits[0].float().log_softmax(-1)
-
-
-def _token_logp(model: nn.Module | None, batch: Sequences, temperature: float) -> Tensor:
-    assert model is not None
-    width = batch.width
-    logits = model(
-        input_ids=batch.ids,
-        attention_mask=batch.attention,
-        position_ids=positions(batch.attention),
-        use_cache=False,
-        logits_to_keep=width + 1,
-    ).logits[:, :-1]
-    logp = (logits.float() if logits.dtype != torch.float64 else logits).div(temperature).log_softmax(-1)
-    return logp.gather(-1, batch.ids[:, -width:, None]).squeeze(-1) * batch.mask
 
 
 def _load(
