@@ -84,19 +84,19 @@ def tokens_said(rollout):
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_both_samplers_take_the_likeliest_tokens_of_each_prompt_by_itself(name):
+def test_all_samplers_take_the_likeliest_tokens_of_each_prompt_by_itself(name):
     policy = random_policy(CONFIGS[name])
-    assert Sampler(policy, Sampling(12)).method == "static"
+    assert Sampler(policy, Sampling(12)).method == "continuous"
     with torch.no_grad():
         expected = [likeliest_one_by_one(policy, prompt, 12) for prompt in UNEVEN]
     assert len({tuple(row) for row in expected}) > 1
-    for method in ("static", "generate"):
+    for method in ("continuous", "static", "generate"):
         found = Sampler(policy, Sampling(12), method).roll(UNEVEN, generator(), greedy=True)
         assert tokens_said(found) == expected, method
         assert found.finished.tolist() == [row[-1] == EOS for row in expected]
 
 
-@pytest.mark.parametrize("method", ["static", "generate"])
+@pytest.mark.parametrize("method", ["continuous", "static", "generate"])
 class TestDrawing:
     def test_the_same_seed_draws_the_same_tokens_and_another_seed_others(self, method):
         sampler = Sampler(tiny_policy(), Sampling(8), method)
@@ -191,7 +191,7 @@ def test_masks_end_with_the_first_of_several_end_tokens():
     assert mask.tolist() == [[1, 1, 0], [1, 1, 0], [1, 1, 1]] and finished.tolist() == [True, True, False]
 
 
-@pytest.mark.parametrize("method", ["static", "generate"])
+@pytest.mark.parametrize("method", ["continuous", "static", "generate"])
 def test_the_generation_config_s_end_tokens_end_a_completion_as_the_tokenizer_s_does(method):
     """As Gemma's end of turn does, which is not its tokenizer's end token."""
     policy, turn = random_policy(CONFIGS["gemma"]), TOKENIZER.convert_tokens_to_ids(".")
@@ -308,7 +308,7 @@ def test_other_architectures_are_sampled_by_a_loop_that_draws_from_them(name, ca
     assert caplog.text.count("is sampled by transformers' generate") == once
 
 
-def test_a_static_loop_that_draws_from_another_model_gives_way_and_takes_nothing_from_the_generator(caplog):
+def test_loops_that_draw_from_another_model_give_way_and_take_nothing_from_the_generator(caplog):
     """A cache that the model would lose without a word: as those of models whose attention windows are their own."""
     policy = random_policy(CONFIGS["llama"])
     expected = Sampler(policy, Sampling(8), "generate").roll(UNEVEN, generator())
@@ -318,9 +318,10 @@ def test_a_static_loop_that_draws_from_another_model_gives_way_and_takes_nothing
 
     policy.causal_lm.model.register_forward_pre_hook(without_cache, with_kwargs=True)
     sampler = Sampler(policy, Sampling(8))
-    assert sampler.method == "static"
+    assert sampler.method == "continuous"
     found = sampler.roll(UNEVEN, generator())
-    assert "nats a token from the model's own" in caplog.text and "without a cache" in caplog.text
+    assert caplog.text.count("nats a token from the model's own") == 2 and "without a cache" in caplog.text
+    assert "not by continuous batching" in caplog.text
     assert torch.equal(found.sequences.ids, expected.sequences.ids)
     with pytest.raises(HeedError, match=r"does not draw from LlamaForCausalLM.*--sampler static"):
         Sampler(policy, Sampling(8), "static").roll(UNEVEN, generator())
@@ -328,16 +329,16 @@ def test_a_static_loop_that_draws_from_another_model_gives_way_and_takes_nothing
 
 def test_a_static_loop_is_refused_where_the_model_takes_no_such_cache():
     for config, reason in ((OTHERS["alibi, always"][0], "ALiBi"), (Mamba2Config(**SMALL, **STATE), "past_key_values")):
-        with pytest.raises(HeedError, match=f"no static cache fits .*{reason}"):
+        with pytest.raises(HeedError, match=f"the static-cache loop does not fit .*{reason}"):
             Sampler(a_model(config), Sampling(4), "static")
 
 
 @pytest.mark.parametrize(("dtype", "unit"), [(torch.float32, 1e-4), (torch.bfloat16, 0.1)])
-def test_rounding_is_no_reason_to_leave_the_static_loop(dtype, unit, caplog):
+def test_rounding_is_no_reason_to_leave_a_loop(dtype, unit, caplog):
     policy = Policy(a_model(CONFIGS["qwen"], scale=4.0).model.to(dtype), TOKENIZER, reference=False)
     sampler = Sampler(policy, Sampling(12))
     found = sampler.roll(UNEVEN, generator())
     with torch.no_grad():
         own = policy.logp(found.sequences)
-    assert sampler.method == "static" and not caplog.records
+    assert sampler.method == "continuous" and not caplog.records
     assert float((found.logp - own).abs().sum() / found.sequences.mask.sum()) < unit

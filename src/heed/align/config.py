@@ -39,7 +39,8 @@ class AlignConfig:
         temperature: of sampling; log-probabilities are taken at the same temperature.
         top_p: nucleus of sampling; 1 keeps all tokens.
         top_k: likeliest tokens kept in sampling; 0 keeps all.
-        sampler: transformers' generate, heed's static-cache loop, or the faster where it is supported.
+        sampler: continuous batching in slots, the static-cache loop, or transformers' generate; auto takes the first
+            that fits the model.
         learning_rate: of AdamW.
         beta1: AdamW's memory of the gradient.
         beta2: AdamW's memory of the squared gradient.
@@ -95,7 +96,7 @@ class AlignConfig:
     temperature: float = 1.0
     top_p: float = 1.0
     top_k: int = 0
-    sampler: Literal["auto", "static", "generate"] = "auto"
+    sampler: Literal["auto", "continuous", "static", "generate"] = "auto"
     learning_rate: float = 5e-5
     beta1: float = 0.9
     beta2: float = 0.95

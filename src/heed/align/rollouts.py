@@ -12,12 +12,24 @@ from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessorList, StaticCache, TopKLogitsWarper, TopPLogitsWarper
 
 from heed.align.data.conversations import as_message_completion, prompt_ids
+from heed.align.generation.continuous import ContinuousBatching, why_not_continuous
 from heed.align.models.policy import Policy
 from heed.align.models.sequences import Sequences, positions
 from heed.align.sampler_check import CHECKED_TOKENS, mismatch, spread, why_not_static
 from heed.errors import HeedError
 
 logger = logging.getLogger(__name__)
+
+SamplerMethod = Literal["auto", "continuous", "static", "generate"]
+
+LOOPS: dict[str, str] = {
+    "continuous": "continuous batching",
+    "static": "the static-cache loop",
+    "generate": "transformers' generate",
+}
+
+NEXT: dict[str, SamplerMethod] = {"continuous": "static", "static": "generate"}
+"""The loop that takes over where one does not fit."""
 
 
 @dataclass(frozen=True)
@@ -68,41 +80,37 @@ class Rollout:
 class Sampler:
     """Draws completions from a policy.
 
+    ``continuous`` decodes in slots, with the adapter merged and, on a GPU, in CUDA graphs (`heed.align.generation`);
     ``static`` keeps keys and values in one buffer of fixed size and decodes the whole batch at once; ``generate`` is
-    transformers' own loop. ``auto`` takes ``static`` where the model's forward takes such a cache and transformers
-    marks the architecture as fit for it. The first rollout compares the log-probabilities of what is drawn with the
-    model's own: a static loop that draws from another model gives way to ``generate``, and that to ``generate``
-    without a cache, which is logged.
+    transformers' own loop. ``auto`` takes the first of these that fits the model. The
+    first rollout compares the log-probabilities of what is drawn with the model's own: a loop that draws from another
+    model gives way to the next, and ``generate`` to ``generate`` without a cache, which is logged.
 
     Args:
         policy: what is sampled.
         sampling: how.
-        method: ``auto``, ``static`` or ``generate``.
+        method: ``auto``, ``continuous``, ``static`` or ``generate``.
 
     Raises:
-        HeedError: the static loop was asked for, and the model does not take its cache.
+        HeedError: a loop was asked for that does not fit the model.
     """
 
-    def __init__(
-        self, policy: Policy, sampling: Sampling, method: Literal["auto", "static", "generate"] = "auto"
-    ) -> None:
+    def __init__(self, policy: Policy, sampling: Sampling, method: SamplerMethod = "auto") -> None:
         self.policy, self.sampling = policy, sampling
         self._auto, self._checked = method == "auto", False
         self._keeps_cache = True
-        reason = why_not_static(policy.causal_lm)
-        if reason is not None and method == "static":
-            raise HeedError(f"no static cache fits {self._model}: {reason}", "--sampler static", "take generate")
-        if reason is None and not policy.causal_lm._can_compile_fullgraph:
-            reason = "transformers does not mark it as fit for that"
-        if self._auto and reason is not None:
-            self._say("transformers' generate, not by the static-cache loop", reason)
-        self.method = method if method != "auto" else "static" if reason is None else "generate"
+        self.method = self._fitting("continuous") if method == "auto" else method
+        reason = self._why_not(self.method)
+        if reason is not None:
+            what = f"{LOOPS[self.method]} does not fit {self._model}: {reason}"
+            raise HeedError(what, f"--sampler {method}", "take generate, or auto")
         self._ends = torch.tensor(policy.end_ids, device=policy.device)
         self._warpers = LogitsProcessorList()
         if sampling.top_k > 0:
             self._warpers.append(TopKLogitsWarper(sampling.top_k))
         if sampling.top_p < 1:
             self._warpers.append(TopPLogitsWarper(sampling.top_p))
+        self._continuous: ContinuousBatching | None = None
 
     def roll(
         self,
@@ -151,10 +159,34 @@ class Sampler:
     def _say(self, loop: str, reason: str) -> None:
         logger.warning("%s is sampled by %s: %s", self._model, loop, reason)
 
+    def _why_not(self, method: SamplerMethod) -> str | None:
+        """What keeps a loop from fitting the model; None if nothing does that can be told beforehand."""
+        if method == "generate":
+            return None
+        return why_not_static(self.policy.causal_lm) or (
+            why_not_continuous(self.policy) if method == "continuous" else None
+        )
+
+    def _fitting(self, method: SamplerMethod, refused: tuple[SamplerMethod, str] | None = None) -> SamplerMethod:
+        """The first loop from this one on that fits the model, which is said where it is not this one."""
+        while method != "generate":
+            reason = self._why_not(method)
+            if reason is None and not self.policy.causal_lm._can_compile_fullgraph:
+                reason = "transformers does not mark it as fit for that"
+            if reason is None:
+                break
+            refused, method = (method, reason), NEXT[method]
+        if refused is not None:
+            self._say(f"{LOOPS[method]}, not by {LOOPS[refused[0]]}", refused[1])
+        return method
+
     def _loop(
         self, ids: Tensor, attention: Tensor, generator: torch.Generator, greedy: bool
     ) -> tuple[Tensor, Tensor | None]:
         with torch.no_grad(), self.policy.generating():
+            if self.method == "continuous":
+                prompts = [row[keep.bool()] for row, keep in zip(ids, attention, strict=True)]
+                return self._slots().draw(prompts, generator, greedy)
             if self.method == "static":
                 return self._static(ids, attention, generator, greedy)
             return self._generate(ids, attention, generator, greedy, self.sampling.max_tokens)
@@ -164,14 +196,14 @@ class Sampler:
     ) -> tuple[Tensor, Tensor | None] | None:
         """Check the loop: the static one by what it draws, which is returned; generate by some tokens beforehand."""
         rows, state = spread(attention), generator.get_state()
-        if self.method == "static":
+        while self.method != "generate":
             drawn, reason = None, None
             try:
                 drawn = self._loop(ids, attention, generator, greedy)
                 reason = self._compare(ids[rows], attention[rows], *(part[rows] for part in drawn if part is not None))
             except torch.OutOfMemoryError:
                 raise
-            except (RuntimeError, ValueError) as error:
+            except (RuntimeError, ValueError, TypeError) as error:
                 if not self._auto:
                     raise
                 reason = str(error).splitlines()[0]
@@ -179,10 +211,10 @@ class Sampler:
                 self._checked = True
                 return drawn
             if not self._auto:
-                what = f"the static-cache loop does not draw from {self._model}: {reason}"
-                raise HeedError(what, "--sampler static", "take auto")
-            self._say("transformers' generate, not by the static-cache loop", reason)
-            self.method = "generate"
+                what = f"{LOOPS[self.method]} does not draw from {self._model}: {reason}"
+                raise HeedError(what, f"--sampler {self.method}", "take auto")
+            self.method = self._fitting(NEXT[self.method], (self.method, reason))
+            self._continuous = None
             generator.set_state(state)
         reason = self._generate_differs(ids[rows], attention[rows], greedy)
         if reason is not None:
@@ -207,6 +239,13 @@ class Sampler:
         mask, _ = completion_mask(tokens, self._ends)
         sequences = Sequences(torch.cat([ids, tokens], 1), torch.cat([attention, mask], 1), mask)
         return mismatch(self.policy, sequences, logp, self.sampling.temperature)
+
+    def _slots(self) -> ContinuousBatching:
+        """Made when first needed: on a GPU it stays with its captured steps."""
+        if self._continuous is None:
+            sampling = self.sampling
+            self._continuous = ContinuousBatching(self.policy, sampling.max_tokens, sampling.temperature, self._warpers)
+        return self._continuous
 
     def _static(
         self, ids: Tensor, attention: Tensor, generator: torch.Generator, greedy: bool
