@@ -22,9 +22,10 @@ class RewardJob:
 
     Args:
         comparisons: .jsonl, .parquet, a datasets folder or a hub id; see heed label --out.
-        format: the comparisons' format: auto, heed, pku, hh or trl.
+        format: the comparisons' format: auto, heed, pku, hh, trl, shp, strength, rated or unpaired.
         split: which split of the comparisons.
-        objectives: what to learn, one head each; all that were judged if empty. hh and trl have one, of any name.
+        objectives: what to learn, one head each; all that were judged if empty. All formats but heed, pku and
+            rated have one, of any name.
         model: the model whose body is taken: a folder or hub id, most often the policy that is to be aligned.
         world: a built-in world's model in its place: apothecary.
         lora_r: rank of an adapter that is trained in place of the whole body and merged; 0 trains all parameters.
