@@ -1,5 +1,6 @@
 """One round against the same round written out with autograd; what training does; what stops it, and what stays."""
 
+import copy
 import json
 import logging
 import math
@@ -327,6 +328,29 @@ class TestWhatReachesTheRewardFunctions:
         )
         trainer.evaluate()
         assert seen == [((PROMPTS[7],) * 2, (7, 7))]
+
+
+def test_the_policy_reads_a_prompts_tools_in_rounds_and_in_evaluations():
+    tokenizer, rolled = copy.deepcopy(TOKENIZER), []
+    tokenizer.chat_template = "{% for t in tools or [] %}{{ t.name }} {% endfor %}{{ messages[0].content }}"
+    rows = [{"prompt": [{"role": "user", "content": PROMPTS[0]}], "tools": tools} for tools in ([{"name": "sage"}], [])]
+    trainer = AlignTrainer(
+        tiny_model(),
+        [RewardFunction(lambda completions: [float(len(said[0]["content"])) for said in completions], name="long")],
+        dataset=rows,
+        config=tiny_trainer(prompts_per_step=2).config,
+        tokenizer=tokenizer,
+    )
+    roll = trainer.sampler.roll
+    trainer.sampler.roll = lambda *given: rolled.append(roll(*given)) or rolled[-1]
+    trainer.evaluate()
+    trainer.round()
+    plain, sage = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in (PROMPTS[0], "sage"))
+    assert len(rolled) == 2
+    for sequences in (rollout.sequences for rollout in rolled):
+        before = slice(None, -sequences.width)
+        rows = zip(sequences.ids[:, before], sequences.attention[:, before].bool(), strict=True)
+        assert sorted(ids[kept].tolist() for ids, kept in rows) == sorted([plain, sage + plain] * 2)
 
 
 class TestABadReward:

@@ -25,6 +25,13 @@ def start(heed, *flags):
     return err
 
 
+def test_prompts_with_tools_are_refused_as_the_page_does_not_show_them(heed, desk):
+    asked = {"prompt": [{"role": "user", "content": "fever ?"}], "tools": [{"name": "sage"}]}
+    write_lines(desk / "tools.jsonl", [asked])
+    error = heed.refused("label", "--objectives", "help", *OWN, "--prompts", "tools.jsonl")
+    assert "the page does not show a prompt's tools" in error and not (desk / "judgements-pairs.jsonl").exists()
+
+
 def test_pairs_of_a_model_of_ones_own_lie_beside_the_store_and_are_gone_on_with(heed, desk, nobody_comes, monkeypatch):
     (desk / "kept").mkdir()
     said = start(heed, *OWN, "--store", "kept/told.db")

@@ -115,14 +115,16 @@ class Sampler:
         Args:
             prompts: texts or message lists.
             generator: draws the tokens; fastest on the policy's device.
-            columns: the dataset's other columns.
+            columns: the dataset's other columns; the chat template is given what is in ``tools``.
             greedy: take the likeliest token instead of drawing.
 
         Raises:
             HeedError: in the first rollout, the loop does not draw from the model that is trained.
         """
         tokenizer = self.policy.tokenizer
-        ids, attention = pad_left([prompt_ids(prompt, tokenizer) for prompt in prompts], tokenizer.pad_token_id)
+        tools = (columns or {}).get("tools") or [None] * len(prompts)
+        rows = [prompt_ids(prompt, tokenizer, own) for prompt, own in zip(prompts, tools, strict=True)]
+        ids, attention = pad_left(rows, tokenizer.pad_token_id)
         ids, attention = ids.to(self.policy.device), attention.to(self.policy.device)
         drawn = None if self._checked else self._first(ids, attention, generator, greedy)
         tokens, logp = self._loop(ids, attention, generator, greedy) if drawn is None else drawn

@@ -125,7 +125,8 @@ class AlignTrainer:
         self.eval_rows = self.prompts.first(config.eval_prompts)
         if eval_prompts is not None:
             self.eval_rows = checked_rows(eval_prompts, self.policy, config.max_completion_tokens)
-        self.objectives.check(row["prompt"] for row in (*self.prompts.rows, *self.eval_rows))
+        rows = [*self.prompts.rows, *self.eval_rows]
+        self.objectives.check([row["prompt"] for row in rows], [row.get("tools") for row in rows])
         self.step = 0
         self._started = False
 

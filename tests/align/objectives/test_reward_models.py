@@ -43,6 +43,25 @@ def test_a_chat_template_is_used_where_there_is_one(judge_folder_of, tokenizer_o
     assert torch.allclose(RewardModel(folder, head=0).score([prompt], ["take tea"], {})[0, 0], expected[0], atol=1e-6)
 
 
+def test_a_judge_reads_a_prompts_tools_or_says_once_that_it_does_not(judge_folder_of, tokenizer_of, caplog):
+    folder, model = judge_folder_of(chat=True)
+    asked, tools = [[{"role": "user", "content": "cough"}]] * 2, [None, [{"name": "sage"}]]
+    with caplog.at_level(logging.WARNING):
+        ObjectiveSet([RewardModel(folder, head=0)]).check(asked * 2, tools * 2)
+    assert caplog.text.count("judges without the prompts' tools: its chat template ignores them") == 1
+    tokenizer = tokenizer_of(tools=True)
+    tokenizer.save_pretrained(folder)
+    texts = ["<user> cough <assistant> mint", "sage <user> cough <assistant> mint"]
+    expected = [float(alone(model, tokenizer, text, add_special_tokens=False)[0]) for text in texts]
+    judge = RewardModel(folder, head=0, batch_size=1)
+    judge.check(asked[0], tools[1])
+    for own in (tools, tools[::-1]):  # the second is another batch, though prompts and completions are the same
+        scores = judge.score(asked, ["mint", "mint"], {"tools": own})[:, 0].tolist()
+        assert scores == pytest.approx(expected if own is tools else expected[::-1], abs=1e-6)
+    assert abs(expected[0] - expected[1]) > 0.05
+    assert caplog.text.count("ignores them") == 1
+
+
 def test_a_text_is_judged_as_it_stands_and_this_is_said_once(judge_folder_of, tokenizer_of, caplog):
     folder, model = judge_folder_of(chat=True)
     judge = RewardModel(folder, head=0)

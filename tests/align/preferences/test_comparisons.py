@@ -274,3 +274,15 @@ def test_half_a_row_among_whole_ones_is_named_by_line(lines, row, message):
 def test_a_missing_column_and_a_label_of_another_kind_are_one_line(lines, row, message):
     with pytest.raises(HeedError, match=message):
         read_comparisons(lines(row))
+
+
+def test_a_prompts_tools_come_with_it(lines):
+    tea, rest = [{"name": "tea"}], [{"name": "rest"}]
+    row = {"prompt": CHAT, "chosen": [message("a")], "rejected": [message("b")]}
+    first, second = read_comparisons(lines({**row, "tools": tea}, {**row, "tools": []}))
+    assert first["tools"] == tea and "tools" not in second
+    with pytest.raises(HeedError, match=r"the tools are 'tea' \(.*rows.jsonl:2, column tools\)"):
+        read_comparisons(lines({**row, "tools": json.dumps(tea)}, {**row, "tools": "tea"}))
+    asked = [("a", True, tea), ("b", False, rest), ("c", False, tea)]
+    (found,) = read_comparisons(lines(*({**unpaired("fever", text, good), "tools": own} for text, good, own in asked)))
+    assert (found["left"], found["right"], found["tools"]) == ("a", "c", tea)

@@ -17,7 +17,15 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedConfig
 
-from heed.align.data.conversations import Completion, Prompt, judged_ids, located, render_conversation
+from heed.align.data.conversations import (
+    Completion,
+    Prompt,
+    Tools,
+    judged_ids,
+    leaves_tools_out,
+    located,
+    render_conversation,
+)
 from heed.align.models.pretrained import (
     context_of,
     head_scores,
@@ -107,8 +115,8 @@ class ScoringModel:
         self.max_length: int | None = max_length or context_of(model)
         self.shift = torch.tensor(settings.get(SHIFT_KEY) or [0.0] * len(self.labels), dtype=torch.float32)
         self._is_ours = SHIFT_KEY in settings
-        self._said_truncation = self._said_text = False
-        self._last: tuple[list[tuple[Prompt, Completion]], Tensor] | None = None
+        self._said_truncation = self._said_text = self._said_tools = False
+        self._last: tuple[list[tuple[Prompt, Completion, Tools]], Tensor] | None = None
 
     def only_head(self) -> int:
         """The index of the model's one head.
@@ -142,15 +150,21 @@ class ScoringModel:
             raise HeedError(f"the reward model has no head {head!r}", where=self.path, fix=fix)
         return index
 
-    def check(self, prompt: Prompt) -> None:
-        """Say once if texts are judged by a model of conversations from elsewhere.
+    def check(self, prompt: Prompt, tools: Tools = None) -> None:
+        """Say once if texts are judged by a model of conversations from elsewhere, or if a template ignores tools.
 
         Raises:
             HeedError: messages without a chat template, or that it refuses.
         """
         if not isinstance(prompt, str):
             with located(f"reward model {self.path}"):
-                render_conversation(prompt, "a", self.tokenizer)
+                render_conversation(prompt, "a", self.tokenizer, tools)
+                ignored = not self._said_tools and leaves_tools_out(prompt, self.tokenizer, tools)
+            if ignored:
+                self._said_tools = True
+                logger.warning(
+                    "reward model %s judges without the prompts' tools: its chat template ignores them", self.path
+                )
         elif self.tokenizer.chat_template is not None and not self._is_ours and not self._said_text:
             self._said_text = True
             logger.warning(
@@ -160,16 +174,25 @@ class ScoringModel:
             )
 
     @torch.no_grad()
-    def scores(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Tensor:
+    def scores(
+        self, prompts: Sequence[Prompt], completions: Sequence[Completion], tools: Sequence[Tools] | None = None
+    ) -> Tensor:
         """All heads' scores of a batch.
+
+        Args:
+            prompts: B prompts, text or messages.
+            completions: B completions.
+            tools: of each prompt; None if no prompt has any.
 
         Returns:
             float32 [B, heads] on the CPU, less the shift that the model's config records.
         """
-        pairs = list(zip(prompts, completions, strict=True))
+        pairs = list(zip(prompts, completions, tools or [None] * len(prompts), strict=True))
         if self._last is not None and self._last[0] == pairs:
             return self._last[1]
-        kept = self._truncate([judged_ids(prompt, completion, self.tokenizer) for prompt, completion in pairs])
+        kept = self._truncate(
+            [judged_ids(prompt, completion, self.tokenizer, own) for prompt, completion, own in pairs]
+        )
         for ids in kept:
             require_rows(ids, self.model, self.tokenizer, f"reward model {self.path}")
         order = sorted(range(len(kept)), key=lambda index: len(kept[index]))  # rows of like length: little padding
@@ -290,18 +313,18 @@ class ManyHeadedRewardModel(Objective):
         self.model = load_scoring_model(path, dtype, device, batch_size, max_length)
         self.columns = [self.model.head_index(head.head) for head in heads]
 
-    def check(self, prompt: Prompt) -> None:
+    def check(self, prompt: Prompt, tools: Tools = None) -> None:
         """Refuse messages that the model's chat template refuses; see ``Objective.check``."""
-        self.model.check(prompt)
+        self.model.check(prompt, tools)
 
     def score(
         self,
         prompts: Sequence[Prompt],
         completions: Sequence[Completion],
-        columns: Mapping[str, Sequence[Any]],  # noqa: ARG002 - a model reads the text alone
+        columns: Mapping[str, Sequence[Any]],
     ) -> Tensor:
-        """Score a batch; see ``Objective.score``."""
-        scores = self.model.scores(prompts, completions)[:, self.columns]
+        """Score a batch; see ``Objective.score``. Of the columns a model reads ``tools`` alone."""
+        scores = self.model.scores(prompts, completions, columns.get("tools"))[:, self.columns]
         return require_numbers(scores, self.specs, completions)
 
 

@@ -10,7 +10,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
 
-from heed.align.data.conversations import Message, completion_text, is_messages
+from heed.align.data.conversations import Message, completion_text, is_messages, located, tools_of
 from heed.align.data.tables import Table, read_table
 from heed.errors import HeedError
 
@@ -27,7 +27,8 @@ class Comparison(TypedDict):
     """Two completions of one prompt, and for each objective which of them is better.
 
     A completion of several messages, such as calls of tools, stays a list of them; its prompt is one too.
-    ``margins`` are the least differences by which the winner's score is to exceed the loser's (absent: 0).
+    ``margins`` are the least differences by which the winner's score is to exceed the loser's (absent: 0); ``tools``
+    are the prompt's, for the chat template.
     """
 
     prompt: str | list[Message]
@@ -35,6 +36,7 @@ class Comparison(TypedDict):
     right: str | list[Message]
     verdicts: dict[str, Verdict]
     margins: NotRequired[dict[str, float]]
+    tools: NotRequired[list[Any]]
 
 
 Row: TypeAlias = tuple[str | list[Message], str | list[Message], dict[str, float]]
@@ -83,7 +85,10 @@ def read_comparisons(
     if chosen in _ROW_READERS:
         return _compared(table, _ROW_READERS[chosen][1], objective, str(path))
     read = _READERS[chosen][1]
-    comparisons = [read(row, table.location(index), objective) for index, row in enumerate(table.data)]
+    comparisons = []
+    for index, row in enumerate(table.data):
+        comparisons.append(read(row, table.location(index), objective))
+        _add_tools(comparisons[-1], row, table.location(index))
     _say_turns(comparisons, str(path))
     kept = [comparison for comparison in comparisons if comparison is not None]
     if not kept:
@@ -129,7 +134,8 @@ def _compared(table: Table, read: RowReader, objective: str, path: str) -> list[
     rows: list[Row] = []
     for index, row in enumerate(table.data):
         rows.append(read(row, table, table.location(index), objective))
-        prompts.setdefault(json.dumps(rows[-1][0], sort_keys=True), []).append(index)
+        asked = json.dumps([rows[-1][0], row.get("tools")], sort_keys=True, default=str)
+        prompts.setdefault(asked, []).append(index)
     pairs = sorted(
         (first, second)
         for of_one in prompts.values()
@@ -142,17 +148,21 @@ def _compared(table: Table, read: RowReader, objective: str, path: str) -> list[
         raise HeedError(f"none of {len(rows)} rows has a partner of the same prompt", path, fix)
     if alone:
         logger.warning("%s: %d of %d rows have no partner of the same prompt and are left out", path, alone, len(rows))
-    compared = [
-        Comparison(
-            prompt=rows[first][0],
-            left=rows[first][1],
-            right=rows[second][1],
-            verdicts={name: _higher(score, rows[second][2][name]) for name, score in rows[first][2].items()},
-        )
-        for first, second in pairs
-    ]
+    compared = []
+    for first, second in pairs:
+        (prompt, left, scores), (_, right, others) = rows[first], rows[second]
+        verdicts = {name: _higher(score, others[name]) for name, score in scores.items()}
+        compared.append(Comparison(prompt=prompt, left=left, right=right, verdicts=verdicts))
+        _add_tools(compared[-1], table.data[first], table.location(first))
     _say_turns(compared, path)
     return compared
+
+
+def _add_tools(comparison: Comparison | None, row: Mapping[str, Any], where: str) -> None:
+    with located(where):
+        tools = tools_of(row.get("tools"))
+    if comparison and tools:
+        comparison["tools"] = tools
 
 
 def _higher(left: float, right: float) -> Verdict:

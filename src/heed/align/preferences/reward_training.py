@@ -14,7 +14,7 @@ from peft import PeftConfig, TaskType, get_peft_model
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, Trainer
 
-from heed.align.data.conversations import judged_ids, located
+from heed.align.data.conversations import judged_ids, leaves_tools_out, located
 from heed.align.models.pretrained import (
     context_of,
     head_scores,
@@ -182,6 +182,11 @@ def train_reward_model(
             rows.append(encode_comparison(comparison, objectives, tokenizer, limit))
         require_rows(rows[-1]["left"] + rows[-1]["right"], model, tokenizer, f"comparison {index}")
     _say_truncated(rows, limit)
+    deaf = sum(leaves_tools_out(one["prompt"], tokenizer, one.get("tools")) for one in comparisons)
+    if deaf:
+        logger.warning(
+            "the tools of %d comparisons are not read: the prompt is a text, or the template ignores them", deaf
+        )
     trained, held_out = _split([row for row in rows if any(row["verdicts"])], config)
 
     pad_id = tokenizer.pad_token_id
@@ -264,7 +269,8 @@ def encode_comparison(
         ``left`` and ``right``, the reward model's token ids, cut to their last ``limit``; ``cut``, whether they were;
         ``verdicts`` (+1 left, -1 right, 0 otherwise) and ``margins``, K floats each.
     """
-    sides = [judged_ids(comparison["prompt"], text, tokenizer) for text in (comparison["left"], comparison["right"])]
+    prompt, tools = comparison["prompt"], comparison.get("tools")
+    sides = [judged_ids(prompt, text, tokenizer, tools) for text in (comparison["left"], comparison["right"])]
     verdicts, margins = comparison["verdicts"], comparison.get("margins", {})
     return {
         "left": keep_end(sides[0], limit, tokenizer),

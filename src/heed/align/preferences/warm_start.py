@@ -95,7 +95,9 @@ def encode_demonstration(example: Mapping[str, Any], tokenizer: Any) -> dict[str
             where=repr(example["completion"])[:80],
             fix="give a text or one message of the assistant; what comes before belongs into the prompt",
         )
-    prompt, completion = prompt_and_completion_ids(example["prompt"], example["completion"], tokenizer)
+    prompt, completion = prompt_and_completion_ids(
+        example["prompt"], example["completion"], tokenizer, example.get("tools")
+    )
     learnt = completion + end_of_reply(example["prompt"], tokenizer)
     return {"input_ids": prompt + learnt, "labels": [IGNORED] * len(prompt) + learnt}
 
