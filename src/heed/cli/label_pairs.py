@@ -99,7 +99,7 @@ def _sampled(parsed: Any, asked: set[str], path: Path) -> list[Pair]:
 
 
 def _world(asked: set[str], settings: dict[str, Any], bar: Bar) -> tuple[list[Any], dict[str, Any]]:
-    for name in ("prompts", "split", "model"):
+    for name in ("prompts", "split", "model", "template_arguments"):
         if name in asked:
             raise HeedError("a world brings its own model and prompts", f"--{name}", "leave out it, or --world")
     preparation = ApothecarySetup()
