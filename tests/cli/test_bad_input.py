@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from engineer import QUICK, write_lines
+from transformers import AutoModelForCausalLM
 
 from heed.align.balancing import Balancer
 from tiny_runs import contents, metrics, tiny_defaults, tiny_flags
@@ -21,6 +22,20 @@ def refused(heed, desk, *arguments):
     error = heed.refused("align", *QUICK, *arguments, "--out", "run")
     assert not (desk / "run").exists()
     return error
+
+
+def test_a_model_that_overflows_in_float16_says_which_dtype_to_take(heed, desk):
+    model = AutoModelForCausalLM.from_pretrained(desk / "model")
+    model.model.norm.weight.data.fill_(6e4)
+    model.lm_head.weight.data.mul_(50)
+    model.half().save_pretrained(desk / "model")
+    said = "logits are not finite in float16 (model): its range ends at 65504; set --dtype to bfloat16 or float32"
+    assert said in refused(heed, desk, *flags())
+    pairs = ["--objectives", "help", "--prompts", "prompts.jsonl", "--max-completion-tokens", "6"]
+    error = heed.refused("label", *pairs, "--model", "model")
+    assert "logits are not finite in float16 (model)" in error and "set dtype in its config.json" in error
+    code, _, err = heed("align", *QUICK, *flags(), "--dtype", "bfloat16", "--out", "run")
+    assert code == 0, err
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from transformers import GenerationConfig, LogitsProcessorList, StaticCache, Top
 
 from heed.align.data.conversations import as_message_completion, prompt_ids
 from heed.align.models.policy import Policy, Sequences, positions
+from heed.align.models.precision import overflowed
 from heed.align.sampler_check import CHECKED_TOKENS, mismatch, spread, why_not_static
 from heed.errors import HeedError
 
@@ -119,7 +120,8 @@ class Sampler:
             greedy: take the likeliest token instead of drawing.
 
         Raises:
-            HeedError: in the first rollout, the loop does not draw from the model that is trained.
+            HeedError: logits that are not finite, as of a model that overflows in float16; in the first rollout, the
+                loop does not draw from the model that is trained.
         """
         tokenizer = self.policy.tokenizer
         tools = (columns or {}).get("tools") or [None] * len(prompts)
@@ -245,11 +247,23 @@ class Sampler:
         return scaled.gather(1, drawn[:, None]).squeeze(1)
 
     def _draw(self, ids: Tensor, logits: Tensor, generator: torch.Generator, greedy: bool) -> Tensor:
+        self._require_finite(logits)
         if greedy:
             return logits.argmax(-1)
         warped = self._warpers(ids, logits.float() / self.sampling.temperature)
         share = warped.softmax(-1).to(generator.device)
         return torch.multinomial(share, 1, generator=generator).squeeze(1).to(ids.device)
+
+    def _checked_logits(self, _ids: Tensor, logits: Tensor) -> Tensor:
+        self._require_finite(logits)
+        return logits
+
+    def _require_finite(self, logits: Tensor) -> None:
+        """Refuse logits [B, vocabulary] that give no probabilities; on CUDA drawing by them would end the process."""
+        if bool(logits.amax(-1).isfinite().logical_not().any()):  # some models set those of single tokens to -inf
+            name = self.policy.causal_lm.name_or_path or self._model
+            setting = "--dtype" if self.policy.peft_config is not None else "dtype in its config.json"
+            raise overflowed("the model's logits", name, self.policy.causal_lm.dtype, setting)
 
     def _generate(
         self,
@@ -281,7 +295,12 @@ class Sampler:
             # What is not set above would come from the model's own defaults: a repetition penalty, banned tokens, ...
             own, model.generation_config = model.generation_config, GenerationConfig()
             try:
-                output = model.generate(input_ids=ids, attention_mask=attention, generation_config=config)
+                output = model.generate(
+                    input_ids=ids,
+                    attention_mask=attention,
+                    generation_config=config,
+                    logits_processor=LogitsProcessorList([self._checked_logits]),
+                )
             finally:
                 model.generation_config = own
         tokens = output.sequences[:, ids.shape[1] :]

@@ -159,6 +159,19 @@ def test_texts_longer_than_the_models_context_lose_their_start(judge_folder_of, 
     assert torch.allclose(scores[0, 0], expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", ["auto", "float16"])
+def test_a_judge_that_overflows_in_float16_says_which_dtype_to_take(judge_folder_of, dtype):
+    folder, model = judge_folder_of()
+    model.model.norm.weight.data.fill_(3e4)
+    (model.half() if dtype == "auto" else model).save_pretrained(folder)
+    with pytest.raises(
+        HeedError, match=r"the reward model's scores are not finite in float16 .*judge.: .*set dtype= to"
+    ):
+        RewardModel(folder, head=0, dtype=dtype).score(PROMPTS, COMPLETIONS, {})
+    for wider in ("bfloat16", "float32"):
+        assert RewardModel(folder, head=0, dtype=wider).score(PROMPTS, COMPLETIONS, {}).abs().max() > 65504
+
+
 def test_a_model_that_gives_nan_stops_the_run(judge_folder_of):
     folder, model = judge_folder_of()
     model.score.weight.data.fill_(torch.nan)

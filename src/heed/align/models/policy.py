@@ -21,7 +21,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from heed.align.data.conversations import template_ends
-from heed.align.models.precision import require_whole_dtype, train_in_float32
+from heed.align.models.precision import overflowed, require_whole_dtype, train_in_float32
 from heed.align.models.pretrained import (
     context_of,
     quiet_transformers,
@@ -79,7 +79,8 @@ class Policy:
         reference: whether the frozen copy is kept without ``peft_config``; a sampling model needs none.
 
     Raises:
-        HeedError: no such model, no end token, or an adapter with which policy and reference do not begin as the model.
+        HeedError: no such model, no end token, logits that are not finite, or an adapter with which policy and
+            reference do not begin as the model.
     """
 
     def __init__(
@@ -109,6 +110,8 @@ class Policy:
             self.model = base
         else:
             given = _sample_logp(base.eval(), base.config.get_text_config().vocab_size)
+            if bool(given.isnan().any()):
+                raise overflowed("the model's logits", _name(model), base.dtype, "--dtype")
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
                 try:

@@ -26,6 +26,7 @@ from heed.align.data.conversations import (
     located,
     render_conversation,
 )
+from heed.align.models.precision import overflowed
 from heed.align.models.pretrained import (
     context_of,
     head_scores,
@@ -177,15 +178,13 @@ class ScoringModel:
     def scores(
         self, prompts: Sequence[Prompt], completions: Sequence[Completion], tools: Sequence[Tools] | None = None
     ) -> Tensor:
-        """All heads' scores of a batch.
-
-        Args:
-            prompts: B prompts, text or messages.
-            completions: B completions.
-            tools: of each prompt; None if no prompt has any.
+        """All heads' scores of a batch; ``tools`` are those of each prompt.
 
         Returns:
             float32 [B, heads] on the CPU, less the shift that the model's config records.
+
+        Raises:
+            HeedError: scores that overflow in float16.
         """
         pairs = list(zip(prompts, completions, tools or [None] * len(prompts), strict=True))
         if self._last is not None and self._last[0] == pairs:
@@ -202,6 +201,8 @@ class ScoringModel:
             inputs = pad_right([self._as_read_alone(kept[row]) for row in rows], self.padding or 0)
             inputs = {key: value.to(self.device) for key, value in inputs.items()}
             scores[rows] = head_scores(self.model, self.model.config, **inputs).float().cpu()
+        if self.model.dtype == torch.float16 and not bool(scores.isfinite().all()):
+            raise overflowed("the reward model's scores", self.path, self.model.dtype, "dtype=")
         scores -= self.shift
         self._last = (pairs, scores)
         return scores
