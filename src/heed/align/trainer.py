@@ -104,6 +104,7 @@ class AlignTrainer:
             parameters=self.policy.trainable(),
             keep_micro_grams=config.micro_batches > 1,
             checkpointing=config.gradient_checkpointing and self.policy.recomputes_vectorised,
+            unfactored=self.policy.unfactored,
         )
         self.journal = Journal(run if distributed.rank() == 0 else None, self.objectives, gold)
         self.weighting = GAPO(p=1) if weighting is None else weighting

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
-from peft.tuners.lora.layer import ParamWrapper
+from peft.tuners.lora.layer import LoraLayer, ParamWrapper
 from peft.utils import SAFETENSORS_WEIGHTS_NAME
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -109,6 +109,9 @@ class Policy:
             self.reference = copy.deepcopy(base).requires_grad_(False).eval() if reference else None
             self.model = base
         else:
+            if peft_config.is_prompt_learning:
+                kind, fix = type(peft_config).__name__, "give a LoraConfig"
+                raise HeedError("the reference would read the prompt that is trained, which is no adapter", kind, fix)
             given = _sample_logp(base.eval(), base.config.get_text_config().vocab_size)
             if bool(given.isnan().any()):
                 raise overflowed("the model's logits", _name(model), base.dtype, "--dtype")
@@ -208,6 +211,18 @@ class Policy:
         and a forward that fails there leaves the module rewritten.
         """
         return not any(isinstance(module, ParamWrapper) for module in self.model.modules())
+
+    @property
+    def unfactored(self) -> set[str]:
+        """Names of an adapter's parameters that are no layers' weights alone.
+
+        DoRA also takes the norm of the updated weight, and adapters on parameters (``target_parameters``) write it.
+        """
+        dora = isinstance(self.peft_config, LoraConfig) and self.peft_config.use_dora
+        layers = [m for m in self.model.modules() if isinstance(m, ParamWrapper) or (dora and isinstance(m, LoraLayer))]
+        parts = [part for layer in layers for name, part in layer.named_children() if name != "base_layer"]
+        held = {id(parameter) for part in parts for parameter in part.parameters()}
+        return {name for name, parameter in self.trainable().items() if id(parameter) in held}
 
     @contextmanager
     def generating(self) -> Iterator[None]:
