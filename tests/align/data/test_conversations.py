@@ -8,6 +8,8 @@ from heed.align.data.conversations import (
     prompt_and_completion_ids,
     prompt_ids,
     render_prompt,
+    require_completion_shown,
+    require_prompt_shown,
     template_ends,
     tools_of,
     with_template_arguments,
@@ -231,3 +233,46 @@ def test_what_a_data_set_fills_into_messages_does_not_reach_the_template(tokeniz
     tokenizer.chat_template = "{% for m in messages %}{{ m.tool_calls | tojson }}{% endfor %}"
     filled = [{"role": "assistant", "content": None, "tool_calls": [{"name": "tea", "hours": None}], "name": None}]
     assert render_prompt(filled, tokenizer) == '[{"name": "tea"}]'
+
+
+MARKED = "{% for m in messages %}<{{ m.role }}> {{ m.content }} {% endfor %}"
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        MARKED + "{% if add_generation_prompt %}<assistant> {% endif %}",
+        # Mistral: a reply follows the user's message at once
+        "{% for m in messages %}{% if m.role == 'user' %}[INST] {{ m.content }} [/INST]"
+        "{% else %} {{ m.content }}</s>{% endif %}{% endfor %}",
+        # Qwen3: behind the opened turn a reply has more than the prompt
+        "{% for m in messages %}<{{ m.role }}>{{ ' <no thoughts>' if m.role == 'assistant' }} {{ m.content }} "
+        "{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}",
+    ],
+)
+def test_templates_that_open_the_assistants_turn_are_taken(tokenizer_of, template):
+    tokenizer = tokenizer_of()
+    tokenizer.chat_template = template
+    require_prompt_shown(MESSAGES, tokenizer)
+    require_completion_shown(MESSAGES, tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        (MARKED, "does not open the assistant's turn: replies follow '<assistant> '"),
+        ("{% if add_generation_prompt %}<assistant> {% endif %}", "leaves out the prompt's last message"),
+        ("{{ bos_token }}", "leaves out the prompt's last message"),
+    ],
+)
+def test_templates_that_do_not_show_what_is_to_be_answered_are_refused(tokenizer_of, template, said):
+    tokenizer = tokenizer_of()
+    tokenizer.chat_template = template
+    with pytest.raises(HeedError, match=said):
+        require_prompt_shown(MESSAGES, tokenizer)
+
+
+def test_a_prompt_that_the_assistant_began_needs_no_turn_opened(tokenizer_of):
+    tokenizer = tokenizer_of()
+    tokenizer.chat_template = MARKED
+    require_prompt_shown([*MESSAGES, {"role": "assistant", "content": "take"}], tokenizer)

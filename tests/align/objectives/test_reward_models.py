@@ -78,13 +78,51 @@ def test_a_text_is_judged_as_it_stands_and_this_is_said_once(judge_folder_of, to
 def test_a_prompt_that_a_judges_template_refuses_is_named(judge_folder_of, tokenizer_of):
     folder, _ = judge_folder_of(chat=True)
     tokenizer = tokenizer_of()
-    tokenizer.chat_template = "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}x"
+    tokenizer.chat_template = (
+        "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+        "{{ messages[-1].content }}"
+    )
     tokenizer.save_pretrained(folder)
     prompts = [
         [{"role": role, "content": "Be brief."}, {"role": "user", "content": "cough"}] for role in ("user", "system")
     ]
     with pytest.raises(HeedError, match=rf"no system role \(prompt 1, reward model {folder}, .*\): give messages"):
         ObjectiveSet([RewardModel(folder, head=0)]).check(prompts)
+
+
+def test_a_template_that_leaves_out_what_is_judged_is_refused(judge_folder_of, tokenizer_of):
+    folder, _ = judge_folder_of(chat=True)
+    tokenizer = tokenizer_of()
+    tokenizer.chat_template = "{{ messages[0].content }}"
+    tokenizer.save_pretrained(folder)
+    with pytest.raises(HeedError, match=r"template leaves out the completion .prompt 0, reward model .*judge, "):
+        ObjectiveSet([RewardModel(folder, head=0)]).check([[{"role": "user", "content": "cough"}]])
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (
+            {"id2label": {"0": "help", "5": "cost"}},
+            r"config.json labels the heads 0, 5 .*: set id2label to labels of 0 to 1",
+        ),
+        ({"id2label": None, "num_labels": "two"}, "cannot load a reward model: 'str' object cannot be interpreted"),
+    ],
+)
+def test_heads_that_the_weights_do_not_have_are_one_line(judge_folder_of, changed, said):
+    folder, _ = judge_folder_of()
+    config = json.loads((folder / "config.json").read_text()) | changed
+    (folder / "config.json").write_text(json.dumps({key: value for key, value in config.items() if value is not None}))
+    with pytest.raises(HeedError, match=said):
+        RewardModel(folder, head=1)
+
+
+def test_torn_weights_are_one_line(judge_folder_of):
+    folder, _ = judge_folder_of()
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-40])
+    with pytest.raises(HeedError, match=r"cannot load a reward model: .*incomplete metadata"):
+        RewardModel(folder, head=1)
 
 
 def test_many_heads_cost_one_forward_and_keep_their_signs(judge_folder_of, monkeypatch):

@@ -286,3 +286,15 @@ def test_a_prompts_tools_come_with_it(lines):
     asked = [("a", True, tea), ("b", False, rest), ("c", False, tea)]
     (found,) = read_comparisons(lines(*({**unpaired("fever", text, good), "tools": own} for text, good, own in asked)))
     assert (found["left"], found["right"], found["tools"]) == ("a", "c", tea)
+
+
+@pytest.mark.parametrize("column", ["verdicts", "margins"])
+def test_verdicts_and_margins_of_another_form_are_one_line(lines, column):
+    with pytest.raises(HeedError, match=rf"the {column} are 'left' \(.*rows.jsonl:1\): give {{"):
+        read_comparisons(lines({**HEED[0], column: "left"}))
+
+
+def test_a_prompts_message_without_content_is_named_by_line(lines):
+    row = {"prompt": CHAT, "chosen": [message("a")], "rejected": [message("b")]}
+    with pytest.raises(HeedError, match=r"the prompt is .*rows.jsonl:2\)"):
+        read_comparisons(lines(row, {**row, "prompt": [{"role": "user", "content": None}]}))

@@ -29,15 +29,25 @@ Tools: TypeAlias = Sequence[Any] | str | None
 def is_messages(value: object) -> bool:
     """Whether a value is a non-empty list of messages with a role and a content.
 
+    A content is a text or a list of parts; None beside calls of tools.
+
     >>> is_messages([{"role": "user", "content": "Good morning"}]), is_messages("Good morning")
     (True, False)
+    >>> is_messages([{"role": "user", "content": None}])
+    False
     """
     return (
         isinstance(value, Sequence)
         and not isinstance(value, str)
         and len(value) > 0
-        and all(isinstance(message, Mapping) and "role" in message and "content" in message for message in value)
+        and all(isinstance(message, Mapping) and _is_message(message) for message in value)
     )
+
+
+def _is_message(message: Mapping[str, Any]) -> bool:
+    content = message.get("content")
+    said = isinstance(content, str | list) or (content is None and "content" in message and message.get("tool_calls"))
+    return isinstance(message.get("role"), str) and bool(said)
 
 
 def completion_text(completion: Completion) -> str:
@@ -169,6 +179,48 @@ def render_conversation(prompt: Sequence[Message], completion: Completion, token
     """
     _require_template(prompt, tokenizer)
     return _render(_conversation(prompt, completion), tokenizer, tools)
+
+
+def require_prompt_shown(prompt: Sequence[Message], tokenizer: Any, tools: Tools = None) -> None:
+    """Refuse a chat template that does not show a model what it is to answer, and that it is to answer.
+
+    Where a template has no generation prompt, a reply must follow the user's message at once (as in Mistral's), not
+    behind a mark that the model would have to write itself.
+
+    Raises:
+        HeedError: the template leaves out the prompt's last message, or does not open the assistant's turn.
+    """
+    shown, last = render_prompt(prompt, tokenizer, tools), prompt[-1]
+    if isinstance(last["content"], str):
+        longer = [*prompt[:-1], {**last, "content": last["content"] + " a"}]
+        if shown == render_prompt(longer, tokenizer, tools):
+            fix = "set a tokenizer.chat_template that writes every message"
+            raise HeedError("the chat template leaves out the prompt's last message", repr(list(prompt))[:80], fix)
+    if continues(prompt) or shown != _render(prompt, tokenizer, tools):
+        return
+    reply = "Yes, 1729."  # any that no template writes by itself
+    whole = render_conversation(prompt, reply, tokenizer, tools)
+    before, found, _ = whole.removeprefix(shown).partition(reply)
+    if whole.startswith(shown) and found and before.strip():
+        raise HeedError(
+            f"the chat template does not open the assistant's turn: replies follow {before!r}, which no prompt ends in",
+            where="add_generation_prompt",
+            fix="set a tokenizer.chat_template that writes it where add_generation_prompt is true",
+        )
+
+
+def require_completion_shown(prompt: Prompt, tokenizer: Any, tools: Tools = None) -> None:
+    """Refuse a chat template by which a judge would not see what it judges; a text needs none.
+
+    Raises:
+        HeedError: the template refuses the conversation, or leaves out its completion.
+    """
+    if isinstance(prompt, str):
+        return
+    one, other = (render_conversation(prompt, reply, tokenizer, tools) for reply in "ab")
+    if one == other:
+        fix = "set a tokenizer.chat_template that writes the assistant's messages"
+        raise HeedError("the chat template leaves out the completion", repr(list(prompt))[:80], fix)
 
 
 def leaves_tools_out(prompt: Prompt, tokenizer: Any, tools: Tools) -> bool:

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedConfig
+from transformers import AutoTokenizer
 
 from heed.align.data.conversations import (
     Completion,
@@ -24,7 +25,7 @@ from heed.align.data.conversations import (
     judged_ids,
     leaves_tools_out,
     located,
-    render_conversation,
+    require_completion_shown,
 )
 from heed.align.models.precision import overflowed
 from heed.align.models.pretrained import (
@@ -37,6 +38,7 @@ from heed.align.models.pretrained import (
     require_rows,
 )
 from heed.align.objectives.base import Objective, ObjectiveSpec, require_numbers
+from heed.align.objectives.classifiers import load_classifier
 from heed.align.objectives.kinds import COMMON_KEYS, ObjectiveKind, ObjectiveText, register_objective_kind
 from heed.errors import HeedError
 
@@ -92,8 +94,14 @@ class ScoringModel:
         try:
             with quiet_transformers():
                 tokenizer = AutoTokenizer.from_pretrained(path)
-                model, loading = _load(path, _DTYPES[dtype])
-        except (OSError, ValueError, AssertionError) as error:  # torch asserts that pad_token_id has a row
+                model, loading = load_classifier(path, _DTYPES[dtype])
+        except (
+            OSError,
+            ValueError,
+            TypeError,
+            AssertionError,
+            SafetensorError,
+        ) as error:  # torch asserts that pad_token_id has a row
             raise HeedError(
                 f"cannot load a reward model: {str(error).splitlines()[0]}",
                 where=path,
@@ -159,7 +167,7 @@ class ScoringModel:
         """
         if not isinstance(prompt, str):
             with located(f"reward model {self.path}"):
-                render_conversation(prompt, "a", self.tokenizer, tools)
+                require_completion_shown(prompt, self.tokenizer, tools)
                 ignored = not self._said_tools and leaves_tools_out(prompt, self.tokenizer, tools)
             if ignored:
                 self._said_tools = True
@@ -230,35 +238,6 @@ class ScoringModel:
         while end > 1 and ids[end - 1] == self.padding:
             end -= 1
         return ids[:end] or [self.padding or 0]
-
-
-def _load(path: str, dtype: Any) -> tuple[Any, dict[str, Any]]:
-    """The model, and what transformers reports of loading it; a config that says no number of heads gets the weights'.
-
-    Raises:
-        HeedError: the weights are of other sizes than the config says.
-    """
-    load = AutoModelForSequenceClassification.from_pretrained
-    options = {"dtype": dtype, "output_loading_info": True, "ignore_mismatched_sizes": True}
-    model, loading = load(path, **options)
-    differing = sorted(loading["mismatched_keys"])  # (name, saved size, the model's)
-    heads = {
-        saved[0] for _, saved, built in differing if saved[1:] == built[1:] and built[0] == model.config.num_labels
-    }
-    said = PreTrainedConfig.get_config_dict(path)[0]
-    if len(heads) == 1 and not {"num_labels", "id2label"} & set(said):
-        model, loading = load(path, num_labels=heads.pop(), **options)
-        differing = sorted(loading["mismatched_keys"])
-    if differing:
-        name, saved, built = differing[0]
-        raise HeedError(
-            f"the weights do not fit config.json: {name} is {list(saved)}, not {list(built)}",
-            where=path,
-            fix="set id2label in config.json to one label for each head of the weights"
-            if heads
-            else "give config.json and weights of one model",
-        )
-    return model, loading
 
 
 _loaded: weakref.WeakValueDictionary[tuple[object, ...], ScoringModel] = weakref.WeakValueDictionary()

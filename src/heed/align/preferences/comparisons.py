@@ -178,6 +178,10 @@ def _say_turns(comparisons: Sequence[Comparison | None], path: str) -> None:
 
 
 def _read_heed(row: Mapping[str, Any], where: str, objective: str) -> Comparison:  # noqa: ARG001 - one signature
+    for column in ("verdicts", "margins"):
+        if not isinstance(row.get(column) or {}, Mapping):
+            fix = 'give {"objective": "left"}' if column == "verdicts" else 'give {"objective": 0.5}'
+            raise HeedError(f"the {column} are {row[column]!r}"[:80], where, fix)
     # A dataset gives every row every key: what a row did not have is None.
     verdicts = {name: verdict for name, verdict in (row["verdicts"] or {}).items() if verdict is not None}
     for name, verdict in verdicts.items():
