@@ -19,9 +19,10 @@ CHAT_TEMPLATE = (
     "{% for m in messages %}<{{ m.role }}> {{ m.content }} {% endfor %}"
     "{% if add_generation_prompt %}<assistant> {% endif %}"
 )
+TOOL_TEMPLATE = "{% for t in tools or [] %}{{ (t.function or t).name }} {% endfor %}" + CHAT_TEMPLATE
 
 
-def make_tokenizer(pad: str | None = "<pad>", chat: bool = False) -> PreTrainedTokenizerFast:
+def make_tokenizer(pad: str | None = "<pad>", chat: bool = False, tools: bool = False) -> PreTrainedTokenizerFast:
     """A word-level tokenizer that begins a text with <s>; ids: 0 <pad>, 1 <s>, 2 </s>, 3 <unk>, then the words."""
     special = ["<pad>", "<s>", "</s>", "<unk>", "<user>", "<assistant>"]
     vocabulary = {word: index for index, word in enumerate((*special, *WORDS))}
@@ -31,8 +32,8 @@ def make_tokenizer(pad: str | None = "<pad>", chat: bool = False) -> PreTrainedT
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=backend, bos_token="<s>", eos_token="</s>", unk_token="<unk>", pad_token=pad
     )
-    if chat:
-        tokenizer.chat_template = CHAT_TEMPLATE
+    if chat or tools:
+        tokenizer.chat_template = TOOL_TEMPLATE if tools else CHAT_TEMPLATE
     return tokenizer
 
 

@@ -1,5 +1,6 @@
 """One round against the same round written out with autograd; what training does; what stops it, and what stays."""
 
+import copy
 import json
 import logging
 import math
@@ -7,11 +8,13 @@ import math
 import datasets
 import pytest
 import torch
+from peft import IA3Config, LoHaConfig, PrefixTuningConfig, PromptTuningConfig, VeraConfig
 from tiny_policies import PROMPTS, TOKENIZER, a_batch, lora, tiny_model
 from tiny_trainers import FUNCTIONS, HEAD_TOO, QUICK, length, tiny_trainer, vowels
 from transformers import AutoModelForCausalLM, MixtralConfig
 
 from heed.align.config import AlignConfig
+from heed.align.models.policy import Policy
 from heed.align.objectives.base import ObjectiveSet
 from heed.align.objectives.reward_functions import RewardFunction
 from heed.align.trainer import AlignTrainer
@@ -329,6 +332,29 @@ class TestWhatReachesTheRewardFunctions:
         assert seen == [((PROMPTS[7],) * 2, (7, 7))]
 
 
+def test_the_policy_reads_a_prompts_tools_in_rounds_and_in_evaluations():
+    tokenizer, rolled = copy.deepcopy(TOKENIZER), []
+    tokenizer.chat_template = "{% for t in tools or [] %}{{ t.name }} {% endfor %}{{ messages[0].content }}"
+    rows = [{"prompt": [{"role": "user", "content": PROMPTS[0]}], "tools": tools} for tools in ([{"name": "sage"}], [])]
+    trainer = AlignTrainer(
+        tiny_model(),
+        [RewardFunction(lambda completions: [float(len(said[0]["content"])) for said in completions], name="long")],
+        dataset=rows,
+        config=tiny_trainer(prompts_per_step=2).config,
+        tokenizer=tokenizer,
+    )
+    roll = trainer.sampler.roll
+    trainer.sampler.roll = lambda *given: rolled.append(roll(*given)) or rolled[-1]
+    trainer.evaluate()
+    trainer.round()
+    plain, sage = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in (PROMPTS[0], "sage"))
+    assert len(rolled) == 2
+    for sequences in (rollout.sequences for rollout in rolled):
+        before = slice(None, -sequences.width)
+        rows = zip(sequences.ids[:, before], sequences.attention[:, before].bool(), strict=True)
+        assert sorted(ids[kept].tolist() for ids, kept in rows) == sorted([plain, sage + plain] * 2)
+
+
 class TestABadReward:
     """Stops before the step: weights, optimiser and the last checkpoint are as they were."""
 
@@ -578,8 +604,43 @@ def test_adapters_on_fused_experts_have_autograds_gradients_where_activations_ar
     for found, cotangent in zip(trainer.jacobian.total(), terms.dense(), strict=True):
         expected = torch.autograd.grad(policy.logp(batch), list(policy.trainable().values()), cotangent)
         assert torch.allclose(found, torch.cat([gradient.flatten() for gradient in expected]), atol=1e-5)
-    assert caplog.text.count("are used outside their layer: K backwards") == 1
+    assert caplog.text.count("K backwards") == 1 and "4 of 8 parameters" in caplog.text
     assert "cannot be vectorised" not in caplog.text
+
+
+OTHER_ADAPTERS = {
+    "DoRA": (lora(use_dora=True, target_modules=["q_proj", "down_proj"]), 12, 12),
+    "DoRA beside a whole layer": (lora(use_dora=True, target_modules=["q_proj"], modules_to_save=["lm_head"]), 6, 7),
+    "IA3": (IA3Config(target_modules=["v_proj"], feedforward_modules=[], task_type="CAUSAL_LM"), 2, 2),
+    "LoHa": (LoHaConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM"), 8, 8),
+    "VeRA": (VeraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM"), 4, 4),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_ADAPTERS)
+def test_adapters_that_are_not_factored_say_once_at_the_start_how_many_take_k_backwards(name, caplog):
+    config, apart, trained = OTHER_ADAPTERS[name]
+    settings = AlignConfig(**{**QUICK, "surrogate": "ppo", "epochs": 2})
+    functions = [RewardFunction(vowels), RewardFunction(length)]
+    trainer = AlignTrainer(tiny_model(), functions, None, PROMPTS[:8], settings, TOKENIZER, config)
+    assert caplog.text.count("K backwards") == 1 and f"{apart} of {trained} parameters" in caplog.text
+    policy, batch, generator = trainer.policy, a_batch(8), torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in policy.trainable().values():
+            parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
+    terms = Cotangents((Term(torch.randn(*batch.mask.shape, generator=generator) * batch.mask, torch.rand(2, 8)),))
+    trainer.jacobian.accumulate(lambda rows: policy.logp(batch if rows is None else batch.rows(rows)), lambda _: terms)
+    for found, cotangent in zip(trainer.jacobian.total(), terms.dense(), strict=True):
+        expected = torch.autograd.grad(policy.logp(batch), list(policy.trainable().values()), cotangent)
+        assert torch.allclose(found, torch.cat([gradient.flatten() for gradient in expected]), atol=1e-5)
+    trainer.round()
+    assert caplog.text.count("K backwards") == 1
+
+
+@pytest.mark.parametrize("kind", [PromptTuningConfig, PrefixTuningConfig])
+def test_what_is_no_adapter_of_the_model_is_refused(kind):
+    with pytest.raises(HeedError, match=f"is no adapter .{kind.__name__}.: give a LoraConfig"):
+        Policy(tiny_model(), TOKENIZER, kind(num_virtual_tokens=2, task_type="CAUSAL_LM"))
 
 
 def test_the_entropy_bonus_is_counted_in_each_objectives_own_deviations_and_falls_to_nothing():

@@ -63,6 +63,18 @@ def save_model(folder: Path, chat: bool = False) -> Path:
     return folder
 
 
+THINKING = CHAT + "{% if enable_thinking is defined and not enable_thinking %}sage {% endif %}"
+"""A chat template with a variable of its own."""
+
+
+def save_thinking_model(folder: Path) -> Path:
+    """A chat model whose template knows the variable enable_thinking, and ends in "sage " where that is false."""
+    tokenizer = WORLD.tokenizer()
+    tokenizer.chat_template = THINKING
+    tokenizer.save_pretrained(save_model(folder))
+    return folder
+
+
 def save_judge(folder: Path) -> Path:
     tokenizer = WORLD.tokenizer()
     config = MistralConfig(

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from engineer import QUICK, write_lines
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from heed.align.balancing import Balancer
 from tiny_runs import contents, metrics, tiny_defaults, tiny_flags
@@ -21,6 +22,20 @@ def refused(heed, desk, *arguments):
     error = heed.refused("align", *QUICK, *arguments, "--out", "run")
     assert not (desk / "run").exists()
     return error
+
+
+def test_a_model_that_overflows_in_float16_says_which_dtype_to_take(heed, desk):
+    model = AutoModelForCausalLM.from_pretrained(desk / "model")
+    model.model.norm.weight.data.fill_(6e4)
+    model.lm_head.weight.data.mul_(50)
+    model.half().save_pretrained(desk / "model")
+    said = "logits are not finite in float16 (model): its range ends at 65504; set --dtype to bfloat16 or float32"
+    assert said in refused(heed, desk, *flags())
+    pairs = ["--objectives", "help", "--prompts", "prompts.jsonl", "--max-completion-tokens", "6"]
+    error = heed.refused("label", *pairs, "--model", "model")
+    assert "logits are not finite in float16 (model)" in error and "set dtype in its config.json" in error
+    code, _, err = heed("align", *QUICK, *flags(), "--dtype", "bfloat16", "--out", "run")
+    assert code == 0, err
 
 
 @pytest.mark.parametrize(
@@ -262,3 +277,24 @@ def test_a_fault_in_a_round_ends_with_1_and_names_the_checkpoint(heed, desk, mon
 def test_the_other_kind_of_run_is_not_resumed(heed, heed_cache, desk):
     assert heed("align", *tiny_flags(steps=1), "--out", "run")[0] == 0
     assert "a run of kind align" in heed.refused("front", "--resume", "run")
+
+
+@pytest.mark.parametrize("command", ["align", "label", "reward"])
+def test_a_template_without_a_generation_prompt_is_one_line(heed, desk, command):
+    tokenizer = AutoTokenizer.from_pretrained(desk / "chat-model")
+    tokenizer.chat_template = "{% for m in messages %}<{{ m.role }}> {{ m.content }} {% endfor %}"
+    tokenizer.save_pretrained(desk / "chat-model")
+    pair = {"prompt": [{"role": "user", "content": "cough ?"}], "chosen": "mint", "rejected": "sage"}
+    write_lines(desk / "told.jsonl", [pair] * 4)
+    ask = ["--prompts", "chats.jsonl", "--objectives", "help", "--max-completion-tokens", "6"]
+    flags = {
+        "align": ["--data", "chats.jsonl", "--objectives", "rewards:brevity", *QUICK, "--out", "run"],
+        "label": ask,
+        "reward": ["told.jsonl", "--epochs", "1", "--out", "run"],
+    }[command]
+    if command == "reward":  # which reads whole conversations
+        code, _, err = heed("reward", *flags, "--model", "chat-model")
+        assert code == 0, err
+        return
+    error = heed.refused(command, *flags, "--model", "chat-model")
+    assert "does not open the assistant's turn: replies follow '<assistant> '" in error and not (desk / "run").exists()

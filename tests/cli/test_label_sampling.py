@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from engineer import WORLD, save_model, write_lines
+from engineer import WORLD, save_model, save_thinking_model, write_lines
 
 from heed.oversight.comparisons.pairs import read_pairs
 
@@ -23,6 +23,13 @@ def start(heed, *flags):
     code, _, err = heed("label", "--objectives", "help,harmless", *flags)
     assert code == 130, err
     return err
+
+
+def test_prompts_with_tools_are_refused_as_the_page_does_not_show_them(heed, desk):
+    asked = {"prompt": [{"role": "user", "content": "fever ?"}], "tools": [{"name": "sage"}]}
+    write_lines(desk / "tools.jsonl", [asked])
+    error = heed.refused("label", "--objectives", "help", *OWN, "--prompts", "tools.jsonl")
+    assert "the page does not show a prompt's tools" in error and not (desk / "judgements-pairs.jsonl").exists()
 
 
 def test_pairs_of_a_model_of_ones_own_lie_beside_the_store_and_are_gone_on_with(heed, desk, nobody_comes, monkeypatch):
@@ -63,6 +70,21 @@ def test_conversations_are_asked_through_the_template_and_refused_without_one(he
     error = heed.refused("label", "--objectives", "help", *flags, "--model", "model", "--pairs", "new.jsonl")
     assert "the prompts are conversations, but the tokenizer has no chat template" in error
     assert not (desk / "new.jsonl").exists()
+
+
+def test_the_template_s_variables_change_what_is_drawn(heed, desk, nobody_comes):
+    save_thinking_model(desk / "thinking")
+    flags = ["--prompts", "chats.jsonl", "--max-completion-tokens", "6", "--model", "thinking", "--temperature", ".01"]
+    off = '{"enable_thinking": false}'
+    start(heed, *flags, "--pairs", "plain.jsonl", "--against", "chat-model")
+    start(heed, *flags, "--pairs", "silent.jsonl", "--against", "thinking", "--template-arguments", off)
+    plain, silent = ({p.prompt[0]["content"]: p for p in read_pairs(f"{name}.jsonl")} for name in ("plain", "silent"))
+    both = plain.keys() & silent.keys()
+    assert both and all(plain[key].completions[0] != silent[key].completions[0] for key in both)
+    error = heed.refused(
+        "label", "--objectives", "help", *flags, "--against", "chat-model", "--template-arguments", off
+    )
+    assert "does not know the variable 'enable_thinking'" in error
 
 
 def test_a_model_folder_without_a_tokenizer_is_said(heed, desk):

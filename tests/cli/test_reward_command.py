@@ -4,7 +4,8 @@ import json
 import re
 
 import pytest
-from engineer import QUICK, write_lines
+from engineer import QUICK, save_thinking_model, write_lines
+from transformers import AutoTokenizer
 
 from heed.align.objectives.spec import parse_objective
 
@@ -64,6 +65,21 @@ def test_trl_s_preferences_have_one_objective_of_ones_own_name(heed, desk):
     assert code == 0 and out.strip() == "judges,heads=brief", err
 
 
+def test_the_template_s_variables_are_read_and_kept(heed, desk):
+    asked = [{"role": "user", "content": "cough ?"}]
+    rows = [{"prompt": asked, "chosen": SHORT, "rejected": LONG}] * 16
+    write_lines(desk / "chosen.jsonl", rows)
+    save_thinking_model(desk / "thinking")
+    flags = ["chosen.jsonl", *LEARN, "--model", "thinking", "--epochs", "1"]
+    code, _, err = heed("reward", *flags, "--template-arguments", '{"enable_thinking": false}', "--out", "judges")
+    assert code == 0, err
+    kept = AutoTokenizer.from_pretrained(desk / "judges")
+    assert kept.apply_chat_template(asked, tokenize=False) == "cough ? sage "
+    other = "{'enable_thought': false}"
+    error = heed.refused("reward", *flags, "--template_arguments", other, "--out", "no")
+    assert "does not know the variable 'enable_thought'" in error and not (desk / "no").exists()
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
@@ -75,6 +91,11 @@ def test_trl_s_preferences_have_one_objective_of_ones_own_name(heed, desk):
         (["told.jsonl", *LEARN, "--objectives", "price"], ["decides on objective 'price'", "judge short"]),
         (["odd.jsonl", *LEARN], ["'is it short?' cannot name an objective"]),
         (["told.jsonl", *LEARN, "--lora-r", "-1"], ["a rank of -1 (--lora_r)"]),
+        (["told.jsonl", *LEARN, "--template-arguments", '{"enable_thinking": 1}'], ["'enable_thinking' (template"]),
+        (
+            ["told.jsonl", "--world", "apothecary", "--template-arguments", '{"enable_thinking": false}'],
+            ["a world brings its own model (--template_arguments)"],
+        ),
         (["told.jsonl", *LEARN, "--held-out", "1"], ["held_out is 1.0"]),
         (["told.jsonl", *LEARN, "--epochs", "0"], ["epochs is 0.0"]),
         (["told.jsonl", *LEARN, "--format", "csv"], ["format cannot be 'csv'"]),

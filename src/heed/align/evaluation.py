@@ -76,7 +76,8 @@ def evaluate(
     completions: list[Any] = []
     ids: list[list[int]] = []
     for lo in range(0, len(prompts), size):
-        rollout = sampler.roll(prompts[lo : lo + size], generator)
+        tools = {name: columns[name][lo : lo + size] for name in columns if name == "tools"}
+        rollout = sampler.roll(prompts[lo : lo + size], generator, tools)
         completions += rollout.completions
         ids += rollout.completion_ids
     rewards = objectives.score(prompts, completions, columns | {"completion_ids": ids})

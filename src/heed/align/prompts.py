@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,10 +10,18 @@ import torch
 
 from heed.align import distributed
 from heed.align.config import AlignConfig
-from heed.align.data.conversations import located, prompt_ids
+from heed.align.data.conversations import (
+    is_messages,
+    leaves_tools_out,
+    located,
+    prompt_ids,
+    require_prompt_shown,
+)
 from heed.align.models.policy import Policy
 from heed.align.models.pretrained import require_rows
 from heed.errors import HeedError
+
+logger = logging.getLogger(__name__)
 
 
 class PromptStream:
@@ -75,18 +84,37 @@ def checked_rows(dataset: Any, policy: Policy, max_completion_tokens: int) -> li
     """The rows of a dataset, a list of dicts or a list of prompts.
 
     Raises:
-        HeedError: a row without ``prompt``, or a prompt that is empty, that the chat template refuses, that has a token
-            which the model does not know, or that leaves completions no room in the context.
+        HeedError: a row without ``prompt``, a prompt that is empty, that the chat template refuses, whose tools it
+            ignores, that has a token which the model does not know, or that leaves completions no room in the context;
+            or a template that does not show the prompt, or that it is the assistant's turn.
     """
     rows = [dict(row) if isinstance(row, Mapping) else {"prompt": row} for row in dataset or ()]
     room = policy.context - max_completion_tokens
+    texts = [i for i, row in enumerate(rows) if row.get("tools") and isinstance(row.get("prompt"), str)]
+    if texts:
+        logger.warning(
+            "%d prompts with tools are texts (prompt %d, ...), in which the tools do not show; only messages go "
+            "through the chat template",
+            len(texts),
+            texts[0],
+        )
+    chats = [i for i, row in enumerate(rows) if "prompt" in row and is_messages(row["prompt"])]
     for i, row in enumerate(rows):
         if "prompt" not in row:
             columns = ", ".join(row)
             where = f"row {i}, whose columns are {columns}"
             raise HeedError("the dataset has no column 'prompt'", where, "rename one to 'prompt'")
         with located(f"prompt {i}"):
-            ids = prompt_ids(row["prompt"], policy.tokenizer)
+            tools = row.get("tools") if not isinstance(row["prompt"], str) else None
+            ids = prompt_ids(row["prompt"], policy.tokenizer, tools)
+            if i in chats[:1]:  # one speaks for all
+                require_prompt_shown(row["prompt"], policy.tokenizer, tools)
+            if leaves_tools_out(row["prompt"], policy.tokenizer, tools):
+                raise HeedError(
+                    "the chat template ignores the prompt's tools",
+                    "column tools",
+                    "set a tokenizer.chat_template that writes them, or rename the column if the model is to have none",
+                )
         tokens = len(ids)
         if tokens == 0:
             raise HeedError(f"prompt {i} has no tokens", "dataset", "leave it out")

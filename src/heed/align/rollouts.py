@@ -14,6 +14,7 @@ from transformers import GenerationConfig, LogitsProcessorList, StaticCache, Top
 from heed.align.data.conversations import as_message_completion, prompt_ids
 from heed.align.generation.continuous import ContinuousBatching, why_not_continuous
 from heed.align.models.policy import Policy
+from heed.align.models.precision import overflowed
 from heed.align.models.sequences import Sequences, positions
 from heed.align.sampler_check import CHECKED_TOKENS, mismatch, spread, why_not_static
 from heed.errors import HeedError
@@ -124,14 +125,17 @@ class Sampler:
         Args:
             prompts: texts or message lists.
             generator: draws the tokens; fastest on the policy's device.
-            columns: the dataset's other columns.
+            columns: the dataset's other columns; the chat template is given what is in ``tools``.
             greedy: take the likeliest token instead of drawing.
 
         Raises:
-            HeedError: in the first rollout, the loop does not draw from the model that is trained.
+            HeedError: logits that are not finite, as of a model that overflows in float16; in the first rollout, the
+                loop does not draw from the model that is trained.
         """
         tokenizer = self.policy.tokenizer
-        ids, attention = pad_left([prompt_ids(prompt, tokenizer) for prompt in prompts], tokenizer.pad_token_id)
+        tools = (columns or {}).get("tools") or [None] * len(prompts)
+        rows = [prompt_ids(prompt, tokenizer, own) for prompt, own in zip(prompts, tools, strict=True)]
+        ids, attention = pad_left(rows, tokenizer.pad_token_id)
         ids, attention = ids.to(self.policy.device), attention.to(self.policy.device)
         drawn = None if self._checked else self._first(ids, attention, generator, greedy)
         tokens, logp = self._loop(ids, attention, generator, greedy) if drawn is None else drawn
@@ -186,7 +190,10 @@ class Sampler:
         with torch.no_grad(), self.policy.generating():
             if self.method == "continuous":
                 prompts = [row[keep.bool()] for row, keep in zip(ids, attention, strict=True)]
-                return self._slots().draw(prompts, generator, greedy)
+                tokens, logp = self._slots().draw(prompts, generator, greedy)
+                if not bool(logp.isfinite().all()):
+                    raise self._overflow()
+                return tokens, logp
             if self.method == "static":
                 return self._static(ids, attention, generator, greedy)
             return self._generate(ids, attention, generator, greedy, self.sampling.max_tokens)
@@ -283,11 +290,26 @@ class Sampler:
         return scaled.gather(1, drawn[:, None]).squeeze(1)
 
     def _draw(self, ids: Tensor, logits: Tensor, generator: torch.Generator, greedy: bool) -> Tensor:
+        self._require_finite(logits)
         if greedy:
             return logits.argmax(-1)
         warped = self._warpers(ids, logits.float() / self.sampling.temperature)
         share = warped.softmax(-1).to(generator.device)
         return torch.multinomial(share, 1, generator=generator).squeeze(1).to(ids.device)
+
+    def _checked_logits(self, _ids: Tensor, logits: Tensor) -> Tensor:
+        self._require_finite(logits)
+        return logits
+
+    def _require_finite(self, logits: Tensor) -> None:
+        """Refuse logits [B, vocabulary] that give no probabilities; on CUDA drawing by them would end the process."""
+        if bool(logits.amax(-1).isfinite().logical_not().any()):  # some models set those of single tokens to -inf
+            raise self._overflow()
+
+    def _overflow(self) -> HeedError:
+        name = self.policy.causal_lm.name_or_path or self._model
+        setting = "--dtype" if self.policy.peft_config is not None else "dtype in its config.json"
+        return overflowed("the model's logits", name, self.policy.causal_lm.dtype, setting)
 
     def _generate(
         self,
@@ -319,7 +341,12 @@ class Sampler:
             # What is not set above would come from the model's own defaults: a repetition penalty, banned tokens, ...
             own, model.generation_config = model.generation_config, GenerationConfig()
             try:
-                output = model.generate(input_ids=ids, attention_mask=attention, generation_config=config)
+                output = model.generate(
+                    input_ids=ids,
+                    attention_mask=attention,
+                    generation_config=config,
+                    logits_processor=LogitsProcessorList([self._checked_logits]),
+                )
             finally:
                 model.generation_config = own
         tokens = output.sequences[:, ids.shape[1] :]

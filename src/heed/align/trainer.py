@@ -105,6 +105,7 @@ class AlignTrainer:
             parameters=self.policy.trainable(),
             keep_micro_grams=config.micro_batches > 1,
             checkpointing=config.gradient_checkpointing and self.policy.recomputes_vectorised,
+            unfactored=self.policy.unfactored,
         )
         self.journal = Journal(run if distributed.rank() == 0 else None, self.objectives, gold)
         self.weighting = GAPO(p=1) if weighting is None else weighting
@@ -126,7 +127,8 @@ class AlignTrainer:
         self.eval_rows = self.prompts.first(config.eval_prompts)
         if eval_prompts is not None:
             self.eval_rows = checked_rows(eval_prompts, self.policy, config.max_completion_tokens)
-        self.objectives.check(row["prompt"] for row in (*self.prompts.rows, *self.eval_rows))
+        rows = [*self.prompts.rows, *self.eval_rows]
+        self.objectives.check([row["prompt"] for row in rows], [row.get("tools") for row in rows])
         self.step = 0
         self._started = False
 

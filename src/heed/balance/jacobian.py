@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Literal
 
@@ -55,6 +55,8 @@ class JacobianAccumulator:
         checkpointing: the model recomputes its activations in the backward. Several backwards through the whole graph
             then become one that is vectorised over their cotangents and recomputes once, unless a kernel of the
             model's does not take part in that, which is logged once.
+        unfactored: names of parameters that take K backwards though their layers are linear, because their weights are
+            also used in another way.
 
     Shape: the Jacobian is [K, n], n the number of trainable scalars, in float32 (float64 for float64 parameters).
 
@@ -78,6 +80,7 @@ class JacobianAccumulator:
         parameters: dict[str, nn.Parameter] | None = None,
         keep_micro_grams: bool = False,
         checkpointing: bool = False,
+        unfactored: Collection[str] = (),
     ) -> None:
         named = parameters or {n: p for n, p in model.named_parameters() if p.requires_grad}
         if not named:
@@ -93,9 +96,14 @@ class JacobianAccumulator:
         self._rows = torch.zeros(objectives, size, dtype=dtype, device=first.device)
         self._closed = torch.zeros_like(self._rows) if keep_micro_grams else None
         self.micro_grams: list[Tensor] = []
-        linears, self._others = recordable_linears(model, named)
+        candidates = {name: parameter for name, parameter in named.items() if name not in unfactored}
+        linears, others = recordable_linears(model, candidates)
+        self._others = [name for name in named if name in {*others, *unfactored}]
+        factors = rank is not None and objectives > 1
+        if (factors and path == "auto") or path == "factored":
+            self._say_k_backwards()
         if path == "auto":
-            path = "factored" if linears and rank is not None and objectives > 1 else "sequential"
+            path = "factored" if linears and factors else "sequential"
         self.path: Literal["factored", "sequential", "batched"] = path
         self._recorder = LinearRecorder(self._rows, linears, {id(p): self.slices[name] for name, p in named.items()})
         self._checked_routes = False
@@ -104,8 +112,14 @@ class JacobianAccumulator:
             "%d gradients by the %s path: cotangents of rank %s, %d linear layers, %d scalars",
             *(objectives, path, rank or "K", len(linears), size),
         )
-        if path == "factored" and self._others:
-            logger.warning("%d parameters (%s, ...) take K backwards", len(self._others), self._others[0])
+
+    def _say_k_backwards(self) -> None:
+        if self._others:
+            scalars = sum(self.parameters[name].numel() for name in self._others)
+            logger.warning(
+                "%d of %d parameters (%s, ...; %d scalars) take K backwards, as they are no linear layers' weights",
+                *(len(self._others), len(self.parameters), self._others[0], scalars),
+            )
 
     def zero(self) -> None:
         """Forget what was accumulated."""

@@ -83,7 +83,10 @@ def _sampled(parsed: Any, asked: set[str], path: Path) -> list[Pair]:
         else:
             if parsed.model is None:
                 raise HeedError("there is no model to sample from", "--model", "give a model folder or a hub id")
-            prompts = list(load_prompts(parsed.prompts, parsed.split)["prompt"])
+            data = load_prompts(parsed.prompts, parsed.split)
+            if "tools" in data.column_names and any(data["tools"]):
+                raise HeedError("the page does not show a prompt's tools", "--prompts", "leave out the column tools")
+            prompts = list(data["prompt"])
         pairing = PairSampling(**settings)
         there = path.exists()
         found = sample_pairs(path, prompts, pairing, parsed.batch_size, lambda n, of: bar.show("sampling", n, of))
@@ -96,7 +99,7 @@ def _sampled(parsed: Any, asked: set[str], path: Path) -> list[Pair]:
 
 
 def _world(asked: set[str], settings: dict[str, Any], bar: Bar) -> tuple[list[Any], dict[str, Any]]:
-    for name in ("prompts", "split", "model"):
+    for name in ("prompts", "split", "model", "template_arguments"):
         if name in asked:
             raise HeedError("a world brings its own model and prompts", f"--{name}", "leave out it, or --world")
     preparation = ApothecarySetup()

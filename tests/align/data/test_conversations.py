@@ -4,10 +4,14 @@ from transformers import AutoTokenizer
 from heed.align.data.conversations import (
     end_of_reply,
     judged_ids,
+    leaves_tools_out,
     prompt_and_completion_ids,
     prompt_ids,
     render_prompt,
+    require_completion_shown,
+    require_prompt_shown,
     template_ends,
+    tools_of,
     with_template_arguments,
 )
 from heed.errors import HeedError
@@ -156,3 +160,119 @@ def test_a_templates_variables_are_set_in_a_copy_that_can_be_saved(tokenizer_of,
     for given, name in ((tokenizer, "enable_thought"), (tokenizer_of(), "enable_thinking")):
         with pytest.raises(HeedError, match=f"chat template does not know the variable '{name}'"):
             with_template_arguments(given, {name: False})
+
+
+def mint(dose: int) -> str:
+    """
+    Brew mint.
+
+    Args:
+        dose: How many leaves.
+    """
+    return "mint" * dose
+
+
+def with_tools(tokenizer):
+    tokenizer.chat_template = (
+        "{% for tool in tools or [] %}{{ (tool.function or tool) | tojson }} {% endfor %}" + tokenizer.chat_template
+    )
+    return tokenizer
+
+
+@pytest.mark.parametrize(
+    ("tools", "written"),
+    [
+        ([{"name": "tea"}], '{"name": "tea"} '),
+        ([{"name": "tea"}, {"name": "rest"}], '{"name": "tea"} {"name": "rest"} '),
+        # as a data set gives them: each tool has the keys of all
+        (
+            [{"name": "tea", "parameters": {"properties": {"cups": {"type": "integer"}, "hours": None}}}],
+            '{"name": "tea", "parameters": {"properties": {"cups": {"type": "integer"}}}} ',
+        ),
+        ('[{"name": "tea"}]', '{"name": "tea"} '),
+        (['{"name": "tea"}'], '{"name": "tea"} '),
+        (
+            [mint],
+            '{"name": "mint", "description": "Brew mint.", "parameters": {"type": "object", "properties": {"dose": '
+            '{"type": "integer", "description": "How many leaves."}}, "required": ["dose"]}, '
+            '"return": {"type": "string"}} ',
+        ),
+        ([], ""),
+        (None, ""),
+    ],
+)
+def test_tools_go_through_the_chat_template_of_policies_and_judges(tokenizer_of, tools, written):
+    tokenizer = with_tools(tokenizer_of(chat=True))
+    rendered = render_prompt(MESSAGES, tokenizer, tools)
+    assert rendered == written + "<user> what helps ? <assistant> "
+    assert prompt_ids(MESSAGES, tokenizer, tools) == tokenizer(rendered, add_special_tokens=False)["input_ids"]
+    before, after = prompt_and_completion_ids(MESSAGES, "take tea", tokenizer, tools)
+    assert before + after == judged_ids(MESSAGES, "take tea", tokenizer, tools)
+    assert not leaves_tools_out(MESSAGES, tokenizer, tools)
+    assert leaves_tools_out("fever", tokenizer, tools) == bool(written)
+    assert leaves_tools_out(MESSAGES, tokenizer_of(chat=True), tools) == bool(written)
+
+
+def untold(dose):
+    return dose
+
+
+@pytest.mark.parametrize("tools", ["tea", ["tea"], 3, [3], '{"name": "tea"}'])
+def test_what_are_no_tools_is_one_line(tools):
+    with pytest.raises(HeedError, match=r"the tools are .* .column tools.: give a list of JSON schemas"):
+        tools_of(tools)
+
+
+def test_a_function_that_says_nothing_of_itself_is_one_line(tokenizer_of):
+    with pytest.raises(HeedError, match="refuses the conversation: Cannot generate JSON schema for untold"):
+        render_prompt(MESSAGES, with_tools(tokenizer_of(chat=True)), [untold])
+
+
+def test_what_a_data_set_fills_into_messages_does_not_reach_the_template(tokenizer_of):
+    tokenizer = tokenizer_of(chat=True)
+    tokenizer.chat_template = "{% for m in messages %}{{ m.tool_calls | tojson }}{% endfor %}"
+    filled = [{"role": "assistant", "content": None, "tool_calls": [{"name": "tea", "hours": None}], "name": None}]
+    assert render_prompt(filled, tokenizer) == '[{"name": "tea"}]'
+
+
+MARKED = "{% for m in messages %}<{{ m.role }}> {{ m.content }} {% endfor %}"
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        MARKED + "{% if add_generation_prompt %}<assistant> {% endif %}",
+        # Mistral: a reply follows the user's message at once
+        "{% for m in messages %}{% if m.role == 'user' %}[INST] {{ m.content }} [/INST]"
+        "{% else %} {{ m.content }}</s>{% endif %}{% endfor %}",
+        # Qwen3: behind the opened turn a reply has more than the prompt
+        "{% for m in messages %}<{{ m.role }}>{{ ' <no thoughts>' if m.role == 'assistant' }} {{ m.content }} "
+        "{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}",
+    ],
+)
+def test_templates_that_open_the_assistants_turn_are_taken(tokenizer_of, template):
+    tokenizer = tokenizer_of()
+    tokenizer.chat_template = template
+    require_prompt_shown(MESSAGES, tokenizer)
+    require_completion_shown(MESSAGES, tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        (MARKED, "does not open the assistant's turn: replies follow '<assistant> '"),
+        ("{% if add_generation_prompt %}<assistant> {% endif %}", "leaves out the prompt's last message"),
+        ("{{ bos_token }}", "leaves out the prompt's last message"),
+    ],
+)
+def test_templates_that_do_not_show_what_is_to_be_answered_are_refused(tokenizer_of, template, said):
+    tokenizer = tokenizer_of()
+    tokenizer.chat_template = template
+    with pytest.raises(HeedError, match=said):
+        require_prompt_shown(MESSAGES, tokenizer)
+
+
+def test_a_prompt_that_the_assistant_began_needs_no_turn_opened(tokenizer_of):
+    tokenizer = tokenizer_of()
+    tokenizer.chat_template = MARKED
+    require_prompt_shown([*MESSAGES, {"role": "assistant", "content": "take"}], tokenizer)

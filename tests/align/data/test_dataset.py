@@ -117,3 +117,40 @@ def test_files_of_another_kind_are_refused(tmp_path):
     }.items():
         with pytest.raises(HeedError, match=message):
             load_prompts(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (
+            '{"prompt": "cough", "age": 99999999999999999999999}',
+            "column 'age' holds what no table can: Python int too large",
+        ),
+        ('{"prompt": "cough \\ud800", "age": 3}', "column 'prompt' holds what no table can: 'utf-8' codec"),
+        ('{"prompt": "cough", "age": ' + "[" * 100_000 + "}", "the JSON is nested too deep"),
+    ],
+)
+def test_values_that_no_table_can_hold_are_named_by_line(tmp_path, line, said):
+    with pytest.raises(HeedError, match=rf"{said}.*rows.jsonl:3\)"):
+        load_prompts(write_lines(tmp_path / "rows.jsonl", *ROWS, line))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"role": "user"},
+        {"role": "user", "content": None},
+        {"role": "user", "content": 3},
+        {"role": None, "content": "a"},
+    ],
+)
+def test_half_a_message_is_named_by_line(tmp_path, message):
+    rows = [CHAT[0], {"prompt": [message]}] if message.get("content") != 3 else [{"prompt": [message]}]
+    with pytest.raises(HeedError, match=rf"the prompt is .*rows.jsonl:{len(rows)}\): give a text, or messages"):
+        load_prompts(write_lines(tmp_path / "rows.jsonl", *rows))
+
+
+def test_a_call_of_a_tool_needs_no_content(tmp_path):
+    called = {"role": "assistant", "content": None, "tool_calls": [{"name": "look"}]}
+    rows = [{"prompt": [called, {"role": "tool", "content": "38.5", "tool_calls": None}]}]
+    assert load_prompts(write_lines(tmp_path / "rows.jsonl", *rows)).to_list() == rows

@@ -76,6 +76,15 @@ def test_a_second_start_goes_on_with_the_same_pairs_and_loads_no_model(base, tmp
     assert sample_pairs(path, ASKED, settings(base)) == first
 
 
+def test_files_of_before_the_template_had_variables_are_found_again(tmp_path):
+    pair = {"id": "d71437a3d0bb11f5-0", "prompt": "fever", "completions": ["tea", "rest"]}
+    (tmp_path / "pairs.jsonl").write_text(json.dumps(pair))
+    assert len(sample_pairs(tmp_path / "pairs.jsonl", ["fever"], settings("m", max_completion_tokens=256))) == 1
+    with pytest.raises(HeedError, match="this file holds other pairs"):
+        other = settings("m", max_completion_tokens=256, template_arguments={"enable_thinking": False})
+        sample_pairs(tmp_path / "pairs.jsonl", ["fever"], other)
+
+
 @pytest.mark.parametrize(
     "changes",
     [

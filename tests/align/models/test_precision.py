@@ -11,6 +11,7 @@ from tiny_trainers import PROMPTS, QUICK, length, tiny_trainer, vowels
 from heed.align.config import AlignConfig
 from heed.align.models.policy import Policy
 from heed.align.objectives.reward_functions import RewardFunction
+from heed.align.rollouts import Sampler, Sampling
 from heed.align.trainer import AlignTrainer
 from heed.errors import HeedError, RunFailed
 from heed.runs.folder import RunFolder
@@ -104,3 +105,54 @@ def test_critics_that_are_not_finite_are_never_a_checkpoint(tmp_path):
     with pytest.raises(RunFailed, match=r"a weight is not finite \(.*\): lower --learning_rate"):
         trainer.checkpoint()
     assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-0"]
+
+
+def loud_model():
+    """Its logits are finite in float32 and bfloat16, and beyond the range of float16."""
+    model = tiny_model()
+    with torch.no_grad():
+        model.model.norm.weight.fill_(6e4)
+        model.lm_head.weight.mul_(50)
+    return model
+
+
+def test_a_policy_that_overflows_in_float16_is_refused_with_the_dtype_to_take(tmp_path):
+    loud_model().half().save_pretrained(tmp_path / "loud")
+    TOKENIZER.save_pretrained(tmp_path / "loud")
+    for dtype in ("auto", "float16"):
+        with pytest.raises(
+            HeedError, match=r"logits are not finite in float16 .*loud.: .* --dtype to bfloat16 or float32"
+        ):
+            Policy(tmp_path / "loud", peft_config=lora(), dtype=dtype)
+    for dtype in ("bfloat16", "float32"):
+        Policy(tmp_path / "loud", peft_config=lora(), dtype=dtype)
+
+
+@pytest.mark.parametrize("method", ["auto", "static", "generate"])
+@pytest.mark.parametrize("greedy", [True, False])
+@pytest.mark.parametrize("round_", ["the first rollout", "a later one"])
+def test_logits_that_overflow_while_sampling_are_one_line(method, greedy, round_):
+    policy = Policy(tiny_model().half(), TOKENIZER, lora())  # finite where it is looked at
+    sampler = Sampler(policy, Sampling(4), method)
+
+    def draw():
+        sampler.roll(PROMPTS[:3], torch.Generator().manual_seed(0), greedy=greedy)
+
+    if round_ == "a later one":
+        draw()
+    loud = loud_model().state_dict()
+    policy.causal_lm.load_state_dict(
+        {name: loud[name] for name in ("model.norm.weight", "lm_head.weight")}, strict=False
+    )
+    with pytest.raises(HeedError, match="the model's logits are not finite in float16"):
+        draw()
+
+
+def test_logits_of_minus_infinity_are_no_overflow():
+    policy = Policy(tiny_model(), TOKENIZER, reference=False)
+    mute = torch.zeros(len(TOKENIZER))
+    mute[5] = -torch.inf
+    policy.causal_lm.lm_head.register_forward_hook(lambda _layer, _inputs, logits: logits + mute)
+    for method in ("static", "generate"):
+        drawn = Sampler(policy, Sampling(6), method).roll(PROMPTS[:6], torch.Generator().manual_seed(0))
+        assert 5 not in drawn.sequences.ids[:, -drawn.sequences.width :]

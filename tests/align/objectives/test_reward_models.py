@@ -43,6 +43,25 @@ def test_a_chat_template_is_used_where_there_is_one(judge_folder_of, tokenizer_o
     assert torch.allclose(RewardModel(folder, head=0).score([prompt], ["take tea"], {})[0, 0], expected[0], atol=1e-6)
 
 
+def test_a_judge_reads_a_prompts_tools_or_says_once_that_it_does_not(judge_folder_of, tokenizer_of, caplog):
+    folder, model = judge_folder_of(chat=True)
+    asked, tools = [[{"role": "user", "content": "cough"}]] * 2, [None, [{"name": "sage"}]]
+    with caplog.at_level(logging.WARNING):
+        ObjectiveSet([RewardModel(folder, head=0)]).check(asked * 2, tools * 2)
+    assert caplog.text.count("judges without the prompts' tools: its chat template ignores them") == 1
+    tokenizer = tokenizer_of(tools=True)
+    tokenizer.save_pretrained(folder)
+    texts = ["<user> cough <assistant> mint", "sage <user> cough <assistant> mint"]
+    expected = [float(alone(model, tokenizer, text, add_special_tokens=False)[0]) for text in texts]
+    judge = RewardModel(folder, head=0, batch_size=1)
+    judge.check(asked[0], tools[1])
+    for own in (tools, tools[::-1]):  # the second is another batch, though prompts and completions are the same
+        scores = judge.score(asked, ["mint", "mint"], {"tools": own})[:, 0].tolist()
+        assert scores == pytest.approx(expected if own is tools else expected[::-1], abs=1e-6)
+    assert abs(expected[0] - expected[1]) > 0.05
+    assert caplog.text.count("ignores them") == 1
+
+
 def test_a_text_is_judged_as_it_stands_and_this_is_said_once(judge_folder_of, tokenizer_of, caplog):
     folder, model = judge_folder_of(chat=True)
     judge = RewardModel(folder, head=0)
@@ -59,13 +78,51 @@ def test_a_text_is_judged_as_it_stands_and_this_is_said_once(judge_folder_of, to
 def test_a_prompt_that_a_judges_template_refuses_is_named(judge_folder_of, tokenizer_of):
     folder, _ = judge_folder_of(chat=True)
     tokenizer = tokenizer_of()
-    tokenizer.chat_template = "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}x"
+    tokenizer.chat_template = (
+        "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+        "{{ messages[-1].content }}"
+    )
     tokenizer.save_pretrained(folder)
     prompts = [
         [{"role": role, "content": "Be brief."}, {"role": "user", "content": "cough"}] for role in ("user", "system")
     ]
     with pytest.raises(HeedError, match=rf"no system role \(prompt 1, reward model {folder}, .*\): give messages"):
         ObjectiveSet([RewardModel(folder, head=0)]).check(prompts)
+
+
+def test_a_template_that_leaves_out_what_is_judged_is_refused(judge_folder_of, tokenizer_of):
+    folder, _ = judge_folder_of(chat=True)
+    tokenizer = tokenizer_of()
+    tokenizer.chat_template = "{{ messages[0].content }}"
+    tokenizer.save_pretrained(folder)
+    with pytest.raises(HeedError, match=r"template leaves out the completion .prompt 0, reward model .*judge, "):
+        ObjectiveSet([RewardModel(folder, head=0)]).check([[{"role": "user", "content": "cough"}]])
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (
+            {"id2label": {"0": "help", "5": "cost"}},
+            r"config.json labels the heads 0, 5 .*: set id2label to labels of 0 to 1",
+        ),
+        ({"id2label": None, "num_labels": "two"}, "cannot load a reward model: 'str' object cannot be interpreted"),
+    ],
+)
+def test_heads_that_the_weights_do_not_have_are_one_line(judge_folder_of, changed, said):
+    folder, _ = judge_folder_of()
+    config = json.loads((folder / "config.json").read_text()) | changed
+    (folder / "config.json").write_text(json.dumps({key: value for key, value in config.items() if value is not None}))
+    with pytest.raises(HeedError, match=said):
+        RewardModel(folder, head=1)
+
+
+def test_torn_weights_are_one_line(judge_folder_of):
+    folder, _ = judge_folder_of()
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-40])
+    with pytest.raises(HeedError, match=r"cannot load a reward model: .*incomplete metadata"):
+        RewardModel(folder, head=1)
 
 
 def test_many_heads_cost_one_forward_and_keep_their_signs(judge_folder_of, monkeypatch):
@@ -138,6 +195,19 @@ def test_texts_longer_than_the_models_context_lose_their_start(judge_folder_of, 
     expected = alone(model, tokenizer_of(), "fever " * 62 + "rest helps", add_special_tokens=False)[0]
     assert objective.model.max_length == 64
     assert torch.allclose(scores[0, 0], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["auto", "float16"])
+def test_a_judge_that_overflows_in_float16_says_which_dtype_to_take(judge_folder_of, dtype):
+    folder, model = judge_folder_of()
+    model.model.norm.weight.data.fill_(3e4)
+    (model.half() if dtype == "auto" else model).save_pretrained(folder)
+    with pytest.raises(
+        HeedError, match=r"the reward model's scores are not finite in float16 .*judge.: .*set dtype= to"
+    ):
+        RewardModel(folder, head=0, dtype=dtype).score(PROMPTS, COMPLETIONS, {})
+    for wider in ("bfloat16", "float32"):
+        assert RewardModel(folder, head=0, dtype=wider).score(PROMPTS, COMPLETIONS, {}).abs().max() > 65504
 
 
 def test_a_model_that_gives_nan_stops_the_run(judge_folder_of):

@@ -155,3 +155,146 @@ def test_bad_records_are_named_by_line(lines, row, message):
 def test_an_unknown_format_is_refused(lines):
     with pytest.raises(HeedError, match=r"format 'csv' is not known .*: give auto, heed, pku, hh, trl"):
         read_comparisons(lines(*HEED), format="csv")
+
+
+STEER = {"prompt": "c#", "correctness": 4, "coherence": 4, "verbosity": 1}
+SHP = {"post_id": "x", "history": "Why?", "human_ref_A": "So.", "human_ref_B": "No.", "labels": 1, "score_ratio": 2.0}
+STRENGTH = {"prompt": "c#", "response_1": "a", "response_2": "b", "preference_strength": -2, "split": "train"}
+
+
+def test_helpsteer2_rows_of_a_prompt_are_compared_by_every_score(lines, caplog):
+    rows = lines(
+        {**STEER, "response": "a", "helpfulness": 3},
+        {**STEER, "response": "b", "helpfulness": 4, "verbosity": 0},
+        {**STEER, "response": "alone", "helpfulness": 4, "prompt": "java"},
+    )
+    assert read_comparisons(rows) == [
+        {
+            "prompt": "c#",
+            "left": "a",
+            "right": "b",
+            "verdicts": {"helpfulness": "right", "correctness": "tie", "coherence": "tie", "verbosity": "left"},
+        }
+    ]
+    assert "1 of 3 rows have no partner of the same prompt and are left out" in caplog.text
+
+
+def test_rated_rows_of_any_names_are_compared_each_with_each_wherever_they_stand(lines):
+    rows = [
+        {"prompt": prompt, "completion": text, "honest": honest, "source": "s"}
+        for prompt, text, honest in (("p", "a", 1.5), ("q", "x", 0), ("p", "b", 2), ("q", "y", 1), ("p", "c", 1.5))
+    ]
+    found = read_comparisons(lines(*rows), "rated")
+    assert [(one["left"], one["right"], one["verdicts"]) for one in found] == [
+        ("a", "b", {"honest": "right"}),
+        ("a", "c", {"honest": "tie"}),
+        ("x", "y", {"honest": "right"}),
+        ("b", "c", {"honest": "left"}),
+    ]
+
+
+@pytest.mark.parametrize(("label", "verdict"), [(1, "left"), (0, "right")])
+def test_shp_prefers_a_where_the_label_is_one(lines, label, verdict):
+    (found,) = read_comparisons(lines({**SHP, "labels": label}), objective="liked")
+    assert found == {"prompt": "Why?", "left": "So.", "right": "No.", "verdicts": {"liked": verdict}}
+
+
+@pytest.mark.parametrize(("strength", "verdict"), [(-2, "left"), (0, "tie"), (1, "right")])
+def test_helpsteers_preferences_are_below_zero_where_the_first_is_better(lines, strength, verdict):
+    third = {"domain": "code", "context": CHAT, "response1": "a", "response2": "b", "overall_preference": strength}
+    for row, prompt in (({**STRENGTH, "preference_strength": strength}, "c#"), (third, CHAT)):
+        (found,) = read_comparisons(lines(row))
+        assert found == {"prompt": prompt, "left": "a", "right": "b", "verdicts": {"preference": verdict}}
+
+
+def test_turns_within_a_text_are_said(lines, caplog):
+    read_comparisons(lines({**STRENGTH, "prompt": "a\n\n<extra_id_1>Assistant\nb\n\n<extra_id_1>User\nc"}, STRENGTH))
+    assert "1 prompts hold several turns, marked by <extra_id_1>" in caplog.text
+
+
+def unpaired(prompt, completion, label):
+    return {"prompt": prompt, "completion": completion, "label": label}
+
+
+def test_unpaired_rows_compare_a_prompts_good_with_its_bad_completions(lines, caplog):
+    rows = lines(
+        unpaired("fever", "tea", True),
+        unpaired("gout", "rest", True),
+        unpaired("fever", "honey", False),
+        unpaired("fever", "mint", True),
+        unpaired("cough", "sage", False),
+        unpaired("cough", "bark", False),
+    )
+    assert [(one["prompt"], one["left"], one["right"], one["verdicts"]) for one in read_comparisons(rows)] == [
+        ("fever", "tea", "honey", {"preference": "left"}),
+        ("fever", "honey", "mint", {"preference": "right"}),
+    ]
+    assert "3 of 6 rows have no partner of the same prompt" in caplog.text
+    with pytest.raises(HeedError, match="none of 2 rows has a partner"):
+        read_comparisons(lines(unpaired("a", "b", True), unpaired("c", "d", False)))
+
+
+@pytest.mark.parametrize("prompt", ["fever", CHAT])
+def test_unpaired_messages_are_read_as_trls_preferences_are(lines, prompt):
+    rows = lines(*(unpaired(prompt, [message(text)], text == "tea") for text in ("rest", "tea")))
+    assert read_comparisons(rows) == [
+        {"prompt": CHAT, "left": "rest", "right": "tea", "verdicts": {"preference": "right"}}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({**SHP, "labels": 2}, r"the label is 2 \(.*rows.jsonl:3\): give true or false"),
+        ({**SHP, "human_ref_B": None}, r"a completion is None \(.*rows.jsonl:3\)"),
+        ({**STRENGTH, "preference_strength": None}, r"preference_strength is None \(.*rows.jsonl:3\): give a number"),
+        ({**STEER, "response": "a", "helpfulness": None}, r"helpfulness is None \(.*rows.jsonl:3\)"),
+        ({**STEER, "prompt": None, "response": "a", "helpfulness": 1}, r"the prompt is None \(.*rows.jsonl:3\)"),
+        (unpaired("fever", None, True), r"a completion is None \(.*rows.jsonl:3\)"),
+        (unpaired("fever", "tea", None), r"the label is None \(.*rows.jsonl:3\)"),
+    ],
+)
+def test_half_a_row_among_whole_ones_is_named_by_line(lines, row, message):
+    names = {"labels": 1, "preference_strength": 1, "helpfulness": 2, "label": True, "human_ref_B": "x"}
+    whole = {**row, **{name: value for name, value in names.items() if name in row}, "completion": "x", "prompt": "p"}
+    with pytest.raises(HeedError, match=message):
+        read_comparisons(lines(whole, whole, row))
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"history": "a", "human_ref_A": "b", "labels": 1}, "format 'shp' needs the columns human_ref_B"),
+        ({"prompt": "a", "response_1": "b", "preference_strength": 1}, "a row lacks response_2"),
+        ({"prompt": "a", "helpfulness": 1}, "a row lacks response"),
+        ({"prompt": "a", "response": "b", "helpfulness": "4"}, "no column of numbers rates"),
+        (unpaired("a", "b", "good"), "the label is 'good'"),
+    ],
+)
+def test_a_missing_column_and_a_label_of_another_kind_are_one_line(lines, row, message):
+    with pytest.raises(HeedError, match=message):
+        read_comparisons(lines(row))
+
+
+def test_a_prompts_tools_come_with_it(lines):
+    tea, rest = [{"name": "tea"}], [{"name": "rest"}]
+    row = {"prompt": CHAT, "chosen": [message("a")], "rejected": [message("b")]}
+    first, second = read_comparisons(lines({**row, "tools": tea}, {**row, "tools": []}))
+    assert first["tools"] == tea and "tools" not in second
+    with pytest.raises(HeedError, match=r"the tools are 'tea' \(.*rows.jsonl:2, column tools\)"):
+        read_comparisons(lines({**row, "tools": json.dumps(tea)}, {**row, "tools": "tea"}))
+    asked = [("a", True, tea), ("b", False, rest), ("c", False, tea)]
+    (found,) = read_comparisons(lines(*({**unpaired("fever", text, good), "tools": own} for text, good, own in asked)))
+    assert (found["left"], found["right"], found["tools"]) == ("a", "c", tea)
+
+
+@pytest.mark.parametrize("column", ["verdicts", "margins"])
+def test_verdicts_and_margins_of_another_form_are_one_line(lines, column):
+    with pytest.raises(HeedError, match=rf"the {column} are 'left' \(.*rows.jsonl:1\): give {{"):
+        read_comparisons(lines({**HEED[0], column: "left"}))
+
+
+def test_a_prompts_message_without_content_is_named_by_line(lines):
+    row = {"prompt": CHAT, "chosen": [message("a")], "rejected": [message("b")]}
+    with pytest.raises(HeedError, match=r"the prompt is .*rows.jsonl:2\)"):
+        read_comparisons(lines(row, {**row, "prompt": [{"role": "user", "content": None}]}))

@@ -258,3 +258,35 @@ def test_a_model_learnt_on_texts_that_end_in_eos_is_read_there_by_every_loader(
     assert torch.allclose(scores[1], at_the_eos, atol=1e-6)
     assert torch.allclose(plain(torch.tensor([ids])).logits[0, 0] - report.shift["help"], at_the_eos, atol=1e-6)
     assert (plain.score(states[-2])[0] - report.shift["help"] - at_the_eos).abs() > 1e-3
+
+
+def test_a_padding_token_added_to_the_tokenizer_alone_is_as_none(tokenizer_of, causal_model_of, tmp_path):
+    plain, padded = tokenizer_of(pad=None), tokenizer_of(pad=None)
+    padded.add_special_tokens({"pad_token": "[PAD]"})
+    causal_model_of().save_pretrained(tmp_path / "base")
+    for base, kind in ((causal_model_of(), "memory"), (str(tmp_path / "base"), "folder")):
+        scores = []
+        for name, tokenizer in (("plain", plain), ("padded", padded)):
+            out = tmp_path / f"{name}-{kind}"
+            train_reward_model(base, tokenizer, comparisons(40), ["help"], out, BRIEF)
+            scores.append(RewardModel(out).score(["fever ?"] * 2, ["tea tea", "rest"], {})[:, 0].tolist())
+        assert AutoTokenizer.from_pretrained(out).pad_token == "</s>"
+        assert scores[1] == pytest.approx(scores[0], abs=1e-5)
+
+
+def test_a_template_that_leaves_out_the_completions_is_refused(tokenizer_of, causal_model_of, tmp_path):
+    tokenizer = tokenizer_of()
+    rows = [{**row, "prompt": [{"role": "user", "content": row["prompt"]}]} for row in comparisons(8)]
+    for template in ("{{ messages[0].content }}", "{# nothing #}"):
+        tokenizer.chat_template = template
+        with pytest.raises(HeedError, match=r"leaves out the completion .comparison 0, "):
+            train_reward_model(causal_model_of(), tokenizer, rows, ["help"], tmp_path / "judge", BRIEF)
+    assert not (tmp_path / "judge").exists()
+
+
+def test_torn_weights_are_one_line(tokenizer_of, causal_model_of, tmp_path):
+    causal_model_of().save_pretrained(tmp_path / "base")
+    weights = tmp_path / "base" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-40])
+    with pytest.raises(HeedError, match=r"cannot put heads on the base model: .*incomplete metadata"):
+        train_reward_model(str(tmp_path / "base"), tokenizer_of(), comparisons(8), ["help"], tmp_path / "judge", BRIEF)

@@ -87,6 +87,8 @@ def _read_json_lines(file: Path) -> Table:
             raise HeedError(
                 f"not valid JSON: {error.msg} at column {error.colno}", where, fix="write one JSON object on each line"
             ) from error
+        except RecursionError as error:
+            raise HeedError("the JSON is nested too deep", where, fix="write one flat JSON object") from error
         if not isinstance(row, dict):
             raise HeedError(
                 f"a {type(row).__name__}, not a JSON object", where, fix="write one JSON object on each line"
@@ -106,6 +108,12 @@ def _read_json_lines(file: Path) -> Table:
                 where=f"{file}:{lines[first]}",
                 fix="give all rows of a column the same type",
             ) from error
+        except (OverflowError, UnicodeEncodeError) as error:
+            raise HeedError(
+                f"column {column!r} holds what no table can: {error}"[:160],
+                where=f"{file}:{lines[_first_that_fails(values)]}",
+                fix="give numbers of at most 64 bits and whole characters",
+            ) from error
     return Table(datasets.Dataset(pyarrow.table(data)), lambda index: f"{file}:{lines[index]}")
 
 
@@ -122,6 +130,15 @@ def _first_of_another_kind(values: list[Any]) -> int:
     kinds = [type(value) for value in values if value is not None]
     differing = (index for index, value in enumerate(values) if value is not None and type(value) is not kinds[0])
     return next(differing, 0)
+
+
+def _first_that_fails(values: list[Any]) -> int:
+    for index, value in enumerate(values):
+        try:
+            pyarrow.array([value])
+        except (OverflowError, UnicodeEncodeError):
+            return index
+    return 0
 
 
 def _read_parquet(file: Path) -> Table:

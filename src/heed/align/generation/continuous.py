@@ -187,7 +187,8 @@ class ContinuousBatching:
         total = rises[:, -1:]
         height = torch.rand(len(warped), 1, dtype=torch.double, generator=self.own) * total
         below = torch.minimum(height, total.nextafter(torch.zeros_like(total)))
-        return torch.searchsorted(rises, below, right=True).squeeze(1)
+        found = torch.searchsorted(rises, below, right=True).squeeze(1)
+        return found.clamp(max=warped.shape[1] - 1)  # beyond the last where the logits are not numbers; the caller sees
 
 
 def _prefills(taken: Iterable[tuple[int, Tensor]]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:

@@ -37,6 +37,7 @@ class PairSampling:
         adapter: an adapter on it, merged before sampling.
         against: what the second completion of each pair is sampled from: another model, or another adapter of
             ``model``; the same as the first if None.
+        template_arguments: variables of the model's chat template, such as {"enable_thinking": false}.
         pairs_per_prompt: how many pairs of each prompt.
         max_completion_tokens: longest completion, tokens.
         temperature: of sampling.
@@ -51,6 +52,7 @@ class PairSampling:
     model: str
     adapter: str | None = None
     against: str | None = None
+    template_arguments: dict[str, Any] | None = None
     pairs_per_prompt: int = 1
     max_completion_tokens: int = 256
     temperature: float = 1.0
@@ -73,12 +75,13 @@ class PairSampling:
 
     def sampling_models(self) -> tuple[Policy, Policy]:
         """Load the models of the first and of the second completions."""
-        first = load_sampling_model(self.model, self.adapter)
+        variables = self.template_arguments
+        first = load_sampling_model(self.model, self.adapter, variables)
         if self.against is None:
             return first, first
         if is_adapter(self.against):
-            return first, load_sampling_model(self.model, self.against)
-        return first, load_sampling_model(self.against)
+            return first, load_sampling_model(self.model, self.against, variables)
+        return first, load_sampling_model(self.against, None, variables)
 
 
 def sample_pairs(
@@ -158,7 +161,10 @@ def _plain(prompt: Prompt) -> str | list[Message]:
 
 def _mark(prompts: Sequence[Prompt], sampling: PairSampling, batch_size: int) -> str:
     """A digest of prompts and settings; a completion also depends on the prompts that it is drawn in a batch with."""
-    return hashlib.sha256(json.dumps([asdict(sampling), batch_size, list(prompts)]).encode()).hexdigest()[:16]
+    settings = asdict(sampling)
+    if not sampling.template_arguments:  # as files of before have it
+        del settings["template_arguments"]
+    return hashlib.sha256(json.dumps([settings, batch_size, list(prompts)]).encode()).hexdigest()[:16]
 
 
 def _sampled(

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
-from peft.tuners.lora.layer import ParamWrapper
+from peft.tuners.lora.layer import LoraLayer, ParamWrapper
 from peft.utils import SAFETENSORS_WEIGHTS_NAME
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -20,7 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from heed.align.data.conversations import template_ends
-from heed.align.models.precision import require_whole_dtype, train_in_float32
+from heed.align.models.precision import overflowed, require_whole_dtype, train_in_float32
 from heed.align.models.pretrained import (
     context_of,
     quiet_transformers,
@@ -53,7 +53,8 @@ class Policy:
         reference: whether the frozen copy is kept without ``peft_config``; a sampling model needs none.
 
     Raises:
-        HeedError: no such model, no end token, or an adapter with which policy and reference do not begin as the model.
+        HeedError: no such model, no end token, logits that are not finite, or an adapter with which policy and
+            reference do not begin as the model.
     """
 
     def __init__(
@@ -82,7 +83,12 @@ class Policy:
             self.reference = copy.deepcopy(base).requires_grad_(False).eval() if reference else None
             self.model = base
         else:
+            if peft_config.is_prompt_learning:
+                kind, fix = type(peft_config).__name__, "give a LoraConfig"
+                raise HeedError("the reference would read the prompt that is trained, which is no adapter", kind, fix)
             given = _sample_logp(base.eval(), base.config.get_text_config().vocab_size)
+            if bool(given.isnan().any()):
+                raise overflowed("the model's logits", _name(model), base.dtype, "--dtype")
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
                 try:
@@ -181,6 +187,18 @@ class Policy:
         and a forward that fails there leaves the module rewritten.
         """
         return not any(isinstance(module, ParamWrapper) for module in self.model.modules())
+
+    @property
+    def unfactored(self) -> set[str]:
+        """Names of an adapter's parameters that are no layers' weights alone.
+
+        DoRA also takes the norm of the updated weight, and adapters on parameters (``target_parameters``) write it.
+        """
+        dora = isinstance(self.peft_config, LoraConfig) and self.peft_config.use_dora
+        layers = [m for m in self.model.modules() if isinstance(m, ParamWrapper) or (dora and isinstance(m, LoraLayer))]
+        parts = [part for layer in layers for name, part in layer.named_children() if name != "base_layer"]
+        held = {id(parameter) for part in parts for parameter in part.parameters()}
+        return {name for name, parameter in self.trainable().items() if id(parameter) in held}
 
     @contextmanager
     def generating(self) -> Iterator[None]:

@@ -28,6 +28,24 @@ def require_whole_dtype(dtype: str) -> None:
         )
 
 
+def overflowed(what: str, where: str, dtype: torch.dtype, setting: str) -> HeedError:
+    """The error of a model that computes numbers that are not finite.
+
+    Args:
+        what: which numbers.
+        where: of which model.
+        dtype: that it computes in.
+        setting: that chooses another dtype.
+
+    >>> print(overflowed("the logits", "models/base", torch.float16, "--dtype"))
+    the logits are not finite in float16 (models/base): its range ends at 65504; set --dtype to bfloat16 or float32
+    """
+    fix = "its weights are broken, or have diverged; fetch them again, or lower --learning_rate"
+    if dtype == torch.float16:
+        fix = f"its range ends at 65504; set {setting} to bfloat16 or float32"
+    return HeedError(f"{what} are not finite in {str(dtype).removeprefix('torch.')}", where, fix)
+
+
 def train_in_float32(model: nn.Module) -> None:
     """Bring the modules that hold trainable 16-bit weights to float32; they still take and give what they did.
 

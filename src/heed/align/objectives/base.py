@@ -8,14 +8,14 @@ import math
 import numbers
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from heed.align.data.conversations import Completion, Prompt, completion_text, located
+from heed.align.data.conversations import Completion, Prompt, Tools, completion_text, located
 from heed.errors import HeedError
 
 logger = logging.getLogger(__name__)
@@ -92,8 +92,8 @@ class Objective(ABC):
         Args:
             prompts: B prompts, text or messages.
             completions: B completions, text or one message.
-            columns: the data's other columns, each of length B; in a run also ``completion_ids``, each completion's
-                tokens with its end.
+            columns: the data's other columns, each of length B, ``tools`` among them if the prompts have any; in a run
+                also ``completion_ids``, each completion's tokens with its end.
 
         Returns:
             Raw values, float32 [B, len(specs)], before sign and scale; NaN only where a completion is not scored.
@@ -102,8 +102,12 @@ class Objective(ABC):
             HeedError: a value that no optimiser step may see; names the objective and the completion.
         """
 
-    def check(self, prompt: Prompt) -> None:  # noqa: B027 - most objectives take every prompt
+    def check(self, prompt: Prompt, tools: Tools = None) -> None:  # noqa: B027 - most objectives take every prompt
         """Refuse a prompt with which no completion can be scored, before a run begins.
+
+        Args:
+            prompt: text or messages.
+            tools: what its column ``tools`` holds.
 
         Raises:
             HeedError: such a prompt.
@@ -198,16 +202,20 @@ class ObjectiveSet:
                 len(completions),
             )
 
-    def check(self, prompts: Iterable[Prompt]) -> None:
+    def check(self, prompts: Sequence[Prompt], tools: Sequence[Tools] | None = None) -> None:
         """Refuse prompts that an objective cannot score, before a run begins.
+
+        Args:
+            prompts: texts or messages.
+            tools: of each prompt; None if no prompt has any.
 
         Raises:
             HeedError: such a prompt, by its number.
         """
-        for index, prompt in enumerate(prompts):
+        for index, (prompt, own) in enumerate(zip(prompts, tools or [None] * len(prompts), strict=True)):
             with located(f"prompt {index}"):
                 for objective in self.objectives:
-                    objective.check(prompt)
+                    objective.check(prompt, own)
 
 
 def _copies(values: Sequence[Any]) -> list[Any]:

@@ -14,10 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedConfig
+from transformers import AutoTokenizer
 
-from heed.align.data.conversations import Completion, Prompt, judged_ids, located, render_conversation
+from heed.align.data.conversations import (
+    Completion,
+    Prompt,
+    Tools,
+    judged_ids,
+    leaves_tools_out,
+    located,
+    require_completion_shown,
+)
+from heed.align.models.precision import overflowed
 from heed.align.models.pretrained import (
     context_of,
     head_scores,
@@ -28,6 +38,7 @@ from heed.align.models.pretrained import (
     require_rows,
 )
 from heed.align.objectives.base import Objective, ObjectiveSpec, require_numbers
+from heed.align.objectives.classifiers import load_classifier
 from heed.align.objectives.kinds import COMMON_KEYS, ObjectiveKind, ObjectiveText, register_objective_kind
 from heed.errors import HeedError
 
@@ -83,8 +94,14 @@ class ScoringModel:
         try:
             with quiet_transformers():
                 tokenizer = AutoTokenizer.from_pretrained(path)
-                model, loading = _load(path, _DTYPES[dtype])
-        except (OSError, ValueError, AssertionError) as error:  # torch asserts that pad_token_id has a row
+                model, loading = load_classifier(path, _DTYPES[dtype])
+        except (
+            OSError,
+            ValueError,
+            TypeError,
+            AssertionError,
+            SafetensorError,
+        ) as error:  # torch asserts that pad_token_id has a row
             raise HeedError(
                 f"cannot load a reward model: {str(error).splitlines()[0]}",
                 where=path,
@@ -107,8 +124,8 @@ class ScoringModel:
         self.max_length: int | None = max_length or context_of(model)
         self.shift = torch.tensor(settings.get(SHIFT_KEY) or [0.0] * len(self.labels), dtype=torch.float32)
         self._is_ours = SHIFT_KEY in settings
-        self._said_truncation = self._said_text = False
-        self._last: tuple[list[tuple[Prompt, Completion]], Tensor] | None = None
+        self._said_truncation = self._said_text = self._said_tools = False
+        self._last: tuple[list[tuple[Prompt, Completion, Tools]], Tensor] | None = None
 
     def only_head(self) -> int:
         """The index of the model's one head.
@@ -142,15 +159,21 @@ class ScoringModel:
             raise HeedError(f"the reward model has no head {head!r}", where=self.path, fix=fix)
         return index
 
-    def check(self, prompt: Prompt) -> None:
-        """Say once if texts are judged by a model of conversations from elsewhere.
+    def check(self, prompt: Prompt, tools: Tools = None) -> None:
+        """Say once if texts are judged by a model of conversations from elsewhere, or if a template ignores tools.
 
         Raises:
             HeedError: messages without a chat template, or that it refuses.
         """
         if not isinstance(prompt, str):
             with located(f"reward model {self.path}"):
-                render_conversation(prompt, "a", self.tokenizer)
+                require_completion_shown(prompt, self.tokenizer, tools)
+                ignored = not self._said_tools and leaves_tools_out(prompt, self.tokenizer, tools)
+            if ignored:
+                self._said_tools = True
+                logger.warning(
+                    "reward model %s judges without the prompts' tools: its chat template ignores them", self.path
+                )
         elif self.tokenizer.chat_template is not None and not self._is_ours and not self._said_text:
             self._said_text = True
             logger.warning(
@@ -160,16 +183,23 @@ class ScoringModel:
             )
 
     @torch.no_grad()
-    def scores(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Tensor:
-        """All heads' scores of a batch.
+    def scores(
+        self, prompts: Sequence[Prompt], completions: Sequence[Completion], tools: Sequence[Tools] | None = None
+    ) -> Tensor:
+        """All heads' scores of a batch; ``tools`` are those of each prompt.
 
         Returns:
             float32 [B, heads] on the CPU, less the shift that the model's config records.
+
+        Raises:
+            HeedError: scores that overflow in float16.
         """
-        pairs = list(zip(prompts, completions, strict=True))
+        pairs = list(zip(prompts, completions, tools or [None] * len(prompts), strict=True))
         if self._last is not None and self._last[0] == pairs:
             return self._last[1]
-        kept = self._truncate([judged_ids(prompt, completion, self.tokenizer) for prompt, completion in pairs])
+        kept = self._truncate(
+            [judged_ids(prompt, completion, self.tokenizer, own) for prompt, completion, own in pairs]
+        )
         for ids in kept:
             require_rows(ids, self.model, self.tokenizer, f"reward model {self.path}")
         order = sorted(range(len(kept)), key=lambda index: len(kept[index]))  # rows of like length: little padding
@@ -179,6 +209,8 @@ class ScoringModel:
             inputs = pad_right([self._as_read_alone(kept[row]) for row in rows], self.padding or 0)
             inputs = {key: value.to(self.device) for key, value in inputs.items()}
             scores[rows] = head_scores(self.model, self.model.config, **inputs).float().cpu()
+        if self.model.dtype == torch.float16 and not bool(scores.isfinite().all()):
+            raise overflowed("the reward model's scores", self.path, self.model.dtype, "dtype=")
         scores -= self.shift
         self._last = (pairs, scores)
         return scores
@@ -206,35 +238,6 @@ class ScoringModel:
         while end > 1 and ids[end - 1] == self.padding:
             end -= 1
         return ids[:end] or [self.padding or 0]
-
-
-def _load(path: str, dtype: Any) -> tuple[Any, dict[str, Any]]:
-    """The model, and what transformers reports of loading it; a config that says no number of heads gets the weights'.
-
-    Raises:
-        HeedError: the weights are of other sizes than the config says.
-    """
-    load = AutoModelForSequenceClassification.from_pretrained
-    options = {"dtype": dtype, "output_loading_info": True, "ignore_mismatched_sizes": True}
-    model, loading = load(path, **options)
-    differing = sorted(loading["mismatched_keys"])  # (name, saved size, the model's)
-    heads = {
-        saved[0] for _, saved, built in differing if saved[1:] == built[1:] and built[0] == model.config.num_labels
-    }
-    said = PreTrainedConfig.get_config_dict(path)[0]
-    if len(heads) == 1 and not {"num_labels", "id2label"} & set(said):
-        model, loading = load(path, num_labels=heads.pop(), **options)
-        differing = sorted(loading["mismatched_keys"])
-    if differing:
-        name, saved, built = differing[0]
-        raise HeedError(
-            f"the weights do not fit config.json: {name} is {list(saved)}, not {list(built)}",
-            where=path,
-            fix="set id2label in config.json to one label for each head of the weights"
-            if heads
-            else "give config.json and weights of one model",
-        )
-    return model, loading
 
 
 _loaded: weakref.WeakValueDictionary[tuple[object, ...], ScoringModel] = weakref.WeakValueDictionary()
@@ -290,18 +293,18 @@ class ManyHeadedRewardModel(Objective):
         self.model = load_scoring_model(path, dtype, device, batch_size, max_length)
         self.columns = [self.model.head_index(head.head) for head in heads]
 
-    def check(self, prompt: Prompt) -> None:
+    def check(self, prompt: Prompt, tools: Tools = None) -> None:
         """Refuse messages that the model's chat template refuses; see ``Objective.check``."""
-        self.model.check(prompt)
+        self.model.check(prompt, tools)
 
     def score(
         self,
         prompts: Sequence[Prompt],
         completions: Sequence[Completion],
-        columns: Mapping[str, Sequence[Any]],  # noqa: ARG002 - a model reads the text alone
+        columns: Mapping[str, Sequence[Any]],
     ) -> Tensor:
-        """Score a batch; see ``Objective.score``."""
-        scores = self.model.scores(prompts, completions)[:, self.columns]
+        """Score a batch; see ``Objective.score``. Of the columns a model reads ``tools`` alone."""
+        scores = self.model.scores(prompts, completions, columns.get("tools"))[:, self.columns]
         return require_numbers(scores, self.specs, completions)
 
 

@@ -11,10 +11,11 @@ from typing import Any
 
 import torch
 from peft import PeftConfig, TaskType, get_peft_model
+from safetensors import SafetensorError
 from torch import Tensor
-from transformers import AutoModelForSequenceClassification, PreTrainedModel, Trainer
+from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel, Trainer
 
-from heed.align.data.conversations import judged_ids, located
+from heed.align.data.conversations import judged_ids, leaves_tools_out, located, require_completion_shown
 from heed.align.models.pretrained import (
     context_of,
     head_scores,
@@ -23,6 +24,7 @@ from heed.align.models.pretrained import (
     quiet_transformers,
     require_model_path,
     require_rows,
+    with_pad_token,
 )
 from heed.align.objectives.reward_models import SHIFT_KEY
 from heed.align.preferences.comparisons import Comparison
@@ -175,13 +177,23 @@ def train_reward_model(
             adapter = copy.deepcopy(peft_config)
             adapter.task_type = TaskType.SEQ_CLS  # which makes peft train and save the heads too
             model = get_peft_model(model, adapter)
+    if model.config.pad_token_id != tokenizer.pad_token_id:  # it was added to the tokenizer alone
+        tokenizer = with_pad_token(tokenizer, "reward training", model)
     limit = config.max_length or context_of(model)
+    chats = [index for index, one in enumerate(comparisons) if not isinstance(one["prompt"], str)]
     rows = []
     for index, comparison in enumerate(comparisons):
         with located(f"comparison {index}"):
             rows.append(encode_comparison(comparison, objectives, tokenizer, limit))
+            if index in chats[:1]:  # one speaks for all
+                require_completion_shown(comparison["prompt"], tokenizer, comparison.get("tools"))
         require_rows(rows[-1]["left"] + rows[-1]["right"], model, tokenizer, f"comparison {index}")
     _say_truncated(rows, limit)
+    deaf = sum(leaves_tools_out(one["prompt"], tokenizer, one.get("tools")) for one in comparisons)
+    if deaf:
+        logger.warning(
+            "the tools of %d comparisons are not read: the prompt is a text, or the template ignores them", deaf
+        )
     trained, held_out = _split([row for row in rows if any(row["verdicts"])], config)
 
     pad_id = tokenizer.pad_token_id
@@ -233,21 +245,27 @@ def _require_objectives(objectives: Sequence[str], comparisons: Sequence[Compari
 def _with_heads(base_model: str | Path | PreTrainedModel, objectives: Sequence[str], pad_id: int | None) -> Any:
     """A sequence-classification model on the base model's body, float32, with new heads named by the objectives."""
     labels = dict(enumerate(objectives))
-    settings = {"id2label": labels, "label2id": {name: index for index, name in labels.items()}, "pad_token_id": pad_id}
+    settings: dict[str, Any] = {"id2label": labels, "label2id": {name: index for index, name in labels.items()}}
     where = base_model.config.name_or_path if isinstance(base_model, PreTrainedModel) else str(base_model)
     try:
         with quiet_transformers():
+            if not isinstance(base_model, PreTrainedModel):
+                require_model_path(base_model, "base model")
+            given = (
+                base_model.config if isinstance(base_model, PreTrainedModel) else AutoConfig.from_pretrained(base_model)
+            )
+            known = pad_id is not None and pad_id < given.get_text_config().vocab_size
+            settings["pad_token_id"] = pad_id if known else None
             if isinstance(base_model, PreTrainedModel):
-                config = copy.deepcopy(base_model.config)
+                config = copy.deepcopy(given)
                 config.update(settings)
                 model = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
                 model.base_model.load_state_dict(base_model.base_model.state_dict())
                 return model
-            require_model_path(base_model, "base model")
             return AutoModelForSequenceClassification.from_pretrained(
                 base_model, dtype=torch.float32, ignore_mismatched_sizes=True, **settings
             )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, AssertionError, SafetensorError) as error:
         raise HeedError(
             f"cannot put heads on the base model: {str(error).splitlines()[0]}",
             where,
@@ -264,7 +282,8 @@ def encode_comparison(
         ``left`` and ``right``, the reward model's token ids, cut to their last ``limit``; ``cut``, whether they were;
         ``verdicts`` (+1 left, -1 right, 0 otherwise) and ``margins``, K floats each.
     """
-    sides = [judged_ids(comparison["prompt"], text, tokenizer) for text in (comparison["left"], comparison["right"])]
+    prompt, tools = comparison["prompt"], comparison.get("tools")
+    sides = [judged_ids(prompt, text, tokenizer, tools) for text in (comparison["left"], comparison["right"])]
     verdicts, margins = comparison["verdicts"], comparison.get("margins", {})
     return {
         "left": keep_end(sides[0], limit, tokenizer),

@@ -10,7 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from heed.align.data.conversations import end_of_reply, located, prompt_and_completion_ids
+from heed.align.data.conversations import (
+    end_of_reply,
+    located,
+    prompt_and_completion_ids,
+    require_prompt_shown,
+)
 from heed.align.models.pretrained import context_of, pad_right, require_rows, with_pad_token
 from heed.align.preferences.training import OnStep, TrainingConfig, fit, require_empty, save
 from heed.errors import HeedError
@@ -60,6 +65,8 @@ def supervised_warm_start(
     for index, example in enumerate(examples):
         with located(f"demonstration {index}"):
             encoded.append(encode_demonstration(example, tokenizer))
+            if index == 0 and not isinstance(example["prompt"], str):  # one speaks for all
+                require_prompt_shown(example["prompt"], tokenizer, example.get("tools"))
         require_rows(encoded[-1]["input_ids"], model, tokenizer, f"demonstration {index}")
     limit = config.max_length or context_of(model)
     kept = [example for example in encoded if limit is None or len(example["input_ids"]) <= limit]
@@ -95,7 +102,9 @@ def encode_demonstration(example: Mapping[str, Any], tokenizer: Any) -> dict[str
             where=repr(example["completion"])[:80],
             fix="give a text or one message of the assistant; what comes before belongs into the prompt",
         )
-    prompt, completion = prompt_and_completion_ids(example["prompt"], example["completion"], tokenizer)
+    prompt, completion = prompt_and_completion_ids(
+        example["prompt"], example["completion"], tokenizer, example.get("tools")
+    )
     learnt = completion + end_of_reply(example["prompt"], tokenizer)
     return {"input_ids": prompt + learnt, "labels": [IGNORED] * len(prompt) + learnt}
 

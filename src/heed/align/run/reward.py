@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from heed.align.data.conversations import with_template_arguments
 from heed.align.models.pretrained import load_tokenizer, lora_config
 from heed.align.objectives.base import ObjectiveSpec
 from heed.align.preferences.comparisons import Comparison, Format, read_comparisons
@@ -22,11 +23,13 @@ class RewardJob:
 
     Args:
         comparisons: .jsonl, .parquet, a datasets folder or a hub id; see heed label --out.
-        format: the comparisons' format: auto, heed, pku, hh or trl.
+        format: the comparisons' format: auto, heed, pku, hh, trl, shp, strength, rated or unpaired.
         split: which split of the comparisons.
-        objectives: what to learn, one head each; all that were judged if empty. hh and trl have one, of any name.
+        objectives: what to learn, one head each; all that were judged if empty. All formats but heed, pku and
+            rated have one, of any name.
         model: the model whose body is taken: a folder or hub id, most often the policy that is to be aligned.
         world: a built-in world's model in its place: apothecary.
+        template_arguments: variables of the model's chat template, such as {"enable_thinking": false}.
         lora_r: rank of an adapter that is trained in place of the whole body and merged; 0 trains all parameters.
         lora_alpha: scale of the adapter.
         lora_targets: names of the layers with an adapter, comma-separated, or all-linear.
@@ -38,6 +41,7 @@ class RewardJob:
     objectives: list[str] = field(default_factory=list)
     model: str | None = None
     world: Literal["apothecary"] | None = None
+    template_arguments: dict[str, Any] | None = None
     lora_r: int = 0
     lora_alpha: int = 32
     lora_targets: str = "all-linear"
@@ -65,6 +69,8 @@ def learn_rewards(
     """
     if (job.model is None) == (job.world is None):
         raise HeedError("a reward model is learnt on one model", "--model, --world", "give one of the two")
+    if job.world is not None and job.template_arguments:
+        raise HeedError("a world brings its own model", "--template_arguments", "leave out it, or --world")
     named = job.objectives[0] if len(job.objectives) == 1 else "preference"
     comparisons = read_comparisons(job.comparisons, job.format, objective=named, split=job.split)
     objectives = job.objectives or _judged(comparisons)
@@ -72,9 +78,12 @@ def learn_rewards(
         ObjectiveSpec(name)  # refuses names that no objective of heed align can have
     require_empty(out)
     model = str(job.model or prepare(ApothecarySetup(), judges=False, on_stage=on_stage).policy)
+    tokenizer = load_tokenizer(model)
+    if job.template_arguments:
+        tokenizer = with_template_arguments(tokenizer, job.template_arguments)
     return train_reward_model(
         model,
-        load_tokenizer(model),
+        tokenizer,
         comparisons,
         objectives,
         out,
