@@ -10,8 +10,9 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
 from heed.balance.recording import LinearRecorder
-from heed.bench.gradient_model import SHAPES, Batch, build_model, enable_checkpointing
+from heed.bench.gradient_model import Batch, build_model, enable_checkpointing
 from heed.bench.gradients import METHODS, GradientBench, _Contest, gradient_table, run_gradient_bench
+from heed.bench.shapes import SHAPES
 from heed.bench.timing import ATTENTION, Spread, count_flops
 from heed.errors import HeedError
 
@@ -194,7 +195,10 @@ def test_spread_of_one_figure_is_that_figure():
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        (GradientBench(shape="60"), "there is no shape '60' (--shape): choose from tiny, 60m, mistral-7b"),
+        (
+            GradientBench(shape="60"),
+            "there is no shape '60' (--shape): choose from tiny, 2m, 30m, 60m, 1.1b, mistral-7b",
+        ),
         (GradientBench(shape="mistral-7b"), "7 billion parameters need a GPU (--shape mistral-7b): add --device cuda"),
         (GradientBench(k=(1,)), "several gradients are at least 2 (--k): give numbers from 2, as in 2,4,8"),
         (GradientBench(repeats=0), "0 repeats measure nothing (--repeats): give at least 1"),

@@ -24,7 +24,8 @@ from torchjd.autojac import jac
 import heed
 from heed.balance import GAPO
 from heed.balance.jacobian import JacobianAccumulator, JacobianPath
-from heed.bench.gradient_model import LORA_RANK, SHAPES, Batch, Losses, ModelShape, build_model, enable_checkpointing
+from heed.bench.gradient_model import Batch, Losses, build_model, enable_checkpointing
+from heed.bench.shapes import LORA_RANK, SHAPES, ModelShape, check_device
 from heed.bench.timing import Spread, count_flops, flops_of_layers, interleaved, matmul_ceiling
 from heed.errors import HeedError
 
@@ -51,7 +52,7 @@ class GradientBench:
 
     Args:
         device: "cpu" or "cuda".
-        shape: "tiny", "60m" or "mistral-7b".
+        shape: "tiny", "2m", "30m", "60m", "1.1b" or "mistral-7b".
         k: numbers of objectives, each at least 2.
         repeats: rounds; each times every method once, in a shuffled order.
         checkpointing: gradient checkpointing "off", "on" or "both".
@@ -67,14 +68,7 @@ class GradientBench:
 
     def check(self) -> None:
         """Raise `HeedError` where an option cannot be had."""
-        if self.device not in ("cpu", "cuda"):
-            raise HeedError(f"there is no device '{self.device}' here", "--device", "choose cpu or cuda")
-        if self.shape not in SHAPES:
-            raise HeedError(f"there is no shape '{self.shape}'", "--shape", f"choose from {', '.join(SHAPES)}")
-        if self.device == "cuda" and not torch.cuda.is_available():
-            raise HeedError("torch sees no CUDA GPU", "--device cuda", "run it where there is one, or on --device cpu")
-        if self.device == "cpu" and self.shape == "mistral-7b":
-            raise HeedError("7 billion parameters need a GPU", "--shape mistral-7b", "add --device cuda")
+        check_device(self.device, self.shape)
         if not self.k or min(self.k) < 2:
             raise HeedError("several gradients are at least 2", "--k", "give numbers from 2, as in 2,4,8")
         if self.repeats < 1:

@@ -140,3 +140,16 @@ def matmul_ceiling(size: int, device: torch.device, dtype: torch.dtype, repeats:
     out = torch.empty_like(left)
     taken = [seconds(lambda: torch.mm(left, right, out=out), device) for _ in range(repeats + 2)]
     return 2 * size**3 / min(taken[2:])
+
+
+def copy_bandwidth(device: torch.device, repeats: int = 5) -> float:
+    """Bytes that one large copy reads and writes in a second, the best of some repeats: what memory gives.
+
+    Args:
+        device: whose memory; one GiB of it is copied, of a CPU's a quarter.
+        repeats: how often it is timed, after two that are not.
+    """
+    size = 1 << (30 if device.type == "cuda" else 28)
+    source, target = (torch.zeros(size, dtype=torch.uint8, device=device) for _ in range(2))
+    taken = [seconds(lambda: target.copy_(source), device) for _ in range(repeats + 2)]
+    return 2 * size / min(taken[2:])
