@@ -57,6 +57,7 @@ class GradientBench:
         repeats: rounds; each times every method once, in a shuffled order.
         checkpointing: gradient checkpointing "off", "on" or "both".
         seed: of weights, tokens, advantages and orders.
+        tokens: length of each sequence; 0 takes the shape's.
     """
 
     device: Literal["cpu", "cuda"] = "cpu"
@@ -65,12 +66,16 @@ class GradientBench:
     repeats: int = 7
     checkpointing: Literal["both", "off", "on"] = "both"
     seed: int = 0
+    tokens: int = 0
 
     def check(self) -> None:
         """Raise `HeedError` where an option cannot be had."""
         check_device(self.device, self.shape)
         if not self.k or min(self.k) < 2:
             raise HeedError("several gradients are at least 2", "--k", "give numbers from 2, as in 2,4,8")
+        if self.tokens < 0 or self.tokens == 1:
+            what = f"nothing can be learnt from sequences of {self.tokens} tokens"
+            raise HeedError(what, "--tokens", "give at least 2, or 0 for the shape's")
         if self.repeats < 1:
             raise HeedError(f"{self.repeats} repeats measure nothing", "--repeats", "give at least 1")
         if self.checkpointing not in ("both", "off", "on"):
@@ -100,6 +105,7 @@ def run_gradient_bench(options: GradientBench, progress: Callable[[str], None] =
     device = torch.device(options.device)
     dtype = torch.bfloat16 if options.device == "cuda" else torch.float32
     shape = SHAPES[options.shape]
+    shape = replace(shape, tokens=options.tokens or shape.tokens)
     ceiling = matmul_ceiling(8192 if device.type == "cuda" else 2048, device, dtype)
     passes = {"both": (False, True), "off": (False,), "on": (True,)}[options.checkpointing]
     progress("counting FLOPs")

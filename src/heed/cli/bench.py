@@ -32,10 +32,13 @@ def _gradients(arguments: Sequence[str]) -> None:
     command.add("--repeats", type=int, default=defaults.repeats, help="rounds, each method once in each")
     command.add("--checkpointing", default=defaults.checkpointing, help="both, off or on")
     command.add("--seed", type=int, default=0, help="of weights, tokens and the order of methods")
+    command.add("--tokens", type=int, default=0, help="length of each sequence; 0 takes the shape's")
     command.add("--json", action="store_true", help="print one JSON object")
     parsed = command.parse(arguments)
     k = _integers(parsed.k, "--k", "2,4,8")
-    options = GradientBench(parsed.device, parsed.shape, k, parsed.repeats, parsed.checkpointing, parsed.seed)
+    options = GradientBench(
+        parsed.device, parsed.shape, k, parsed.repeats, parsed.checkpointing, parsed.seed, parsed.tokens
+    )
     result = run_gradient_bench(options, lambda message: console.print(message, style="dim"))
     print(json.dumps(result) if parsed.json else gradient_table(result))
 
