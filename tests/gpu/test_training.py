@@ -1,5 +1,7 @@
 """Training on the device: what lives there, what is resumed, the critics and evaluation."""
 
+import time
+
 import pytest
 import torch
 from tiny_policies import a_batch, tiny_model
@@ -70,6 +72,24 @@ def test_critics_value_and_learn_as_on_the_cpu(device):
     (errors, values), (others, those) = found
     assert errors[-1] < errors[0] and float(values.std()) > 0.01
     assert torch.allclose(errors, others, atol=1e-4) and torch.allclose(values, those, atol=1e-3)
+
+
+def test_the_time_of_scoring_is_told_as_that_of_scoring(device, monkeypatch):
+    """A GPU scores later than it is asked to: without waiting, the gradients' time would hold the scoring's."""
+    trainer = trainer_on(device, advantage="group", eval_prompts=0)
+    reference_logp = trainer.policy.reference_logp
+
+    def slow(*arguments):
+        if device.type == "cuda":
+            torch.cuda._sleep(1_000_000_000)  # cycles of its clock: about half a second
+        else:
+            time.sleep(0.5)
+        return reference_logp(*arguments)
+
+    trainer.round()  # the first is slow in all its parts
+    monkeypatch.setattr(trainer.policy, "reference_logp", slow)
+    metrics = trainer.round()
+    assert metrics["seconds/scoring"] > 0.3 > metrics["seconds/gradients"]
 
 
 def test_an_evaluation_repeats_itself_and_leaves_the_training_as_it_was(device):
