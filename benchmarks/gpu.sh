@@ -39,9 +39,9 @@ if [ "$device" = cpu ]; then
     bench generate 45 generate --shape tiny --tokens 8 --batches 1,16 --repeats 2
 else
     # Without checkpointing a token of 7 billion parameters takes ten megabytes: a quarter of the tokens.
-    bench gradients-checkpointing 150 gradients --shape mistral-7b --k 4 --repeats 2 --checkpointing on
-    bench gradients-plain 70 gradients --shape mistral-7b --tokens 256 --k 4 --repeats 3 --checkpointing off
-    bench step 135 step --shape 1.1b --tokens 128 --k 1,2,8 --repeats 3
+    bench gradients-checkpointing 170 gradients --shape mistral-7b --k 4 --repeats 2 --checkpointing on
+    bench gradients-plain 55 gradients --shape mistral-7b --tokens 256 --k 4 --repeats 3 --checkpointing off
+    bench step 135 step --shape 1.1b --tokens 128 --k 1,2,8 --repeats 2
     bench generate 120 generate --shape 1.1b --tokens 128 --batches 1,64 --repeats 2
 fi
 

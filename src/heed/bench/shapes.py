@@ -170,15 +170,16 @@ def words_tokenizer(vocabulary: int) -> PreTrainedTokenizerFast:
 def never_end(model: PreTrainedModel, end: int) -> PreTrainedModel:
     """Make a random model draw no end token, by its weights alone, so that every sampler draws as many tokens.
 
-    One coordinate of the residual stream is the same positive number for every token, as no layer writes to it; the
-    head reads it for the end token only, and with a large negative weight.
+    One coordinate of the residual stream is the same positive number for every token, about as large as all others
+    together, as no layer writes to it; the head reads it for the end token only, and with a large negative weight.
 
     Args:
         model: of `base_model`; its weights are changed.
         end: the end token.
     """
     head = model.get_output_embeddings().weight
-    model.get_input_embeddings().weight[:, 0] = 1
+    embedding = model.get_input_embeddings().weight
+    embedding[:, 0] = embedding[0].norm()
     head[:, 0] = 0
     head[end] = 0
     head[end, 0] = NEVER

@@ -7,6 +7,7 @@ many tokens as were asked for; the reward functions, which both sides call, coun
 
 from __future__ import annotations
 
+import gc
 import random
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -218,10 +219,12 @@ class _Contest:
         """Build a trainer and take a step; returns why there is none."""
         if name == "trl" and not trl_is_installed():
             return "trl is not installed"
+        gc.collect()
         before = self._allocated()
         try:
             step = build()
             step()
+            gc.collect()
         except torch.OutOfMemoryError:
             return "out of memory"
         except FAILURES as error:
