@@ -25,10 +25,12 @@ from heed.align.run.job import AlignJob
 from heed.align.run.reward import RewardJob
 from heed.balance import WEIGHTINGS
 from heed.bench.coverage import CoverageBench
+from heed.bench.generate import GenerateBench
 from heed.bench.kills import KillBench
 from heed.bench.oversight import OversightBench
 from heed.bench.plan import PlanBench
 from heed.bench.proposals import ProposalsBench
+from heed.bench.step import StepBench
 from heed.guard.run.config import TYPES as GUARD
 from heed.guard.run.config import GuardJob
 from heed.runs.sections import documented, flat, leaves
@@ -154,7 +156,7 @@ def commands(text):
 
 def test_every_flag_in_the_pages_is_a_commands():
     source = "\n".join(file.read_text() for file in (ROOT / "src" / "heed" / "cli").glob("*.py"))
-    benches = (CoverageBench, KillBench, OversightBench, PlanBench, ProposalsBench)
+    benches = (CoverageBench, KillBench, OversightBench, PlanBench, ProposalsBench, StepBench, GenerateBench)
     classes = (PairSampling, RewardJob, RewardTrainingConfig, *benches)
     flags = NAMES | {field.name for each in classes for field in dataclasses.fields(each)}
     flags |= {flag.replace("-", "_") for flag in re.findall(r'"--([\w-]+)"', source)} | {"help", "debug"}

@@ -50,7 +50,13 @@ FUNCTIONS = (vowels, length, late_words, doses)
 
 
 def tiny_trainer(
-    functions=FUNCTIONS[:2], weighting=None, run: Path | None = None, adapter=MIDDLE, dataset=None, **settings
+    functions=FUNCTIONS[:2],
+    weighting=None,
+    run: Path | None = None,
+    adapter=MIDDLE,
+    dataset=None,
+    model=None,
+    **settings,
 ) -> AlignTrainer:
     config = AlignConfig(**{**QUICK, **settings})
     folder = None
@@ -58,7 +64,7 @@ def tiny_trainer(
         again = (run / "config.yaml").exists()
         folder = RunFolder.open(run) if again else RunFolder.create(run, {"method": "gapo", "seed": 0}, "align")
     return AlignTrainer(
-        tiny_model(),
+        model or tiny_model(),
         [f if not callable(f) else RewardFunction(f) for f in functions],
         weighting,
         dataset or [{"prompt": prompt, "number": i} for i, prompt in enumerate(PROMPTS[:10])],

@@ -24,7 +24,9 @@ def test_the_version_is_the_package_s(heed):
     assert heed("--version")[:2] == (0, package.__version__ + "\n")
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "bench gradients", "bench plan", "compare align"])
+@pytest.mark.parametrize(
+    "command", [*COMMANDS, "bench gradients", "bench step", "bench generate", "bench plan", "compare align"]
+)
 def test_every_command_has_a_help(heed, command):
     code, out, err = heed(*command.split(), "--help")
     assert code == 0 and out.startswith(f"usage: heed {command}") and err == ""

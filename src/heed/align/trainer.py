@@ -177,6 +177,8 @@ class AlignTrainer:
         parts = _parts(len(rollout.sequences), self.config.micro_batch)
         advantages = self.estimator.advantages(scored, parts)
         self.balancer.observe(torch.nanmean(rewards, dim=1))
+        if self.policy.device.type == "cuda":  # which does the scoring when it is asked for, but later
+            torch.cuda.synchronize(self.policy.device)
         measured = time.perf_counter()
         gradient_seconds, clipped, length, balance = 0.0, 0.0, 0.0, None
         for number, rows in enumerate(self.minibatches(), 1):

@@ -7,47 +7,13 @@ from dataclasses import dataclass
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, MistralConfig
 
 from heed.align.surrogates import Plain, PPOClip
 from heed.balance.cotangents import Cotangents
+from heed.bench.shapes import LORA_RANK, ModelShape, base_model
 
-LORA_RANK = 16
 CLIPPED_BY = 0.5
 """A clipped token's log-ratio: its ratio, 1.65, is outside PPO's range of 0.8 to 1.2."""
-
-
-@dataclass(frozen=True)
-class ModelShape:
-    """A Mistral-architecture model and the batch that it reads.
-
-    Args:
-        vocabulary: number of tokens.
-        hidden: width of the residual stream.
-        intermediate: width of the feed-forward layers.
-        layers: number of layers.
-        heads: attention heads.
-        key_value_heads: heads of keys and values.
-        sequences: B.
-        tokens: length of each sequence, all of them completion but the first.
-    """
-
-    vocabulary: int
-    hidden: int
-    intermediate: int
-    layers: int
-    heads: int
-    key_value_heads: int
-    sequences: int
-    tokens: int
-
-
-SHAPES: dict[str, ModelShape] = {
-    "tiny": ModelShape(512, 64, 192, 2, 4, 2, sequences=5, tokens=33),
-    "60m": ModelShape(16000, 512, 1792, 12, 8, 4, sequences=10, tokens=256),
-    "mistral-7b": ModelShape(32000, 4096, 14336, 32, 32, 8, sequences=10, tokens=1024),
-}
-"""By name. Ten sequences, so that one in five is a whole number of them."""
 
 
 def build_model(shape: ModelShape, device: torch.device, dtype: torch.dtype, seed: int) -> PeftModel:
@@ -62,20 +28,9 @@ def build_model(shape: ModelShape, device: torch.device, dtype: torch.dtype, see
     Returns:
         The model in training mode, the adapters' B away from zero, where it would hide every gradient of A.
     """
-    config = MistralConfig(
-        vocab_size=shape.vocabulary,
-        hidden_size=shape.hidden,
-        intermediate_size=shape.intermediate,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        num_key_value_heads=shape.key_value_heads,
-        head_dim=shape.hidden // shape.heads,
-        max_position_embeddings=max(shape.tokens, 32),
-        sliding_window=None,
-    )
+    base = base_model(shape, device, dtype, seed, context=max(shape.tokens, 32))
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), torch.device(device):
-        torch.manual_seed(seed)
-        base = AutoModelForCausalLM.from_config(config, dtype=dtype)
+        torch.manual_seed(seed + 1)
         model = get_peft_model(base, LoraConfig(r=LORA_RANK, target_modules="all-linear"))
         for name, parameter in model.named_parameters():
             if "lora_B" in name:

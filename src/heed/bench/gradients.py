@@ -3,15 +3,17 @@
 The scalarised step is forward and backward of ``sum_k w_k L_k`` by plain autograd. heed's steps include all that the
 trainer does besides: clearing the Jacobian, the Gram matrix, the weighting's solve and writing the combined gradient.
 The others stop at the K gradients. Before anything is timed, each method's gradients are compared with those of K
-separate backwards.
+separate backwards. FLOPs are counted before that, on copies of the model that are cut to one and two layers: counting
+takes time and memory, which are measured on the whole model alone.
 """
 
 from __future__ import annotations
 
+import gc
 import random
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -22,8 +24,9 @@ from torchjd.autojac import jac
 import heed
 from heed.balance import GAPO
 from heed.balance.jacobian import JacobianAccumulator, JacobianPath
-from heed.bench.gradient_model import LORA_RANK, SHAPES, Batch, Losses, build_model, enable_checkpointing
-from heed.bench.timing import Spread, count_flops, interleaved, matmul_ceiling
+from heed.bench.gradient_model import Batch, Losses, build_model, enable_checkpointing
+from heed.bench.shapes import LORA_RANK, SHAPES, ModelShape, check_device
+from heed.bench.timing import Spread, count_flops, flops_of_layers, interleaved, matmul_ceiling
 from heed.errors import HeedError
 
 K_FOLD_REPEATS = 2
@@ -49,11 +52,12 @@ class GradientBench:
 
     Args:
         device: "cpu" or "cuda".
-        shape: "tiny", "60m" or "mistral-7b".
+        shape: "tiny", "2m", "30m", "60m", "1.1b" or "mistral-7b".
         k: numbers of objectives, each at least 2.
         repeats: rounds; each times every method once, in a shuffled order.
         checkpointing: gradient checkpointing "off", "on" or "both".
         seed: of weights, tokens, advantages and orders.
+        tokens: length of each sequence; 0 takes the shape's.
     """
 
     device: Literal["cpu", "cuda"] = "cpu"
@@ -62,19 +66,16 @@ class GradientBench:
     repeats: int = 7
     checkpointing: Literal["both", "off", "on"] = "both"
     seed: int = 0
+    tokens: int = 0
 
     def check(self) -> None:
         """Raise `HeedError` where an option cannot be had."""
-        if self.device not in ("cpu", "cuda"):
-            raise HeedError(f"there is no device '{self.device}' here", "--device", "choose cpu or cuda")
-        if self.shape not in SHAPES:
-            raise HeedError(f"there is no shape '{self.shape}'", "--shape", f"choose from {', '.join(SHAPES)}")
-        if self.device == "cuda" and not torch.cuda.is_available():
-            raise HeedError("torch sees no CUDA GPU", "--device cuda", "run it where there is one, or on --device cpu")
-        if self.device == "cpu" and self.shape == "mistral-7b":
-            raise HeedError("7 billion parameters need a GPU", "--shape mistral-7b", "add --device cuda")
+        check_device(self.device, self.shape)
         if not self.k or min(self.k) < 2:
             raise HeedError("several gradients are at least 2", "--k", "give numbers from 2, as in 2,4,8")
+        if self.tokens < 0 or self.tokens == 1:
+            what = f"nothing can be learnt from sequences of {self.tokens} tokens"
+            raise HeedError(what, "--tokens", "give at least 2, or 0 for the shape's")
         if self.repeats < 1:
             raise HeedError(f"{self.repeats} repeats measure nothing", "--repeats", "give at least 1")
         if self.checkpointing not in ("both", "off", "on"):
@@ -91,10 +92,11 @@ def run_gradient_bench(options: GradientBench, progress: Callable[[str], None] =
     Returns:
         What ``heed bench gradients --json`` prints: "device", "version" and the like, and "rows". A row has "name",
         "k", "checkpointing"; "ratio" to the scalarised step of the same round, median, with "ratio_low" and
-        "ratio_high" (10% and 90%); "ms", median; "flops_ratio"; "max_relative_error" of a gradient against K separate
-        backwards; "tokens_per_second"; "ceiling_share", counted FLOP/s over those of one large matrix product;
-        "peak_memory_gb" (CUDA; else None); "rank" of the cotangents, "repeats". A method that does not fit in the
-        GPU's memory has "error" in place of the figures.
+        "ratio_high" (10% and 90%); "ms", median; "flops" and "flops_ratio", None where "flops_error" says why they
+        could not be counted; "max_relative_error" of a gradient against K separate backwards; "tokens_per_second";
+        "ceiling_share", counted FLOP/s over those of one large matrix product; "peak_memory_gb" (CUDA; else None);
+        "rank" of the cotangents, "repeats". A method that does not fit in the GPU's memory has "error" in place of
+        the figures.
 
     Raises:
         HeedError: an option cannot be had here, such as a GPU that is not there.
@@ -103,17 +105,22 @@ def run_gradient_bench(options: GradientBench, progress: Callable[[str], None] =
     device = torch.device(options.device)
     dtype = torch.bfloat16 if options.device == "cuda" else torch.float32
     shape = SHAPES[options.shape]
+    shape = replace(shape, tokens=options.tokens or shape.tokens)
     ceiling = matmul_ceiling(8192 if device.type == "cuda" else 2048, device, dtype)
+    passes = {"both": (False, True), "off": (False,), "on": (True,)}[options.checkpointing]
+    progress("counting FLOPs")
+    flops = _count(shape, device, dtype, options, passes)
+    gc.collect()  # the copies' memory: models hold themselves in circles
     progress(f"making the {options.shape} model")
     model = build_model(shape, device, dtype, options.seed)
     batch = Batch(model, shape, options.seed)
     rows: list[dict[str, Any]] = []
-    for checkpointing in {"both": (False, True), "off": (False,), "on": (True,)}[options.checkpointing]:
+    for checkpointing in passes:
         if checkpointing:
             enable_checkpointing(model)
         for K in options.k:
             progress(f"K = {K}, checkpointing {'on' if checkpointing else 'off'}")
-            measured = _Contest(model, batch, K, checkpointing, options).measure(ceiling)
+            measured = _Contest(model, batch, K, checkpointing, options).measure(ceiling, flops[checkpointing, K])
             rows += [row | {"checkpointing": checkpointing} for row in measured]
     return {
         "rows": rows,
@@ -128,6 +135,37 @@ def run_gradient_bench(options: GradientBench, progress: Callable[[str], None] =
         "matmul_tflops": ceiling / 1e12,
         "seed": options.seed,
     }
+
+
+Flops = dict[str, int | str]
+"""By method: FLOPs of a step, or why they could not be counted."""
+
+
+def _count(
+    shape: ModelShape, device: torch.device, dtype: torch.dtype, options: GradientBench, passes: Sequence[bool]
+) -> dict[tuple[bool, int], Flops]:
+    """FLOPs of every method by checkpointing and K, from copies of the model of one and of two layers."""
+    cut = []
+    for layers in (1, 2):
+        few = replace(shape, layers=layers)
+        model = build_model(few, device, dtype, options.seed)
+        batch, counts = Batch(model, few, options.seed), {}
+        for checkpointing in passes:
+            if checkpointing:
+                enable_checkpointing(model)
+            for K in options.k:
+                counts[checkpointing, K] = _Contest(model, batch, K, checkpointing, options).count()
+        cut.append(counts)
+    return {
+        case: {name: _of_whole(one, cut[1][case][name], shape.layers) for name, one in counts.items()}
+        for case, counts in cut[0].items()
+    }
+
+
+def _of_whole(one: int | str, two: int | str, layers: int) -> int | str:
+    if isinstance(one, str):
+        return one
+    return two if isinstance(two, str) else flops_of_layers(one, two, layers)
 
 
 Step = Callable[[], Callable[[], Tensor]]
@@ -145,12 +183,28 @@ class _Contest:
         fifth, everywhere = batch.losses(K, index % 5 == 0), batch.losses(K, index >= 0)
         self.cases = dict.fromkeys(METHODS, plain) | {"factored-rank2-fifth": fifth, "factored-rank2-all": everywhere}
 
-    def measure(self, ceiling: float) -> list[dict[str, Any]]:
+    def count(self) -> Flops:
+        """FLOPs of each method, counted on a pass of its own."""
+        counted: Flops = {}
+        for name, losses in self.cases.items():
+            self._forget()
+            try:
+                counted[name] = count_flops(self._step(name, losses))
+            except torch.OutOfMemoryError:
+                counted[name] = "counting ran out of memory"
+            except AssertionError as error:  # how torch's formulas refuse an operation's shapes
+                counted[name] = f"torch {torch.__version__} does not count them: {error}"
+        self._forget()
+        return counted
+
+    def measure(self, ceiling: float, flops: Flops) -> list[dict[str, Any]]:
         steps: dict[str, Step] = {}
         rows: dict[str, dict[str, Any]] = {}
         truths: dict[int, Tensor] = {}
         for name, losses in self.cases.items():
-            rows[name] = {"name": name, "k": self.K}
+            counted = flops[name]
+            rows[name] = {"name": name, "k": self.K, "flops": counted if isinstance(counted, int) else None}
+            rows[name]["flops_error"] = counted if isinstance(counted, str) else None
             try:
                 if id(losses) not in truths:
                     truths[id(losses)] = self._separate(losses)()
@@ -165,22 +219,21 @@ class _Contest:
         return list(rows.values())
 
     def _examine(self, name: str, steps: dict[str, Step], truth: Tensor) -> dict[str, Any]:
-        """Build a method and run it once, for its gradients, FLOPs and memory; this also warms it up."""
+        """Build a method and run it once, for its gradients and memory; this also warms it up."""
         cuda, losses = self.batch.device.type == "cuda", self.cases[name]
         self._forget()
         held = torch.cuda.memory_allocated(self.batch.device) if cuda else 0
         steps[name] = self._step(name, losses)
         if cuda:
             torch.cuda.reset_peak_memory_stats(self.batch.device)
-        taken: list[Callable[[], Tensor]] = []
-        flops = count_flops(lambda: taken.append(steps[name]()))
-        row: dict[str, Any] = {"flops": flops, "max_relative_error": None, "rank": None, "peak_memory_gb": None}
+        gradients = steps[name]()
+        row: dict[str, Any] = {"max_relative_error": None, "rank": None, "peak_memory_gb": None}
         if cuda:
             own = torch.cuda.max_memory_allocated(self.batch.device) - held
             weights = sum(p.numel() * p.element_size() for p in self.model.parameters())
             row["peak_memory_gb"] = (weights + own) / 1e9
         if name != "scalarised":
-            row["max_relative_error"] = float(((taken[0]() - truth).norm(dim=1) / truth.norm(dim=1)).max())
+            row["max_relative_error"] = float(((gradients() - truth).norm(dim=1) / truth.norm(dim=1)).max())
             with torch.no_grad():
                 row["rank"] = losses.cotangents(self.batch.logp()).rank
         return row
@@ -198,15 +251,16 @@ class _Contest:
         for name in steps:
             taken = [(r[name], r["scalarised"]) for r in rounds if name in r]
             ratio = Spread.of([own / scalarised for own, scalarised in taken])
-            seconds, flops = Spread.of([own for own, _ in taken]).median, rows[name]["flops"]
+            seconds = Spread.of([own for own, _ in taken]).median
+            flops, of_scalarised = rows[name]["flops"], rows["scalarised"]["flops"]
             rows[name] |= {
                 "ratio": ratio.median,
                 "ratio_low": ratio.low,
                 "ratio_high": ratio.high,
                 "ms": seconds * 1e3,
-                "flops_ratio": flops / rows["scalarised"]["flops"],
+                "flops_ratio": flops / of_scalarised if flops and of_scalarised else None,
                 "tokens_per_second": self.batch.ids.numel() / seconds,
-                "ceiling_share": flops / seconds / ceiling,
+                "ceiling_share": flops / seconds / ceiling if flops else None,
                 "repeats": len(taken),
             }
 
@@ -275,7 +329,8 @@ def gradient_table(result: Mapping[str, Any]) -> str:
         f"{shape['name']}: {result['parameters'] / 1e6:,.1f}M parameters, {result['trainable'] / 1e6:.2f}M of them "
         f"adapters of rank {LORA_RANK}, {shape['sequences']} x {shape['tokens']} tokens; "
         f"one large matrix product: {result['matmul_tflops']:.2f} TFLOP/s",
-        "ratio: to the scalarised step of the same round, median; matmul: counted FLOP/s over that product's",
+        "ratio: to the scalarised step of the same round, median; matmul: counted FLOP/s over that product's, "
+        "counted on copies of one and two layers",
     ]
     head = f"{'method':<22}{'ratio':>7} {'10-90%':>13}{'FLOPs':>7}{'ms':>9}{'error':>9}{'tokens/s':>10}"
     head += f"{'matmul':>8}{'GB':>7}"
@@ -284,6 +339,8 @@ def gradient_table(result: Mapping[str, Any]) -> str:
         if block != (block := (row["k"], row["checkpointing"])):
             lines += ["", f"K = {row['k']}, checkpointing {'on' if row['checkpointing'] else 'off'}", head]
         lines.append(_line(row))
+    reasons = sorted({row["flops_error"] for row in result["rows"] if row["flops_error"]})
+    lines += [f"FLOPs that are left out: {reason}" for reason in reasons]
     lines += ["", *(f"{name:<22}{meaning}" for name, meaning in METHODS.items())]
     return "\n".join(lines)
 
@@ -293,8 +350,10 @@ def _line(row: Mapping[str, Any]) -> str:
         return f"{row['name']:<22}{row['error']}"
     error = "" if row["max_relative_error"] is None else f"{row['max_relative_error']:.0e}"
     memory = "" if row["peak_memory_gb"] is None else f"{row['peak_memory_gb']:.1f}"
+    flops = "-" if row["flops_ratio"] is None else f"{row['flops_ratio']:.3f}"
+    share = "-" if row["ceiling_share"] is None else f"{row['ceiling_share']:.0%}"
     spread = f"{row['ratio_low']:.2f}-{row['ratio_high']:.2f}"
     return (
-        f"{row['name']:<22}{row['ratio']:>7.3f} {spread:>13}{row['flops_ratio']:>7.3f}{row['ms']:>9.1f}{error:>9}"
-        f"{row['tokens_per_second']:>10.0f}{row['ceiling_share']:>8.0%}{memory:>7}"
+        f"{row['name']:<22}{row['ratio']:>7.3f} {spread:>13}{flops:>7}{row['ms']:>9.1f}{error:>9}"
+        f"{row['tokens_per_second']:>10.0f}{share:>8}{memory:>7}"
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
+from torch.utils.flop_counter import FlopCounterMode
 
 Step = Callable[[], object]
 
@@ -77,30 +77,52 @@ class Spread:
         return cls(statistics.median(values), round(tenths[0], 12), round(tenths[-1], 12))
 
 
-def _attention_flops(q: Any, k: Any, v: Any, *_: Any, **__: Any) -> int:
-    return sdpa_flop_count(q, k, v)
+# Of shapes, as the counter gives them: fewer heads of keys and values count as if repeated to the query's.
+def _attention_flops(query: Sequence[int], key: Sequence[int], value: Sequence[int], *_: Any, **__: Any) -> int:
+    B, heads, S, width = query
+    return 2 * B * heads * S * key[2] * (width + value[3])  # scores, and their sum of values
 
 
-def _attention_backward_flops(delta: Any, q: Any, k: Any, v: Any, *_: Any, **__: Any) -> int:
-    return sdpa_backward_flop_count(delta, q, k, v)
+def _attention_backward_flops(
+    _: Sequence[int], query: Sequence[int], key: Sequence[int], value: Sequence[int], *__: Any, **___: Any
+) -> int:
+    B, heads, S, width = query
+    return 2 * B * heads * S * key[2] * (3 * width + 2 * value[3])  # scores; towards scores, values, queries, keys
 
 
-# torch counts the fused attention kernels of GPUs, not the one for CPUs.
-_CPU_ATTENTION = {
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops,
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward_flops,
+ATTENTION = {
+    name: formula
+    for kernel in ("flash_attention", "efficient_attention", "cudnn_attention", "flash_attention_for_cpu")
+    for name, formula in (
+        (getattr(torch.ops.aten, f"_scaled_dot_product_{kernel}"), _attention_flops),
+        (getattr(torch.ops.aten, f"_scaled_dot_product_{kernel}_backward"), _attention_backward_flops),
+    )
 }
+"""Formulas of attention kernels, for any torch: its own know neither grouped queries before 2.13 nor CPUs' kernel."""
 
 
 def count_flops(step: Step) -> int:
     """FLOPs of the matrix products and attention kernels of one step, custom and recomputed ones included.
 
+    Counting costs time and memory: what is timed, or whose memory is measured, is not counted at once.
+
     >>> count_flops(lambda: torch.ones(2, 3) @ torch.ones(3, 4))
     48
     """
-    with FlopCounterMode(display=False, custom_mapping=_CPU_ATTENTION) as counter:
+    with FlopCounterMode(display=False, custom_mapping=ATTENTION) as counter:
         step()
     return counter.get_total_flops()
+
+
+def flops_of_layers(of_one: int, of_two: int, layers: int) -> int:
+    """FLOPs of a step of a model, from those of copies that are cut to one and to two of its equal layers.
+
+    What is not in a layer, and what is special in the first, is in both; each further layer costs what the second does.
+
+    >>> flops_of_layers(70, 100, layers=12)
+    400
+    """
+    return of_one + (layers - 1) * (of_two - of_one)
 
 
 def matmul_ceiling(size: int, device: torch.device, dtype: torch.dtype, repeats: int = 5) -> float:
@@ -118,3 +140,16 @@ def matmul_ceiling(size: int, device: torch.device, dtype: torch.dtype, repeats:
     out = torch.empty_like(left)
     taken = [seconds(lambda: torch.mm(left, right, out=out), device) for _ in range(repeats + 2)]
     return 2 * size**3 / min(taken[2:])
+
+
+def copy_bandwidth(device: torch.device, repeats: int = 5) -> float:
+    """Bytes that one large copy reads and writes in a second, the best of some repeats: what memory gives.
+
+    Args:
+        device: whose memory; one GiB of it is copied, of a CPU's a quarter.
+        repeats: how often it is timed, after two that are not.
+    """
+    size = 1 << (30 if device.type == "cuda" else 28)
+    source, target = (torch.zeros(size, dtype=torch.uint8, device=device) for _ in range(2))
+    taken = [seconds(lambda: target.copy_(source), device) for _ in range(repeats + 2)]
+    return 2 * size / min(taken[2:])

@@ -14,7 +14,7 @@ def run(arguments: Sequence[str]) -> None:
     """Parse, measure, print a table or one JSON object."""
     quiet_libraries()
     kinds = {"gradients": _gradients, "plan": _plan, "coverage": _coverage, "proposals": _proposals}
-    kinds |= {"kills": _kills, "oversight": _oversight}
+    kinds |= {"kills": _kills, "oversight": _oversight, "step": _step, "generate": _generate}
     kind = "gradients" if arguments and arguments[0] in ("--help", "-h") else (arguments or [""])[0]
     if kind not in kinds:
         raise HeedError("what shall be measured?", "heed bench", f"heed bench {', '.join(kinds)}")
@@ -27,20 +27,54 @@ def _gradients(arguments: Sequence[str]) -> None:
     command = Command("bench gradients", "K gradients against one scalarised step, interleaved in one run.")
     defaults = GradientBench()
     command.add("--device", default=defaults.device, help="cpu or cuda")
-    command.add("--shape", default=defaults.shape, help="tiny, 60m or mistral-7b (random weights)")
+    command.add("--shape", default=defaults.shape, help="tiny, 2m, 30m, 60m, 1.1b or mistral-7b (random weights)")
     command.add("--k", default="2,4,8", help="numbers of objectives, commas between")
     command.add("--repeats", type=int, default=defaults.repeats, help="rounds, each method once in each")
     command.add("--checkpointing", default=defaults.checkpointing, help="both, off or on")
     command.add("--seed", type=int, default=0, help="of weights, tokens and the order of methods")
+    command.add("--tokens", type=int, default=0, help="length of each sequence; 0 takes the shape's")
     command.add("--json", action="store_true", help="print one JSON object")
     parsed = command.parse(arguments)
-    try:
-        k = tuple(int(part) for part in str(parsed.k).split(","))
-    except ValueError:
-        raise HeedError(f"'{parsed.k}' is not a list of numbers", "--k", "write 2,4,8") from None
-    options = GradientBench(parsed.device, parsed.shape, k, parsed.repeats, parsed.checkpointing, parsed.seed)
+    k = _integers(parsed.k, "--k", "2,4,8")
+    options = GradientBench(
+        parsed.device, parsed.shape, k, parsed.repeats, parsed.checkpointing, parsed.seed, parsed.tokens
+    )
     result = run_gradient_bench(options, lambda message: console.print(message, style="dim"))
     print(json.dumps(result) if parsed.json else gradient_table(result))
+
+
+def _integers(text: str, flag: str, example: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in str(text).split(","))
+    except ValueError:
+        raise HeedError(f"'{text}' is not a list of numbers", flag, f"write {example}") from None
+
+
+def _step(arguments: Sequence[str]) -> None:
+    from heed.bench.step import StepBench, run_step_bench, step_table
+
+    command = Command("bench step", "A whole step of alignment, for several K, against TRL's GRPO on the same model.")
+    command.parser.add_class_arguments(StepBench, as_group=False, skip={"k"})
+    command.add("--k", default="1,2,4,8", help="numbers of objectives, commas between")
+    command.add("--json", action="store_true", help="print one JSON object")
+    parsed = vars(command.parse(arguments))
+    as_json, k = parsed.pop("json"), _integers(parsed.pop("k"), "--k", "1,2,4,8")
+    result = run_step_bench(StepBench(**parsed, k=k), lambda message: console.print(message, style="dim"))
+    print(json.dumps(result) if as_json else step_table(result))
+
+
+def _generate(arguments: Sequence[str]) -> None:
+    from heed.bench.generate import GenerateBench, generate_table, run_generate_bench
+
+    command = Command("bench generate", "Tokens a second of heed's samplers and of transformers' generate.")
+    command.parser.add_class_arguments(GenerateBench, as_group=False, skip={"batches"})
+    command.add("--batches", default="1,8,64", help="numbers of completions, commas between")
+    command.add("--json", action="store_true", help="print one JSON object")
+    parsed = vars(command.parse(arguments))
+    as_json, batches = parsed.pop("json"), _integers(parsed.pop("batches"), "--batches", "1,8,64")
+    options = GenerateBench(**parsed, batches=batches)
+    result = run_generate_bench(options, lambda message: console.print(message, style="dim"))
+    print(json.dumps(result) if as_json else generate_table(result))
 
 
 def _plan(arguments: Sequence[str]) -> None:

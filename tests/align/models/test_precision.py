@@ -128,7 +128,7 @@ def test_a_policy_that_overflows_in_float16_is_refused_with_the_dtype_to_take(tm
         Policy(tmp_path / "loud", peft_config=lora(), dtype=dtype)
 
 
-@pytest.mark.parametrize("method", ["auto", "static", "generate"])
+@pytest.mark.parametrize("method", ["auto", "continuous", "static", "generate"])
 @pytest.mark.parametrize("greedy", [True, False])
 @pytest.mark.parametrize("round_", ["the first rollout", "a later one"])
 def test_logits_that_overflow_while_sampling_are_one_line(method, greedy, round_):
@@ -153,6 +153,6 @@ def test_logits_of_minus_infinity_are_no_overflow():
     mute = torch.zeros(len(TOKENIZER))
     mute[5] = -torch.inf
     policy.causal_lm.lm_head.register_forward_hook(lambda _layer, _inputs, logits: logits + mute)
-    for method in ("static", "generate"):
+    for method in ("continuous", "static", "generate"):
         drawn = Sampler(policy, Sampling(6), method).roll(PROMPTS[:6], torch.Generator().manual_seed(0))
         assert 5 not in drawn.sequences.ids[:, -drawn.sequences.width :]

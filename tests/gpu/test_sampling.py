@@ -1,0 +1,67 @@
+"""Sampling on the device: the seed decides, and every loop draws from the model that is trained."""
+
+from typing import get_args, get_type_hints
+
+import pytest
+import torch
+from tiny_policies import PROMPTS, TOKENIZER, lora, tiny_model
+
+from heed.align.config import AlignConfig
+from heed.align.models.policy import Policy
+from heed.align.rollouts import Sampler, Sampling
+from heed.errors import HeedError
+
+pytestmark = pytest.mark.gpu
+METHODS = get_args(get_type_hints(AlignConfig)["sampler"])
+ASKED = [PROMPTS[i] for i in (0, 3, 7, 3, 9, 1)]
+
+
+def policy_on(device, dtype=torch.float32):
+    """A policy away from its reference, on a model whose next tokens are not all alike."""
+    model = tiny_model()
+    with torch.no_grad():
+        model.lm_head.weight.mul_(10)
+    policy = Policy(model.to(device=device, dtype=dtype), TOKENIZER, lora())
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for name, parameter in policy.trainable().items():
+            if "lora_B" in name:
+                parameter += (0.3 * torch.randn(parameter.shape, generator=generator)).to(device)
+    return policy
+
+
+def sampler_of(policy, method):
+    try:
+        return Sampler(policy, Sampling(max_tokens=12), method)
+    except HeedError as refusal:
+        pytest.skip(str(refusal))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_the_same_seed_draws_the_same_completions_and_another_draws_others(device, method, dtype):
+    sampler = sampler_of(policy_on(device, dtype), method)
+    drawn = [sampler.roll(ASKED, torch.Generator(device).manual_seed(seed)).completion_ids for seed in (1, 1, 2)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    again = sampler_of(policy_on(device, dtype), method)
+    assert again.roll(ASKED, torch.Generator(device).manual_seed(1)).completion_ids == drawn[0]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_greedy_completions_are_those_of_each_prompt_by_itself(device, method):
+    policy = policy_on(device)
+    generator = torch.Generator(device).manual_seed(0)
+    drawn = sampler_of(policy, method).roll(ASKED, generator, greedy=True).completion_ids
+    alone = sampler_of(policy, "generate")
+    assert drawn == [alone.roll([prompt], generator, greedy=True).completion_ids[0] for prompt in ASKED]
+
+
+@pytest.mark.parametrize(("dtype", "most"), [(torch.float32, 1e-4), (torch.bfloat16, 0.05)], ids=str)
+def test_the_static_cache_records_the_log_probabilities_that_are_trained(device, dtype, most):
+    policy = policy_on(device, dtype)
+    rollout = sampler_of(policy, "static").roll(ASKED, torch.Generator(device).manual_seed(3))
+    assert rollout.logp.device.type == device.type
+    with torch.no_grad():
+        own = policy.logp(rollout.sequences)
+    assert float((own - rollout.logp).abs().sum() / rollout.sequences.mask.sum()) < most
+    assert float(rollout.logp.std()) > 0.1
