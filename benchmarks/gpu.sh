@@ -30,19 +30,21 @@ bench() {
     check "$name" "$limit" "$python" -m heed bench "$@" --device "$device" --json
 }
 
-check tests 110 "$python" -m pytest -m gpu tests/gpu -p no:cacheprovider --junitxml="$out/tests.xml"
+check tests 100 "$python" -m pytest -m gpu tests/gpu -p no:cacheprovider --junitxml="$out/tests.xml"
 mv "$out/tests.json" "$out/tests.txt"
 if [ "$device" = cpu ]; then
-    bench gradients-checkpointing 45 gradients --shape tiny --k 4 --repeats 2 --checkpointing on
-    bench gradients-plain 45 gradients --shape tiny --tokens 17 --k 4 --repeats 2 --checkpointing off
-    bench step 45 step --shape tiny --tokens 8 --k 1,2,8 --completions 16 --repeats 2
-    bench generate 45 generate --shape tiny --tokens 8 --batches 1,16 --repeats 2
+    bench gradients-checkpointing 40 gradients --shape tiny --k 4 --repeats 2 --checkpointing on
+    bench gradients-plain 40 gradients --shape tiny --tokens 17 --k 4 --repeats 2 --checkpointing off
+    bench step 40 step --shape tiny --tokens 8 --k 1,2,8 --completions 16 --repeats 2
+    bench generate 40 generate --shape tiny --tokens 8 --batches 1,16 --repeats 2
+    check vocabulary 35 "$python" benchmarks/vocabulary.py --sequences 2 --tokens 128 --hidden 64 --out "$out"
 else
     # Without checkpointing a token of 7 billion parameters takes ten megabytes: a quarter of the tokens.
     bench gradients-checkpointing 170 gradients --shape mistral-7b --k 4 --repeats 2 --checkpointing on
     bench gradients-plain 55 gradients --shape mistral-7b --tokens 256 --k 4 --repeats 3 --checkpointing off
     bench step 135 step --shape 1.1b --tokens 128 --k 1,2,8 --repeats 2
-    bench generate 120 generate --shape 1.1b --tokens 128 --batches 1,64 --repeats 2
+    bench generate 105 generate --shape 1.1b --tokens 128 --batches 1,64 --repeats 2
+    check vocabulary 25 "$python" benchmarks/vocabulary.py --device cuda --out "$out"
 fi
 
 # table NAME MODULE FUNCTION
@@ -69,6 +71,9 @@ table gradients-checkpointing heed.bench.gradients gradient_table
 table gradients-plain heed.bench.gradients gradient_table
 table step heed.bench.step step_table
 table generate heed.bench.generate generate_table
+echo
+echo "== vocabulary"
+tail -n 3 "$out/vocabulary.json" "$out/vocabulary.log"
 echo
 if [ "${#failed[@]}" -gt 0 ]; then
     printf 'failed: %s\n' "${failed[@]}"

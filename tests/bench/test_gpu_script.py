@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "gpu.sh"
-CHECKS = ["tests", "gradients-checkpointing", "gradients-plain", "step", "generate"]
+CHECKS = ["tests", "gradients-checkpointing", "gradients-plain", "step", "generate", "vocabulary"]
 PYTHON = """#!/bin/sh
 echo "$*" >> "$CALLS"
 case "$*" in

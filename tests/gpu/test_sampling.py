@@ -5,8 +5,11 @@ from typing import get_args, get_type_hints
 import pytest
 import torch
 from tiny_policies import PROMPTS, TOKENIZER, lora, tiny_model
+from transformers import LogitsProcessorList
 
 from heed.align.config import AlignConfig
+from heed.align.data.conversations import prompt_ids
+from heed.align.generation.continuous import ContinuousBatching
 from heed.align.models.policy import Policy
 from heed.align.rollouts import Sampler, Sampling
 from heed.errors import HeedError
@@ -56,12 +59,36 @@ def test_greedy_completions_are_those_of_each_prompt_by_itself(device, method):
     assert drawn == [alone.roll([prompt], generator, greedy=True).completion_ids[0] for prompt in ASKED]
 
 
+@pytest.mark.parametrize("method", ["continuous", "static"])
 @pytest.mark.parametrize(("dtype", "most"), [(torch.float32, 1e-4), (torch.bfloat16, 0.05)], ids=str)
-def test_the_static_cache_records_the_log_probabilities_that_are_trained(device, dtype, most):
+def test_the_log_probabilities_that_are_recorded_are_those_that_are_trained(device, method, dtype, most):
     policy = policy_on(device, dtype)
-    rollout = sampler_of(policy, "static").roll(ASKED, torch.Generator(device).manual_seed(3))
+    rollout = sampler_of(policy, method).roll(ASKED, torch.Generator(device).manual_seed(3))
     assert rollout.logp.device.type == device.type
     with torch.no_grad():
         own = policy.logp(rollout.sequences)
     assert float((own - rollout.logp).abs().sum() / rollout.sequences.mask.sum()) < most
     assert float(rollout.logp.std()) > 0.1
+
+
+def test_each_shape_of_a_decode_step_is_captured_once_and_refills_do_not_change_a_completion(device):
+    """In float32: on a GPU by replayed graphs, which would keep old weights or rows if an address changed."""
+    policy = policy_on(device)
+    prompts = [torch.tensor(prompt_ids(prompt, TOKENIZER), device=device) for prompt in ASKED * 4]
+    expected, _ = ContinuousBatching(policy, 12, 1.0, LogitsProcessorList()).draw(prompts, torch.Generator(), True)
+    drawer = ContinuousBatching(policy, 12, 1.0, LogitsProcessorList(), slots=5)
+    shapes = []
+    for _ in range(2):
+        tokens, _ = drawer.draw(prompts, torch.Generator(), greedy=True)
+        assert torch.equal(tokens, expected)
+        shapes.append(len(drawer.graphs))
+    assert shapes[0] == shapes[1]
+    assert (shapes[0] > 0) == (device.type == "cuda")
+    with torch.no_grad():
+        for parameter in policy.trainable().values():
+            parameter.add_(0.5)
+    moved, logp = drawer.draw(prompts, torch.Generator(), greedy=True)
+    afresh, own = ContinuousBatching(policy, 12, 1.0, LogitsProcessorList()).draw(prompts, torch.Generator(), True)
+    assert not torch.equal(moved, expected)
+    assert torch.equal(moved, afresh)
+    torch.testing.assert_close(logp, own, rtol=0, atol=1e-3)

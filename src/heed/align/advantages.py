@@ -109,6 +109,8 @@ class ScoredRollout:
         logp: of the policy that sampled them, [B, T].
         reference_logp: [B, T].
         entropy: weight of a token's entropy in each objective's reward, [K]; None for no bonus.
+        sampler_logp: as the sampler recorded them, [B, T]; None where it did not.
+        importance: weight of each token in the mean, [B, T]; None for 1.
     """
 
     sequences: Sequences
@@ -116,6 +118,8 @@ class ScoredRollout:
     logp: Tensor
     reference_logp: Tensor
     entropy: Tensor | None = None
+    sampler_logp: Tensor | None = None
+    importance: Tensor | None = None
 
     @property
     def surprise(self) -> Tensor:
@@ -257,3 +261,8 @@ class CriticEstimator:
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to what :meth:`state` returned."""
         self.critics.restore(state)
+
+
+def estimator_of(policy: Policy, objectives: int, config: AlignConfig) -> AdvantageEstimator:
+    """The estimator that the settings name."""
+    return CriticEstimator(policy, objectives, config) if config.advantage == "gae" else GroupEstimator(config)

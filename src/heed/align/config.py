@@ -13,7 +13,8 @@ _LEAST = {
     **dict.fromkeys(("checkpoint_every", "max_completion_tokens", "eval_completions", "critic_epochs"), 1),
     **dict.fromkeys(("seed", "micro_batch", "top_k", "warmup_steps", "eval_every", "eval_prompts"), 0),
     **dict.fromkeys(("log_completions_every", "weight_decay", "max_grad_norm", "max_grad_ratio"), 0),
-    **dict.fromkeys(("clip_low", "clip_high", "kl_beta", "entropy_beta", "gamma", "gae_lambda", "cooldown_steps"), 0),
+    **dict.fromkeys(("clip_low", "clip_high", "importance_cap", "kl_beta", "entropy_beta"), 0),
+    **dict.fromkeys(("gamma", "gae_lambda", "cooldown_steps"), 0),
     **dict.fromkeys(("beta1", "beta2", "gram_memory", "critic_value_clip", "critic_rank"), 0),
 }
 """The least value of each setting that has one."""
@@ -56,6 +57,8 @@ class AlignConfig:
         surrogate: ppo (clipped), cispo (clipped weights) or plain (policy gradient).
         clip_low: ratios below 1 - clip_low are clipped.
         clip_high: ratios above 1 + clip_high are clipped.
+        importance_cap: largest weight of a token, by its probability for the trained policy over the sampler's, where
+            the model is in half precision; 0 weights none.
         average_over: what the surrogate is a mean over: the batch's tokens or its sequences.
         kl_beta: weight of the KL to the reference.
         kl_place: in each token's reward, or in the loss.
@@ -109,6 +112,7 @@ class AlignConfig:
     surrogate: Literal["ppo", "cispo", "plain"] = "ppo"
     clip_low: float = 0.2
     clip_high: float = 0.2
+    importance_cap: float = 2.0
     average_over: Literal["tokens", "sequences"] = "tokens"
     kl_beta: float = 0.02
     kl_place: Literal["reward", "loss"] = "reward"

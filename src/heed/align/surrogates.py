@@ -7,7 +7,7 @@ cost about one (:mod:`heed.balance.jacobian`); advantages per token [K, B, T] ha
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -140,6 +140,17 @@ class PPOClip:
         """Tokens whose ratio lies outside the bounds."""
         ratio = (logp - old_logp).exp()
         return (ratio < 1 - self.low) | (ratio > 1 + self.high)
+
+
+def surrogate_of(name: Literal["ppo", "cispo", "plain"], low: float, high: float) -> Surrogate:
+    """The surrogate of a name, with its clip range.
+
+    >>> surrogate_of("cispo", 1.0, 0.3)
+    CISPO(low=1.0, high=0.3, rank=1)
+    """
+    if name == "ppo":
+        return PPOClip(low, high)
+    return CISPO(low, high) if name == "cispo" else Plain()
 
 
 def kl_cotangent(logp: Tensor, reference_logp: Tensor, weight: Tensor) -> Tensor:

@@ -20,11 +20,12 @@ from torchjd.linalg import PSDMatrix
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from heed.align import distributed
-from heed.align.advantages import AdvantageEstimator, CriticEstimator, GroupEstimator, ScoredRollout, kl_row
+from heed.align.advantages import ScoredRollout, estimator_of, kl_row
 from heed.align.balancing import Balance, Balancer
 from heed.align.clipping import GradientBound
 from heed.align.config import AlignConfig
 from heed.align.evaluation import Evaluation, Gold, evaluate
+from heed.align.importance import Importance
 from heed.align.journal import Journal, deviation_of
 from heed.align.models.policy import Policy
 from heed.align.models.precision import REMEDY, not_finite
@@ -33,7 +34,7 @@ from heed.align.objectives.base import Objective, ObjectiveSet
 from heed.align.prompts import PromptStream, checked_rows
 from heed.align.rollouts import Rollout, Sampler, Sampling
 from heed.align.schedules import entropy_weight, learning_rate
-from heed.align.surrogates import CISPO, Plain, PPOClip, Surrogate, kl_cotangent
+from heed.align.surrogates import kl_cotangent, surrogate_of
 from heed.balance import GAPO, Linear
 from heed.balance.cotangents import Cotangents, Term
 from heed.balance.jacobian import JacobianAccumulator
@@ -93,8 +94,9 @@ class AlignTrainer:
         self.policy = Policy(model, tokenizer, peft_config, config.dtype, config.seed)
         self.prompts = PromptStream(dataset, self.policy, config)
         self.sampler = Sampler(self.policy, _sampling(config), config.sampler)
-        self.surrogate = _surrogate(config)
-        self.estimator = _estimator(self.policy, self.K, config)
+        self.surrogate = surrogate_of(config.surrogate, config.clip_low, config.clip_high)
+        self.estimator = estimator_of(self.policy, self.K, config)
+        self.importance = Importance(config.importance_cap)
         if config.gradient_checkpointing:
             self.policy.checkpoint_activations()
         self.jacobian = JacobianAccumulator(
@@ -183,7 +185,7 @@ class AlignTrainer:
         gradient_seconds, clipped, length, balance = 0.0, 0.0, 0.0, None
         for number, rows in enumerate(self.minibatches(), 1):
             started = time.perf_counter()
-            clipped += self.accumulate(scored, advantages, rows)
+            clipped += self.accumulate(scored, advantages, rows, unmoved=number == 1)
             balance = self.balancer.solve(self.optimizer)
             gradient_seconds += time.perf_counter() - started
             self.journal.balance(balance.record(self.step + 1, self.objectives.names) | {"minibatch": number})
@@ -192,7 +194,7 @@ class AlignTrainer:
         critic = self.estimator.learn()
         ended = time.perf_counter()
         metrics = self.journal.describe(rollout, rewards)
-        metrics |= balance.metrics(self.objectives.names) | critic
+        metrics |= balance.metrics(self.objectives.names) | critic | self.importance.metrics()
         metrics |= {
             "direction/norm": length,
             "kl": float(scored.kl.sum() / scored.sequences.mask.sum()),
@@ -220,9 +222,11 @@ class AlignTrainer:
         """Log-probabilities of the sampling policy and of the reference, and the rewards in training units."""
         parts = [rollout.sequences.rows(part) for part in _parts(len(rollout.sequences), self.config.micro_batch)]
         temperature = self.config.temperature
-        logp = rollout.logp
-        if logp is None:
+        logp, importance = rollout.logp, None
+        if logp is None or self.importance.needed(self.policy.causal_lm.dtype):
             logp = torch.cat([self.policy.logp(part, temperature) for part in parts])
+            if rollout.logp is not None:
+                importance = self.importance.weights(logp, rollout.logp)
         reference = torch.cat([self.policy.reference_logp(part, temperature) for part in parts])
         if self.config.normalise_rewards or self.config.entropy_beta > 0:
             scale, deviation = self.reward_scale, distributed.mean_of_known(torch.stack([*map(deviation_of, rewards)]))
@@ -236,10 +240,11 @@ class AlignTrainer:
         if self.config.entropy_beta > 0:
             unit = torch.ones(self.K) if self.config.normalise_rewards else self.reward_scale
             entropy = (entropy_weight(self.config, self.step) * unit).to(logp.device)
-        return ScoredRollout(rollout.sequences, rewards.to(logp.device), logp, reference, entropy)
+        rewards = rewards.to(logp.device)
+        return ScoredRollout(rollout.sequences, rewards, logp, reference, entropy, rollout.logp, importance)
 
-    def accumulate(self, scored: ScoredRollout, advantages: Tensor, rows: Tensor) -> float:
-        """Take the K gradients over a minibatch; returns the share of clipped tokens."""
+    def accumulate(self, scored: ScoredRollout, advantages: Tensor, rows: Tensor, unmoved: bool = False) -> float:
+        """Take the K gradients over a minibatch, drawn by the policy as it still is or not; the share clipped."""
         config, mask = self.config, scored.sequences.mask
         self.jacobian.zero()
         terms = mask[rows].sum() if config.average_over == "tokens" else torch.tensor(len(rows))
@@ -249,6 +254,8 @@ class AlignTrainer:
             index = rows[part]
             batch, old = scored.sequences.rows(index), scored.logp[index]
             weight = batch.mask.to(old.dtype) / count
+            if scored.importance is not None:
+                weight = weight * scored.importance[index]
 
             def forward(few: Tensor | None, batch: Sequences = batch) -> Tensor:
                 return self.policy.logp(batch if few is None else batch.rows(few), config.temperature)
@@ -264,6 +271,8 @@ class AlignTrainer:
                 return taken
 
             logp = self.jacobian.accumulate(forward, cotangents)
+            if unmoved and scored.sampler_logp is not None:
+                self.importance.measure(logp, scored.sampler_logp[index], batch.mask)
             if not config.on_policy:
                 clipped += float((self.surrogate.clipped(logp, old) & batch.mask.bool()).sum()) / float(
                     mask[rows].sum()
@@ -381,16 +390,6 @@ class AlignTrainer:
 
 def _sampling(config: AlignConfig) -> Sampling:
     return Sampling(config.max_completion_tokens, config.temperature, config.top_p, config.top_k)
-
-
-def _surrogate(config: AlignConfig) -> Surrogate:
-    if config.surrogate == "ppo":
-        return PPOClip(config.clip_low, config.clip_high)
-    return CISPO(config.clip_low, config.clip_high) if config.surrogate == "cispo" else Plain()
-
-
-def _estimator(policy: Policy, objectives: int, config: AlignConfig) -> AdvantageEstimator:
-    return CriticEstimator(policy, objectives, config) if config.advantage == "gae" else GroupEstimator(config)
 
 
 def _parts(rows: int, size: int) -> list[slice]:
