@@ -73,7 +73,7 @@ table step heed.bench.step step_table
 table generate heed.bench.generate generate_table
 echo
 echo "== vocabulary"
-tail -n 3 "$out/vocabulary.json" "$out/vocabulary.log"
+tail -qn 3 "$out/vocabulary.json" "$out/vocabulary.log"
 echo
 if [ "${#failed[@]}" -gt 0 ]; then
     printf 'failed: %s\n' "${failed[@]}"
