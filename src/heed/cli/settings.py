@@ -39,6 +39,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "Completions": ("max_completion_tokens", "temperature", "top_p", "top_k", "sampler"),
     "Advantages and surrogate": (
         *("advantage", "gamma", "gae_lambda", "normalise_rewards", "surrogate", "clip_low", "clip_high"),
+        "importance_cap",
         *("average_over", "kl_beta", "kl_place", "kl_in", "entropy_beta"),
     ),
     "Critics (advantage gae)": (
