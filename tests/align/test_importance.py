@@ -1,6 +1,7 @@
 """A sampler that draws from a policy a little apart: measured in every round, and weighted where it matters."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -43,7 +44,7 @@ def test_weighted_draws_of_another_policy_have_the_policys_own_gradient():
     q = torch.randn(7, generator=generator, dtype=torch.float64).softmax(0)
     advantage = torch.randn(7, generator=generator, dtype=torch.float64)
     logp = logits.log_softmax(0)
-    weights = Importance(1e9).weights(logp.detach(), q.log())
+    weights = Importance(1e9).weights(logp.detach(), q.log(), torch.ones(7))
     (found,) = torch.autograd.grad((q * weights * advantage * logp).sum(), logits, retain_graph=True)
     (own,) = torch.autograd.grad((logp.exp() * advantage).sum(), logits)
     torch.testing.assert_close(found, own, rtol=1e-12, atol=1e-12)
@@ -63,6 +64,18 @@ def test_in_float32_it_is_measured_and_nothing_is_weighted():
     metrics = trainer.round()
     assert metrics["sampler/mismatch"] == pytest.approx(0.25, abs=1e-4)
     assert metrics["sampler/capped"] == 0
+    for other in ({"sampler": "generate"}, {"top_k": 3}):
+        unknown = tiny_trainer(**other).round()
+        assert math.isnan(unknown["sampler/mismatch"]) and unknown.keys() == metrics.keys()
+
+
+def test_what_is_cut_off_is_counted_on_the_completions_alone():
+    importance = Importance(0.5)
+    mask = torch.tensor([[1, 1, 0, 0]])
+    weights = importance.weights(torch.tensor([[0.0, -1.0, 0.0, 0.0]]), torch.zeros(1, 4), mask)
+    torch.testing.assert_close(weights, torch.tensor([[0.5, 0.3679, 0.5, 0.5]]), rtol=0, atol=1e-4)
+    assert importance.metrics()["sampler/capped"] == 0.5
+    assert importance.metrics()["sampler/capped"] == 0.0
 
 
 @pytest.mark.parametrize(("cap", "expected"), [(2.0, 2.0), (10.0, 2.71828)])

@@ -4,6 +4,7 @@ from typing import get_args, get_type_hints
 
 import pytest
 import torch
+from scipy.stats import chi2
 from tiny_policies import PROMPTS, TOKENIZER, lora, tiny_model
 from transformers import LogitsProcessorList
 
@@ -69,6 +70,33 @@ def test_the_log_probabilities_that_are_recorded_are_those_that_are_trained(devi
         own = policy.logp(rollout.sequences)
     assert float((own - rollout.logp).abs().sum() / rollout.sequences.mask.sum()) < most
     assert float(rollout.logp.std()) > 0.1
+
+
+def test_draws_follow_the_softmax_token_by_token_and_in_replays(device):
+    """Noise that rows or steps shared, or a replay did not renew, would show in the second token given the first."""
+    policy = policy_on(device)
+    prompt = torch.tensor(prompt_ids(ASKED[0], TOKENIZER), device=device)
+    drawer = ContinuousBatching(policy, 2, 1.0, LogitsProcessorList())
+    generator = torch.Generator(device).manual_seed(4)
+
+    def fits(tokens, prefix):
+        with torch.no_grad():
+            share = policy.model(input_ids=prefix[None]).logits[0, -1].double().softmax(-1).cpu()
+        counts = torch.bincount(tokens.cpu(), minlength=len(share)).double()
+        common = share * len(tokens) >= 5
+        rare = [] if bool(common.all()) else [~common]
+        seen = torch.cat([counts[common], *(counts[each].sum()[None] for each in rare)])
+        expected = len(tokens) * torch.cat([share[common], *(share[each].sum()[None] for each in rare)])
+        assert int(common.sum()) > 3
+        assert float(((seen - expected) ** 2 / expected).sum()) < chi2.ppf(1 - 1e-4, len(seen) - 1)
+
+    for _ in range(2):
+        tokens, _ = drawer.draw([prompt] * 4000, generator)
+        fits(tokens[:, 0], prompt)
+        ends = torch.tensor(policy.end_ids, device=device)
+        going_on = tokens[~torch.isin(tokens[:, 0], ends)]
+        likeliest = going_on[:, 0].mode().values
+        fits(going_on[going_on[:, 0] == likeliest, 1], torch.cat([prompt, likeliest[None]]))
 
 
 def test_each_shape_of_a_decode_step_is_captured_once_and_refills_do_not_change_a_completion(device):

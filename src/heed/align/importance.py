@@ -9,6 +9,8 @@ objectives share, so the cotangents keep their rank.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -22,7 +24,7 @@ class Importance:
 
     def __init__(self, cap: float) -> None:
         self.cap = cap
-        self._apart = self._capped = self._tokens = 0.0
+        self._forget()
 
     def needed(self, dtype: torch.dtype) -> bool:
         """Whether a model in this dtype samples from another policy than it trains."""
@@ -36,27 +38,34 @@ class Importance:
             sampler: as the sampler recorded them, [B, T].
             mask: the completions' tokens, [B, T].
         """
-        apart = (logp - sampler) * mask
-        self._apart += float(apart.abs().sum())
-        self._capped += float((apart.exp() > self.cap).sum()) if self.cap > 0 else 0.0
+        self._apart += float(((logp - sampler) * mask).abs().sum())
         self._tokens += float(mask.sum())
 
-    def weights(self, logp: Tensor, sampler: Tensor) -> Tensor:
-        """``min(exp(logp - sampler), cap)``, [B, T].
+    def weights(self, logp: Tensor, sampler: Tensor, mask: Tensor) -> Tensor:
+        """``min(exp(logp - sampler), cap)``, [B, T]; how many are cut off is noted.
 
-        >>> Importance(2.0).weights(torch.tensor([[0.0, 1.0, -0.5]]), torch.zeros(1, 3)).tolist()
+        >>> Importance(2.0).weights(torch.tensor([[0.0, 1.0, -0.5]]), torch.zeros(1, 3), torch.ones(1, 3)).tolist()
         [[1.0, 2.0, 0.6065306663513184]]
         """
-        return (logp - sampler).exp().clamp(max=self.cap)
+        ratio = (logp - sampler).exp()
+        self._capped += float(((ratio > self.cap) & mask.bool()).sum())
+        self._weighted += float(mask.sum())
+        return ratio.clamp(max=self.cap)
 
     def metrics(self) -> dict[str, float]:
-        """Mean nats a token between sampler and policy and the share of tokens at the cap, since the last call.
+        """Mean nats a token between sampler and policy, and the share of weights cut off, since the last call.
+
+        NaN where nothing was measured, as with a sampler that records nothing; 0 where nothing was weighted.
 
         >>> Importance(2.0).metrics()
-        {}
+        {'sampler/mismatch': nan, 'sampler/capped': 0.0}
         """
-        if self._tokens == 0:
-            return {}
-        found = {"sampler/mismatch": self._apart / self._tokens, "sampler/capped": self._capped / self._tokens}
-        self._apart = self._capped = self._tokens = 0.0
+        found = {
+            "sampler/mismatch": self._apart / self._tokens if self._tokens else math.nan,
+            "sampler/capped": self._capped / self._weighted if self._weighted else 0.0,
+        }
+        self._forget()
         return found
+
+    def _forget(self) -> None:
+        self._apart = self._tokens = self._capped = self._weighted = 0.0

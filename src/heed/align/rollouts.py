@@ -29,6 +29,9 @@ LOOPS: dict[str, str] = {
     "generate": "transformers' generate",
 }
 
+LOOP_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, AssertionError)
+"""What a model may raise that reads its cache in another way than a loop keeps it."""
+
 NEXT: dict[str, SamplerMethod] = {"continuous": "static", "static": "generate"}
 """The loop that takes over where one does not fit."""
 
@@ -83,9 +86,9 @@ class Sampler:
 
     ``continuous`` decodes in slots, with the adapter merged and, on a GPU, in CUDA graphs (`heed.align.generation`);
     ``static`` keeps keys and values in one buffer of fixed size and decodes the whole batch at once; ``generate`` is
-    transformers' own loop. ``auto`` takes the first of these that fits the model. The
-    first rollout compares the log-probabilities of what is drawn with the model's own: a loop that draws from another
-    model gives way to the next, and ``generate`` to ``generate`` without a cache, which is logged.
+    transformers' own loop. ``auto`` takes the first of these that fits the model. The first rollout compares the
+    log-probabilities of what is drawn with the model's own: a loop that draws from another model gives way to the
+    next, and ``generate`` to ``generate`` without a cache, which is logged.
 
     Args:
         policy: what is sampled.
@@ -201,7 +204,7 @@ class Sampler:
     def _first(
         self, ids: Tensor, attention: Tensor, generator: torch.Generator, greedy: bool
     ) -> tuple[Tensor, Tensor | None] | None:
-        """Check the loop: the static one by what it draws, which is returned; generate by some tokens beforehand."""
+        """Check the loop by what it draws, which is returned; generate, which records nothing, by tokens beforehand."""
         rows, state = spread(attention), generator.get_state()
         while self.method != "generate":
             drawn, reason = None, None
@@ -210,10 +213,8 @@ class Sampler:
                 reason = self._compare(ids[rows], attention[rows], *(part[rows] for part in drawn if part is not None))
             except torch.OutOfMemoryError:
                 raise
-            except (RuntimeError, ValueError, TypeError) as error:
-                if not self._auto:
-                    raise
-                reason = str(error).splitlines()[0]
+            except LOOP_ERRORS as error:
+                reason = f"{type(error).__name__}: {error}".splitlines()[0]
             if reason is None:
                 self._checked = True
                 return drawn

@@ -226,7 +226,7 @@ class AlignTrainer:
         if logp is None or self.importance.needed(self.policy.causal_lm.dtype):
             logp = torch.cat([self.policy.logp(part, temperature) for part in parts])
             if rollout.logp is not None:
-                importance = self.importance.weights(logp, rollout.logp)
+                importance = self.importance.weights(logp, rollout.logp, rollout.sequences.mask)
         reference = torch.cat([self.policy.reference_logp(part, temperature) for part in parts])
         if self.config.normalise_rewards or self.config.entropy_beta > 0:
             scale, deviation = self.reward_scale, distributed.mean_of_known(torch.stack([*map(deviation_of, rewards)]))

@@ -14,6 +14,7 @@ from transformers import (
     LlamaConfig,
     PhiConfig,
     Qwen3Config,
+    RecurrentGemmaConfig,
 )
 
 from align.tiny_policies import TOKENIZER, a_batch, lora, tiny_policy
@@ -104,6 +105,22 @@ def test_in_parts_as_whole(kind, checkpointing, small):
     torch.testing.assert_close(found, expected, rtol=0, atol=10 * close * float(expected.abs().max()))
 
 
+def test_the_gradient_by_the_hidden_states_is_exact():
+    """Beside the adapters' gradients, which transformers' norms round to float32 on their way."""
+    generator = torch.Generator().manual_seed(0)
+    states = torch.randn(11, HIDDEN, generator=generator, dtype=torch.float64, requires_grad=True)
+    weight, bias = (torch.randn(V, *width, generator=generator, dtype=torch.float64) for width in ((HIDDEN,), ()))
+    targets, cotangents = torch.randint(V, (11,), generator=generator), torch.randn(2, 11, generator=generator)
+    for to_logits in (LogitMap(), LogitMap(0.3), LogitMap(0.5, 2.0)):
+        expected = to_logits(states @ weight.T + bias).div(0.7).log_softmax(-1).gather(1, targets[:, None])[:, 0]
+        logp, _ = token_logp._FrozenHeadLogp.apply(states, targets, weight, bias, to_logits, 0.7, 4, True)
+        torch.testing.assert_close(logp, expected, rtol=0, atol=1e-12)
+        for each in cotangents.double():
+            found, own = (torch.autograd.grad(of, states, each, retain_graph=True)[0] for of in (logp, expected))
+            assert own.abs().max() > 0.05
+            torch.testing.assert_close(found, own, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("tied", [False, True])
 def test_a_head_that_is_trained_gets_its_gradient(tied, small):
     torch.manual_seed(0)
@@ -182,6 +199,38 @@ def test_a_model_whose_logits_come_in_another_way_holds_them_all(small, caplog):
     assert moved.logit_map is None
     assert "holds the logits of a whole batch" in caplog.text
     assert not torch.allclose(found, expected)
+
+
+def test_a_cap_that_bends_the_largest_logits_alone_is_not_overlooked():
+    torch.manual_seed(0)
+    kept = {name: SHAPE[name] for name in ("vocab_size", "hidden_size", "intermediate_size", "num_attention_heads")}
+    config = RecurrentGemmaConfig(**kept, num_hidden_layers=3, num_key_value_heads=2, head_dim=8, lru_width=HIDDEN)
+    model = AutoModelForCausalLM.from_config(config)
+    with torch.no_grad():
+        model.lm_head.weight *= 60
+    for dtype in (torch.float32, torch.bfloat16):
+        found = TokenLogp(model.to(dtype)).logit_map
+        assert found == LogitMap(1.0, config.logits_soft_cap)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_cap_of_no_known_name_is_not_overlooked(dtype):
+    model = policy_of(KINDS["llama"], dtype).causal_lm
+    assert TokenLogp(model).logit_map == LogitMap()
+    assert _bent(model) is None
+
+
+def _bent(model) -> LogitMap | None:
+    """The map of a model whose logits are bent by a cap that no name tells."""
+    own = model.forward
+
+    def capped(**inputs):
+        output = own(**inputs)
+        output.logits = 30 * torch.tanh(output.logits / 30)
+        return output
+
+    model.forward = capped
+    return TokenLogp(model).logit_map
 
 
 def _shifted(output):

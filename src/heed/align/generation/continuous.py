@@ -28,10 +28,11 @@ COLUMNS = 64
 PREFILL_TOKENS = 1 << 14
 """Tokens of prompts, their padding included, that are read in one forward."""
 
-CACHE_SHARE = 0.5
-"""Of a GPU's free memory, the cache takes at most so much; prompts for which there is no slot wait in the queue."""
+CACHE_SHARE = 0.4
+"""Of a GPU's memory beyond the model's weights, merged ones included, the cache takes at most so much; prompts for
+which there is no slot wait in the queue. Not of what is free: a run that is resumed is to draw the same."""
 
-KEPT_SHARE = 0.125
+KEPT_SHARE = 0.25
 """Of a GPU's memory: a larger cache, with the merged weights, is given back after each rollout."""
 
 
@@ -109,15 +110,15 @@ class ContinuousBatching:
     def _room(self, prompts: Sequence[Tensor]) -> tuple[SlotCache, DecodeState]:
         """A cache and a state that are large enough: those of before, or new ones."""
         length = -(-(max(len(ids) for ids in prompts) + self.limit) // COLUMNS) * COLUMNS
-        rows = min(self.slots or len(prompts), len(prompts))
-        if self._held is None or self._held[0].length < length or self._held[1].requests < len(prompts):
-            self._held = None
+        rows = min(self.slots or len(prompts), len(prompts), self._fitting(length))
+        held = self._held
+        if held is None or held[0].length < length or held[0].slots < rows or held[1].requests < len(prompts):
+            self._held = held = None
             self.graphs.clear()
-            rows = min(rows, self._fitting(length))
             state = DecodeState(rows, len(prompts), self.limit, self.ends)
-            self._held = SlotCache(self.layers, rows, length), state
-        self._held[1].clear()
-        return self._held
+            self._held = held = SlotCache(self.layers, rows, length), state
+        held[1].clear(rows)
+        return held
 
     def _fitting(self, length: int) -> int:
         """How many slots of a length the memory holds."""
@@ -127,10 +128,9 @@ class ContinuousBatching:
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         slot = 2 * self.layers * heads * width * length * model.dtype.itemsize
-        free = torch.cuda.mem_get_info(self.policy.device)[0]
-        free += torch.cuda.memory_reserved(self.policy.device) - torch.cuda.memory_allocated(self.policy.device)
-        merged = 0 if self.merge is None or self.merge.buffers else self.merge.bytes
-        return max(1, int(CACHE_SHARE * (free - merged) / slot))
+        weights = sum(parameter.numel() * parameter.element_size() for parameter in self.policy.model.parameters())
+        weights += 0 if self.merge is None else self.merge.bytes
+        return max(1, int(CACHE_SHARE * (torch.cuda.mem_get_info(self.policy.device)[1] - weights) / slot))
 
     def _give_back(self, cache: SlotCache) -> None:
         if self.policy.device.type != "cuda":
@@ -160,7 +160,9 @@ class ContinuousBatching:
         rows = state.rows
 
         def step() -> None:
-            token, positions = state.token[:rows], state.position[:rows]
+            token = state.token[:rows]
+            # What has ended reads its first token: its last may lie beyond the columns, or beyond a window of them.
+            positions = torch.where(state.alive[:rows], state.position[:rows], 0)
             cache.decode(positions, columns)
             logits = self.policy.causal_lm(
                 input_ids=token[:, None],

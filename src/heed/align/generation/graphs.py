@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-WARM_UP = 3
-"""Runs before a capture, in which libraries choose their kernels and make their work space."""
+logger = logging.getLogger(__name__)
 
 
 class StepGraphs:
     """Captured steps by shape; on a CPU a step is just called.
 
-    A step takes nothing and returns nothing: it reads and writes tensors that stay where they are.
+    A step takes nothing and returns nothing: it reads and writes tensors that stay where they are. One that waits for
+    the device, as some models' position embeddings and experts do, cannot be captured: it is called from then on, which
+    is logged.
 
     Args:
         device: where the steps run.
@@ -26,6 +28,7 @@ class StepGraphs:
         self.device, self.generator = device, generator
         self._graphs: dict[Hashable, torch.cuda.CUDAGraph] = {}
         self._pool: Any = None
+        self._captures = device.type == "cuda"
 
     def __len__(self) -> int:
         return len(self._graphs)
@@ -42,27 +45,54 @@ class StepGraphs:
             step: the step.
             written: what it writes and then reads again; put back after the runs that warm it up.
         """
-        if self.device.type != "cuda":
+        if not self._captures:
             step()
             return
-        if key not in self._graphs:
-            self._graphs[key] = self._captured(step, written)
-        self._graphs[key].replay()
+        with torch.cuda.device(self.device):
+            if key not in self._graphs:
+                graph = self._captured(step, written)
+                if graph is None:
+                    self._captures = False
+                    step()
+                    return
+                self._graphs[key] = graph
+            self._graphs[key].replay()
 
-    def _captured(self, step: Callable[[], None], written: Sequence[Tensor]) -> torch.cuda.CUDAGraph:
+    def _captured(self, step: Callable[[], None], written: Sequence[Tensor]) -> torch.cuda.CUDAGraph | None:
+        """The step's graph; None, and nothing changed, if it cannot be captured."""
         before, drawn = [tensor.clone() for tensor in written], self.generator.get_state()
-        side = torch.cuda.Stream(self.device)
+        side, graph = torch.cuda.Stream(self.device), torch.cuda.CUDAGraph()
         side.wait_stream(torch.cuda.current_stream(self.device))
-        with torch.cuda.stream(side):
-            for _ in range(WARM_UP):
-                step()
-                for tensor, was in zip(written, before, strict=True):
-                    tensor.copy_(was)
+        reason = None
+        try:
+            # A capture that fails leaves torch's state half changed, so waiting is looked for before it.
+            with torch.cuda.stream(side):
+                for mode in ("default", "error"):  # in the first, libraries choose their kernels
+                    torch.cuda.set_sync_debug_mode(mode)
+                    step()
+                    torch.cuda.set_sync_debug_mode("default")
+                    for tensor, was in zip(written, before, strict=True):
+                        tensor.copy_(was)
+                self.generator.set_state(drawn)
+                torch.cuda.synchronize(self.device)
+                graph.register_generator_state(self.generator)
+                graph.capture_begin(pool=self._pool)
+                try:
+                    step()
+                finally:
+                    graph.capture_end()
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
         torch.cuda.current_stream(self.device).wait_stream(side)
-        self.generator.set_state(drawn)
-        graph = torch.cuda.CUDAGraph()
-        graph.register_generator_state(self.generator)
-        with torch.cuda.graph(graph, pool=self._pool):
-            step()
+        if reason is not None:
+            logger.warning("a decode step cannot be captured in a CUDA graph: each kernel is launched anew: %s", reason)
+            for tensor, was in zip(written, before, strict=True):
+                tensor.copy_(was)
+            self.generator.set_state(drawn)
+            return None
         self._pool = self._pool or graph.pool()
         return graph

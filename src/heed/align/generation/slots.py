@@ -106,6 +106,8 @@ class _SlotLayer(CacheLayerMixin):
         """Tokens that a slot holds."""
         return self.cache.length
 
+    get_max_cache_shape = get_max_length  # its name in transformers 5.10
+
 
 class DecodeMask:
     """What a decode step attends to, in the form that a model takes.

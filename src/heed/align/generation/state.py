@@ -14,7 +14,7 @@ class DecodeState:
     A decode step reads and writes the tensors without asking about them; `look` does, which waits for the device.
 
     Args:
-        slots: S.
+        slots: room for so many.
         requests: completions that are drawn at most in one go.
         limit: tokens of the longest.
         ends: the tokens that end one, [e].
@@ -37,20 +37,21 @@ class DecodeState:
         # One cell more, into which slots write that have ended.
         self.tokens = torch.zeros(requests * limit + 1, dtype=torch.long, device=device)
         self.logp = torch.zeros(requests * limit + 1, device=device)
-        self.clear()
+        self.clear(slots)
 
     @property
     def written(self) -> tuple[Tensor, ...]:
         """What a step writes and the next one reads."""
         return self.token, self.position, self.count, self.alive
 
-    def clear(self) -> None:
-        """Empty all slots and all results."""
+    def clear(self, slots: int) -> None:
+        """Empty all slots and all results; the first so many are filled from now on."""
         self.alive.zero_()
         self.tokens.fill_(-1)
         self.logp.zero_()
         self.rows = self.live = self.longest = self.longest_left = 0
-        self.free = list(range(self.slots))
+        self.slots = slots
+        self.free = list(range(slots))
 
     def begin(self, pairs: Sequence[tuple[int, int]], prompts: Sequence[Tensor]) -> None:
         """Let slots write: (slot, request) pairs, the prompts' tokens but the last are in the cache already."""

@@ -31,7 +31,8 @@ LOGITS_BUDGET = 1 << 24
 SCALES = ("logit_scale", "logits_scaling", "lm_head_multiplier")
 """Names in configurations of a factor (or divisor) between a head and its logits: Cohere, Granite, Falcon-H1."""
 
-_RELATIVE_ROUNDING = {torch.bfloat16: 1e-2, torch.float16: 2e-3}
+CAPS = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
+"""Names of a bound of the logits: Gemma 2, RecurrentGemma, xLSTM."""
 
 
 @dataclass(frozen=True)
@@ -153,17 +154,20 @@ def _logit_map(model: PreTrainedModel) -> LogitMap | None:
     ids = torch.linspace(0, config.vocab_size - 1, 9, device=next(model.parameters()).device).long()[None]
     batch = Sequences(ids, torch.ones_like(ids), torch.ones_like(ids[:, 1:]))
     try:
-        product = head(hidden_states(model.base_model, batch)).float()
-        logits = model(input_ids=ids, use_cache=False).logits[:, :-1].float()
+        product = head(hidden_states(model.base_model, batch))
+        logits = model(
+            input_ids=ids, attention_mask=batch.attention, position_ids=positions(batch.attention), use_cache=False
+        ).logits[:, :-1]
     except (TypeError, AttributeError):  # no head, or a backbone that takes or gives something else
         return None
-    if product.shape != logits.shape:
+    if product.shape != logits.shape or not bool(logits.isfinite().all()):
         return None
-    tolerance = _RELATIVE_ROUNDING.get(model.dtype, 1e-4) * float(logits.abs().mean())
+    # By the largest difference: a cap bends the largest logits only, which are those that are drawn.
+    tolerance = max(2 * torch.finfo(logits.dtype).eps, 1e-5) * float(logits.abs().max())
     factors = [float(value) for name in SCALES if (value := getattr(config, name, None))]
-    cap = getattr(config, "final_logit_softcapping", None)
+    cap = next((float(value) for name in CAPS if (value := getattr(config, name, None))), None)
     for scale in (1.0, *factors, *(1 / factor for factor in factors)):
-        if float((LogitMap(scale, cap)(product) - logits).abs().mean()) <= tolerance:
+        if float((LogitMap(scale, cap)(product) - logits).abs().max()) <= tolerance:
             return LogitMap(scale, cap)
     return None
 
@@ -200,6 +204,7 @@ class _FrozenHeadLogp(torch.autograd.Function):
     def setup_context(ctx: Any, _inputs: Any, output: Any) -> None:
         ctx.save_for_backward(output[1])
         ctx.mark_non_differentiable(output[1])
+        ctx.set_materialize_grads(False)  # zeros for the second output, as large as the hidden states
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
