@@ -47,7 +47,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     "heed.compare.bench_coverage": ("heed.bench.coverage",),
     "heed.compare.bench_gradients": ("heed.bench.gradients",),
     "heed.compare.bench_kills": ("heed.bench.kills",),
-    "heed.compare.bench_model": ("heed.bench.gradient_model",),
+    "heed.compare.bench_model": ("heed.bench.gradient_model", "heed.bench.shapes"),
     "heed.compare.bench_oversight": ("heed.bench.oversight",),
     "heed.compare.bench_plan": ("heed.bench.plan",),
     "heed.compare.bench_timing": ("heed.bench.timing",),
