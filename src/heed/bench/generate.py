@@ -14,11 +14,19 @@ from typing import Any, Literal, get_args, get_type_hints
 import torch
 from peft import LoraConfig
 
-import heed
 from heed.align.config import AlignConfig
 from heed.align.models.policy import Policy
 from heed.align.rollouts import Sampler, Sampling
-from heed.bench.shapes import LORA_RANK, SHAPES, base_model, check_device, never_end, words_tokenizer
+from heed.bench.shapes import (
+    LORA_RANK,
+    SHAPES,
+    base_model,
+    check_device,
+    circumstances,
+    dtype_on,
+    never_end,
+    words_tokenizer,
+)
 from heed.bench.timing import Spread, copy_bandwidth, interleaved
 from heed.errors import HeedError
 
@@ -83,7 +91,7 @@ def run_generate_bench(options: GenerateBench, progress: Callable[[str], None] =
     """
     options.check()
     device = torch.device(options.device)
-    dtype = torch.bfloat16 if options.device == "cuda" else torch.float32
+    dtype = dtype_on(device)
     shape = SHAPES[options.shape]
     bandwidth = copy_bandwidth(device)
     progress(f"making the {options.shape} model")
@@ -99,12 +107,7 @@ def run_generate_bench(options: GenerateBench, progress: Callable[[str], None] =
         rows += _contest(policy, batch, floor, options)
     return {
         "rows": rows,
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "version": heed.__version__,
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-        "dtype": str(dtype).removeprefix("torch."),
-        "shape": {"name": options.shape, **asdict(shape)},
+        **circumstances(device, dtype, options.shape, shape),
         "parameters": weights,
         "options": asdict(options),
         "copy_gb_per_second": bandwidth / 1e9,

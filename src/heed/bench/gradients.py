@@ -13,7 +13,7 @@ import gc
 import random
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -21,11 +21,10 @@ from peft import PeftModel
 from torch import Tensor
 from torchjd.autojac import jac
 
-import heed
 from heed.balance import GAPO
 from heed.balance.jacobian import JacobianAccumulator, JacobianPath
 from heed.bench.gradient_model import Batch, Losses, build_model, enable_checkpointing
-from heed.bench.shapes import LORA_RANK, SHAPES, ModelShape, check_device
+from heed.bench.shapes import LORA_RANK, SHAPES, ModelShape, check_device, circumstances, dtype_on
 from heed.bench.timing import Spread, count_flops, flops_of_layers, interleaved, matmul_ceiling
 from heed.errors import HeedError
 
@@ -103,7 +102,7 @@ def run_gradient_bench(options: GradientBench, progress: Callable[[str], None] =
     """
     options.check()
     device = torch.device(options.device)
-    dtype = torch.bfloat16 if options.device == "cuda" else torch.float32
+    dtype = dtype_on(device)
     shape = SHAPES[options.shape]
     shape = replace(shape, tokens=options.tokens or shape.tokens)
     ceiling = matmul_ceiling(8192 if device.type == "cuda" else 2048, device, dtype)
@@ -124,12 +123,7 @@ def run_gradient_bench(options: GradientBench, progress: Callable[[str], None] =
             rows += [row | {"checkpointing": checkpointing} for row in measured]
     return {
         "rows": rows,
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "version": heed.__version__,
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-        "dtype": str(dtype).removeprefix("torch."),
-        "shape": {"name": options.shape, **asdict(shape)},
+        **circumstances(device, dtype, options.shape, shape),
         "parameters": sum(p.numel() for p in model.parameters()),
         "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "matmul_tflops": ceiling / 1e12,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import nn
 from transformers import AutoModelForCausalLM, MistralConfig, PreTrainedModel, PreTrainedTokenizerFast
 
+import heed
 from heed.errors import HeedError
 
 LORA_RANK = 16
@@ -119,6 +121,28 @@ def check_device(device: str, shape: str) -> None:
         raise HeedError("torch sees no CUDA GPU", "--device cuda", "run it where there is one, or on --device cpu")
     if device == "cpu" and shape == "mistral-7b":
         raise HeedError("7 billion parameters need a GPU", "--shape mistral-7b", "add --device cuda")
+
+
+def dtype_on(device: torch.device) -> torch.dtype:
+    """In what a model is measured: bfloat16 on a GPU, float32 on a CPU."""
+    return torch.bfloat16 if device.type == "cuda" else torch.float32
+
+
+def circumstances(device: torch.device, dtype: torch.dtype, name: str, shape: ModelShape) -> dict[str, Any]:
+    """What every bench of a model says of where it ran, and on what.
+
+    >>> told = circumstances(torch.device("cpu"), torch.float32, "tiny", SHAPES["tiny"])
+    >>> list(told), told["device"], told["dtype"], told["shape"]["name"]
+    (['device', 'version', 'torch', 'threads', 'dtype', 'shape'], 'cpu', 'float32', 'tiny')
+    """
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "version": heed.__version__,
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "dtype": str(dtype).removeprefix("torch."),
+        "shape": {"name": name, **asdict(shape)},
+    }
 
 
 def base_model(shape: ModelShape, device: torch.device, dtype: torch.dtype, seed: int, context: int) -> PreTrainedModel:

@@ -19,7 +19,6 @@ import torch
 from peft import LoraConfig
 from transformers import PreTrainedModel
 
-import heed
 from heed.align.config import AlignConfig
 from heed.align.models.pretrained import quiet_transformers
 from heed.align.objectives.reward_functions import RewardFunction
@@ -31,6 +30,8 @@ from heed.bench.shapes import (
     ModelShape,
     base_model,
     check_device,
+    circumstances,
+    dtype_on,
     never_end,
     sharing_weights,
     words_tokenizer,
@@ -109,7 +110,7 @@ def run_step_bench(options: StepBench, progress: Callable[[str], None] = lambda 
     """
     options.check()
     device = torch.device(options.device)
-    dtype = torch.bfloat16 if options.device == "cuda" else torch.float32
+    dtype = dtype_on(device)
     shape = SHAPES[options.shape]
     ceiling = matmul_ceiling(8192 if device.type == "cuda" else 2048, device, dtype)
     bandwidth = copy_bandwidth(device)
@@ -131,12 +132,7 @@ def run_step_bench(options: StepBench, progress: Callable[[str], None] = lambda 
             row["memory_share"] = options.tokens * read / bandwidth / generation if generation else None
     return {
         "rows": rows,
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "version": heed.__version__,
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-        "dtype": str(dtype).removeprefix("torch."),
-        "shape": {"name": options.shape, **asdict(shape)},
+        **circumstances(device, dtype, options.shape, shape),
         "parameters": weights,
         "options": asdict(options),
         "matmul_tflops": ceiling / 1e12,

@@ -239,22 +239,29 @@ MARKED = "{% for m in messages %}<{{ m.role }}> {{ m.content }} {% endfor %}"
 
 
 @pytest.mark.parametrize(
-    "template",
+    ("template", "shown"),
     [
-        MARKED + "{% if add_generation_prompt %}<assistant> {% endif %}",
+        (MARKED + "{% if add_generation_prompt %}<assistant> {% endif %}", "<user> what helps ? <assistant> "),
         # Mistral: a reply follows the user's message at once
-        "{% for m in messages %}{% if m.role == 'user' %}[INST] {{ m.content }} [/INST]"
-        "{% else %} {{ m.content }}</s>{% endif %}{% endfor %}",
+        (
+            "{% for m in messages %}{% if m.role == 'user' %}[INST] {{ m.content }} [/INST]"
+            "{% else %} {{ m.content }}</s>{% endif %}{% endfor %}",
+            "[INST] what helps ? [/INST]",
+        ),
         # Qwen3: behind the opened turn a reply has more than the prompt
-        "{% for m in messages %}<{{ m.role }}>{{ ' <no thoughts>' if m.role == 'assistant' }} {{ m.content }} "
-        "{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}",
+        (
+            "{% for m in messages %}<{{ m.role }}>{{ ' <no thoughts>' if m.role == 'assistant' }} {{ m.content }} "
+            "{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}",
+            "<user> what helps ? <assistant>",
+        ),
     ],
 )
-def test_templates_that_open_the_assistants_turn_are_taken(tokenizer_of, template):
+def test_templates_that_open_the_assistants_turn_are_taken(tokenizer_of, template, shown):
     tokenizer = tokenizer_of()
     tokenizer.chat_template = template
     require_prompt_shown(MESSAGES, tokenizer)
     require_completion_shown(MESSAGES, tokenizer)
+    assert render_prompt(MESSAGES, tokenizer) == shown
 
 
 @pytest.mark.parametrize(
@@ -275,4 +282,8 @@ def test_templates_that_do_not_show_what_is_to_be_answered_are_refused(tokenizer
 def test_a_prompt_that_the_assistant_began_needs_no_turn_opened(tokenizer_of):
     tokenizer = tokenizer_of()
     tokenizer.chat_template = MARKED
-    require_prompt_shown([*MESSAGES, {"role": "assistant", "content": "take"}], tokenizer)
+    begun = [*MESSAGES, {"role": "assistant", "content": "take"}]
+    require_prompt_shown(begun, tokenizer)
+    assert render_prompt(begun, tokenizer) == "<user> what helps ? <assistant> take"
+    with pytest.raises(HeedError, match="does not open the assistant's turn"):
+        require_prompt_shown(MESSAGES, tokenizer)
