@@ -68,6 +68,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "heed.compare.efficiency": ("guard",),
     "heed.compare.guards": ("guard",),
     "heed.compare.methods": ("align",),
+    "heed.compare.own_model": ("align",),
     "heed.bench": ("runs",),
     "heed.bench.coverage": ("guard",),
     "heed.bench.gradient_model": ("align",),

@@ -178,7 +178,7 @@ def test_the_tuned_weight_is_the_one_with_the_best_scaled_average(monkeypatch, t
         (["linear"], {"weights": [1.0, 2.0]}, "bring their own weights .--weights"),
         (["mgda"], {"model": "m"}, "a world brings its own"),
         (["single:price"], {}, "no objective 'price'"),
-        (["mgda"], {"world": None}, "only a world has"),
+        (["mgda"], {"world": None}, "nothing to train"),
     ],
 )
 def test_a_table_that_cannot_begin_leaves_no_folder(here, tmp_path, methods, changes, said):

@@ -10,6 +10,7 @@ from scipy.stats import binom, poisson
 
 from heed.runs.statistics import (
     binomial_bounds,
+    crossed_cell,
     mean_cell,
     poisson_bounds,
     rank_correlation,
@@ -106,3 +107,14 @@ def test_without_ties_the_rank_correlation_is_spearmans_formula(order):
 def test_a_constant_correlates_with_nothing():
     assert rank_correlation([1.0, 1.0], [0.0, 1.0]) is None
     assert rank_correlation([0.0, 1.0], [1.0, 1.0]) is None
+
+
+def test_a_crossed_interval_is_as_wide_as_seeds_and_prompts_make_it():
+    generator = np.random.default_rng(0)
+    prompts = generator.normal(size=400)
+    alike = crossed_cell(np.stack([prompts, prompts, prompts]))
+    assert alike["mean"] == pytest.approx(prompts.mean())
+    assert alike["high"] - alike["low"] == pytest.approx(2 * 1.96 / 20, rel=0.15)  # of one seed's prompts: no narrower
+    apart = crossed_cell(np.stack([prompts - 3, prompts, prompts + 3]))
+    assert apart["high"] - apart["low"] > 2.0
+    assert crossed_cell([[1.0, np.nan], [3.0, np.nan]])["mean"] == 2.0

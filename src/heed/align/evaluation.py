@@ -45,6 +45,7 @@ class Evaluation:
         rewards: the objectives' values, [B, K].
         gold: exact values, [B, K], or None.
         well_formed: share of completions that follow the task's grammar, or None.
+        held_out: values of the held-out objectives, [B, H], or None.
     """
 
     prompts: list[Any]
@@ -52,6 +53,7 @@ class Evaluation:
     rewards: Tensor
     gold: Tensor | None
     well_formed: float | None
+    held_out: Tensor | None = None
 
 
 def evaluate(
@@ -60,6 +62,7 @@ def evaluate(
     rows: Sequence[Mapping[str, Any]],
     config: AlignConfig,
     gold: Gold | None,
+    held_out: ObjectiveSet | None = None,
 ) -> Evaluation:
     """Sample ``config.eval_completions`` for the prompt of each row and score them.
 
@@ -69,6 +72,7 @@ def evaluate(
         rows: with a column ``prompt``.
         config: the run's.
         gold: exact values, where the task has them.
+        held_out: objectives that nothing is trained on.
     """
     generator = torch.Generator(sampler.policy.device).manual_seed(EVALUATION_SEED + config.seed)
     prompts, columns = split([row for row in rows for _ in range(config.eval_completions)])
@@ -80,7 +84,9 @@ def evaluate(
         rollout = sampler.roll(prompts[lo : lo + size], generator, tools)
         completions += rollout.completions
         ids += rollout.completion_ids
-    rewards = objectives.score(prompts, completions, columns | {"completion_ids": ids})
+    columns |= {"completion_ids": ids}
+    rewards = objectives.score(prompts, completions, columns)
     exact = gold.gold(prompts, completions) if gold is not None else None
     share = float(gold.well_formed(completions).double().mean()) if gold is not None else None
-    return Evaluation(prompts, completions, rewards, exact, share)
+    others = held_out.score(prompts, completions, columns) if held_out is not None else None
+    return Evaluation(prompts, completions, rewards, exact, share, others)

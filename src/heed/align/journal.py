@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,13 @@ class Journal:
         run: the folder, or None.
         objectives: the run's.
         gold: exact values, where the task has them.
+        held_out: objectives that evaluate, and that nothing is trained on.
     """
 
-    def __init__(self, run: RunFolder | None, objectives: ObjectiveSet, gold: Gold | None) -> None:
-        self.run, self.objectives, self.gold = run, objectives, gold
+    def __init__(
+        self, run: RunFolder | None, objectives: ObjectiveSet, gold: Gold | None, held_out: ObjectiveSet | None = None
+    ) -> None:
+        self.run, self.objectives, self.gold, self.held_out = run, objectives, gold, held_out
         self.totals = {"seconds": 0.0, "generation": 0.0, "gradients": 0.0, "tokens": 0.0}
         self.at_start: dict[str, float] = {}
         self.latest: dict[str, float] = {}
@@ -82,7 +85,12 @@ class Journal:
                 f"eval/gold/{n}": float(v) for n, v in zip(self.gold.names, evaluation.gold.mean(0), strict=True)
             }
             metrics["eval/well_formed"] = float(evaluation.well_formed or 0.0)
-        self._completions(step, name, evaluation.prompts, evaluation.completions, evaluation.rewards, evaluation.gold)
+        others = {}
+        if evaluation.held_out is not None and self.held_out is not None:
+            others = dict(zip(self.held_out.names, evaluation.held_out.T, strict=True))
+            metrics |= {f"eval/held_out/{n}": float(torch.nanmean(column)) for n, column in others.items()}
+        told = (evaluation.prompts, evaluation.completions, evaluation.rewards, evaluation.gold, others)
+        self._completions(step, name, *told)
         return metrics
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
@@ -124,6 +132,14 @@ class Journal:
             "version": heed.__version__,
             "completed": step >= config.steps,
             "objectives": objectives,
+            "held_out": {
+                spec.name: {
+                    "start": self.at_start.get(f"eval/held_out/{spec.name}"),
+                    "end": self.latest.get(f"eval/held_out/{spec.name}"),
+                    "unit": spec.reward_unit,
+                }
+                for spec in (self.held_out.specs if self.held_out is not None else ())
+            },
             "kl": self.latest.get("kl"),
             "generated_tokens_per_second": self.totals["tokens"] / max(self.totals["generation"], 1e-9),
             "gradient_seconds_share": self.totals["gradients"] / max(seconds, 1e-9),
@@ -153,9 +169,16 @@ class Journal:
             self.run.truncate_after(step)
 
     def _completions(
-        self, step: int, name: str, prompts: list[Any], completions: list[Any], rewards: Tensor, exact: Tensor | None
+        self,
+        step: int,
+        name: str,
+        prompts: list[Any],
+        completions: list[Any],
+        rewards: Tensor,
+        exact: Tensor | None,
+        held_out: Mapping[str, Tensor] | None = None,
     ) -> None:
-        """Write ``completions/<name>.parquet``; rewards and exact values are [B, K]."""
+        """Write ``completions/<name>.parquet``; rewards and exact values are [B, K], held-out values [B] each."""
         if self.run is None:
             return
         rows: dict[str, list[Any]] = {
@@ -166,6 +189,7 @@ class Journal:
         rows |= {f"rewards/{n}": c.tolist() for n, c in zip(self.objectives.names, rewards.T, strict=True)}
         if exact is not None and self.gold is not None:
             rows |= {f"gold/{n}": c.tolist() for n, c in zip(self.gold.names, exact.T, strict=True)}
+        rows |= {f"held_out/{n}": column.tolist() for n, column in (held_out or {}).items()}
         file = self.run.path / "completions" / f"{name}.parquet"
         datasets.disable_progress_bars()
         try:

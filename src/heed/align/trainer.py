@@ -61,6 +61,7 @@ class AlignTrainer:
         peft_config: the adapter; None trains all parameters.
         run: where metrics, completions and checkpoints go; None keeps nothing on disk.
         gold: exact values to evaluate by (never to train on), where the task has them.
+        held_out: objectives that evaluate, and that nothing is trained on.
         eval_prompts: prompts (or rows) of the evaluations; by default the first ``config.eval_prompts`` rows of the
             dataset.
 
@@ -85,6 +86,7 @@ class AlignTrainer:
         peft_config: LoraConfig | None = None,
         run: RunFolder | None = None,
         gold: Gold | None = None,
+        held_out: Sequence[Objective] = (),
         eval_prompts: Sequence[Any] | None = None,
     ) -> None:
         distributed.join()
@@ -109,28 +111,27 @@ class AlignTrainer:
             checkpointing=config.gradient_checkpointing and self.policy.recomputes_vectorised,
             unfactored=self.policy.unfactored,
         )
-        self.journal = Journal(run if distributed.rank() == 0 else None, self.objectives, gold)
+        others = ObjectiveSet(held_out) if held_out else None
+        self.journal = Journal(run if distributed.rank() == 0 else None, self.objectives, gold, others)
         self.weighting = GAPO(p=1) if weighting is None else weighting
         if self.K == 1:
             logger.warning("K = 1: plain PPO on %s, there is nothing to balance", self.objectives.names[0])
             self.weighting = Linear([1.0])
         scope, kept = self.policy.last_layer(), self.journal.last_checkpoint
         self.balancer = Balancer(self.weighting, self.jacobian, self.K, config, scope, kept)
+        parameters, betas = list(self.jacobian.parameters.values()), (config.beta1, config.beta2)
         self.optimizer = torch.optim.AdamW(
-            list(self.jacobian.parameters.values()),
-            lr=config.learning_rate,
-            betas=(config.beta1, config.beta2),
-            weight_decay=config.weight_decay,
+            parameters, lr=config.learning_rate, betas=betas, weight_decay=config.weight_decay
         )
         self.generator = torch.Generator(self.policy.device).manual_seed(config.seed + 1_000_003 * distributed.rank())
         self.reward_scale = torch.zeros(self.K)
         self.bound = GradientBound(config.max_grad_norm, config.max_grad_ratio)
-        self.gold = gold
         self.eval_rows = self.prompts.first(config.eval_prompts)
         if eval_prompts is not None:
             self.eval_rows = checked_rows(eval_prompts, self.policy, config.max_completion_tokens)
         rows = [*self.prompts.rows, *self.eval_rows]
-        self.objectives.check([row["prompt"] for row in rows], [row.get("tools") for row in rows])
+        for judges in filter(None, (self.objectives, others)):
+            judges.check([row["prompt"] for row in rows], [row.get("tools") for row in rows])
         self.step = 0
         self._started = False
 
@@ -316,7 +317,8 @@ class AlignTrainer:
         """Sample the evaluation prompts with a seed of their own; None without such prompts, and but in process 0."""
         if not self.eval_rows or distributed.rank() > 0:
             return None
-        return evaluate(self.sampler, self.objectives, self.eval_rows, self.config, self.gold)
+        gold, others = self.journal.gold, self.journal.held_out
+        return evaluate(self.sampler, self.objectives, self.eval_rows, self.config, gold, others)
 
     def minibatches(self) -> list[Tensor]:
         """Rows of each optimiser step; the completions of a prompt stay together."""

@@ -70,12 +70,20 @@ def following(name: str, out: Path) -> Iterator[tuple[OnProgress, Callable[[str,
 
 def _align(arguments: Sequence[str]) -> None:
     from heed.cli.settings import AlignCommand  # each half's packages are for those who compare in it
-    from heed.compare.methods import PAPER_TABLE, MethodsJob, compare_methods
+    from heed.compare.methods import MethodsJob, compare_methods, table_of
 
     command = AlignCommand(
-        "compare align", "Compare methods on a world with exact answers.", "apothecary", {"rewards": "gold"}
+        "compare align",
+        "Compare methods on a world with exact answers, or on a model and judges of your own.",
+        "apothecary",
+        {"rewards": "gold"},
     )
-    command.add("--methods", type=list[str], default=list(PAPER_TABLE), help="NAME or NAME:key=value, commas between")
+    command.add(
+        "--methods",
+        type=list[str],
+        default=None,
+        help="NAME or NAME:key=value, commas between; by default each objective alone, linear, mgda and gapo",
+    )
     command.add("--seeds", type=int, default=5, help="runs of each method, from --seed on")
     command.add("--budget", type=int, default=None, help="rounds of each run (the same as --steps)")
     command.add("--workers", type=int, default=2, help="runs at once")
@@ -89,7 +97,7 @@ def _align(arguments: Sequence[str]) -> None:
         job = MethodsJob.resumed(out, parsed.workers, asked)
     else:
         out = out_folder(parsed.out, "compare-align")
-        job = MethodsJob(parsed.methods, parsed.seeds, parsed.workers, settings)
+        job = MethodsJob(parsed.methods or table_of(settings), parsed.seeds, parsed.workers, settings)
     with following("compare align", out) as (show, prepare):
         table = compare_methods(job, out, show, parsed.resume is not None, prepare)
     print(format_table(table))

@@ -29,7 +29,9 @@ SETTINGS = {
 
 BALANCED = "How the objectives are balanced"
 GROUPS: dict[str, tuple[str, ...]] = {
-    "What is aligned, and to what": ("model", "data", "split", "eval_data", "objectives", "template_arguments"),
+    "What is aligned, and to what": (
+        *("model", "data", "split", "eval_data", "objectives", "held_out_judges", "template_arguments"),
+    ),
     "A built-in world in place of these": ("world", "world_objectives", "world_seed", "rewards", "judges"),
     BALANCED: ("method", "gram", "gram_memory", "scope", "jacobian_path"),
     "The rounds": (

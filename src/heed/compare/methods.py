@@ -16,6 +16,7 @@ from heed.align.run.job import SEE, TYPES, check_source, defaults, in_sections, 
 from heed.align.run.weighting import config_class_of, method_of, refuse_unused, settings_of_method
 from heed.balance import methods_with, settings_of
 from heed.compare.align_runs import prepare_world
+from heed.compare.own_model import compare_own, names_of
 from heed.compare.pool import OnProgress, folder_of_runs, run_all
 from heed.compare.tables import TableJob, tasks_of, write_table
 from heed.compare.tasks import Task
@@ -38,6 +39,13 @@ PAPER_TABLE = (
     "gapo:p=1",
     "gapo:p=2",
 )
+
+
+def table_of(settings: Mapping[str, Any]) -> list[str]:
+    """The methods that are compared by default: the paper's table on its world, else those that ask for no world."""
+    if settings["world"]:
+        return list(PAPER_TABLE)
+    return [*(f"single:{name}" for name in names_of(settings)), "linear", "mgda", "gapo:p=1"]
 
 
 @dataclass
@@ -124,7 +132,7 @@ def compare_methods(
     """Run the table.
 
     Args:
-        job: what to run; on a world, for its gold values and exact front.
+        job: what to run: on a world, judged by its gold values, or on a model of one's own, by its judges.
         out: the run folder; each run lies below ``runs/``.
         on_progress: follows the runs; may raise `Stopped`.
         resumed: go on with what ``out`` holds.
@@ -134,9 +142,9 @@ def compare_methods(
         The content of ``compare.json``.
     """
     settings = dict(job.settings)
-    if not settings["world"]:
-        raise HeedError("the table judges by gold values, which only a world has", "--world", "give --world apothecary")
     record = job.record(settings)
+    if not settings["world"]:
+        return _compare_own(job, record, out, on_progress, resumed)
     names = list(settings["world_objectives"])
     world = Apothecary(settings["world_seed"], tuple(names))
     front = world.front()
@@ -186,7 +194,26 @@ def compare_methods(
     return table
 
 
-def _check(job: MethodsJob, names: Sequence[str], ranges: Sequence[float], world: Apothecary) -> None:
+def _compare_own(
+    job: MethodsJob, record: dict[str, Any], out: Path, on_progress: OnProgress | None, resumed: bool
+) -> dict[str, Any]:
+    """The table of a model, prompts and judges of one's own."""
+    check_source(split_settings({**job.settings, "method": "linear"}, "--methods")[0])
+    names = names_of(job.settings)
+    for method in job.methods:
+        if method in ("linear:scaled", "linear:tuned"):
+            what = "the range of each objective is known on a world alone"
+            raise HeedError(what, f"--methods {method}", "give weights: linear:weights=[...]")
+    _check(job, names, [1.0] * len(names), None)
+    each = {method: of_method(job.settings, method_settings(method, names, [])) for method in job.methods}
+    with folder_of_runs(out, record, "compare", resumed) as run:
+        tasks = tasks_of(each, job.seeds_from(job.settings["seed"]), out, _slug, "align")
+        table, seconds = compare_own(tasks, list(each), names, job.workers, on_progress)
+        write_table(run, record, table, seconds)
+    return table
+
+
+def _check(job: MethodsJob, names: Sequence[str], ranges: Sequence[float], world: Apothecary | None) -> None:
     """Refuse whatever no run could be begun with."""
     given = job.settings["weighting"]
     if given.get("weights") is not None:

@@ -115,6 +115,33 @@ def mean_cell(values: Sequence[float]) -> dict[str, Any]:
     return _cell(mean, mean - half, mean + half, n)
 
 
+def crossed_cell(values: ArrayLike, resamples: int = 2000) -> dict[str, Any]:
+    """A mean over seeds and prompts with its 95% percentile interval from a crossed bootstrap, as a cell.
+
+    Seeds and prompts are both drawn anew with replacement (Owen 2007), as other seeds and other prompts might have
+    been taken; a plain interval over all values would take one seed's prompts for independent of another's.
+
+    Args:
+        values: [seeds, prompts]; NaN where nothing was measured.
+        resamples: how often.
+
+    >>> crossed_cell([[1.0, 1.0], [1.0, 1.0]])
+    {'mean': 1.0, 'low': 1.0, 'high': 1.0, 'n': 2}
+    """
+    found = np.asarray(values, dtype=float)
+    seeds, prompts = found.shape
+    generator = np.random.default_rng(0)
+    means = []
+    for _ in range(resamples):
+        drawn = found[np.ix_(generator.integers(seeds, size=seeds), generator.integers(prompts, size=prompts))]
+        if not np.isnan(drawn).all():
+            means.append(np.nanmean(drawn))
+    if not means:
+        return _unknown()
+    low, high = np.quantile(means, [_TAIL, 1 - _TAIL])
+    return _cell(float(np.nanmean(found)), float(low), float(high), seeds)
+
+
 def worst_cell(values: Sequence[float], runs: int) -> dict[str, Any]:
     """The largest of several values, which has no interval, as a cell; NaN of none.
 

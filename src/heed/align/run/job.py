@@ -38,6 +38,8 @@ class AlignJob:
         eval_data: prompts of the evaluations, in the same formats; without it the first prompts of the data.
         objectives: one SPEC each: [name=]TARGET[,key=value...]; TARGET is module:function, a reward model's folder or
             hub id, or a service's http address; keys are sign, scale, unit, head, heads.
+        held_out_judges: judges that evaluate and are never trained on, named as objectives are: they tell whether a
+            policy has become better, or only better liked by the judges that it was trained by.
         template_arguments: variables of the model's chat template, such as {"enable_thinking": false}.
         method: how the objectives' gradients become one update: a weighting of heed.balance, or module:name.
         weighting: the method's own settings; None takes their defaults.
@@ -56,6 +58,7 @@ class AlignJob:
     split: str | None = None
     eval_data: str | None = None
     objectives: list[str] = field(default_factory=list, metadata={"nargs": "+", "metavar": "SPEC"})
+    held_out_judges: list[str] = field(default_factory=list, metadata={"nargs": "+", "metavar": "SPEC"})
     template_arguments: dict[str, Any] | None = None
     method: str = "gapo"
     weighting: WeightingConfig | None = None
@@ -231,7 +234,7 @@ def check_source(job: AlignJob) -> None:
         HeedError: names the option.
     """
     if job.world is not None:
-        for name in ("model", "data", "split", "eval_data", "objectives", "template_arguments"):
+        for name in ("model", "data", "split", "eval_data", "objectives", "held_out_judges", "template_arguments"):
             if getattr(job, name):
                 raise HeedError(
                     "a world brings its own model, prompts and objectives", f"--{name}", "leave out it, or --world"

@@ -146,6 +146,7 @@ def _build(
 ) -> AlignTrainer:
     check_source(job)
     world, eval_prompts, tokenizer = None, None, None
+    held_out = [parse_objective(text) for text in job.held_out_judges]
     if job.world is not None:
         world = Apothecary(job.world_seed, tuple(job.world_objectives))
         weighting = job.build_weighting(world.names, world)  # a mistake shows before minutes of preparation
@@ -179,5 +180,6 @@ def _build(
             peft_config=job.adapter(),
             run=run,
             gold=world,
+            held_out=held_out,
             eval_prompts=eval_prompts,
         )

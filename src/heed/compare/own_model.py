@@ -1,0 +1,112 @@
+"""Methods side by side on a model, prompts and judges of one's own, where nothing is known exactly.
+
+What a run came to is told by its own judges and by held-out ones, on the evaluation's prompts: the change from before
+the first update, prompt by prompt, over all seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from heed.align.objectives.base import ObjectiveSet
+from heed.align.objectives.spec import parse_objective
+from heed.compare.pool import OnProgress, run_all
+from heed.compare.tasks import Task
+from heed.errors import HeedError
+from heed.runs.statistics import crossed_cell, mean_cell
+
+KINDS = ("rewards", "held_out")
+"""Columns of an evaluation's completions: the judges that were trained by, and those that were not."""
+
+WORDS = "words"
+"""Beside these columns: how many words a completion has."""
+
+
+def names_of(settings: Mapping[str, Any]) -> list[str]:
+    """Names of the objectives that the settings declare.
+
+    Raises:
+        HeedError: one that cannot be had, or no prompts to evaluate on.
+    """
+    if not settings["eval_prompts"]:
+        raise HeedError("nothing is evaluated, so nothing can be compared", "--eval_prompts", "give at least 1")
+    return list(ObjectiveSet([parse_objective(text) for text in settings["objectives"]]).names)
+
+
+def compare_own(
+    tasks: Sequence[Task],
+    methods: Sequence[str],
+    names: Sequence[str],
+    workers: int,
+    on_progress: OnProgress | None = None,
+) -> tuple[dict[str, Any], float]:
+    """Make the runs, and a table of what they came to.
+
+    Args:
+        tasks: method by method, as many seeds of each.
+        methods: in their order.
+        names: of the objectives.
+        workers: runs at once.
+        on_progress: follows them; may raise `Stopped`.
+
+    Returns:
+        The table, and the seconds of all runs.
+    """
+    summaries = run_all(list(tasks), workers, on_progress)
+    seeds = len(tasks) // len(methods)
+    held_out = list(summaries[0]["held_out"])
+    columns = {name: f"rewards/{name}" for name in names} | {
+        f"{name} (held out)": f"held_out/{name}" for name in held_out
+    }
+    columns["words"] = WORDS
+    rows = []
+    for number, method in enumerate(methods):
+        part = slice(number * seeds, (number + 1) * seeds)
+        changes = [change(task.folder) for task in tasks[part]]
+        row: dict[str, Any] = {"method": method}
+        row |= {column: crossed_cell([found[name] for found in changes]) for column, name in columns.items()}
+        row["kl"] = mean_cell([float(summary["kl"]) for summary in summaries[part]])
+        rows.append(row)
+    seconds = sum(summary["seconds"] for summary in summaries)
+    notes = [
+        "changes from before the first update on the same prompts, in each judge's own units; 95% intervals of a "
+        "bootstrap over seeds and prompts; words a completion; kl in nats a token of the last round",
+        f"{seeds} seeds, {summaries[0]['steps']} rounds, {seconds / 3600:.2f} hours of training in all",
+        f"never trained on: {', '.join(held_out)}" if held_out else "no judge was held out (--held_out_judges)",
+    ]
+    title = "Balancing " + " and ".join(names)
+    return {"title": title, "columns": [*columns, "kl"], "rows": rows, "notes": notes}, seconds
+
+
+def change(folder: Path) -> dict[str, Any]:
+    """What each judge, and the number of words, changed by for each prompt of a finished run's evaluations.
+
+    Args:
+        folder: of the run.
+
+    Returns:
+        By column of the completions' files, and `WORDS`: [prompts]; of several completions of a prompt their mean.
+    """
+    before, after = (by_prompt(folder / "completions" / f"{name}.parquet") for name in ("before", "after"))
+    return {name: after[name] - before[name] for name in after}
+
+
+def by_prompt(file: Path) -> dict[str, Any]:
+    """The judges' values of an evaluation, and the number of words, mean over each prompt's completions, [prompts]."""
+    table = pq.read_table(file)
+    prompts = table["prompt"].to_pylist()
+    first: dict[str, int] = {}
+    group = np.array([first.setdefault(prompt, len(first)) for prompt in prompts])
+    values = {
+        name: np.asarray(table[name].to_pylist(), dtype=float)
+        for name in table.column_names
+        if name.partition("/")[0] in KINDS
+    }
+    values[WORDS] = np.array([len(said.split()) for said in table["completion"].to_pylist()], dtype=float)
+    rows = [group == number for number in range(len(first))]
+    return {name: np.array([np.nanmean(column[of]) for of in rows]) for name, column in values.items()}
