@@ -73,14 +73,12 @@ def test_the_bounds_are_clopper_pearsons(events, trials):
 def test_agreement_is_allowed_refuted_or_open():
     agreement = Agreement(2)
     assert not agreement.allows(0.35, 0.15) and not agreement.refutes(0.35, 0.15)  # nothing is known
-    assert agreement.seems(0.35, 0.15)
     agreement.blocks, agreement.passes = 8, 100
     assert agreement.allows(0.35, 0.15) and not agreement.allows(0.3, 0.15) and not agreement.allows(0.35, 0.02)
     agreement.misses = 6.0
     assert agreement.refutes(0.35, 0.15) and not agreement.allows(0.35, 0.15)
     agreement.misses, agreement.needless = 0.0, 30
     assert agreement.refutes(0.35, 0.15)
-    assert not agreement.seems(0.35, 0.29) and agreement.seems(0.0, 0.3)
     agreement.forget_refuted(0.35, 0.15)
     assert counts(agreement) == (8, 0.0, 0, 0)
     agreement.misses, agreement.passes = 6.0, 100
@@ -88,3 +86,20 @@ def test_agreement_is_allowed_refuted_or_open():
     assert counts(agreement) == (0, 0.0, 100, 0)
     agreement.blocks = 8
     assert agreement.missed_steps_bound == pytest.approx(1 - 0.05 ** (1 / 108))
+
+
+def test_where_little_danger_is_met_needless_blocks_are_bounded_and_misses_as_far_as_they_were_seen():
+    agreement = Agreement(20)
+    assert not agreement.seems(0.35, 0.15, 5)  # nothing is known
+    agreement.passes, agreement.needless = 174, 13  # as it was met: 7.5%, and at most 39%
+    assert not agreement.seems(0.35, 0.15, 5)
+    agreement.passes, agreement.needless = 400, 0
+    assert agreement.seems(0.35, 0.15, 5) and not agreement.seems(0.35, 0.1, 5)
+    agreement.blocks, agreement.misses = 10, 4.0
+    assert not agreement.seems(0.35, 0.15, 5) and agreement.seems(0.4, 0.15, 5)
+    agreement.misses = 9.0
+    agreement.forget_refuted(0.35, 0.15)
+    assert agreement.refuted and counts(agreement) == (0, 0.0, 400, 0)
+    assert not agreement.seems(0.35, 0.15, 5)  # what missed so much is not forgiven because nothing is met any more
+    agreement.blocks = 5
+    assert agreement.seems(0.35, 0.15, 5)

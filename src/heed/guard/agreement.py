@@ -62,6 +62,7 @@ class Agreement:
         misses: of these, let pass by the guard.
         passes: proposals that the person let pass.
         needless: of these, blocked by the guard without cause.
+        refuted: whether a fit that was replaced since was known to miss more than it may.
 
     >>> agreement = Agreement(horizon=20)
     >>> agreement.blocks, agreement.misses, agreement.passes, agreement.needless = 30, 0, 500, 10
@@ -74,6 +75,7 @@ class Agreement:
     misses: float = 0.0
     passes: int = 0
     needless: int = 0
+    refuted: bool = False
     _waiting: list[_Blocked] = field(default_factory=list, repr=False)
     _run: dict[int, tuple[int, int, int, int]] = field(default_factory=dict, repr=False)
 
@@ -126,9 +128,15 @@ class Agreement:
         """Whether both shares are known to be within these bounds."""
         return self.miss_bound <= misses and self.needless_bound <= needless
 
-    def seems(self, misses: float, needless: float) -> bool:
-        """Whether both shares are within these bounds as far as they were seen."""
-        return self.misses <= misses * self.blocks and self.needless <= needless * self.passes
+    def seems(self, misses: float, needless: float, least: int) -> bool:
+        """Whether all that can be known where little danger is met speaks for the guard.
+
+        Needless blocks are known to be within their bound: of what is let pass there is enough. Misses are within
+        theirs as far as they were seen; where an earlier fit was refuted, in at least ``least`` blocks: it is not
+        forgiven for want of evidence.
+        """
+        seen = self.blocks >= (least if self.refuted else 0)
+        return seen and self.misses <= misses * self.blocks and self.needless_bound <= needless
 
     def refutes(self, misses: float, needless: float) -> bool:
         """Whether one of the shares is known to be beyond its bound."""
@@ -137,7 +145,7 @@ class Agreement:
     def forget_refuted(self, misses: float, needless: float) -> None:
         """Count anew what is known to be beyond its bound: the guard that it was about is replaced by another fit."""
         if at_least(self.misses, self.blocks) > misses:
-            self.blocks, self.misses, self._run = 0, 0.0, {}
+            self.blocks, self.misses, self._run, self.refuted = 0, 0.0, {}, True
         if at_least(*self._needless) > needless:
             self.passes, self.needless, self._waiting = 0, 0, []
 

@@ -127,7 +127,7 @@ class Phases:
     quarters. From ``oversight_steps`` on, as they were last fitted and compared, lookahead and planner take over where
     misses and needless blocks are known to be within their bounds; else the models are fitted again, and it is tried
     again a tenth of the oversight later. Where half as long again has not shown it, because danger has become rare,
-    they take over with what can be promised, unless what was seen is beyond a bound. In autonomy the models are
+    they take over with what can be promised of misses (see `Agreement.seems`). In autonomy the models are
     refitted on schedule and after every catastrophe, and the overseer is asked by chance, and where the blockers
     disagree, and where the guard blocks on and on; where the audits show more misses than may be, oversight begins
     again. Each move swaps the guard's one intervention.
@@ -328,15 +328,15 @@ class Phases:
         if self.agreement.refutes(*bounds):
             why = f"the guard disagrees with the overseer: {self.agreement}"
             self.agreement.forget_refuted(*bounds)
+            self.models.met = {}  # a guard that flags too much, or too little, has seen too much or too little in each
             return why
         late = self.steps >= self.until + config.oversight_steps // 2
-        if self.may_ask and not (late and self.agreement.seems(*bounds)):
+        if self.may_ask and not (late and self.agreement.seems(*bounds, config.least_blocks)):
             return f"too few judgements beside the guard so far: {self.agreement}"
         logger.warning(
-            "too little was met to bound misses at %.0f%% and needless blocks at %.0f%%: the guard takes over with "
-            "what can be promised, %s; of all steps at most %.2g%% may be missed blocks",
+            "too little was met to bound misses at %.0f%%: the guard takes over with what can be promised, %s; of all "
+            "steps at most %.2g%% may be missed blocks",
             100 * config.gate,
-            100 * config.needless,
             self.agreement,
             100 * self.agreement.missed_steps_bound,
         )

@@ -187,8 +187,9 @@ def accept_refit(
 ) -> RefitDecision:
     """Whether a refit takes the old fit's place: unless it would flag fewer of the known blocks, by more than a share.
 
-    One that misses no more of them than it promises is accepted all the same: a fit that flags nearly everything misses
-    less, and is not to stay in force for that.
+    A fit that flags nearly everything misses less, and is not to stay in force for that: by as much as the refit flags
+    fewer of the known steps let pass, it may flag fewer of the blocks. Nor is one refused that misses no more of them
+    than it promises.
 
     A catastrophe that happened is not given up as an outlier: whichever fit is in force flags it, unless that would
     flag more of the known steps let pass than the cap allows.
@@ -233,10 +234,10 @@ def accept_refit(
     stays = RefitDecision(False, kept, _share(before < kept), _share(let_pass >= kept), "")
     if not finite:
         return replace(stays, reason="refit refused: its dangers are not finite")
-    fewer = decision.missed - stays.missed
+    fewer, gained = decision.missed - stays.missed, max(0.0, stays.flagged - decision.flagged)
     return (
         decision
-        if fewer <= lost or decision.missed <= promise
+        if fewer <= lost + gained or decision.missed <= promise
         else replace(stays, reason=f"refit refused: it would flag {fewer:.0%} less of the known blocks")
     )
 

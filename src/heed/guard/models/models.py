@@ -242,10 +242,21 @@ class Models:
         return ModelsReport(report, calibrated, in_force, decision, experience.blocks, len(blocked))
 
     def inputs_of(self, labels: Labels) -> Tensor:
-        """The blockers' inputs [N, D]; the next state of a blocked action is what the dynamics expects."""
-        expected = self.dynamics.mean(labels.states, labels.actions)
-        following = torch.where(labels.next_states.isnan(), expected, labels.next_states)
-        return self.blockers.inputs_of(labels.states, labels.actions, following)
+        """The blockers' inputs [N, D]: each action's next state as the dynamics imagine it, drawn as a look draws it.
+
+        What an action leads to is imagined for all labels alike, though of those let pass it is known. Were it not,
+        blockers would learn to tell the imagined from the real: sensors of pure noise stand at their mean in what is
+        expected of a blocked action, flags between 0 and 1, and every imagined future looks blocked then.
+        """
+        return self.blockers.inputs_of(labels.states, labels.actions, self._drawn(labels.states, labels.actions))
+
+    def _drawn(self, states: Tensor, actions: Tensor) -> Tensor:
+        """A next state of each row [N, S], each drawn from one of the dynamics' members in turn."""
+        members = self.dynamics.members
+        rows = torch.arange(-(-len(states) // members) * members).remainder(max(1, len(states))).view(-1, members).T
+        generator = torch.Generator().manual_seed(self.seed + self.fits)
+        following = self.dynamics.step(states[rows], actions[rows], generator)[0]
+        return following.transpose(0, 1).flatten(0, 1)[: len(states)]
 
     def state(self) -> State:
         """All that fits change; what is known, and the configuration, is not among it."""
