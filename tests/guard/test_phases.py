@@ -246,7 +246,8 @@ def test_a_guard_that_disagrees_goes_on_being_watched_and_one_of_which_too_littl
     phases.models.met = {(0, 10_000 + n, 0): [0.9] for n in range(40)}
     drive(Run(phases, DecisionLog()), 330)
     assert phases.phase is Phase.OVERSIGHT and phases.steps > 900  # all blocks were missed
-    assert not phases.models.met.keys() & {(0, 10_000 + n, 0) for n in range(40)}  # what a refuted guard saw is no measure
+    stale = {(0, 10_000 + n, 0) for n in range(40)}  # what a refuted guard saw is no measure for the next
+    assert not phases.models.met.keys() & stale
     assert any("disagrees with the overseer: misses 20" in record.message for record in caplog.records)
     assert phases.agreement.misses < 5  # another fit is counted anew
     phases = drive(run_of(replace(CONFIG, gate=0.01)), 899).phases
