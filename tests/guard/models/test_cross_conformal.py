@@ -67,6 +67,15 @@ def test_needless_flags_raise_the_threshold_as_far_as_it_takes_and_is_allowed():
     assert always.threshold(0.1, cap=0.05).rank == 4  # nothing cures it: what was asked for is kept
 
 
+def test_where_the_cap_is_out_of_reach_the_worse_of_misses_and_flags_is_the_least():
+    """As it was met: 27% of what was let pass flagged at 10% of misses, 22% at 30%."""
+    shares = torch.cat([torch.full((22,), 0.9), torch.full((5,), 0.2), torch.zeros(73)])
+    judge = CalibratedBlockers(Sums(), torch.arange(39.0)[None], shares)
+    assert (judge.flagged(0.1), judge.flagged(0.225)) == (pytest.approx(0.27), pytest.approx(0.22))
+    assert judge.threshold(0.1, cap=0.05).rank == 9  # the first that flags 22%: 2.25 times eps, 4.4 times the cap
+    assert judge.threshold(0.1, cap=0.15).rank == 4  # 1.8 times the cap is better than 2.25 times eps
+
+
 def test_each_block_is_scored_by_the_member_that_has_not_seen_it():
     generator = torch.Generator().manual_seed(0)
     inputs, folds = torch.randn(60, 2, generator=generator), torch.arange(60) % 3

@@ -87,15 +87,16 @@ class CalibratedBlockers:
         So few blocks that even the least dangerous stands for more than eps promise no more than that:
         ``1 / (n + 1)``. Where more than a share ``cap`` of the steps let pass, unseen, would be flagged, as one block
         beside the point can bring about, up to three times the misses are allowed: no more than bring the flags down to
-        the cap, or else as many as make the sum of misses and needless flags the least.
+        the cap, or else as many as make the worse of the two the least, misses in units of eps and flags of the cap.
         """
         share = Fraction(str(float(eps)))  # .1 is a tenth here, so that no rank is lost to rounding
         first = max(1, int(share * (self.n + 1)))
         ranks = range(first, max(first, int(3 * share * (self.n + 1))) + 1)
         flags = {rank: self.flagged(rank / (self.n + 1)) for rank in ranks}
         fit = [rank for rank in ranks if flags[rank] <= cap]
-        chosen = fit[0] if fit else min(ranks, key=lambda rank: rank / (self.n + 1) + flags[rank])
-        return self.promised(chosen / (self.n + 1))
+        if not fit:
+            fit = [min(ranks, key=lambda rank: max(rank / (self.n + 1) / eps, flags[rank] / cap))]
+        return self.promised(fit[0] / (self.n + 1))
 
     def flagged(self, value: float) -> float:
         """Share of the steps let pass that a threshold flags, as told by members that have not seen them."""
