@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TESTED := not slow and not gpu and not browser and not postgres
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev install-docs demo test test-browser test-postgres lint docs
+.PHONY: help install install-dev install-docs demo real test test-browser test-postgres lint docs
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -17,6 +17,10 @@ install-docs: $(VENV)/.installed-docs  ## and what the documentation needs
 
 demo: install  ## a language model becomes more helpful and less harmful at once, with a report
 	$(BIN)/heed demo
+
+real: install  ## a real model and people's judgements; a night on 2 cores, minutes on a GPU (ARGS="--size quick")
+	$(BIN)/pip install -c $(VENV)/constraints.txt -e ".[real]"
+	$(BIN)/heed demo --real $(ARGS)
 
 test: lint  ## lint, types, import direction, doctests, tests
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "$(TESTED)"

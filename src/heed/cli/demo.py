@@ -7,6 +7,7 @@ from pathlib import Path
 
 from heed.cli.command import Command, out_folder
 from heed.cli.console import Bar, quiet_libraries, say, stopping_at_rounds
+from heed.cli.demo_real import run_real_demo
 from heed.compare.demo import SEED, STEPS, run_demo
 from heed.compare.demo_guard import GUARD_STEPS
 from heed.compare.pool import Progress
@@ -26,7 +27,17 @@ def run(arguments: Sequence[str]) -> None:
     command.add("--out", type=str, default=None, help="the run folder (default: below runs/)")
     command.add("--resume", type=str, default=None, help="a demonstration to go on with")
     command.add("--quick", action="store_true", help="a few rounds, to see that everything works")
+    command.add("--real", action="store_true", help="a real model and people's judgements in place of the worlds")
+    command.add("--size", type=str, default=None, help="of --real: cpu (a night on 2 cores), gpu (minutes), quick")
+    command.add("--model", type=str, default=None, help="of --real: a folder or hub id (default: SmolLM2, by a wheel)")
+    command.add("--data", type=str, default=None, help="of --real: a folder with judgements and prompts of your own")
     asked = {name: value for name, value in vars(command.parse(arguments, defaults=False)).items() if value is not None}
+    if asked.get("real"):
+        run_real_demo(asked)
+        return
+    for name in ("size", "model", "data"):
+        if name in asked:
+            raise HeedError("the worlds bring their own", f"--{name}", "leave it out, or give --real")
     resumed = "resume" in asked
     if resumed and "out" in asked:
         raise HeedError("a demonstration that goes on stays where it is", "--out", "give one of --out and --resume")

@@ -69,6 +69,10 @@ class MethodsJob(TableJob):
         super().__post_init__()
         self.settings = in_sections(self.settings)
 
+    def folders(self, method: str, out: Path) -> list[Path]:
+        """The folders of a method's runs in a comparison's."""
+        return [out / "runs" / f"{_slug(method)}-seed{seed}" for seed in self.seeds_from(self.settings["seed"])]
+
     @classmethod
     def upgraded(cls, record: dict[str, Any]) -> dict[str, Any]:
         """What a folder records, with the methods' settings in their section."""

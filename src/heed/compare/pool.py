@@ -25,8 +25,9 @@ from heed.runs.config import refuse_other_settings
 from heed.runs.folder import RunFolder
 
 OnProgress = Callable[["Progress"], None]
-KEPT = ("**/checkpoints/step-*", "**/learner.zip", "**/judgements.db")
-"""What makes a folder of runs worth keeping: a checkpoint, a guarded run's learner, or what somebody judged."""
+KEPT = ("**/checkpoints/step-*", "**/learner.zip", "**/judgements.db", "model/config.json", "judges/*/agreement.json")
+"""What makes a folder of runs worth keeping: a checkpoint, a guarded run's learner, what somebody judged,
+a model or a judge that was made for them."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ PAGES: dict[str, str] = {
     "front": "heed.report.align.front_page:front_page",
     "compare": "heed.report.compare_page:compare_page",
     "demo": "heed.report.demo_page:demo_page",
+    "real": "heed.report.real_page:real_page",
 }
 """Kind of run: the function from a `RunRecord` to its `Page`. A new kind is a line here; a page is imported when it is
 made, so that the page of one half needs nothing of the other."""

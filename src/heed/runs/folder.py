@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 CONFIG, SUMMARY, METRICS = "config.yaml", "summary.json", "metrics.jsonl"
-RESUMED = ("align", "front", "guard", "compare", "demo")
+RESUMED = ("align", "front", "guard", "compare", "demo", "real")
 """Kinds of runs whose command has --resume."""
 
 
@@ -33,7 +33,7 @@ class RunFolder:
     Attributes:
         path: the folder.
         config: the run's config as plain data.
-        kind: "align", "front", "guard", "compare" or "demo".
+        kind: "align", "front", "guard", "compare", "demo" or "real".
     """
 
     def __init__(self, path: Path, config: dict[str, Any], kind: str, lock: RunLock | None) -> None:

@@ -19,7 +19,7 @@ from heed.report.common.plot_style import Floats
 from heed.runs import read_lines, read_metrics, read_yaml
 from heed.runs.config import setting
 
-_FILES = ("summary.json", "config.yaml", "metrics.jsonl", "front.json", "compare.json", "demo.json")
+_FILES = ("summary.json", "config.yaml", "metrics.jsonl", "front.json", "compare.json", "demo.json", "real.json")
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,7 @@ class RunRecord:
     compare: dict[str, Any] = field(default_factory=dict)
     efficiency: dict[str, Any] = field(default_factory=dict)
     demo: dict[str, Any] = field(default_factory=dict)
+    real: dict[str, Any] = field(default_factory=dict)
     diagnostics: dict[str, Any] = field(default_factory=dict)
 
     def series(self, metric: str) -> tuple[Floats, Floats]:
@@ -218,6 +219,7 @@ def gather(path: Path | str) -> RunRecord:
         compare=_mapping(folder / "compare.json"),
         efficiency=_mapping(folder / "efficiency.json"),
         demo=_mapping(folder / "demo.json"),
+        real=_mapping(folder / "real.json"),
         diagnostics=_mapping(folder / "judges.json"),
     )
     record.kind = _kind(record)
@@ -226,7 +228,7 @@ def gather(path: Path | str) -> RunRecord:
 
 def _kind(record: RunRecord) -> str:
     """The kind, by the file that only it has: the summary may be older than the file."""
-    for kind in ("demo", "compare", "front"):
+    for kind in ("demo", "real", "compare", "front"):
         if getattr(record, kind):
             return kind
     return str(record.summary.get("kind") or "align")
