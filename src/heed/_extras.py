@@ -91,7 +91,6 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "heed.cli.compare": ("runs",),
     "heed.cli.console": ("runs",),
     "heed.cli.demo": ("align", "guard"),
-    "heed.cli.demo_real": ("runs",),
     "heed.cli.doctor": (BASE,),
     "heed.cli.front": ("align",),
     "heed.cli.guard": ("guard",),

@@ -75,20 +75,20 @@ def test_cells_are_the_mean_changes_of_all_seeds_and_prompts(made):
 
 def test_values_of_a_prompt_are_the_mean_of_its_completions(tmp_path):
     rows = {
-        "prompt": ["a", "b", "a", "b"],
-        "completion": ["one", "one two", "one two three", "x"],
-        "rewards/kind": [1.0, 2.0, 3.0, 5.0],
-        "held_out/other": [0.0, float("nan"), 4.0, 7.0],
+        "prompt": ["a", "a", "go on", "go on"],
+        "completion": ["one", "one two three", "one two", "x"],
+        "rewards/kind": [1.0, 3.0, 2.0, 5.0],
+        "held_out/other": [0.0, 4.0, float("nan"), 7.0],
         "gold/kind": [9.0, 9.0, 9.0, 9.0],
     }
     pq.write_table(pa.table(rows), tmp_path / "before.parquet")
-    found = {name: values.tolist() for name, values in by_prompt(tmp_path / "before.parquet").items()}
+    found = {name: values.tolist() for name, values in by_prompt(tmp_path / "before.parquet", 2).items()}
     assert found == {"rewards/kind": [2.0, 3.5], "held_out/other": [2.0, 7.0], "words": [2.0, 1.5]}
     (tmp_path / "completions").mkdir()
     for name, shift in (("before", 0.0), ("after", 0.5)):
         moved = rows | {"rewards/kind": [value + shift for value in rows["rewards/kind"]]}
         pq.write_table(pa.table(moved), tmp_path / "completions" / f"{name}.parquet")
-    assert change(tmp_path)["rewards/kind"].tolist() == [0.5, 0.5]
+    assert change(tmp_path, 2)["rewards/kind"].tolist() == [0.5, 0.5]
 
 
 def test_what_only_a_world_knows_is_refused(settings, tmp_path):
@@ -99,6 +99,7 @@ def test_what_only_a_world_knows_is_refused(settings, tmp_path):
         (["linear"], {"eval_prompts": 0}, "--eval_prompts"),
         (["linear"], {"data": None}, "--data"),
         (["single:nobody"], {}, "nobody"),
+        (["linear"], {"objectives": [f"kl={__name__}:letters"]}, "'kl' is a column"),
     ):
         with pytest.raises(HeedError, match=named):
             compare_methods(MethodsJob(methods, 1, 1, settings | changes), tmp_path / "none")

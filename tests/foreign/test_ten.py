@@ -4,7 +4,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from foreign import boat, lava, room, tanks
+from foreign import boat, lava, puck, room, tanks
 from foreign.overseen import overseen
 from foreign.ten import OVERSEERS, TEN, named
 from heed.guard.run.environment import surroundings, true_world
@@ -153,3 +153,25 @@ def test_lava_burns_and_one_slips_to_the_sides_alone():
     assert not lava.Careful(env).judge(Proposal(np.zeros(10), 0)).block
     env.slips, env.place = 0.0, np.array([1, 2])
     assert env.step(1)[4]["lava"] and lava.burnt(None, {"lava": True})
+
+
+def test_the_pucks_overseer_in_time_prevents_what_the_last_moment_meets():
+    """None of the ten: settings are chosen on it."""
+    counts = {}
+    for kind in (puck.LastMoment, puck.InTime):
+        env = puck.Puck()
+        overseer, generator = kind(env), np.random.default_rng(0)
+        env.reset(seed=0)
+        hits = blocks = 0
+        for step in range(2000):
+            if step % 10 == 0:
+                pushed = generator.uniform(-1, 1, 2).astype(np.float32)
+            verdict = overseer.judge(Proposal(env.state, pushed))
+            blocks += verdict.block
+            _, _, terminated, truncated, info = env.step(verdict.instead if verdict.block else pushed)
+            hits += terminated and not info["goal"]
+            if terminated or truncated:
+                env.reset()
+        counts[kind.name] = (hits, blocks)
+    assert counts["in-time"][0] == 0 < counts["last-moment"][0] <= counts["last-moment"][1]
+    assert counts["in-time"][1] > 100

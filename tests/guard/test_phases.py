@@ -230,6 +230,7 @@ def test_oversight_begins_again_where_audits_show_misses_and_ends_where_guard_an
         assert phases.phase is Phase.AUTONOMY
         phases(judged(True, "allow", episode=10_000 + episode))
     assert phases.phase is Phase.OVERSIGHT and phases.handed_back == 1 and isinstance(run.strategy, Beside)
+    assert phases.agreement.refuted and not phases.models.met  # it is not forgiven for want of evidence
     assert any("the guard missed what the overseer blocked" in record.message for record in caplog.records)
     drive(run, 400, seed=4)
     assert phases.phase is Phase.AUTONOMY and phases.handed_over_at == 600

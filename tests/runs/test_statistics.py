@@ -114,7 +114,21 @@ def test_a_crossed_interval_is_as_wide_as_seeds_and_prompts_make_it():
     prompts = generator.normal(size=400)
     alike = crossed_cell(np.stack([prompts, prompts, prompts]))
     assert alike["mean"] == pytest.approx(prompts.mean())
-    assert alike["high"] - alike["low"] == pytest.approx(2 * 1.96 / 20, rel=0.15)  # of one seed's prompts: no narrower
-    apart = crossed_cell(np.stack([prompts - 3, prompts, prompts + 3]))
-    assert apart["high"] - apart["low"] > 2.0
+    assert alike["high"] - alike["low"] == pytest.approx(
+        2 * 1.966 * prompts.std(ddof=1) / 20, abs=2e-3
+    )  # no narrower for seeds
+    seeds = np.array([[-3.0], [0.0], [3.0]])
+    assert crossed_cell(seeds + np.zeros((1, 400)))["high"] == pytest.approx(4.303 * 3 / np.sqrt(3), abs=2e-3)
     assert crossed_cell([[1.0, np.nan], [3.0, np.nan]])["mean"] == 2.0
+    assert crossed_cell(prompts[None])["low"] == crossed_cell(prompts[None])["high"]  # one seed tells of none
+    assert math.isnan(crossed_cell([[np.nan, np.nan]])["mean"])
+
+
+@pytest.mark.parametrize(("by_seed", "by_prompt", "rest"), [(1.0, 0.3, 0.3), (0.3, 1.0, 1.0), (0.0, 0.3, 1.0)])
+def test_crossed_intervals_hold_what_they_promise(by_seed, by_prompt, rest):
+    generator, held = np.random.default_rng(1), 0
+    for _ in range(400):
+        seeds, prompts = generator.normal(0, by_seed, (3, 1)), generator.normal(0, by_prompt, (1, 80))
+        cell = crossed_cell(seeds + prompts + generator.normal(0, rest, (3, 80)))
+        held += cell["low"] <= 0 <= cell["high"]
+    assert held / 400 > 0.9  # a bootstrap over both held 75% of the first kind

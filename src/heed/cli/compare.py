@@ -82,7 +82,8 @@ def _align(arguments: Sequence[str]) -> None:
         "--methods",
         type=list[str],
         default=None,
-        help="NAME or NAME:key=value, commas between; by default each objective alone, linear, mgda and gapo",
+        help="NAME or NAME:key=value, commas between; by default the paper's on a world, else each objective alone, "
+        "linear, mgda and gapo",
     )
     command.add("--seeds", type=int, default=5, help="runs of each method, from --seed on")
     command.add("--budget", type=int, default=None, help="rounds of each run (the same as --steps)")

@@ -6,6 +6,7 @@ the first update, prompt by prompt, over all seeds.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,11 @@ def names_of(settings: Mapping[str, Any]) -> list[str]:
     """
     if not settings["eval_prompts"]:
         raise HeedError("nothing is evaluated, so nothing can be compared", "--eval_prompts", "give at least 1")
-    return list(ObjectiveSet([parse_objective(text) for text in settings["objectives"]]).names)
+    names = list(ObjectiveSet([parse_objective(text) for text in settings["objectives"]]).names)
+    for name in (WORDS, "kl"):
+        if name in names:
+            raise HeedError(f"{name!r} is a column of the table", "--objectives", "call the objective something else")
+    return names
 
 
 def compare_own(
@@ -67,15 +72,15 @@ def compare_own(
     rows = []
     for number, method in enumerate(methods):
         part = slice(number * seeds, (number + 1) * seeds)
-        changes = [change(task.folder) for task in tasks[part]]
+        changes = [change(task.folder, int(task.settings["eval_completions"])) for task in tasks[part]]
         row: dict[str, Any] = {"method": method}
         row |= {column: crossed_cell([found[name] for found in changes]) for column, name in columns.items()}
         row["kl"] = mean_cell([float(summary["kl"]) for summary in summaries[part]])
         rows.append(row)
     seconds = sum(summary["seconds"] for summary in summaries)
     notes = [
-        "changes from before the first update on the same prompts, in each judge's own units; 95% intervals of a "
-        "bootstrap over seeds and prompts; words a completion; kl in nats a token of the last round",
+        "changes from before the first update on the same prompts, in each judge's own units; 95% t-intervals over "
+        "seeds and prompts; words a completion; kl in nats a token of the last round",
         f"{seeds} seeds, {summaries[0]['steps']} rounds, {seconds / 3600:.2f} hours of training in all",
         f"never trained on: {', '.join(held_out)}" if held_out else "no judge was held out (--held_out_judges)",
     ]
@@ -83,30 +88,33 @@ def compare_own(
     return {"title": title, "columns": [*columns, "kl"], "rows": rows, "notes": notes}, seconds
 
 
-def change(folder: Path) -> dict[str, Any]:
+def change(folder: Path, completions: int) -> dict[str, Any]:
     """What each judge, and the number of words, changed by for each prompt of a finished run's evaluations.
 
     Args:
         folder: of the run.
+        completions: of each prompt in an evaluation.
 
     Returns:
         By column of the completions' files, and `WORDS`: [prompts]; of several completions of a prompt their mean.
     """
-    before, after = (by_prompt(folder / "completions" / f"{name}.parquet") for name in ("before", "after"))
+    files = (folder / "completions" / f"{name}.parquet" for name in ("before", "after"))
+    before, after = (by_prompt(file, completions) for file in files)
     return {name: after[name] - before[name] for name in after}
 
 
-def by_prompt(file: Path) -> dict[str, Any]:
-    """The judges' values of an evaluation, and the number of words, mean over each prompt's completions, [prompts]."""
+def by_prompt(file: Path, completions: int) -> dict[str, Any]:
+    """The judges' values of an evaluation, and the number of words, mean over each prompt's completions, [prompts].
+
+    A prompt's completions stand together. By its text it is not known: conversations may end alike.
+    """
     table = pq.read_table(file)
-    prompts = table["prompt"].to_pylist()
-    first: dict[str, int] = {}
-    group = np.array([first.setdefault(prompt, len(first)) for prompt in prompts])
     values = {
         name: np.asarray(table[name].to_pylist(), dtype=float)
         for name in table.column_names
         if name.partition("/")[0] in KINDS
     }
     values[WORDS] = np.array([len(said.split()) for said in table["completion"].to_pylist()], dtype=float)
-    rows = [group == number for number in range(len(first))]
-    return {name: np.array([np.nanmean(column[of]) for of in rows]) for name, column in values.items()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a prompt of which nothing was scored is NaN
+        return {name: np.nanmean(column.reshape(-1, completions), axis=1) for name, column in values.items()}

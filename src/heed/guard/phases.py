@@ -299,7 +299,7 @@ class Phases:
         before = self._horizon
         self.models.become(fit.models)
         if self._horizon != before:  # what was seen by another look says nothing of this one
-            self.agreement, self.models.met = Agreement(self._horizon), {}
+            self.agreement, self.models.met = Agreement(self._horizon, refuted=self.agreement.refuted), {}
         self.reports.append(fit.report)
         self.dynamics_error = fit.dynamics_error or self.dynamics_error
         self._look_ahead()
@@ -334,9 +334,10 @@ class Phases:
         if self.may_ask and not (late and self.agreement.seems(*bounds, config.least_blocks)):
             return f"too few judgements beside the guard so far: {self.agreement}"
         logger.warning(
-            "too little was met to bound misses at %.0f%%: the guard takes over with what can be promised, %s; of all "
-            "steps at most %.2g%% may be missed blocks",
+            "too little was met to bound misses at %.0f%% and needless blocks at %.0f%%: the guard takes over with "
+            "what can be promised, %s; of all steps at most %.2g%% may be missed blocks",
             100 * config.gate,
+            100 * config.needless,
             self.agreement,
             100 * self.agreement.missed_steps_bound,
         )
@@ -368,7 +369,7 @@ class Phases:
         self.phase, self.handed_back = Phase.OVERSIGHT, self.handed_back + 1
         self.next_fit = self.steps + max(1, self.config.oversight_steps // 10)
         self.until = self.next_fit
-        self.agreement = Agreement(self._horizon)
+        self.agreement, self.models.met = Agreement(self._horizon, refuted=True), {}
         self._look_ahead()
 
     def _look_ahead(self) -> None:

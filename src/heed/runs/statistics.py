@@ -115,31 +115,34 @@ def mean_cell(values: Sequence[float]) -> dict[str, Any]:
     return _cell(mean, mean - half, mean + half, n)
 
 
-def crossed_cell(values: ArrayLike, resamples: int = 2000) -> dict[str, Any]:
-    """A mean over seeds and prompts with its 95% percentile interval from a crossed bootstrap, as a cell.
+def crossed_cell(values: ArrayLike) -> dict[str, Any]:
+    """A mean over seeds and prompts with its 95% t-interval, as a cell; of one seed it has none, and is its own.
 
-    Seeds and prompts are both drawn anew with replacement (Owen 2007), as other seeds and other prompts might have
-    been taken; a plain interval over all values would take one seed's prompts for independent of another's.
+    Other seeds and other prompts might have been taken, so the mean's variance is that of the seeds' means over their
+    number and that of the prompts' means over theirs, what both share counted twice: a little wide. The degrees of
+    freedom are Satterthwaite's (1946), so that three seeds that differ count as three. A plain interval over all values
+    would take one seed's prompts for independent of another's, and a bootstrap of three seeds ends at the outer two.
 
     Args:
         values: [seeds, prompts]; NaN where nothing was measured.
-        resamples: how often.
 
     >>> crossed_cell([[1.0, 1.0], [1.0, 1.0]])
     {'mean': 1.0, 'low': 1.0, 'high': 1.0, 'n': 2}
     """
     found = np.asarray(values, dtype=float)
-    seeds, prompts = found.shape
-    generator = np.random.default_rng(0)
-    means = []
-    for _ in range(resamples):
-        drawn = found[np.ix_(generator.integers(seeds, size=seeds), generator.integers(prompts, size=prompts))]
-        if not np.isnan(drawn).all():
-            means.append(np.nanmean(drawn))
-    if not means:
+    if np.isnan(found).all():
         return _unknown()
-    low, high = np.quantile(means, [_TAIL, 1 - _TAIL])
-    return _cell(float(np.nanmean(found)), float(low), float(high), seeds)
+    found = found[~np.isnan(found).all(1)][:, ~np.isnan(found).all(0)]
+    mean, seeds = float(np.nanmean(found)), len(found)
+    if min(found.shape) < 2:
+        return {"mean": mean, "low": mean, "high": mean, "n": seeds}
+    means = [np.nanmean(found, axis=axis) for axis in (1, 0)]
+    parts = [each.var(ddof=1) / len(each) for each in means]
+    if not sum(parts):
+        return _cell(mean, mean, mean, seeds)
+    freedom = sum(parts) ** 2 / sum(part**2 / (len(each) - 1) for part, each in zip(parts, means, strict=True))
+    half = float(stats.t.ppf(1 - _TAIL, freedom) * np.sqrt(sum(parts)))
+    return _cell(mean, mean - half, mean + half, seeds)
 
 
 def worst_cell(values: Sequence[float], runs: int) -> dict[str, Any]:

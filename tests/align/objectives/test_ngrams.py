@@ -38,8 +38,10 @@ def test_a_saved_judge_scores_alike_and_is_named_by_its_folder(judge, tmp_path):
     messages = [[{"role": "assistant", "content": CALM[4]}]]
     expected = judge.score(["p"], [CALM[4]], {})
     assert torch.equal(read.score(["p"], messages, {}), expected) and expected != 0
-    (tmp_path / "calm" / "ngrams.safetensors").unlink()
-    with pytest.raises(HeedError, match="no judge of n-grams"):
-        parse_objective(str(tmp_path / "calm"))
+    weights = tmp_path / "calm" / "ngrams.safetensors"
+    for half in (weights.read_bytes()[:1000], None):
+        weights.write_bytes(half) if half else weights.unlink()
+        with pytest.raises(HeedError, match="no judge of n-grams"):
+            parse_objective(str(tmp_path / "calm"))
     with pytest.raises(HeedError, match="no comparison"):
         NgramJudge.fit([])

@@ -111,11 +111,11 @@ def test_refusals_are_shares_of_each_kind_of_prompt_before_and_after(made):
     declined = next(iter(kinds))
     with pytest.MonkeyPatch.context() as patch:
         said = {True: "I'm sorry, but I can't help with that.", False: "Rest."}
-        patch.setattr(results, "answers_of", lambda folder, when: {p: said[p == declined] for p in kinds})
+        whole = {"before": set(kinds), "after": {declined}}
+        patch.setattr(results, "answers_of", lambda _, when: {p: said[p in whole[when]] for p in kinds})
         before, after = refusals(runs, kinds)
-    assert (
-        (before[RISKY]["mean"], before[BENIGN]["mean"]) == (after[RISKY]["mean"], after[BENIGN]["mean"]) == (0.5, 0.0)
-    )
+    assert (before[RISKY]["mean"], before[BENIGN]["mean"], before[RISKY]["n"]) == (1.0, 1.0, 1)
+    assert (after[RISKY]["mean"], after[BENIGN]["mean"]) == (0.5, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -161,6 +161,10 @@ def test_a_stopped_experiment_goes_on_where_it_was_and_makes_no_judge_twice(give
     assert (out / "judges" / "helpful-others" / "agreement.json").exists()
     with pytest.raises(HeedError, match="size"):
         run_real(out, "gpu", resumed=True)
+    out.rename(tmp_path / "moved")
+    with pytest.raises(HeedError, match="name their judges by where they were made"):
+        run_real(tmp_path / "moved", resumed=True)
+    (tmp_path / "moved").rename(out)
     again = []
     real = run_real(out, on_stage=lambda stage, *_: again.append(stage), resumed=True)
     assert set(again) == {"judge harmless", "judge harmless-others"} and "judge helpful" in seen
@@ -177,7 +181,10 @@ def test_data_of_ones_own_are_four_files(given, tmp_path):
     with pytest.raises(HeedError, match="no prompts"):
         read_prompts(str(tmp_path / "rows.jsonl"), 0)
     with pytest.raises(HeedError, match="3 benign prompts"):
-        deal_prompts("abcdef", "abc", 2, tmp_path)
+        deal_prompts("abcdef", "xyzab", 2, tmp_path)  # what is risky is not benign
+    files = deal_prompts("abcdef", "uvwxyz", 2, tmp_path)
+    train, evaluated = ([row["prompt"] for row in rows_of(file)] for file in files)
+    assert evaluated == ["a", "u", "b", "v"] and train == ["c", "w", "d", "x", "e", "y", "f", "z"]
     with pytest.raises(HeedError, match="no size"):
         run_real(tmp_path / "out", "huge")
 

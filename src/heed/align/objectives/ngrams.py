@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -96,7 +97,7 @@ class NgramJudge(Objective):
         try:
             lengths = json.loads((Path(folder) / SETTINGS).read_text())["lengths"]
             weights = load_file(Path(folder) / WEIGHTS)["weights"]
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise HeedError("no judge of n-grams can be read", str(folder), "learn it anew") from error
         return cls(weights, tuple(lengths), name, sign, scale, unit)
 

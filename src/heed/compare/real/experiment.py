@@ -1,7 +1,7 @@
 """Align a real model to people's own judgements of two kinds, by several methods, and judge it honestly.
 
-Stages, each of which is made once: the model; judges of one half of the comparisons, by which policies are trained;
-judges of the other half, which are held out; prompts; the runs of each method and seed; and what came of it.
+Stages: the model; prompts; judges of one part of the comparisons, by which policies are trained; judges of another,
+which are held out; the runs of each method and seed; and what came of it. Resumed, it makes nothing twice.
 """
 
 from __future__ import annotations
@@ -62,12 +62,23 @@ def run_real(
     Raises:
         HeedError: no such size, model or data, or ``out`` holds another experiment.
     """
+    out = out.resolve()
+    model = str(Path(model).resolve()) if model is not None and Path(model).is_dir() else model
     given = {"size": size, "model": model, "seed": seed, "data": data and str(Path(data).resolve())}
     asked = {name: value for name, value in given.items() if value is not None}
     if resumed:
         settings = recorded(out, "real", asked)
+        if settings["made_in"] != str(out):
+            fix = f"move it back to {settings['made_in']}, or make another"
+            raise HeedError("its runs name their judges by where they were made", f"--resume {out}", fix)
     else:
-        usual = {"size": "gpu" if torch.cuda.is_available() else "cpu", "model": None, "seed": 0, "data": None}
+        usual = {
+            "size": "gpu" if torch.cuda.is_available() else "cpu",
+            "model": None,
+            "seed": 0,
+            "data": None,
+            "made_in": str(out),
+        }
         settings = usual | asked
     if settings["size"] not in SIZES:
         raise HeedError(f"there is no size {settings['size']!r}", "--size", f"give one of {', '.join(SIZES)}")
@@ -118,7 +129,13 @@ def run_real(
         }
         run.write_json("real.json", real, indent=1)
         seconds = float(run.read_summary().get("seconds", 0.0)) + time.perf_counter() - began
-        summary = {"kind": "real", "method": "gapo", "seed": seed, "steps": amount.rounds, "seconds": seconds}
+        summary = {
+            "kind": "real",
+            "method": ", ".join(METHODS),
+            "seed": seed,
+            "steps": amount.rounds,
+            "seconds": seconds,
+        }
         run.write_summary(summary | {"version": heed.__version__, "completed": True})
         write_report(out)
     return real

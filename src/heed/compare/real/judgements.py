@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from heed.align.data.conversations import completion_text
+from heed.align.data.conversations import Message, completion_text
 from heed.align.objectives.base import Objective
 from heed.align.preferences.comparisons import Comparison
 from heed.runs.statistics import binomial_bounds
@@ -37,9 +37,17 @@ def deal(comparisons: Sequence[Comparison], objective: str, most: int = 0) -> di
 
 
 def write(comparisons: Sequence[Comparison], file: Path) -> None:
-    """Write comparisons as `heed reward` reads them."""
+    """Write comparisons as `heed reward` reads them: a column of a file is of one type, texts or messages."""
+    mixed = len({type(each[side]) for each in comparisons for side in ("left", "right")}) > 1
+    rows = [
+        each | {side: _messages(each[side]) for side in ("left", "right")} if mixed else each for each in comparisons
+    ]
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text("".join(json.dumps(comparison) + "\n" for comparison in comparisons))
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def _messages(completion: str | list[Message]) -> list[Message]:
+    return [{"role": "assistant", "content": completion}] if isinstance(completion, str) else completion
 
 
 def better_and_worse(comparisons: Sequence[Comparison], objective: str) -> list[tuple[Any, Any]]:

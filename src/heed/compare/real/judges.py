@@ -17,7 +17,7 @@ from heed.align.preferences import RewardTrainingConfig
 from heed.align.preferences.comparisons import Comparison, read_comparisons
 from heed.align.run.apothecary import SetupProgress
 from heed.align.run.reward import RewardJob, learn_rewards
-from heed.compare.real.judgements import agreement, better_and_worse, deal, write
+from heed.compare.real.judgements import Part, agreement, better_and_worse, deal, write
 from heed.compare.real.sizes import Size
 from heed.compare.real.sources import OBJECTIVES, Sources
 from heed.errors import HeedError
@@ -28,6 +28,8 @@ TOKENS = 384
 LEARNING = RewardTrainingConfig(
     batch_size=8, learning_rate=2e-4, warmup_steps=10, held_out=0.0, max_length=TOKENS, precision="bfloat16"
 )
+LEARNT = "learnt"
+"""A file in a judge's folder once it is whole."""
 RANK = 16
 """Of the adapter by which a judge is learnt, merged afterwards."""
 
@@ -55,15 +57,11 @@ def make_judges(
         HeedError: too few comparisons.
     """
     told: dict[str, dict[str, Any]] = {}
-    for name in OBJECTIVES:
-        source = getattr(sources, name)
-        dealt = deal(read_comparisons(source, objective=name), name, size.comparisons)
-        if not all(dealt.values()):
-            raise HeedError(f"too few comparisons of {name}", source, "give more, of several prompts")
+    for name, dealt in {name: _dealt(name, getattr(sources, name), size.comparisons) for name in OBJECTIVES}.items():
         test = dealt["test"][: size.tested]
         for judge, part in ((name, dealt["trained"]), (f"{name}-{OTHERS}", dealt["held_out"])):
             made = folder / judge
-            if not (made / "agreement.json").exists():
+            if not (made / LEARNT).exists():
                 shutil.rmtree(made, ignore_errors=True)  # stopped before it was whole
                 _learn(made, model, part, name, seed, on_stage)
             told[judge] = _tested(made, partial(RewardModel, made, dtype="bfloat16", max_length=TOKENS), test, name)
@@ -85,6 +83,17 @@ def specs(folder: Path) -> tuple[list[str], list[str]]:
     return [read(name) for name in OBJECTIVES], [*held_out, *words]
 
 
+def _dealt(name: str, source: str, most: int) -> dict[Part, list[Comparison]]:
+    """The comparisons of an objective; all are read before the first judge is learnt."""
+    comparisons = read_comparisons(source, objective=name)
+    dealt = deal(comparisons, name, most)
+    if not all(dealt.values()):
+        judged = ", ".join(sorted({judged for each in comparisons for judged in each["verdicts"]}))
+        fix = f"give more, of several prompts; what is judged here is {judged}"
+        raise HeedError(f"too few comparisons of {name}", source, fix)
+    return dealt
+
+
 def _learn(
     made: Path, model: str, comparisons: list[Comparison], name: str, seed: int, on_stage: SetupProgress | None
 ) -> None:
@@ -98,6 +107,7 @@ def _learn(
             on_stage(f"judge {made.name}", done, total)
 
     learn_rewards(job, config, made, follow)
+    write_whole(made / LEARNT, "")
 
 
 def _tested(made: Path, load: Callable[[], Objective], test: list[Comparison], name: str) -> dict[str, Any]:

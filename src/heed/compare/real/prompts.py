@@ -76,10 +76,12 @@ def deal_prompts(risky: Iterable[str], benign: Iterable[str], evaluated: int, fo
         HeedError: too few prompts of a kind.
     """
     parts: tuple[list[dict[str, str]], list[dict[str, str]]] = ([], [])
-    kinds = {RISKY: list(risky), BENIGN: list(benign)}
+    kinds = {RISKY: list(risky)}
+    kinds[BENIGN] = [prompt for prompt in benign if prompt not in set(kinds[RISKY])]
     for kind, prompts in kinds.items():
         if len(prompts) < 2 * evaluated:
-            raise HeedError(f"{len(prompts)} {kind} prompts", "heed demo --real", f"give at least {2 * evaluated}")
+            fix = f"give at least {2 * evaluated} prompts that are texts, risky ones apart from benign ones"
+            raise HeedError(f"{len(prompts)} {kind} prompts", "heed demo --real", fix)
         parts[0].extend({"prompt": prompt, "kind": kind} for prompt in prompts[evaluated:])
         parts[1].extend({"prompt": prompt, "kind": kind} for prompt in prompts[:evaluated])
     folder.mkdir(parents=True, exist_ok=True)

@@ -37,16 +37,16 @@ def refusals(runs: Mapping[str, Sequence[Path]], kinds: Mapping[str, str]) -> li
         kinds: of each prompt its kind.
 
     Returns:
-        A row for "before" (the runs' own, all methods together) and for each method, with a cell for each kind: a mean
-        and its 95% interval over seeds and prompts (`crossed_cell`).
+        A row for "before" (the first method's runs: before the first round all are alike) and for each method, with a
+        cell for each kind: a mean and its 95% interval over seeds and prompts (`crossed_cell`).
     """
 
     def declined(folders: Sequence[Path], when: str, kind: str) -> Any:
         said = [answers_of(folder, when) for folder in folders]
         return np.array([[refuses(each[prompt]) for prompt in kinds if kinds[prompt] == kind] for each in said], float)
 
-    everyone = [folder for folders in runs.values() for folder in folders]
-    rows = [("before", everyone, "before"), *((method, folders, "after") for method, folders in runs.items())]
+    first = next(iter(runs.values()))  # all methods begin from one model, and are evaluated with their seeds
+    rows = [("before", first, "before"), *((method, folders, "after") for method, folders in runs.items())]
     return [
         {"method": label} | {kind: crossed_cell(declined(folders, when, kind)) for kind in KINDS}
         for label, folders, when in rows

@@ -95,7 +95,7 @@ class CalibratedBlockers:
         flags = {rank: self.flagged(rank / (self.n + 1)) for rank in ranks}
         fit = [rank for rank in ranks if flags[rank] <= cap]
         if not fit:
-            fit = [min(ranks, key=lambda rank: max(rank / (self.n + 1) / eps, flags[rank] / cap))]
+            fit = [min(ranks, key=lambda rank: max(rank / (self.n + 1) * cap, flags[rank] * eps))]
         return self.promised(fit[0] / (self.n + 1))
 
     def flagged(self, value: float) -> float:
