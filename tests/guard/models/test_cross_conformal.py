@@ -74,6 +74,11 @@ def test_where_the_cap_is_out_of_reach_the_worse_of_misses_and_flags_is_the_leas
     assert (judge.flagged(0.1), judge.flagged(0.225)) == (pytest.approx(0.27), pytest.approx(0.22))
     assert judge.threshold(0.1, cap=0.05).rank == 9  # the first that flags 22%: 2.25 times eps, 4.4 times the cap
     assert judge.threshold(0.1, cap=0.0).rank == 9
+    many = CalibratedBlockers(
+        Sums(), torch.arange(114.0)[None], torch.cat([torch.full((22,), 0.9), shares[22:] + 0.08])
+    )
+    chosen = many.threshold(0.1, cap=0.05)  # 33 of 115 would flag fewer, and may miss 35.8%
+    assert chosen.rank < 33 and chosen.miss_bound() <= 0.35
     assert judge.threshold(0.1, cap=0.15).rank == 4  # 1.8 times the cap is better than 2.25 times eps
 
 

@@ -87,7 +87,8 @@ class CalibratedBlockers:
         So few blocks that even the least dangerous stands for more than eps promise no more than that:
         ``1 / (n + 1)``. Where more than a share ``cap`` of the steps let pass, unseen, would be flagged, as one block
         beside the point can bring about, up to three times the misses are allowed: no more than bring the flags down to
-        the cap, or else as many as make the worse of the two the least, misses in units of eps and flags of the cap.
+        the cap, or else as many as make the worse of the two the least, misses in units of eps and flags of the cap, if
+        with 95% confidence they are no more than 3.5 times eps: a guard that misses more takes nothing over.
         """
         share = Fraction(str(float(eps)))  # .1 is a tenth here, so that no rank is lost to rounding
         first = max(1, int(share * (self.n + 1)))
@@ -95,7 +96,8 @@ class CalibratedBlockers:
         flags = {rank: self.flagged(rank / (self.n + 1)) for rank in ranks}
         fit = [rank for rank in ranks if flags[rank] <= cap]
         if not fit:
-            fit = [min(ranks, key=lambda rank: max(rank / (self.n + 1) * cap, flags[rank] * eps))]
+            sure = [rank for rank in ranks if self.promised(rank / (self.n + 1)).miss_bound() <= 3.5 * eps]
+            fit = [min(sure or ranks[:1], key=lambda rank: max(rank / (self.n + 1) * cap, flags[rank] * eps))]
         return self.promised(fit[0] / (self.n + 1))
 
     def flagged(self, value: float) -> float:
