@@ -87,13 +87,13 @@ def test_a_weighting_of_ones_own_serves_python_and_the_command_line(run_example,
 
 
 def test_a_guard_hands_over_around_an_environment_and_a_learner_of_ones_own(run_example):
-    names, said = run_example("guard_own_environment", "240")
+    names, said = run_example("guard_own_environment", "700")  # needless blocks are not known to be few any sooner
     phases, guard = names["phases"], names["guard"]
-    assert phases.phase.value == "autonomy" and 120 <= phases.handed_over_at <= phases.steps
+    assert phases.phase.value == "autonomy" and 350 <= phases.handed_over_at <= phases.steps
     audits = phases.labels.judgements - phases.handed_over_at  # one step in a hundred
     assert 0 <= audits <= 0.1 * (phases.steps - phases.handed_over_at)
     assert not guard.faults and names["falls"] == 0 and len(phases.reports) >= 2
-    assert said.startswith("autonomy after 240 steps: best return ")
+    assert said.startswith("autonomy after 700 steps: best return ")
 
 
 def test_a_person_at_the_page_is_asked_for_every_action_and_their_blocks_are_obeyed(tmp_path):

@@ -36,6 +36,7 @@ ROOMS = {
     "cli/label_pairs.py": ("label",),
     "cli/report.py": ("report",),
     "cli/settings.py": ALIGNED,
+    "compare/real": ("demo",),
     "compare": ("compare align", "front"),
     "guard": GUARDED,
     "oversight/comparisons": ("label", "judgements"),
