@@ -10,6 +10,7 @@ from heed.align.run.train import train
 from heed.compare.align_runs import trainer_of
 from heed.compare.pool import Progress
 from heed.compare.tasks import is_finished, summary_of
+from heed.worlds.apothecary import Apothecary
 
 TINY = {
     "steps": 4,
@@ -29,6 +30,14 @@ TINY = {
     "checkpoint_every": 2,
 }
 TIMES = ("seconds/", "tokens_per_second")
+
+
+def save_tiny_model(folder: Path) -> Apothecary:
+    """Save a tiny model and its tokenizer as somebody's own; whose words it knows."""
+    world = Apothecary(seed=0)
+    world.model(0, hidden=32, layers=2).save_pretrained(folder)
+    world.tokenizer().save_pretrained(folder)
+    return world
 
 
 def tiny_settings(**changes):

@@ -13,8 +13,7 @@ from heed.compare.methods import MethodsJob, compare_methods, table_of
 from heed.compare.own_model import by_prompt, change
 from heed.errors import HeedError
 from heed.report import write_report
-from heed.worlds.apothecary import Apothecary
-from tiny_runs import run_all_here
+from tiny_runs import run_all_here, save_tiny_model
 
 QUICK = {"steps": 1, "prompts_per_step": 4, "completions_per_prompt": 2, "max_completion_tokens": 6, "lora_r": 4}
 QUICK |= {"eval_prompts": 3, "eval_completions": 2, "advantage": "group", "micro_batch": 0}
@@ -35,9 +34,7 @@ def letters(completions, **_):
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory):
     folder = tmp_path_factory.mktemp("own")
-    world = Apothecary(seed=0)
-    world.model(0, hidden=32, layers=2).save_pretrained(folder / "model")
-    world.tokenizer().save_pretrained(folder / "model")
+    world = save_tiny_model(folder / "model")
     (folder / "prompts.jsonl").write_text("".join(json.dumps({"prompt": p}) + "\n" for p in world.prompts[:8]))
     mine = {"model": str(folder / "model"), "data": str(folder / "prompts.jsonl")}
     mine |= {"objectives": [f"{__name__}:vowels", f"{__name__}:finery"], "held_out_judges": [f"{__name__}:letters"]}

@@ -62,7 +62,8 @@ def judges_block(judges: dict[str, Any]) -> Block:
         "Share of comparisons, of prompts that no judge has learnt from, in which the judge prefers what people "
         "preferred, with its exact 95% interval; and in how many the longer answer is what they preferred: a judge "
         "that does no better than that, or than 50%, is worth little. Those that are held out learnt from other "
-        "prompts than those that policies are trained by; those of words alone are linear in an answer's n-grams."
+        "prompts than those that policies are trained by; those of words alone are linear in an answer's n-grams. The "
+        "interval takes comparisons for independent, though some are of one prompt."
     )
     return Table(["judge", "agreement", "of length", "comparisons"], rows, caption)
 

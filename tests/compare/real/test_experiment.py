@@ -16,8 +16,7 @@ from heed.compare.real.results import answers_of, refusals
 from heed.compare.real.sizes import SIZES
 from heed.compare.real.sources import Sources
 from heed.errors import HeedError, Stopped
-from heed.worlds.apothecary import Apothecary
-from tiny_runs import run_all_here
+from tiny_runs import run_all_here, save_tiny_model
 
 
 def write(file, rows):
@@ -40,9 +39,7 @@ def always_one(completions, **_):
 def given(tmp_path_factory):
     """A tiny model, and judgements: helpful answers are long, harmless ones short."""
     folder = tmp_path_factory.mktemp("given")
-    world = Apothecary(seed=0)
-    world.model(0, hidden=32, layers=2).save_pretrained(folder / "model")
-    world.tokenizer().save_pretrained(folder / "model")
+    world = save_tiny_model(folder / "model")
     words = ["rest", "tea", "honey", "water", "sleep"]
     pairs = [
         {"prompt": prompt, "chosen": " ".join(words[: 3 + n % 2]), "rejected": words[n % 5]}

@@ -74,6 +74,7 @@ def test_where_the_cap_is_out_of_reach_the_worse_of_misses_and_flags_is_the_leas
     assert (judge.flagged(0.1), judge.flagged(0.225)) == (pytest.approx(0.27), pytest.approx(0.22))
     assert judge.threshold(0.1, cap=0.05).rank == 9  # the first that flags 22%: 2.25 times eps, 4.4 times the cap
     assert judge.threshold(0.1, cap=0.0).rank == 9
+    assert 16 <= judge.threshold(0.4, cap=0.05).rank <= 39  # three times that is more blocks than there are
     many = CalibratedBlockers(
         Sums(), torch.arange(114.0)[None], torch.cat([torch.full((22,), 0.9), shares[22:] + 0.08])
     )

@@ -6,7 +6,6 @@ which are held out; the runs of each method and seed; and what came of it. Resum
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from heed.compare.real.sizes import SIZES
 from heed.compare.real.sources import Sources
 from heed.errors import HeedError
 from heed.report import write_report
+from heed.runs.folder import RunFolder
 
 METHODS = ["single:helpful", "single:harmless", "linear", "mgda", "gapo:p=1"]
 MOST_PROMPTS = 2000
@@ -84,7 +84,6 @@ def run_real(
         raise HeedError(f"there is no size {settings['size']!r}", "--size", f"give one of {', '.join(SIZES)}")
     amount, seed = SIZES[settings["size"]], settings["seed"]
     sources = Sources() if settings["data"] is None else Sources.in_folder(Path(settings["data"]))
-    began = time.perf_counter()
     with folder_of_runs(out, settings, "real", resumed) as run:
         policy = settings["model"] or str(small_model(out / "model"))
         risky, benign = (read_prompts(source, MOST_PROMPTS) for source in (sources.risky, sources.benign))
@@ -128,7 +127,9 @@ def run_real(
             "answers": side_by_side(runs, kinds, SHOWN),
         }
         run.write_json("real.json", real, indent=1)
-        seconds = float(run.read_summary().get("seconds", 0.0)) + time.perf_counter() - began
+        seconds = RunFolder.open(out / "compare", writable=False).read_summary()[
+            "seconds"
+        ]  # of training, in all sittings
         summary = {
             "kind": "real",
             "method": ", ".join(METHODS),

@@ -28,9 +28,8 @@ def deal(comparisons: Sequence[Comparison], objective: str, most: int = 0) -> di
     """
     dealt: dict[Part, list[Comparison]] = {part: [] for part in SHARES}
     parts = [part for part, tenths in SHARES.items() for _ in range(tenths)]
-    drawn = [(_hash(each["prompt"]), _hash(each), each) for each in comparisons]
-    for of_prompt, _, comparison in sorted(drawn, key=lambda row: row[:2]):  # of those left out none is preferred
-        part = dealt[parts[int(of_prompt[:8], 16) % len(parts)]]
+    for comparison in sorted(comparisons, key=_hash):  # those that are taken are of as many prompts as they can be
+        part = dealt[parts[int(_hash(comparison["prompt"])[:8], 16) % len(parts)]]
         if comparison["verdicts"].get(objective) in ("left", "right") and not (most and len(part) >= most):
             part.append(comparison)
     return dealt
@@ -66,8 +65,8 @@ def agreement(judge: Objective, comparisons: Sequence[Comparison], objective: st
         objective: of their verdicts.
 
     Returns:
-        ``share`` and its exact 95% interval ``low`` to ``high``, ``longer``, and ``of``, the number of comparisons; a
-        draw counts half.
+        ``share`` and its exact 95% interval ``low`` to ``high``, as if each comparison were of a prompt of its own,
+        ``longer``, and ``of``, the number of comparisons; a draw counts half.
     """
     pairs = better_and_worse(comparisons, objective)
     prompts = [each["prompt"] for each in comparisons if each["verdicts"].get(objective) in ("left", "right")]

@@ -34,7 +34,7 @@ RANK = 16
 """Of the adapter by which a judge is learnt, merged afterwards."""
 
 OTHERS, WORDS = "others", "words"
-"""Ends of the names of judges that learnt from the other half of the prompts: of the same kind, and of words alone."""
+"""Ends of the names of judges that learnt from other prompts: of the same kind, and of words alone."""
 
 
 def make_judges(

@@ -77,7 +77,8 @@ def deal_prompts(risky: Iterable[str], benign: Iterable[str], evaluated: int, fo
     """
     parts: tuple[list[dict[str, str]], list[dict[str, str]]] = ([], [])
     kinds = {RISKY: list(risky)}
-    kinds[BENIGN] = [prompt for prompt in benign if prompt not in set(kinds[RISKY])]
+    known = set(kinds[RISKY])
+    kinds[BENIGN] = [prompt for prompt in benign if prompt not in known]
     for kind, prompts in kinds.items():
         if len(prompts) < 2 * evaluated:
             fix = f"give at least {2 * evaluated} prompts that are texts, risky ones apart from benign ones"

@@ -92,7 +92,7 @@ class CalibratedBlockers:
         """
         share = Fraction(str(float(eps)))  # .1 is a tenth here, so that no rank is lost to rounding
         first = max(1, int(share * (self.n + 1)))
-        ranks = range(first, max(first, int(3 * share * (self.n + 1))) + 1)
+        ranks = range(first, max(first, min(self.n, int(3 * share * (self.n + 1)))) + 1)
         flags = {rank: self.flagged(rank / (self.n + 1)) for rank in ranks}
         fit = [rank for rank in ranks if flags[rank] <= cap]
         if not fit:
