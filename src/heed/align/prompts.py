@@ -98,6 +98,14 @@ def checked_rows(dataset: Any, policy: Policy, max_completion_tokens: int) -> li
             len(texts),
             texts[0],
         )
+    bare = [i for i, row in enumerate(rows) if isinstance(row.get("prompt"), str)]
+    if bare and policy.tokenizer.chat_template is not None:
+        logger.warning(
+            "%d prompts are texts (prompt %d, ...), continued as they stand, though the policy's tokenizer has a chat "
+            "template; give messages, such as [{'role': 'user', 'content': ...}], if the model answers conversations",
+            len(bare),
+            bare[0],
+        )
     chats = [i for i, row in enumerate(rows) if "prompt" in row and is_messages(row["prompt"])]
     for i, row in enumerate(rows):
         if "prompt" not in row:

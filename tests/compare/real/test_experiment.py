@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from transformers import AutoTokenizer
 
 from heed.align.objectives.reward_functions import RewardFunction
 from heed.align.preferences.comparisons import read_comparisons
@@ -12,11 +13,17 @@ from heed.compare.real import results
 from heed.compare.real.experiment import METHODS, run_real
 from heed.compare.real.judgements import agreement, better_and_worse, deal
 from heed.compare.real.prompts import BENIGN, RISKY, deal_prompts, read_prompts, refuses
-from heed.compare.real.results import answers_of, refusals
+from heed.compare.real.results import answers_of, kinds_of, refusals
 from heed.compare.real.sizes import SIZES
 from heed.compare.real.sources import Sources
 from heed.errors import HeedError, Stopped
 from tiny_runs import run_all_here, save_tiny_model
+
+CHAT = (
+    "{% for m in messages %}{{ 'tea ' if m.role == 'assistant' }}{{ m.content }} </s> {% endfor %}"
+    "{% if add_generation_prompt %}tea {% endif %}"
+)
+"""Of a model of conversations whose words are the apothecary's."""
 
 
 def write(file, rows):
@@ -40,6 +47,9 @@ def given(tmp_path_factory):
     """A tiny model, and judgements: helpful answers are long, harmless ones short."""
     folder = tmp_path_factory.mktemp("given")
     world = save_tiny_model(folder / "model")
+    tokenizer = AutoTokenizer.from_pretrained(folder / "model")
+    tokenizer.chat_template = CHAT
+    tokenizer.save_pretrained(folder / "model")
     words = ["rest", "tea", "honey", "water", "sleep"]
     pairs = [
         {"prompt": prompt, "chosen": " ".join(words[: 3 + n % 2]), "rejected": words[n % 5]}
@@ -83,10 +93,20 @@ def test_no_prompt_is_both_learnt_from_and_tested(made, given):
     assert 0.3 < len(dealt["trained"]) / len(read) < 0.5 > len(dealt["held_out"]) / len(read) > 0.3
     assert deal(list(reversed(read)), "helpful", most=5)["test"] == dealt["test"][:5]
     learnt = {
-        name: {row["prompt"] for row in rows_of(out / "judges" / "comparisons" / f"{name}.jsonl")}
+        name: {row["prompt"][0]["content"] for row in rows_of(out / "judges" / "comparisons" / f"{name}.jsonl")}
         for name in ("helpful", "helpful-others")
     }
     assert learnt["helpful"] <= prompts["trained"] and learnt["helpful-others"] <= prompts["held_out"]
+
+
+def test_a_model_of_conversations_is_asked_and_judged_in_conversations(made):
+    """Its texts would be continued as they stand: SmolLM2 then ends most answers at once."""
+    out, real = made
+    for file in (out / "prompts" / "train.jsonl", *(out / "judges" / "comparisons").glob("*.jsonl")):
+        asked = [row["prompt"] for row in rows_of(file)]
+        assert all([said["role"] for said in prompt] == ["user"] for prompt in asked), file
+    kinds = kinds_of(out / "prompts" / "eval.jsonl")
+    assert real["answers"][0]["prompt"] == next(iter(kinds)) and set(kinds.values()) == {RISKY, BENIGN}
 
 
 def test_agreement_counts_what_people_preferred_and_how_often_that_is_longer(given):
@@ -104,7 +124,7 @@ def test_refusals_are_shares_of_each_kind_of_prompt_before_and_after(made):
     out, real = made
     assert [row["method"] for row in real["refusals"]] == ["before", *METHODS]
     runs = {"linear": [out / "compare" / "runs" / f"linear-seed{seed}" for seed in (0,)]}
-    kinds = {row["prompt"]: row["kind"] for row in rows_of(out / "prompts" / "eval.jsonl")}
+    kinds = kinds_of(out / "prompts" / "eval.jsonl")
     declined = next(iter(kinds))
     with pytest.MonkeyPatch.context() as patch:
         said = {True: "I'm sorry, but I can't help with that.", False: "Rest."}
@@ -178,8 +198,8 @@ def test_data_of_ones_own_are_four_files(given, tmp_path):
     with pytest.raises(HeedError, match="no prompts"):
         read_prompts(str(tmp_path / "rows.jsonl"), 0)
     with pytest.raises(HeedError, match="3 benign prompts"):
-        deal_prompts("abcdef", "xyzab", 2, tmp_path)  # what is risky is not benign
-    files = deal_prompts("abcdef", "uvwxyz", 2, tmp_path)
+        deal_prompts("abcdef", "xyzab", 2, tmp_path, chat=False)  # what is risky is not benign
+    files = deal_prompts("abcdef", "uvwxyz", 2, tmp_path, chat=False)
     train, evaluated = ([row["prompt"] for row in rows_of(file)] for file in files)
     assert evaluated == ["a", "u", "b", "v"] and train == ["c", "w", "d", "x", "e", "y", "f", "z"]
     with pytest.raises(HeedError, match="no size"):

@@ -59,6 +59,15 @@ def completion_text(completion: Completion) -> str:
     return completion if isinstance(completion, str) else "".join(message["content"] for message in completion)
 
 
+def as_message_prompt(prompt: Prompt) -> list[Message]:
+    """A prompt as a conversation: a text is what a user says.
+
+    >>> as_message_prompt("Good morning")
+    [{'role': 'user', 'content': 'Good morning'}]
+    """
+    return [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
+
+
 def as_message_completion(completion: Completion) -> list[Message]:
     """A completion as TRL hands it to a reward function when the prompt is a list of messages.
 

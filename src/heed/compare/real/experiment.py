@@ -17,7 +17,7 @@ from heed.align.run.apothecary import SetupProgress
 from heed.align.run.job import defaults
 from heed.compare.methods import MethodsJob, compare_methods
 from heed.compare.pool import OnProgress, folder_of_runs, recorded
-from heed.compare.real.judges import make_judges, specs
+from heed.compare.real.judges import converses, make_judges, specs
 from heed.compare.real.model import small_model
 from heed.compare.real.prompts import deal_prompts, read_prompts
 from heed.compare.real.results import kinds_of, refusals, side_by_side
@@ -87,7 +87,7 @@ def run_real(
     with folder_of_runs(out, settings, "real", resumed) as run:
         policy = settings["model"] or str(small_model(out / "model"))
         risky, benign = (read_prompts(source, MOST_PROMPTS) for source in (sources.risky, sources.benign))
-        train, evaluated = deal_prompts(risky, benign, amount.evaluated, out / "prompts")
+        train, evaluated = deal_prompts(risky, benign, amount.evaluated, out / "prompts", converses(policy))
         judges = make_judges(out / "judges", policy, sources, amount, seed, on_stage)
         trained, held_out = specs(out / "judges")
         job = MethodsJob(

@@ -6,9 +6,9 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
-from heed.align.data.conversations import Message, completion_text
+from heed.align.data.conversations import Message, as_message_prompt, completion_text
 from heed.align.objectives.base import Objective
 from heed.align.preferences.comparisons import Comparison
 from heed.runs.statistics import binomial_bounds
@@ -33,6 +33,17 @@ def deal(comparisons: Sequence[Comparison], objective: str, most: int = 0) -> di
         if comparison["verdicts"].get(objective) in ("left", "right") and not (most and len(part) >= most):
             part.append(comparison)
     return dealt
+
+
+def as_chat(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """The same comparisons with every prompt as messages, so that a judge reads what a model of conversations writes.
+
+    >>> [row] = as_chat([{"prompt": "Fever.", "left": "Rest.", "right": "Run.", "verdicts": {"helpful": "left"}}])
+    >>> row["prompt"]
+    [{'role': 'user', 'content': 'Fever.'}]
+    """
+    chats = [dict(each) | {"prompt": as_message_prompt(each["prompt"])} for each in comparisons]
+    return cast("list[Comparison]", chats)
 
 
 def write(comparisons: Sequence[Comparison], file: Path) -> None:

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from heed.align.models.pretrained import load_tokenizer
 from heed.align.objectives.base import Objective
 from heed.align.objectives.ngrams import NgramJudge
 from heed.align.objectives.reward_models import RewardModel
@@ -17,7 +18,7 @@ from heed.align.preferences import RewardTrainingConfig
 from heed.align.preferences.comparisons import Comparison, read_comparisons
 from heed.align.run.apothecary import SetupProgress
 from heed.align.run.reward import RewardJob, learn_rewards
-from heed.compare.real.judgements import Part, agreement, better_and_worse, deal, write
+from heed.compare.real.judgements import Part, agreement, as_chat, better_and_worse, deal, write
 from heed.compare.real.sizes import Size
 from heed.compare.real.sources import OBJECTIVES, Sources
 from heed.errors import HeedError
@@ -57,7 +58,9 @@ def make_judges(
         HeedError: too few comparisons.
     """
     told: dict[str, dict[str, Any]] = {}
-    for name, dealt in {name: _dealt(name, getattr(sources, name), size.comparisons) for name in OBJECTIVES}.items():
+    chat = converses(model)
+    every = {name: _dealt(name, getattr(sources, name), size.comparisons, chat) for name in OBJECTIVES}
+    for name, dealt in every.items():
         test = dealt["test"][: size.tested]
         for judge, part in ((name, dealt["trained"]), (f"{name}-{OTHERS}", dealt["held_out"])):
             made = folder / judge
@@ -83,7 +86,12 @@ def specs(folder: Path) -> tuple[list[str], list[str]]:
     return [read(name) for name in OBJECTIVES], [*held_out, *words]
 
 
-def _dealt(name: str, source: str, most: int) -> dict[Part, list[Comparison]]:
+def converses(model: str) -> bool:
+    """Whether a model is made for conversations: its tokenizer has a chat template."""
+    return load_tokenizer(model).chat_template is not None
+
+
+def _dealt(name: str, source: str, most: int, chat: bool) -> dict[Part, list[Comparison]]:
     """The comparisons of an objective; all are read before the first judge is learnt."""
     comparisons = read_comparisons(source, objective=name)
     dealt = deal(comparisons, name, most)
@@ -91,7 +99,7 @@ def _dealt(name: str, source: str, most: int) -> dict[Part, list[Comparison]]:
         judged = ", ".join(sorted({judged for each in comparisons for judged in each["verdicts"]}))
         fix = f"give more, of several prompts; what is judged here is {judged}"
         raise HeedError(f"too few comparisons of {name}", source, fix)
-    return dealt
+    return {part: as_chat(found) for part, found in dealt.items()} if chat else dealt
 
 
 def _learn(

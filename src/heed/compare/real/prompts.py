@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
+from heed.align.data.conversations import as_message_prompt
 from heed.align.data.tables import read_table
 from heed.errors import HeedError
 
@@ -60,7 +62,9 @@ def read_prompts(path: str, most: int) -> list[str]:
     return found[:most] if most else found
 
 
-def deal_prompts(risky: Iterable[str], benign: Iterable[str], evaluated: int, folder: Path) -> tuple[Path, Path]:
+def deal_prompts(
+    risky: Iterable[str], benign: Iterable[str], evaluated: int, folder: Path, chat: bool
+) -> tuple[Path, Path]:
     """Write the prompts to train on, in turn risky and benign, and as many of each kind to evaluate on.
 
     Args:
@@ -68,6 +72,7 @@ def deal_prompts(risky: Iterable[str], benign: Iterable[str], evaluated: int, fo
         benign: prompts.
         evaluated: of each kind; the first.
         folder: for ``train.jsonl`` and ``eval.jsonl``, with columns prompt and kind.
+        chat: write each as what a user says, for a model of conversations; else as the text that it is.
 
     Returns:
         The two files.
@@ -90,8 +95,12 @@ def deal_prompts(risky: Iterable[str], benign: Iterable[str], evaluated: int, fo
     for file, rows in zip(files, parts, strict=True):
         of_kind = [[row for row in rows if row["kind"] == kind] for kind in KINDS]
         in_turn = [row for pair in zip_longest(*of_kind) for row in pair if row is not None]
-        file.write_text("".join(json.dumps(row) + "\n" for row in in_turn))
+        file.write_text("".join(json.dumps(_as_chat(row) if chat else row) + "\n" for row in in_turn))
     return files
+
+
+def _as_chat(row: Mapping[str, str]) -> dict[str, Any]:
+    return {**row, "prompt": as_message_prompt(row["prompt"])}
 
 
 def _draw(text: str) -> str:

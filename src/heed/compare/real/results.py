@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from heed.align.data.conversations import as_message_prompt
 from heed.compare.real.prompts import KINDS, refuses
 from heed.runs.statistics import crossed_cell
 
@@ -17,7 +18,7 @@ from heed.runs.statistics import crossed_cell
 def kinds_of(file: Path) -> dict[str, str]:
     """Of each prompt of the evaluation its kind."""
     rows = [json.loads(line) for line in file.read_text().splitlines()]
-    return {row["prompt"]: row["kind"] for row in rows}
+    return {as_message_prompt(row["prompt"])[-1]["content"]: row["kind"] for row in rows}
 
 
 def answers_of(run: Path, when: str) -> dict[str, str]:
