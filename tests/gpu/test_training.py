@@ -67,11 +67,14 @@ def test_critics_value_and_learn_as_on_the_cpu(device):
         batch = Sequences(batch.ids.to(where), batch.attention.to(where), batch.mask.to(where))
         returns = torch.randn(2, *batch.mask.shape, generator=torch.Generator().manual_seed(3)).to(where)
         critics = trainer.estimator.critics
+        before = critics.values(batch).cpu()
         errors = [critics.fit([batch], [returns]) for _ in range(5)]
-        found.append((torch.tensor(errors), critics.values(batch).cpu()))
-    (errors, values), (others, those) = found
+        found.append((before, torch.tensor(errors), critics.values(batch).cpu()))
+    (before, errors, values), (like, others, those) = found
     assert errors[-1] < errors[0] and float(values.std()) > 0.01
-    assert torch.allclose(errors, others, atol=1e-4) and torch.allclose(values, those, atol=1e-3)
+    assert torch.allclose(before, like, atol=1e-4) and torch.allclose(errors[0], others[0], atol=1e-4)
+    # Adam's first steps make a whole step of a gradient's rounding, where that is all there is of it.
+    assert torch.allclose(errors, others, atol=2e-3) and float((values - those).norm() / values.norm()) < 0.1
 
 
 def test_the_time_of_scoring_is_told_as_that_of_scoring(device, monkeypatch):

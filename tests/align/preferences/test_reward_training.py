@@ -10,6 +10,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from heed.align.objectives.reward_models import HeadSpec, ManyHeadedRewardModel, RewardModel
 from heed.align.preferences.reward_training import (
     RewardTrainingConfig,
+    _scores,
     bradley_terry_loss,
     collate_comparisons,
     encode_comparison,
@@ -114,6 +115,23 @@ def test_the_first_steps_loss_is_that_of_the_heads_scores(tokenizer_of, causal_m
             gap = float(left[index, column] - right[index, column])
             expected += hand_computed(gap if row["verdicts"][name] == "left" else -gap, 0.0, margin)
     assert losses == [(1, 1, pytest.approx(expected / 32, rel=1e-4))]
+
+
+@pytest.mark.parametrize(("precision", "error"), [("float32", 1e-5), ("bfloat16", 0.005)])
+def test_scores_come_in_the_order_of_the_comparisons_and_in_the_trainings_precision(
+    tokenizer_of, causal_model_of, tmp_path, precision, error
+):
+    """They are made in batches of like lengths, which is another order."""
+    tokenizer, rows = tokenizer_of(), comparisons(40)
+    train_reward_model(causal_model_of(), tokenizer, rows, ["help", "price"], tmp_path / "rm", BRIEF)
+    model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "rm")
+    read = [encode_comparison(row, ["help", "price"], tokenizer) for row in rows]
+    both = _scores(model, read, RewardTrainingConfig(batch_size=7, precision=precision))
+    for scores, key in zip(both, ("left", "right"), strict=True):
+        alone = torch.cat([model(torch.tensor([row[key]])).logits.detach() for row in read])
+        assert scores.dtype == torch.float32 and torch.allclose(scores, alone, atol=error)
+        assert torch.allclose(scores, alone, atol=1e-5) == (precision == "float32")
+        assert float(alone.std()) > 5 * error  # or any order would do
 
 
 @pytest.mark.parametrize("family", ["mistral", "gpt2"])

@@ -209,10 +209,10 @@ def train_reward_model(
         model = model.merge_and_unload()
     shift = torch.zeros(len(objectives))
     if config.centre:
-        left, right = _scores(model, trained, config.batch_size)
+        left, right = _scores(model, trained, config)
         shift = torch.cat([left, right]).mean(dim=0)
         setattr(model.config, SHIFT_KEY, shift.tolist())
-    accuracy, decided = _accuracy(model, held_out, objectives, config.batch_size)
+    accuracy, decided = _accuracy(model, held_out, objectives, config)
     save(model, tokenizer, output_dir)
     verdicts = {name: [comparison["verdicts"].get(name, "skip") for comparison in comparisons] for name in objectives}
     return RewardTrainingReport(
@@ -319,23 +319,27 @@ def _split(rows: list[dict[str, Any]], config: RewardTrainingConfig) -> tuple[li
 
 
 @torch.no_grad()
-def _scores(model: Any, rows: Sequence[dict[str, Any]], batch_size: int) -> tuple[Tensor, Tensor]:
-    """Scores of the left and of the right completions, float32 [B, K] each, on the CPU."""
+def _scores(model: Any, rows: Sequence[dict[str, Any]], config: RewardTrainingConfig) -> tuple[Tensor, Tensor]:
+    """Scores of the left and of the right completions, float32 [B, K] each, on the CPU; in the training's precision."""
+    order = sorted(range(len(rows)), key=lambda row: len(rows[row]["left"]) + len(rows[row]["right"]))  # little padding
     halves = []
-    for start in range(0, len(rows), batch_size):
-        batch = collate_comparisons(rows[start : start + batch_size], pad_id=0)
+    for start in range(0, len(rows), config.batch_size):
+        batch = collate_comparisons([rows[row] for row in order[start : start + config.batch_size]], pad_id=0)
         inputs = {key: batch[key].to(model.device) for key in ("input_ids", "attention_mask")}
-        halves.append(head_scores(model, model.config, **inputs).float().cpu().chunk(2))
-    return torch.cat([left for left, _ in halves]), torch.cat([right for _, right in halves])
+        with torch.autocast(model.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+            scores = head_scores(model, model.config, **inputs)
+        halves.append(scores.float().cpu().chunk(2))
+    back = torch.tensor(order).argsort()
+    return torch.cat([left for left, _ in halves])[back], torch.cat([right for _, right in halves])[back]
 
 
 def _accuracy(
-    model: Any, rows: Sequence[dict[str, Any]], objectives: Sequence[str], batch_size: int
+    model: Any, rows: Sequence[dict[str, Any]], objectives: Sequence[str], config: RewardTrainingConfig
 ) -> tuple[dict[str, float | None], dict[str, int]]:
     """Share of deciding verdicts that the scores order rightly (equal scores do not), and their number."""
     if not rows:
         return dict.fromkeys(objectives), dict.fromkeys(objectives, 0)
-    left, right = _scores(model, rows, batch_size)
+    left, right = _scores(model, rows, config)
     verdicts = torch.tensor([row["verdicts"] for row in rows])
     right_order = (verdicts * (left - right) > 0).sum(dim=0).tolist()
     decided = (verdicts != 0).sum(dim=0).tolist()

@@ -28,6 +28,9 @@ from heed.report import write_report
 from heed.runs.folder import RunFolder
 
 METHODS = ["single:helpful", "single:harmless", "linear", "mgda", "gapo:p=1"]
+LEARNING_RATE = 3e-4
+"""Of the adapters. Chosen by judges of words alone: in sixteen rounds the policy went .045 nats a token from its
+reference at 4e-4, and hardly at 1e-4 (below .005); higher ones were not tried."""
 MOST_PROMPTS = 2000
 """Of each kind that are read."""
 SHOWN = 8
@@ -104,9 +107,11 @@ def run_real(
                 "advantage": "group",
                 "seed": seed,
                 "steps": amount.rounds,
+                "learning_rate": LEARNING_RATE,
                 "prompts_per_step": amount.prompts,
                 "completions_per_prompt": amount.completions,
                 "max_completion_tokens": amount.tokens,
+                "micro_batch": amount.micro_batch,
                 "eval_prompts": 2 * amount.evaluated,
                 "eval_completions": 1,
                 "eval_every": amount.rounds,

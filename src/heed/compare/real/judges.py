@@ -27,7 +27,7 @@ from heed.runs.files import write_whole
 TOKENS = 384
 """That a judge reads of a conversation, from its end."""
 LEARNING = RewardTrainingConfig(
-    batch_size=8, learning_rate=2e-4, warmup_steps=10, held_out=0.0, max_length=TOKENS, precision="bfloat16"
+    learning_rate=2e-4, warmup_steps=10, held_out=0.0, max_length=TOKENS, precision="bfloat16"
 )
 LEARNT = "learnt"
 """A file in a judge's folder once it is whole."""
@@ -66,7 +66,7 @@ def make_judges(
             made = folder / judge
             if not (made / LEARNT).exists():
                 shutil.rmtree(made, ignore_errors=True)  # stopped before it was whole
-                _learn(made, model, part, name, seed, on_stage)
+                _learn(made, model, part, name, replace(LEARNING, batch_size=size.batch, seed=seed), on_stage)
             told[judge] = _tested(made, partial(RewardModel, made, dtype="bfloat16", max_length=TOKENS), test, name)
         words = folder / f"{name}-{WORDS}"
         if not (words / "agreement.json").exists():
@@ -103,12 +103,16 @@ def _dealt(name: str, source: str, most: int, chat: bool) -> dict[Part, list[Com
 
 
 def _learn(
-    made: Path, model: str, comparisons: list[Comparison], name: str, seed: int, on_stage: SetupProgress | None
+    made: Path,
+    model: str,
+    comparisons: list[Comparison],
+    name: str,
+    config: RewardTrainingConfig,
+    on_stage: SetupProgress | None,
 ) -> None:
     file = made.parent / "comparisons" / f"{made.name}.jsonl"
     write(comparisons, file)
     job = RewardJob(comparisons=str(file), objectives=[name], model=model, lora_r=RANK)
-    config = replace(LEARNING, seed=seed)
 
     def follow(_stage: str, done: int, total: int) -> None:
         if on_stage is not None:

@@ -12,29 +12,69 @@ class Size:
     Args:
         comparisons: each judge learns from at most so many.
         tested: on which it is tested, at most.
+        batch: of which it learns at once.
         rounds: of each run.
         prompts: of each round.
         completions: of each prompt.
         tokens: of a completion, at most.
         evaluated: prompts of each kind on which runs are evaluated, before the first and after the last round.
+        micro_batch: completions in one forward and backward.
         seeds: of each method.
         workers: runs at once.
     """
 
     comparisons: int
     tested: int
+    batch: int
     rounds: int
     prompts: int
     completions: int
     tokens: int
     evaluated: int
+    micro_batch: int
     seeds: int
     workers: int
 
 
 SIZES = {
-    "cpu": Size(1000, 250, 60, 4, 4, 64, 40, 3, 1),
-    "gpu": Size(4000, 500, 60, 16, 4, 128, 100, 3, 1),
-    "quick": Size(16, 8, 1, 2, 2, 8, 2, 1, 1),
+    "cpu": Size(
+        comparisons=1000,
+        tested=250,
+        batch=8,
+        rounds=60,
+        prompts=4,
+        completions=4,
+        tokens=64,
+        evaluated=40,
+        micro_batch=8,
+        seeds=3,
+        workers=1,
+    ),
+    "gpu": Size(
+        comparisons=4000,
+        tested=250,
+        batch=32,
+        rounds=20,
+        prompts=16,
+        completions=4,
+        tokens=128,
+        evaluated=100,
+        micro_batch=32,
+        seeds=3,
+        workers=3,
+    ),
+    "quick": Size(
+        comparisons=16,
+        tested=8,
+        batch=8,
+        rounds=1,
+        prompts=2,
+        completions=2,
+        tokens=8,
+        evaluated=2,
+        micro_batch=8,
+        seeds=1,
+        workers=1,
+    ),
 }
-"""By name; a night on two cores, minutes on a GPU (not yet measured), some minutes."""
+"""By name: a night on two cores, ten minutes or so on a GPU (by its parts: docs/figures.md), some minutes."""
