@@ -1,12 +1,14 @@
 """Run the guard where it has never been, as a user would: `heed guard` with one's own environment and overseer.
 
 python tests/foreign/run.py FOLDER [--only boat,room] [--methods mbhi,hirl,none,mbhi-true]
-                            [--overseers last-moment,in-time] [--seeds 3] [--steps 8000] [--workers 2]
-python tests/foreign/run.py table FOLDER
+                            [--overseers last-moment,in-time] [--seeds 3] [--steps 8000] [--workers 2] [--again]
+python tests/foreign/run.py table [FOLDER]
+python tests/foreign/run.py keep FOLDER
 
 All settings are heed's defaults but the number of steps, that no episodes are evaluated afterwards, and that an
 overseer may take a minute, however busy the machine is. What is finished is not run again, so that the first may be
-stopped and repeated; the second prints the table of what is there.
+stopped and repeated, nor is what results.jsonl keeps from other machines, unless --again; the second prints the table
+of what is there, the third keeps it.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import heed
+from foreign.results import in_folder, keep, kept
 from foreign.table import printed, rows_of
 from foreign.ten import METHODS, OVERSEERS, TEN, Foreign, folder_name
 
@@ -45,6 +48,11 @@ class Run:
     overseer: str
     method: str
     seed: int
+
+    @property
+    def folder(self) -> str:
+        """The name of its folder."""
+        return folder_name(self.foreign.name, self.overseer, self.method, self.seed)
 
     def arguments(self, folder: Path, steps: int) -> list[str]:
         """What `heed guard` is told."""
@@ -75,7 +83,7 @@ def wanted(only: Sequence[str], methods: Sequence[str], overseers: Sequence[str]
 
 def run(one: Run, out: Path, steps: int) -> bool:
     """Make a run that is not finished; whether it is now. What was stopped stays beside it."""
-    folder = out / folder_name(one.foreign.name, one.overseer, one.method, one.seed)
+    folder = out / one.folder
     if finished(folder):
         return True
     if folder.exists():
@@ -98,8 +106,11 @@ def finished(folder: Path) -> bool:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run, or print the table; 1 if a run failed."""
     given = sys.argv[1:] if arguments is None else list(arguments)
-    if given[:1] == ["table"]:
-        print(printed(rows_of(Path(given[1]))))
+    if given[:1] in (["table"], ["keep"]):
+        found = in_folder(Path(given[1])) if given[1:] else {}
+        if given[0] == "keep":
+            keep(found, _commit())
+        print(printed(rows_of(kept() | found)))
         return 0
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     names = [foreign.name for foreign in TEN]
@@ -109,13 +120,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=8000)
     parser.add_argument("--workers", type=int, default=MOST_WORKERS, choices=range(1, MOST_WORKERS + 1))
+    parser.add_argument("--again", action="store_true")
     asked = parser.parse_args(given)
     asked.folder.mkdir(parents=True, exist_ok=True)
-    runs = list(wanted(asked.only, asked.methods, asked.overseers, asked.seeds))
+    there = {} if asked.again else {name: came for name, came in kept().items() if came.steps == asked.steps}
+    runs = [one for one in wanted(asked.only, asked.methods, asked.overseers, asked.seeds) if one.folder not in there]
     with ThreadPoolExecutor(asked.workers) as pool:
         done = list(pool.map(lambda one: run(one, asked.folder, asked.steps), runs))
-    print(printed(rows_of(asked.folder)))
+    print(printed(rows_of(there | in_folder(asked.folder))))
     return 0 if all(done) else 1
+
+
+def _commit() -> str:
+    """Of the sources that are imported."""
+    asked = ["git", "-C", str(Path(heed.__file__).parent), "describe", "--always", "--dirty"]
+    return subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def _list_of(known: Sequence[str]) -> object:

@@ -5,8 +5,10 @@ import json
 import numpy as np
 import pytest
 
+from foreign import run as runner
+from foreign.results import Came, in_folder, keep, kept
 from foreign.run import main, wanted
-from foreign.table import Came, Row, printed, rows_of
+from foreign.table import Row, printed, rows_of
 from foreign.ten import METHODS, OVERSEERS, TEN
 from heed.guard.run.counts import Counts, read_decisions
 
@@ -69,7 +71,32 @@ def test_runs_without_a_guard_are_made_once_and_true_parts_where_they_are_known(
     assert {run.seed for run in runs} == {0, 1, 2} and len(set(runs)) == len(runs)
 
 
-def test_a_short_run_is_made_as_a_user_would_and_counted_from_its_decisions(tmp_path, capsys):
+def test_what_a_machine_made_is_kept_for_the_next_and_a_new_run_takes_the_place_of_its_like(tmp_path):
+    file = tmp_path / "results.jsonl"
+    assert kept(file) == {}
+    first = {"pole-in-time-mbhi-seed1": came(3), "boat-none-seed0": came(9, 0, -1.5, None)}
+    keep(first, "abc", file)
+    assert kept(file) == first
+    keep({"pole-in-time-mbhi-seed1": came(1)}, "def", file)
+    assert kept(file) == {**first, "pole-in-time-mbhi-seed1": came(1)}
+    assert [json.loads(line)["code"] for line in file.read_text().splitlines()] == ["abc", "def"]
+    boat, pole = rows_of(kept(file))
+    assert (boat.overseer, boat.runs["none"]) == ("nobody", [came(9, 0, -1.5, None)])
+    assert pole.runs["mbhi"] == [came(1)]
+
+
+def test_what_is_kept_is_not_run_again(tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(runner, "kept", lambda: {"pole-none-seed0": came(steps=4000)})
+    monkeypatch.setattr(runner, "run", lambda one, *_: made.append(one.folder) or True)
+    asked = [str(tmp_path / "out"), "--only", "pole", "--methods", "none", "--seeds", "2"]
+    assert main(asked) == 0 and main([*asked, "--again"]) == 0
+    assert made == ["pole-none-seed1", "pole-none-seed0", "pole-none-seed1"]
+    assert main([*asked, "--steps", "300"]) == 0 and len(made) == 5  # a run of another length
+
+
+def test_a_short_run_is_made_as_a_user_would_and_counted_from_its_decisions(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(runner, "kept", dict)
     asked = [str(tmp_path), "--only", "pole", "--overseers", "in-time", "--seeds", "1", "--steps", "300"]
     assert main([*asked, "--methods", "mbhi,none", "--workers", "2"]) == 0
     told = json.loads((tmp_path / "pole-in-time-mbhi-seed0" / "summary.json").read_text())
@@ -81,7 +108,7 @@ def test_a_short_run_is_made_as_a_user_would_and_counted_from_its_decisions(tmp_
     assert "finished" not in again and again.strip() in before
     assert main(["table", str(tmp_path)]) == 0
     assert capsys.readouterr().out == again
-    (row,) = rows_of(tmp_path)
+    (row,) = rows_of(in_folder(tmp_path))
     assert (row.name, row.overseer) == ("pole", "in-time") and row.runs["mbhi"][0].asked == 3000
     _, returns, _ = read_decisions(tmp_path / "pole-none-seed0").episodes()
     assert row.runs["none"][0].late == np.mean(returns[-20:])
