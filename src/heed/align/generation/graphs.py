@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
@@ -68,9 +69,9 @@ class StepGraphs:
             # A capture that fails leaves torch's state half changed, so waiting is looked for before it.
             with torch.cuda.stream(side):
                 for mode in ("default", "error"):  # in the first, libraries choose their kernels
-                    torch.cuda.set_sync_debug_mode(mode)
+                    _tell_waiting(mode)
                     step()
-                    torch.cuda.set_sync_debug_mode("default")
+                    _tell_waiting("default")
                     for tensor, was in zip(written, before, strict=True):
                         tensor.copy_(was)
                 self.generator.set_state(drawn)
@@ -86,7 +87,7 @@ class StepGraphs:
         except RuntimeError as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
         finally:
-            torch.cuda.set_sync_debug_mode("default")
+            _tell_waiting("default")
         torch.cuda.current_stream(self.device).wait_stream(side)
         if reason is not None:
             logger.warning("a decode step cannot be captured in a CUDA graph: each kernel is launched anew: %s", reason)
@@ -96,3 +97,10 @@ class StepGraphs:
             return None
         self._pool = self._pool or graph.pool()
         return graph
+
+
+def _tell_waiting(mode: str) -> None:
+    """Whether a step that waits for the device ends in an error; without torch's note that it does not see all such."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Synchronization debug mode")
+        torch.cuda.set_sync_debug_mode(mode)
