@@ -8,7 +8,7 @@ from heed.report.align.front_plots import plot_comparison, spans
 from heed.report.align.run_page import config_block, facts, warnings
 from heed.report.common.blocks import Block, Figure, Key, Note, Page, Section, Table
 from heed.report.common.efficiency import efficiency_blocks
-from heed.report.common.formats import interval
+from heed.report.common.formats import counted, interval
 from heed.report.common.gather import RunRecord
 from heed.report.common.plot_style import SOFT, colour_of, css_colour, draw
 
@@ -26,7 +26,9 @@ def compare_page(run: RunRecord) -> Page:
     table = run.compare
     columns, rows = [str(column) for column in table.get("columns", [])], table.get("rows", [])
     seeds = {cell["n"] for row in rows for cell in row.values() if isinstance(cell, dict) and cell.get("n")}
-    runs = f", {min(seeds)} seeds each" if len(seeds) == 1 else f", {min(seeds)} to {max(seeds)} seeds" if seeds else ""
+    runs = ""
+    if seeds:
+        runs = f", {min(seeds)} to {max(seeds)} seeds" if len(seeds) > 1 else f", {counted(min(seeds), 'seed')} each"
     measures = f"{len(columns)} {'measure' if len(columns) == 1 else 'measures'}"
     return Page(
         kicker="heed · compare",

@@ -6,7 +6,7 @@ from typing import Any
 
 from heed.report.align.run_page import config_block, facts, warnings
 from heed.report.common.blocks import Block, Exchange, Exchanges, Links, Note, Page, Reply, Section, Table
-from heed.report.common.formats import interval, percent
+from heed.report.common.formats import counted, interval, percent
 from heed.report.common.gather import RunRecord
 from heed.report.compare_page import dots_block, table_blocks
 
@@ -28,7 +28,8 @@ def real_page(run: RunRecord) -> Page:
     return Page(
         kicker="heed · demo, real",
         title=f"{real.get('model', 'A model')}, aligned to people's judgements of two kinds",
-        deck=f"{len(rows)} methods, {size.get('seeds', 0)} seeds each, {size.get('rounds', 0)} rounds; "
+        deck=f"{counted(len(rows), 'method')}, {counted(size.get('seeds', 0), 'seed')} each, "
+        f"{counted(size.get('rounds', 0), 'round')}; "
         "judged by judges that they were trained by, and by judges that they never saw.",
         facts=facts(run),
         warnings=warnings(run) if run.summary else [],

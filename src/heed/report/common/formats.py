@@ -132,3 +132,12 @@ def joined(parts: list[str]) -> str:
 def _decimals(size: float) -> int:
     """Count the decimals that leave three significant digits, after rounding to them."""
     return max(0, 2 - math.floor(math.log10(float(f"{size:.2e}"))))
+
+
+def counted(number: int, what: str) -> str:
+    """So many of something, in words.
+
+    >>> counted(1, "seed"), counted(3, "seed")
+    ('1 seed', '3 seeds')
+    """
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
