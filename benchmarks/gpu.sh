@@ -30,7 +30,7 @@ bench() {
     check "$name" "$limit" "$python" -m heed bench "$@" --device "$device" --json
 }
 
-check tests 100 "$python" -m pytest -m gpu tests/gpu -p no:cacheprovider --junitxml="$out/tests.xml"
+check tests 100 "$python" -m pytest -n 4 -m gpu tests/gpu -p no:cacheprovider --junitxml="$out/tests.xml"
 mv "$out/tests.json" "$out/tests.txt"
 if [ "$device" = cpu ]; then
     bench gradients-checkpointing 40 gradients --shape tiny --k 4 --repeats 2 --checkpointing on
@@ -43,7 +43,7 @@ else
     bench gradients-checkpointing 170 gradients --shape mistral-7b --k 4 --repeats 2 --checkpointing on
     bench gradients-plain 55 gradients --shape mistral-7b --tokens 256 --k 4 --repeats 3 --checkpointing off
     bench step 135 step --shape 1.1b --tokens 128 --k 1,2,8 --repeats 2
-    bench generate 105 generate --shape 1.1b --tokens 128 --batches 1,64 --repeats 2
+    bench generate 105 generate --shape 1.1b --tokens 128 --batches 64 --repeats 1
     check vocabulary 25 "$python" benchmarks/vocabulary.py --device cuda --out "$out"
 fi
 
