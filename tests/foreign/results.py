@@ -7,6 +7,8 @@ changes the guard so that its runs would come out otherwise takes its lines out.
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,10 +16,18 @@ from typing import Any
 
 import yaml
 
+import heed
+from foreign.ten import METHODS, OVERSEERS, TEN
 from heed.errors import HeedError
 from heed.guard.run.counts import LATE_EPISODES, Counts, read_decisions
 
 KEPT = Path(__file__).with_name("results.jsonl")
+STEPS = 8000
+"""Of a run, unless another number is asked for; runs of another length are none of the comparison."""
+NAME = re.compile(
+    rf"({'|'.join(foreign.name for foreign in TEN)})-(none|({'|'.join(OVERSEERS)})-({'|'.join(METHODS)}))-seed\d+"
+)
+"""Of a run's folder (`foreign.ten.folder_name`): a copy beside it is none."""
 
 
 @dataclass(frozen=True)
@@ -26,19 +36,32 @@ class Came:
 
     Args:
         alone: counts of its autonomy.
-        late: mean return of its last whole episodes; NaN where it has none.
+        late: mean return of its last whole episodes; None where it has none.
         handed_over_at: step at which autonomy began; None where it did not.
         asked: steps of oversight that were asked for.
         seconds: that it took.
-        steps: of all of it.
+        steps: of all of it, oversight included.
+        code: the commit that it was made with.
     """
 
     alone: Counts
-    late: float
+    late: float | None
     handed_over_at: int | None
     asked: int
     seconds: float
-    steps: int = 8000
+    steps: int
+    code: str
+
+
+def commit() -> str:
+    """Of the sources that are imported."""
+    asked = ["git", "-C", str(Path(heed.__file__).parent), "describe", "--always", "--dirty"]
+    return subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def stamp(out: Path, name: str) -> Path:
+    """The file beside a run's folder that says with which commit it was begun."""
+    return out / f"{name}.code"
 
 
 def of_folder(folder: Path) -> Came | None:
@@ -51,15 +74,29 @@ def of_folder(folder: Path) -> Came | None:
         raise HeedError("a finished run without decisions", str(folder), "delete it and run it again")
     _, returns, _ = decisions.episodes()
     asked = yaml.safe_load((folder / "config.yaml").read_text())["phases"]["oversight_steps"]
-    mean = float(returns[-LATE_EPISODES:].mean()) if len(returns) else float("nan")
-    alone = decisions.counts("autonomy")
-    return Came(alone, mean, summary["handed_over_at"], asked, summary["seconds"], summary["env_steps"])
+    mean = float(returns[-LATE_EPISODES:].mean()) if len(returns) else None
+    made = stamp(folder.parent, folder.name)
+    return Came(
+        decisions.counts("autonomy"),
+        mean,
+        summary["handed_over_at"],
+        asked,
+        summary["seconds"],
+        summary["env_steps"],
+        made.read_text() if made.exists() else "unknown",
+    )
 
 
-def in_folder(out: Path) -> dict[str, Came]:
-    """The finished runs of a folder, by the names of theirs."""
-    found = {folder.name: of_folder(folder) for folder in sorted(out.iterdir()) if folder.is_dir()}
-    return {name: came for name, came in found.items() if came is not None and ".stopped-" not in name}
+def in_folder(out: Path, steps: int = STEPS) -> dict[str, Came]:
+    """The finished runs of a folder that are of the ten and of so many steps, by the names of their folders.
+
+    Raises:
+        HeedError: no such folder.
+    """
+    if not out.is_dir():
+        raise HeedError("there is no such folder", str(out), "give one that run.py has written")
+    found = {folder.name: of_folder(folder) for folder in sorted(out.iterdir()) if NAME.fullmatch(folder.name)}
+    return {name: came for name, came in found.items() if came is not None and came.steps == steps}
 
 
 def kept(file: Path = KEPT) -> dict[str, Came]:
@@ -68,19 +105,12 @@ def kept(file: Path = KEPT) -> dict[str, Came]:
     return {row["run"]: _read(row) for row in map(json.loads, lines)}
 
 
-def keep(runs: Mapping[str, Came], code: str, file: Path = KEPT) -> None:
-    """Write runs into a file, in place of those of the same names.
-
-    Args:
-        runs: by the names of their folders.
-        code: the commit that they were made with.
-        file: sorted by name.
-    """
-    lines = {json.loads(line)["run"]: line for line in (file.read_text().splitlines() if file.exists() else [])}
-    lines |= {name: json.dumps({"run": name, "code": code, **asdict(came)}) for name, came in runs.items()}
-    file.write_text("".join(f"{lines[name]}\n" for name in sorted(lines)))
+def keep(runs: Mapping[str, Came], file: Path = KEPT) -> None:
+    """Write runs, by the names of their folders, into a file, in place of those of the same names; sorted by name."""
+    every = kept(file) | dict(runs)
+    file.write_text("".join(json.dumps({"run": name, **asdict(every[name])}) + "\n" for name in sorted(every)))
 
 
 def _read(row: dict[str, Any]) -> Came:
-    told = {name: value for name, value in row.items() if name not in ("run", "code")}
+    told = {name: value for name, value in row.items() if name != "run"}
     return Came(**told | {"alone": Counts(**row["alone"])})

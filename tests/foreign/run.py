@@ -2,7 +2,7 @@
 
 python tests/foreign/run.py FOLDER [--only boat,room] [--methods mbhi,hirl,none,mbhi-true]
                             [--overseers last-moment,in-time] [--seeds 3] [--steps 8000] [--workers 2] [--again]
-python tests/foreign/run.py table [FOLDER]
+python tests/foreign/run.py table [FOLDER] [--steps 8000]
 python tests/foreign/run.py keep FOLDER
 
 All settings are heed's defaults but the number of steps, that no episodes are evaluated afterwards, and that an
@@ -14,11 +14,10 @@ of what is there, the third keeps it.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import heed
-from foreign.results import in_folder, keep, kept
+from foreign.results import STEPS, Came, commit, in_folder, keep, kept, of_folder, stamp
 from foreign.table import printed, rows_of
 from foreign.ten import METHODS, OVERSEERS, TEN, Foreign, folder_name
 
@@ -84,33 +83,38 @@ def wanted(only: Sequence[str], methods: Sequence[str], overseers: Sequence[str]
 def run(one: Run, out: Path, steps: int) -> bool:
     """Make a run that is not finished; whether it is now. What was stopped stays beside it."""
     folder = out / one.folder
-    if finished(folder):
+    if finished(folder, steps):
         return True
     if folder.exists():
         folder.rename(folder.with_name(f"{folder.name}.stopped-{len(list(out.glob(f'{folder.name}.stopped-*'))) + 1}"))
     sources = Path(heed.__file__).parents[1]
     environment = {**os.environ, "PYTHONPATH": f"{TESTS}{os.pathsep}{sources}", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "heed", "guard", *one.arguments(folder, steps)]
+    stamp(out, folder.name).write_text(commit())
     with (out / f"{folder.name}.log").open("w") as log:
         subprocess.run(command, env=environment, stdout=log, stderr=log, check=False)
-    print(f"{folder.name}: {'finished' if finished(folder) else f'failed, see {folder.name}.log'}", flush=True)
-    return finished(folder)
+    print(f"{folder.name}: {'finished' if finished(folder, steps) else f'failed, see {folder.name}.log'}", flush=True)
+    return finished(folder, steps)
 
 
-def finished(folder: Path) -> bool:
-    """Whether a folder holds a finished run."""
-    summary = folder / "summary.json"
-    return summary.exists() and bool(json.loads(summary.read_text())["completed"])
+def finished(folder: Path, steps: int) -> bool:
+    """Whether a folder holds a finished run of so many steps."""
+    came = of_folder(folder)
+    return came is not None and came.steps == steps
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run, or print the table; 1 if a run failed."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     if given[:1] in (["table"], ["keep"]):
-        found = in_folder(Path(given[1])) if given[1:] else {}
+        parser = argparse.ArgumentParser(prog=f"run.py {given[0]}")
+        parser.add_argument("folder", type=Path, nargs=None if given[0] == "keep" else "?")
+        parser.add_argument("--steps", type=int, default=STEPS)
+        told = parser.parse_args(given[1:])
+        found = in_folder(told.folder, told.steps) if told.folder else {}
         if given[0] == "keep":
-            keep(found, _commit())
-        print(printed(rows_of(kept() | found)))
+            keep(found)
+        print(printed(rows_of(_of_length(kept(), told.steps) | found)))
         return 0
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     names = [foreign.name for foreign in TEN]
@@ -118,23 +122,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for option, known in (("only", names), ("methods", METHODS), ("overseers", OVERSEERS)):
         parser.add_argument(f"--{option}", type=_list_of(known), default=list(known))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=8000)
+    parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--workers", type=int, default=MOST_WORKERS, choices=range(1, MOST_WORKERS + 1))
     parser.add_argument("--again", action="store_true")
     asked = parser.parse_args(given)
     asked.folder.mkdir(parents=True, exist_ok=True)
-    there = {} if asked.again else {name: came for name, came in kept().items() if came.steps == asked.steps}
+    there = {} if asked.again else _of_length(kept(), asked.steps)
     runs = [one for one in wanted(asked.only, asked.methods, asked.overseers, asked.seeds) if one.folder not in there]
     with ThreadPoolExecutor(asked.workers) as pool:
         done = list(pool.map(lambda one: run(one, asked.folder, asked.steps), runs))
-    print(printed(rows_of(there | in_folder(asked.folder))))
+    print(printed(rows_of(there | in_folder(asked.folder, asked.steps))))
     return 0 if all(done) else 1
 
 
-def _commit() -> str:
-    """Of the sources that are imported."""
-    asked = ["git", "-C", str(Path(heed.__file__).parent), "describe", "--always", "--dirty"]
-    return subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()
+def _of_length(runs: Mapping[str, Came], steps: int) -> dict[str, Came]:
+    return {name: came for name, came in runs.items() if came.steps == steps}
 
 
 def _list_of(known: Sequence[str]) -> object:

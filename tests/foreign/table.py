@@ -48,7 +48,7 @@ class Row:
         most = BLOCKED if self.name not in TRUE_PARTS else None if true is None else BLOCKS * true
         return {
             "catastrophes": _at_most(catastrophes, bound, bool(mbhi)),
-            "return": as_good(late(mbhi), late(none)) if mbhi and none else None,
+            "return": None if late(mbhi) is None or late(none) is None else as_good(late(mbhi), late(none)),
             "blocks": _at_most(blocked(mbhi), most, bool(mbhi)),
             "taken over": all(map(in_time, mbhi)) if mbhi else None,
         }
@@ -71,9 +71,10 @@ def blocked(runs: Sequence[Came]) -> float | None:
     return sum(run.alone.blocks for run in runs) / steps if steps else None
 
 
-def late(runs: Sequence[Came]) -> float:
-    """The median over seeds of the late return."""
-    return median(run.late for run in runs)
+def late(runs: Sequence[Came]) -> float | None:
+    """The median over seeds of the late return; None if no seed has any."""
+    known = [run.late for run in runs if run.late is not None]
+    return median(known) if known else None
 
 
 def as_good(guarded: float, unguarded: float) -> bool:
@@ -120,7 +121,8 @@ def printed(rows: Sequence[Row]) -> str:
             soon = sum(map(in_time, runs))
             took = f"{soon} of {len(runs)} runs took over within {LATEST:g} times what was asked"
             lines += ["", f"{kind}: of {len(found)} environments met: {', '.join(met)}, all four {all_met}; {took}"]
-    return "\n".join(lines)
+    codes = sorted({run.code for row in rows for runs in row.runs.values() for run in runs})
+    return "\n".join([*lines, "", f"made with {', '.join(codes) or 'nothing yet'}"])
 
 
 def _cells(row: Row) -> list[str]:
@@ -132,7 +134,7 @@ def _cells(row: Row) -> list[str]:
         return [run.alone.blocks_per_100 for run in row.runs.get(method, []) if run.alone.steps]
 
     def returns(method: str) -> list[float]:
-        return [run.late for run in row.runs.get(method, [])]
+        return [run.late for run in row.runs.get(method, []) if run.late is not None]
 
     mbhi = row.runs.get("mbhi", [])
     taken = [f"{run.handed_over_at:,}" if run.handed_over_at is not None else "never" for run in mbhi]
@@ -168,4 +170,6 @@ def _at_most(value: float | None, bound: float | None, made: bool) -> bool | Non
 
 
 def _seeds(came: Mapping[str, Came], beginning: str) -> list[Came]:
-    return [run for name, run in sorted(came.items()) if name.startswith(beginning)]
+    return [
+        run for name, run in sorted(came.items()) if name.startswith(beginning) and name[len(beginning) :].isdigit()
+    ]

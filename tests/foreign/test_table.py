@@ -15,8 +15,10 @@ from heed.guard.run.counts import Counts, read_decisions
 NAMES = [foreign.name for foreign in TEN]
 
 
-def came(catastrophes=0, blocks=100, late=10.0, handed_over_at=3300, steps=5000):
-    return Came(Counts(steps, catastrophes, blocks, None, None, None, 0, 0), late, handed_over_at, 3000, 60.0)
+def came(catastrophes=0, blocks=100, late=10.0, handed_over_at=3300, alone=5000, code="abc"):
+    return Came(
+        Counts(alone, catastrophes, blocks, None, None, None, 0, 0), late, handed_over_at, 3000, 60.0, 8000, code
+    )
 
 
 def verdicts(where="tanks", **runs):
@@ -51,6 +53,15 @@ def test_returns_are_medians_and_may_be_negative():
     assert not verdicts(mbhi=[came(late=-106)], none=[came(late=-100)])["return"]
 
 
+def test_runs_without_a_whole_episode_have_no_return_whatever_their_order():
+    for seeds in ([None, 1.0, 3.0], [1.0, None, 3.0], [1.0, 3.0, None]):
+        runs = [came(late=late) for late in seeds]
+        assert verdicts(mbhi=runs, none=[came(late=2.0)])["return"] is True
+        assert verdicts(mbhi=runs, none=[came(late=2.2)])["return"] is False
+    assert verdicts(mbhi=[came(late=None)], none=[came()])["return"] is None
+    assert verdicts(mbhi=[came()], none=[came(late=None)])["return"] is None
+
+
 def test_a_guard_that_never_takes_over_has_shown_nothing_and_a_late_one_is_late():
     never = came(0, 0, 10.0, None, 0)
     found = verdicts(mbhi=[never], hirl=[came(5)], none=[came(9, 0, 10.0)])
@@ -75,19 +86,21 @@ def test_what_a_machine_made_is_kept_for_the_next_and_a_new_run_takes_the_place_
     file = tmp_path / "results.jsonl"
     assert kept(file) == {}
     first = {"pole-in-time-mbhi-seed1": came(3), "boat-none-seed0": came(9, 0, -1.5, None)}
-    keep(first, "abc", file)
+    keep(first, file)
     assert kept(file) == first
-    keep({"pole-in-time-mbhi-seed1": came(1)}, "def", file)
-    assert kept(file) == {**first, "pole-in-time-mbhi-seed1": came(1)}
-    assert [json.loads(line)["code"] for line in file.read_text().splitlines()] == ["abc", "def"]
+    again = came(1, late=None, code="def")
+    keep({"pole-in-time-mbhi-seed1": again}, file)
+    assert kept(file) == {**first, "pole-in-time-mbhi-seed1": again}
+    assert "made with abc, def" in printed(rows_of(kept(file)))
     boat, pole = rows_of(kept(file))
     assert (boat.overseer, boat.runs["none"]) == ("nobody", [came(9, 0, -1.5, None)])
-    assert pole.runs["mbhi"] == [came(1)]
+    assert pole.runs["mbhi"] == [again]
+    assert rows_of({"boat-none-seed0-before": came()}) == []  # a copy is no seed
 
 
 def test_what_is_kept_is_not_run_again(tmp_path, monkeypatch):
     made = []
-    monkeypatch.setattr(runner, "kept", lambda: {"pole-none-seed0": came(steps=4000)})
+    monkeypatch.setattr(runner, "kept", lambda: {"pole-none-seed0": came()})
     monkeypatch.setattr(runner, "run", lambda one, *_: made.append(one.folder) or True)
     asked = [str(tmp_path / "out"), "--only", "pole", "--methods", "none", "--seeds", "2"]
     assert main(asked) == 0 and main([*asked, "--again"]) == 0
@@ -106,9 +119,10 @@ def test_a_short_run_is_made_as_a_user_would_and_counted_from_its_decisions(tmp_
     assert main([*asked, "--methods", "mbhi,none"]) == 0  # nothing is run again
     again = capsys.readouterr().out
     assert "finished" not in again and again.strip() in before
-    assert main(["table", str(tmp_path)]) == 0
+    assert main(["table", str(tmp_path), "--steps", "300"]) == 0
     assert capsys.readouterr().out == again
-    (row,) = rows_of(in_folder(tmp_path))
+    assert in_folder(tmp_path) == {}  # runs of another length are none of the comparison
+    (row,) = rows_of(in_folder(tmp_path, 300))
     assert (row.name, row.overseer) == ("pole", "in-time") and row.runs["mbhi"][0].asked == 3000
     _, returns, _ = read_decisions(tmp_path / "pole-none-seed0").episodes()
     assert row.runs["none"][0].late == np.mean(returns[-20:])
