@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All checks of alignment that need a GPU, in under ten minutes on one: tests, then gradients, whole steps and generation.
+# All checks of alignment that need a GPU, sized for ten minutes on an H100: tests, then gradients, whole steps and generation.
 # Results go to OUT (benchmarks/out), tables come last; one that fails lets the others run, and the exit status tells.
 # HEED_DEVICE=cpu tries the script itself on tiny shapes; PYTHON names another interpreter than .venv's.
 set -uo pipefail

@@ -55,7 +55,7 @@ def test_tools_that_the_template_ignores_are_refused_and_those_of_texts_are_said
     checked_rows(rows, policy_with(tokenizer_of(tools=True)), 8)
 
 
-def test_texts_for_a_model_of_conversations_are_said_once(tokenizer_of, caplog):
+def test_texts_for_a_model_of_conversations_are_said(tokenizer_of, caplog):
     """They are continued as they stand, which is right for a base model alone."""
     for tokenizer, rows, said in (
         (tokenizer_of(chat=True), ["fever", "gout"], "2 prompts are texts (prompt 0, ...), continued as they stand"),

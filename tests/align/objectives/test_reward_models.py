@@ -75,6 +75,18 @@ def test_a_text_is_judged_as_it_stands_and_this_is_said_once(judge_folder_of, to
     assert torch.allclose(judge.score(["cough "], ["take tea"], {})[0, 0], expected, atol=1e-6)
 
 
+def test_a_judge_that_learnt_from_the_other_form_of_prompts_says_so_once(judge_folder_of, caplog):
+    folder, _ = judge_folder_of(chat=True)
+    config = json.loads((folder / "config.json").read_text())
+    texts, messages = ["cough", "fever"], [[{"role": "user", "content": "cough"}]] * 2
+    for learnt, prompts, said in (("texts", messages, 1), ("messages", texts, 1), ("texts", texts, 0)):
+        (folder / "config.json").write_text(json.dumps(config | {"heed_form": learnt, "heed_shift": [0.0, 0.0]}))
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            ObjectiveSet([RewardModel(folder, head=0)]).check(prompts)
+        assert caplog.text.count(f"learnt from prompts that are {learnt}") == said == len(caplog.records)
+
+
 def test_a_prompt_that_a_judges_template_refuses_is_named(judge_folder_of, tokenizer_of):
     folder, _ = judge_folder_of(chat=True)
     tokenizer = tokenizer_of()

@@ -1,4 +1,5 @@
 import json
+import logging
 import math
 import random
 
@@ -256,6 +257,26 @@ def test_without_held_out_verdicts_there_is_no_accuracy(tokenizer_of, causal_mod
     report = train_reward_model(causal_model_of(), tokenizer_of(), comparisons(8), ["help"], tmp_path / "rm", config)
     assert report.accuracy == {"help": None}
     assert report.held_out == {"help": 0}
+
+
+def test_the_form_of_the_prompts_is_said_and_kept(tokenizer_of, causal_model_of, tmp_path, caplog):
+    texts = comparisons(30)
+    chats = [row | {"prompt": [{"role": "user", "content": row["prompt"]}]} for row in texts]
+    for name, chat, rows, form, said in (
+        ("base", False, texts, "texts", False),
+        ("bare", True, texts, "texts", True),
+        ("talk", True, chats, "messages", False),
+        ("both", True, [*texts, *chats], None, True),
+    ):
+        tokenizer = tokenizer_of(chat=True) if chat else tokenizer_of()
+        model = causal_model_of()
+        model.resize_token_embeddings(len(tokenizer))
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            report = train_reward_model(model, tokenizer, rows, ["help"], tmp_path / name, BRIEF)
+        kept = json.loads((report.path / "config.json").read_text())
+        assert kept.get("heed_form") == form, name
+        assert ("30 comparisons are texts (comparison 0, ...)" in caplog.text) is said, name
 
 
 @pytest.mark.parametrize("pad", [None, "</s>"], ids=["no pad token", "padded with eos"])

@@ -44,7 +44,7 @@ from heed.errors import HeedError
 
 logger = logging.getLogger(__name__)
 
-SHIFT_KEY = "heed_shift"
+SHIFT_KEY, FORM_KEY = "heed_shift", "heed_form"
 """Config entry of a reward model trained by heed: what is subtracted from each head (its mean on the training data)."""
 
 _DTYPES = {"auto": "auto", "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -123,7 +123,7 @@ class ScoringModel:
         self.labels: dict[int, str] = {int(index): label for index, label in model.config.id2label.items()}
         self.max_length: int | None = max_length or context_of(model)
         self.shift = torch.tensor(settings.get(SHIFT_KEY) or [0.0] * len(self.labels), dtype=torch.float32)
-        self._is_ours = SHIFT_KEY in settings
+        self._is_ours, self._form = SHIFT_KEY in settings, settings.get(FORM_KEY)
         self._said_truncation = self._said_text = self._said_tools = False
         self._last: tuple[list[tuple[Prompt, Completion, Tools]], Tensor] | None = None
 
@@ -160,11 +160,18 @@ class ScoringModel:
         return index
 
     def check(self, prompt: Prompt, tools: Tools = None) -> None:
-        """Say once if texts are judged by a model of conversations from elsewhere, or if a template ignores tools.
+        """Say once if prompts are of another form than those it learnt from, or if a template ignores tools.
 
         Raises:
             HeedError: messages without a chat template, or that it refuses.
         """
+        form = "texts" if isinstance(prompt, str) else "messages"
+        if self._form not in (None, form) and not self._said_text:
+            self._said_text = True
+            logger.warning(
+                "reward model %s learnt from prompts that are %s, and judges %s: it reads another form than it knows",
+                *(self.path, self._form, form),
+            )
         if not isinstance(prompt, str):
             with located(f"reward model {self.path}"):
                 require_completion_shown(prompt, self.tokenizer, tools)

@@ -26,7 +26,7 @@ from heed.align.models.pretrained import (
     require_rows,
     with_pad_token,
 )
-from heed.align.objectives.reward_models import SHIFT_KEY
+from heed.align.objectives.reward_models import FORM_KEY, SHIFT_KEY
 from heed.align.preferences.comparisons import Comparison
 from heed.align.preferences.training import (
     OnStep,
@@ -194,6 +194,15 @@ def train_reward_model(
         logger.warning(
             "the tools of %d comparisons are not read: the prompt is a text, or the template ignores them", deaf
         )
+    texts = [index for index, one in enumerate(comparisons) if isinstance(one["prompt"], str)]
+    if texts and tokenizer.chat_template is not None:
+        logger.warning(
+            "the prompts of %d comparisons are texts (comparison %d, ...), read as they stand, though the tokenizer "
+            "has a chat template; give messages, such as [{'role': 'user', 'content': ...}], if policies get such",
+            *(len(texts), texts[0]),
+        )
+    if not (texts and chats):
+        setattr(model.config, FORM_KEY, "texts" if texts else "messages")
     trained, held_out = _split([row for row in rows if any(row["verdicts"])], config)
 
     pad_id = tokenizer.pad_token_id

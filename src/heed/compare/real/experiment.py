@@ -86,6 +86,9 @@ def run_real(
     if settings["size"] not in SIZES:
         raise HeedError(f"there is no size {settings['size']!r}", "--size", f"give one of {', '.join(SIZES)}")
     amount, seed = SIZES[settings["size"]], settings["seed"]
+    numbers = asdict(amount) | {"learning_rate": LEARNING_RATE}
+    if settings.setdefault("numbers", None if resumed else numbers) != numbers:
+        raise HeedError("it was made with other numbers, by another version", f"--resume {out}", "begin a new one")
     sources = Sources() if settings["data"] is None else Sources.in_folder(Path(settings["data"]))
     with folder_of_runs(out, settings, "real", resumed) as run:
         policy = settings["model"] or str(small_model(out / "model"))
