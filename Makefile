@@ -15,7 +15,7 @@ install: $(VENV)/.installed  ## make .venv with heed in it, every room's package
 install-dev: $(VENV)/.installed-dev  ## and what tests and linters need
 install-docs: $(VENV)/.installed-docs  ## and what the documentation needs
 
-demo: install  ## a language model becomes more helpful and less harmful at once, with a report
+demo: install  ## a language model balances two objectives, an agent looks before it leaps; with a report
 	$(BIN)/heed demo
 
 real: install  ## a real model and people's judgements; a night on 2 cores, minutes on a GPU (ARGS="--size quick")
