@@ -25,7 +25,7 @@ ADVICE: Mapping[str, str] = {
     ),
     "no way out": (
         "after what is proposed no way is seen that avoids danger: oversee for longer, so that dynamics and blockers "
-        "are better known, or declare a safe action"
+        "are better known, or declare a safe action where none is"
     ),
     "unknown": (
         "imagined futures leave what was seen: oversee for longer, or name with --label_keys the parts of the state "
