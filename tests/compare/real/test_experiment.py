@@ -1,6 +1,7 @@
 """The experiment on a real model, run whole on a tiny one: its stages, its numbers, its page."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from transformers import AutoTokenizer
@@ -186,6 +187,15 @@ def test_a_stopped_experiment_goes_on_where_it_was_and_makes_no_judge_twice(give
     real = run_real(out, on_stage=lambda stage, *_: again.append(stage), resumed=True)
     assert set(again) == {"judge harmless", "judge harmless-others"} and "judge helpful" in seen
     assert [row["method"] for row in real["table"]["rows"]] == METHODS
+
+
+def test_an_experiment_of_other_numbers_is_refused_before_anything_is_written(made, monkeypatch):
+    out, _ = made
+    before = (out / "prompts" / "train.jsonl").stat().st_mtime_ns
+    monkeypatch.setitem(SIZES, "quick", replace(SIZES["quick"], rounds=2))
+    with pytest.raises(HeedError, match=r"made with other numbers, by another version .--resume "):
+        run_real(out, resumed=True)
+    assert (out / "prompts" / "train.jsonl").stat().st_mtime_ns == before
 
 
 def test_data_of_ones_own_are_four_files(given, tmp_path):

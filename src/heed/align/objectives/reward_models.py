@@ -44,8 +44,10 @@ from heed.errors import HeedError
 
 logger = logging.getLogger(__name__)
 
-SHIFT_KEY, FORM_KEY = "heed_shift", "heed_form"
+SHIFT_KEY = "heed_shift"
 """Config entry of a reward model trained by heed: what is subtracted from each head (its mean on the training data)."""
+FORM_KEY = "heed_form"
+"""Another: whether it learnt from prompts that are ``texts`` or ``messages``; not there if from both."""
 
 _DTYPES = {"auto": "auto", "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 

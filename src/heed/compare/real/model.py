@@ -63,9 +63,7 @@ def convert(gguf: Path, out: Path) -> None:
             tokenizer = AutoTokenizer.from_pretrained(**source)
     except ImportError as error:
         raise HeedError("a model in GGUF cannot be read", str(gguf), "pip install 'heed[real]'") from error
-    tokenizer.clean_up_tokenization_spaces = (
-        False  # which is no part of a byte-level one, as transformers says each time
-    )
+    tokenizer.clean_up_tokenization_spaces = False  # no part of a byte-level one, as transformers says each time
     settings = {name: value for name, value in read.config.to_dict().items() if name not in NOT_OF_A_MODEL}
     fresh = LlamaForCausalLM(LlamaConfig(**settings)).to(torch.bfloat16)
     fresh.load_state_dict(read.state_dict())
