@@ -224,6 +224,7 @@ def test_an_adapter_is_merged_into_a_plain_model(tokenizer_of, causal_model_of, 
         causal_model_of(), tokenizer_of(), comparisons(600), ["help"], tmp_path / "rm", config, peft_config=adapter
     )
     assert report.accuracy["help"] > 0.85
+    assert json.loads((report.path / "config.json").read_text())["heed_form"] == "texts"
     fresh = [{**row, "verdicts": {"help": row["verdicts"]["help"]}} for row in comparisons(100, seed=5)]
     judge = RewardModel(report.path)
     prompts = [row["prompt"] for row in fresh]
