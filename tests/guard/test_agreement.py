@@ -22,9 +22,9 @@ def told(agreement, said, episode=0, ends="terminated", stream=0):
         step = Step(*parts, cut, overseer == "!", {}, stream, episode=episode, timestep=number + 1)
         run = agreement.add(step)
         begins = number + 1
-        while begins > 1 and said[begins - 2][0] in "B!" and said[begins - 2][1] != "-":
+        while begins > 1 and said[begins - 2][0] == "B" and said[begins - 2][1] != "-":
             begins -= 1
-        assert run == ((stream, episode, begins) if overseer in "B!" and guard != "-" else None)
+        assert run == ((stream, episode, begins) if overseer == "B" and guard != "-" else None)
     return agreement
 
 
@@ -32,8 +32,13 @@ def counts(agreement):
     return agreement.blocks, agreement.misses, agreement.passes, agreement.needless
 
 
-def test_a_block_that_the_guard_would_have_let_pass_is_missed_and_a_catastrophe_too():
-    assert counts(told(Agreement(2), ["AA", "BA", "AA", "BB", "AA", "!A"])) == (3, 2.0, 3, 0)
+def test_a_block_that_the_guard_would_have_let_pass_is_missed():
+    assert counts(told(Agreement(2), ["AA", "BA", "AA", "BB", "AA"])) == (2, 1.0, 3, 0)
+
+
+def test_a_catastrophe_that_the_overseer_let_happen_is_no_disagreement_with_them():
+    assert counts(told(Agreement(2), ["AA", "BB", "AA", "!A"])) == (1, 0.0, 2, 0)
+    assert counts(told(Agreement(2), ["AB", "AB", "!B"])) == (0, 0.0, 2, 0)  # nor was a block before it needless
 
 
 def test_blocks_on_end_count_as_one_of_which_a_share_is_missed():

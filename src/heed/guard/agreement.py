@@ -47,18 +47,19 @@ class Agreement:
     """Misses and needless blocks of the guard against a person's verdicts on the same proposals.
 
     Each proposal is judged by a guard that has not learnt from it: first by what is seen ahead, then by the person, and
-    only later it is learnt from (prequential; Dawid 1984). A block of the person, or a catastrophe, is missed where the
-    guard would have let the action pass. Blocks on end, one step after another, count as one, of which a share may be
-    missed: they are too alike to count as more. A block of the guard is needless where the person let pass, and neither
-    they blocked nor a catastrophe happened in the ``horizon`` steps that followed: one who blocks at the last moment
-    has not contradicted a guard that was a few steps earlier. As many steps as the horizon has count as one towards the
-    bound, as they look at much the same.
+    only later it is learnt from (prequential; Dawid 1984). A block of the person is missed where the guard would have
+    let the action pass; a catastrophe that the person let happen is no disagreement with them, whatever the guard saw:
+    where chance decides, no judgement foresees it. Blocks on end, one step after another, count as one, of which a
+    share may be missed: they are too alike to count as more. A block of the guard is needless where the person let
+    pass, and neither they blocked nor a catastrophe happened in the ``horizon`` steps that followed: one who blocks at
+    the last moment has not contradicted a guard that was a few steps earlier. As many steps as the horizon has count as
+    one towards the bound, as they look at much the same.
 
     Args:
         horizon: steps that the guard looks ahead.
 
     Attributes:
-        blocks: of the person, catastrophes included; those on end count as one.
+        blocks: of the person; those on end count as one.
         misses: of these, let pass by the guard.
         passes: proposals that the person let pass.
         needless: of these, blocked by the guard without cause.
@@ -83,11 +84,12 @@ class Agreement:
         """Take in a step that was judged by both; and of others what becomes of blocks before them.
 
         Returns:
-            Of a block of the person, or a catastrophe, which blocks on end it is one of; None of anything else.
+            Of a block of the person which blocks on end it is one of; None of anything else.
         """
         decision = step.decision
         place = (step.stream, step.episode)
-        danger = step.catastrophe or (decision.asked and decision.decision == "block")
+        blocked = decision.asked and decision.decision == "block"
+        danger = step.catastrophe or blocked
         known = [each for each in self._waiting if (each.stream, each.episode) == place]
         if danger:
             self._waiting = [each for each in self._waiting if each not in known]
@@ -96,9 +98,9 @@ class Agreement:
         else:
             self._settle([each for each in known if step.timestep - each.timestep >= self.horizon])
         drawn = decision.because in ("", "chance")  # what the guard asked of its own accord is no sample
-        if decision.beside is None or not drawn or not (decision.asked or step.catastrophe):
+        if decision.beside is None or not drawn or not decision.asked or (danger and not blocked):
             run = None
-        elif danger:
+        elif blocked:
             run = self._count(step, missed=decision.beside == "allow")
         else:
             run = None

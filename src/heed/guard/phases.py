@@ -14,7 +14,6 @@ import torch
 from heed.errors import HeedError
 from heed.guard.agreement import Agreement
 from heed.guard.decisions import Step
-from heed.guard.evaluation import dynamics_error
 from heed.guard.guard import Guarding
 from heed.guard.intervention import (
     AskWhenUnsure,
@@ -39,9 +38,8 @@ from heed.runs.state import State
 
 logger = logging.getLogger(__name__)
 
-
 ENOUGH = 5
-"""Blocks in autonomy that the overseer did not confirm, after which the models are fitted again."""
+"""Blocks in autonomy that were contradicted, after which the models are fitted again."""
 
 
 class Phase(Enum):
@@ -68,17 +66,16 @@ class PhasesConfig:
         refit_on_catastrophe: refit also at once after a catastrophe in autonomy.
         most_judgements: the overseer's budget; 0 is no bound.
         least_blocks: blocks without which nothing is fitted.
-        gate: share of the overseer's blocks that the guard may miss, with 95% confidence (see `Agreement`); 1 lets all
-            pass.
-        needless: share of the actions let pass that the guard may block without cause, with 95% confidence; 1 lets all
-            pass.
+        gate: share of the overseer's blocks that the guard may miss, with 95% confidence (`Agreement`); 1 is no bound.
+        needless: share of the actions let pass that it may block without cause, with 95% confidence; 1 is no bound.
         audit: share of the steps of autonomy that the overseer judges all the same, drawn by chance, so that the misses
             in autonomy are known without bias.
         ask_above: disagreement of the blockers about any step of a look (standard deviation of their probabilities)
             from which the overseer is asked in autonomy; above .5, the largest there is, nobody is asked.
         ask_after: blocks on end, in lengths of its look, after which the guard asks before each further one until the
             overseer confirms one, so that it does not freeze where it has learnt nothing. It asks those alone who block
-            in time: one who blocks at the last moment lets pass what is lost already. 0 never asks.
+            in time: one who blocks at the last moment lets pass what is lost already, but what came to no harm in so
+            many blocks is learnt from at once. 0 never asks.
         grace: steps after which a step that nobody judged has survived, so that it can count as one that needed no
             block (`ModelsConfig.survival`); 0 remembers none, None is 1.
         background: fit the models in a thread beside the run, so that no decision waits for it; a run does not repeat
@@ -128,9 +125,9 @@ class Phases:
     misses and needless blocks are known to be within their bounds; else the models are fitted again, and it is tried
     again a tenth of the oversight later. Where half as long again has not shown it, because danger has become rare,
     they take over with what can be promised of misses (see `Agreement.seems`). In autonomy the models are
-    refitted on schedule and after every catastrophe, and the overseer is asked by chance, and where the blockers
-    disagree, and where the guard blocks on and on; where the audits show more misses than may be, oversight begins
-    again. Each move swaps the guard's one intervention.
+    refitted on schedule, after every catastrophe and where blocks are contradicted; the overseer is asked by chance,
+    where the blockers disagree, and where the guard blocks on and on; where audits show too many misses, oversight
+    begins again. Each move swaps the guard's one intervention.
 
     Args:
         guard: in front of the environment, or of several; its overseer is asked. It is given these phases as an
@@ -182,13 +179,14 @@ class Phases:
         self.models = Models.from_config(ModelsConfig(), *sizes, seed) if models is None else models
         self.models.constants = torch.stack([self.actions.nothing(), *self.actions.swerves(64)])
         self.models.controllers = self.controllers.seeds
+        self.models.look = self.planning.first_steps
         self.labels = LabelCollector(*sizes, self.config.survives_after)
         self.generator = torch.Generator().manual_seed(seed + 1)
         self.phase, self.steps, self.next_fit = Phase.OVERSIGHT, 0, max(1, self.config.oversight_steps // 2)
         self.until = self.config.oversight_steps
-        self.refits = Refits(self.models, self.planning.longest, bool(self.config.background))
+        self.refits = Refits(self.models, self.planning, bool(self.config.background))
         self.again = False  # a catastrophe came while the models were being fitted
-        self.contradicted, self.fitted_at = 0, 0  # blocks that were not confirmed since this last refit began
+        self.contradicted, self.fitted_at = 0, 0  # blocks that were contradicted since this last refit began
         self.chance = random.Random(seed)
         self.agreement = Agreement(self._horizon)
         self.handed_over_at: int | None = None
@@ -205,8 +203,11 @@ class Phases:
         if blocks is not None and math.isfinite(step.decision.beside_risk):
             self.models.met.setdefault(blocks, []).append(step.decision.beside_risk)
         self.steps += 1
-        self.contradicted += step.decision.contradicted and self.phase is Phase.AUTONOMY and self.models.late is False
+        self.contradicted += self._contradictions(step) if self.phase is Phase.AUTONOMY else 0
         catastrophe = step.catastrophe_reported and self.config.refit_on_catastrophe
+        rested = (
+            self.steps - self.fitted_at >= self.config.refit_every // 20
+        )  # at most so many fits between two due ones
         if self.refits.running:
             self.again |= catastrophe and self.phase is Phase.AUTONOMY
             self._take_in(wait=not self.may_ask and self.phase is Phase.OVERSIGHT)
@@ -215,7 +216,7 @@ class Phases:
         elif self.phase is Phase.AUTONOMY and self.steps >= self.next_fit:
             self.next_fit = self.steps + self.config.refit_every
             self.refit()
-        elif self.phase is Phase.AUTONOMY and (catastrophe or self.again or self._contradicted_enough):
+        elif self.phase is Phase.AUTONOMY and (catastrophe or self.again or (self.contradicted >= ENOUGH and rested)):
             self.again = False
             self.refit(dynamics=False)  # where actions lead is known as well as before; what is dangerous is not
         if self.phase is Phase.AUTONOMY and self.agreement.refutes(self.config.gate, 1.0) and self.may_ask:
@@ -233,10 +234,6 @@ class Phases:
         self.refits.start(self.labels, dynamics)
         if (fit := self.refits.outcome()) is not None:
             self._put_into_force(fit)
-
-    def present_dynamics_error(self) -> dict[str, Any] | str:
-        """How far the dynamics drift on the steps that they have not learnt from yet (see `dynamics_error`)."""
-        return dynamics_error(self.models, self.labels.transitions, self.planning.longest)
 
     def state(self) -> State:
         """Where the run stands, and all that was learnt."""
@@ -276,6 +273,7 @@ class Phases:
         if self.labels.blocks < needed:
             self._wait(f"{self.labels.blocks} blocks so far, {needed} are the least to learn from")
             return
+        self.models.refuted = self.agreement.refutes(self.config.gate, self.config.needless)
         self.refits.start(self.labels)
         self._take_in(wait=not self.may_ask)
 
@@ -395,6 +393,8 @@ class Phases:
         after = self.config.ask_after * self.planning.steps(self.models.late)
         return 0 < after <= situation.unconfirmed and self.models.late is False and self.may_ask
 
-    @property
-    def _contradicted_enough(self) -> bool:  # and no more than twenty such fits between two that are due
-        return self.contradicted >= ENOUGH and self.steps - self.fitted_at >= self.config.refit_every // 20
+    def _contradictions(self, step: Step) -> int:
+        """Blocks contradicted: by the overseer, or, at the last moment, by a whole look in which nothing happened."""
+        on_end = self.guard.situations[step.stream].unconfirmed
+        in_vain = on_end > 0 and on_end % self._horizon == 0
+        return ENOUGH * in_vain if self.models.late else int(step.decision.contradicted and self.models.late is False)

@@ -11,6 +11,7 @@ from heed.errors import HeedError
 from heed.guard.evaluation import dynamics_error
 from heed.guard.models.labels import Experience
 from heed.guard.models.models import Models, ModelsReport
+from heed.guard.planning.config import PlanningConfig, find_belief
 
 
 @dataclass(frozen=True)
@@ -39,15 +40,15 @@ class Refits:
 
     Args:
         models: in force.
-        horizon: steps after which the dynamics' error is told at most.
+        planning: how far ahead the guard looks.
         background: fit in a thread.
 
     Attributes:
         fitting: whether the fit that runs, or waits to be taken, fits the dynamics too; None where there is none.
     """
 
-    def __init__(self, models: Models, horizon: int, background: bool = False) -> None:
-        self.models, self.horizon, self.background = models, horizon, background
+    def __init__(self, models: Models, planning: PlanningConfig, background: bool = False) -> None:
+        self.models, self.planning, self.background = models, planning, background
         self.fitting: bool | None = None
         self._future: Future[Fit] = Future()
         self._beside = ThreadPoolExecutor(1, "heed-refit")  # its thread begins with the first fit
@@ -68,7 +69,7 @@ class Refits:
         self.fitting = dynamics
         models = copy.copy(self.models)
         models.met = copy.deepcopy(self.models.met)  # which goes on growing
-        task = (models, experience.snapshot(), dynamics, self.horizon)
+        task = (models, experience.snapshot(), dynamics, self.planning)
         if self.background:
             self._future = self._beside.submit(fit, *task)
         else:
@@ -92,18 +93,19 @@ class Refits:
         return self._future.result()
 
 
-def fit(models: Models, experience: Experience, dynamics: bool, horizon: int) -> Fit:
+def fit(models: Models, experience: Experience, dynamics: bool, planning: PlanningConfig) -> Fit:
     """Fit models; a fit that fails says why.
 
     Args:
         models: a copy of those in force, which stay as they are.
         experience: to fit to.
         dynamics: whether the dynamics are fitted too.
-        horizon: steps after which the dynamics' error is told at most.
+        planning: how far ahead the guard looks.
     """
-    error = dynamics_error(models, experience.transitions, horizon) if dynamics else None
+    error = dynamics_error(models, experience.transitions, planning.longest) if dynamics else None
     try:
         report = models.fit(experience, dynamics)
+        find_belief(planning, models, experience)
     except (HeedError, ValueError) as problem:
         return Fit(problem=str(problem))
     return Fit(models, report, dynamics_error=error if isinstance(error, dict) else None)

@@ -57,6 +57,32 @@ def test_few_blocks_promise_what_they_can():
     assert judge.promised(1.0).eps is None
 
 
+def test_a_threshold_for_many_futures_is_calibrated_on_many_futures():
+    """The mean of twenty draws of a block is hardly ever as low as one of them."""
+    generator = torch.Generator().manual_seed(0)
+    centres, folds = torch.randn(400, generator=generator), torch.arange(400) % 2
+    draws = centres + 2.0 * torch.randn(20, 400, generator=generator)
+    one = CalibratedBlockers.from_folds(Sums(), draws[0, :, None], torch.arange(400) < 200, folds)
+    told = one.unseen_danger(draws[..., None], folds).mean(0)
+    many = one.as_seen(told[:200], told[200:])
+    assert (many.n, many.threshold(0.1).rank) == (one.n, 20)
+    fresh = torch.randn(4000, generator=generator)
+    futures = one.danger_of((fresh + 2.0 * torch.randn(20, 4000, generator=generator))[..., None])
+    assert float((futures.mean(0) < many.threshold(0.1).value).float().mean()) == pytest.approx(0.1, abs=0.04)
+    assert float((futures.mean(0) < one.threshold(0.1).value).float().mean()) < 0.03  # too wary for what it says
+    worst = one.unseen_danger(draws[..., None], folds).amax(0)
+    assert one.as_seen(worst[:200], worst[200:]).threshold(0.1).value > 2 * one.threshold(0.1).value
+    kept = CalibratedBlockers(Sums(), **many.state())
+    assert kept.threshold(0.1) == many.threshold(0.1) and kept.promised(2.0).eps is None
+
+
+def test_unseen_danger_is_that_of_the_member_which_did_without():
+    judge = CalibratedBlockers(Sums(), torch.tensor([[-1.0, 2.0], [0.5, torch.inf]]))
+    told = judge.unseen_danger(torch.tensor([[-0.75], [-0.75]]), torch.tensor([0, 1]))
+    expected = [(count + float(torch.tensor(x).sigmoid())) / 4 for count, x in ((1, -0.75), (1, 0.25))]
+    assert told.tolist() == pytest.approx(expected)
+
+
 def test_needless_flags_raise_the_threshold_as_far_as_it_takes_and_is_allowed():
     scores = torch.arange(39.0)[None].repeat(1, 1)
     many = torch.cat([torch.full((10,), 5 / 39), torch.zeros(90)])

@@ -26,6 +26,7 @@ class CalibratedBlockers:
             infinity, [M, n at most].
         passed: of the steps let pass, the share of the blocks of their fold that looked no more dangerous to its
             member, [P].
+        blocks: danger of each held-out block as a look would tell it (`as_seen`), [n]; None takes them one by one.
 
     >>> blockers = Blockers(state_size=1, members=2, seed=0)
     >>> judge = CalibratedBlockers(blockers, torch.tensor([[-torch.inf, torch.inf], [torch.inf, torch.inf]]))
@@ -33,9 +34,12 @@ class CalibratedBlockers:
     (1, 0.5)
     """
 
-    def __init__(self, blockers: Blockers, scores: Tensor, passed: Tensor | None = None) -> None:
+    def __init__(
+        self, blockers: Blockers, scores: Tensor, passed: Tensor | None = None, blocks: Tensor | None = None
+    ) -> None:
         self.blockers, self.scores = blockers, scores
         self.passed = torch.zeros(0) if passed is None else passed
+        self.blocks = None if blocks is None else blocks.sort().values
         self.n = int((scores < torch.inf).sum())
 
     @classmethod
@@ -60,6 +64,27 @@ class CalibratedBlockers:
         ]
         scores = torch.nn.utils.rnn.pad_sequence(each, batch_first=True, padding_value=torch.inf)
         return cls(blockers, scores, torch.cat(shares))
+
+    def as_seen(self, blocks: Tensor, passed: Tensor) -> CalibratedBlockers:
+        """The same with a threshold for the danger that a look tells, which is made of many futures.
+
+        Args:
+            blocks: danger of the held-out blocks, each by its own member alone (`unseen_danger`), in all futures of a
+                look combined, [n].
+            passed: the same of the steps let pass, [P].
+        """
+        return CalibratedBlockers(self.blockers, self.scores, passed, blocks)
+
+    @torch.no_grad()
+    def unseen_danger(self, inputs: Tensor, folds: Tensor) -> Tensor:
+        """The danger of inputs [..., N, D] as if all members said what that one does which has not learnt from them.
+
+        Args:
+            inputs: [..., N, D].
+            folds: number of the member that did without each, [N].
+        """
+        logits = self.blockers.logits(inputs)
+        return self._ranked(logits.gather(0, folds.expand(1, *logits.shape[1:])).expand_as(logits))
 
     def danger(self, states: Tensor, actions: Tensor, next_states: Tensor) -> Tensor:
         """Danger in [0, 1] of the steps from states [..., S] by actions [..., A] to next states [..., S]: [...]."""
@@ -93,12 +118,12 @@ class CalibratedBlockers:
         share = Fraction(str(float(eps)))  # .1 is a tenth here, so that no rank is lost to rounding
         first = max(1, int(share * (self.n + 1)))
         ranks = range(first, max(first, min(self.n, int(3 * share * (self.n + 1)))) + 1)
-        flags = {rank: self.flagged(rank / (self.n + 1)) for rank in ranks}
+        flags = {rank: self.flagged(self._value(rank)) for rank in ranks}
         fit = [rank for rank in ranks if flags[rank] <= cap]
         if not fit:
-            sure = [rank for rank in ranks if self.promised(rank / (self.n + 1)).miss_bound() <= 3.5 * eps]
+            sure = [rank for rank in ranks if self.promised(self._value(rank)).miss_bound() <= 3.5 * eps]
             fit = [min(sure or ranks[:1], key=lambda rank: max(rank / (self.n + 1) * cap, flags[rank] * eps))]
-        return self.promised(fit[0] / (self.n + 1))
+        return self.promised(self._value(fit[0]))
 
     def flagged(self, value: float) -> float:
         """Share of the steps let pass that a threshold flags, as told by members that have not seen them."""
@@ -106,7 +131,16 @@ class CalibratedBlockers:
 
     def promised(self, value: float) -> Threshold:
         """A threshold that something else has set, with what the held-out blocks promise of it."""
-        rank = max(1, int(value * (self.n + 1) + 1e-9))
+        rank = int(value * (self.n + 1) + 1e-9) if self.blocks is None else int((self.blocks < value).sum()) + 1
+        rank = max(1, rank)
         if rank > self.n:
             return Threshold(value)
         return Threshold(value, rank / (self.n + 1), self.n, rank)
+
+    def _value(self, rank: int) -> float:
+        """The danger that so many of the held-out blocks do not exceed."""
+        return rank / (self.n + 1) if self.blocks is None else float(self.blocks[rank - 1])
+
+    def state(self) -> dict[str, Tensor | None]:
+        """What it was calibrated on, as its arguments."""
+        return {"scores": self.scores, "passed": self.passed, "blocks": self.blocks}

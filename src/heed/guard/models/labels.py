@@ -32,6 +32,10 @@ class Labels:
     catastrophes: Tensor
     survived: Tensor
 
+    def rows(self, chosen: Tensor) -> Labels:
+        """Those at a mask or at numbers."""
+        return Labels(*(column[chosen] for column in vars(self).values()))
+
 
 class Experience(Protocol):
     """All that models are fitted to; `heed.guard.labels.LabelCollector` gathers it."""

@@ -24,11 +24,12 @@ from heed.guard.models.calibration import (
 from heed.guard.models.config import ModelsConfig
 from heed.guard.models.cross_conformal import CalibratedBlockers
 from heed.guard.models.dynamics import Dynamics, EnsembleDynamics, FitReport
+from heed.guard.models.first_steps import FirstSteps
 from heed.guard.models.labels import Experience, Labels
 from heed.guard.models.relevance import relevant_columns
 from heed.guard.models.rewards import Reward, WithReward
 from heed.guard.models.safety_value import HELD, SWEEPS, SafetyValue
-from heed.guard.models.support import Range
+from heed.guard.models.support import Range, known_range
 from heed.guard.models.survival import survivors_agree
 from heed.guard.models.termination import LearntTermination, choose_termination
 from heed.guard.models.transitions import Transitions
@@ -36,9 +37,6 @@ from heed.guard.models.unseen import folds_of
 from heed.runs.state import State
 
 logger = logging.getLogger(__name__)
-
-STEPS_AHEAD, WINDOWS = 20, 200
-"""Length and about the number of the real windows on which the support of imagined states is calibrated."""
 
 
 @dataclass(frozen=True)
@@ -65,13 +63,8 @@ class ModelsReport:
 class Models:
     """Dynamics and blockers that are fitted again as experience grows.
 
-    Every episode is kept from one of the blockers, and the threshold is calibrated on what each says of the blocks
-    that it has not seen. What the members say together is surer than what one says alone, and nothing proves that
-    the promise carries over: `heed bench coverage` counts.
-
-    Whether a refit is accepted is judged on all that is known, each label of which all members but one have learnt
-    from: that compares fits and meets their collapse, and is no measure of what they flag or miss of fresh steps
-    (`accept_refit`).
+    Every episode is kept from one of the blockers, and the threshold is calibrated on what each says of the blocks that
+    it has not seen. That what all say together keeps this promise is counted (`heed bench coverage`), not proved.
 
     Args:
         state_size: S.
@@ -90,6 +83,9 @@ class Models:
         constants: action vectors [n, A] to hold as ways out, from which the value beyond the horizon is learnt; None
             learns none.
         controllers: further ways out: states [N, S] to action vectors [N, A].
+        look: how a look judges its first step, by which the threshold is calibrated; None imagines one future.
+        refuted: whether the overseer's verdicts have shown that what is in force is not worth keeping.
+        belief: how far each imagined step ahead is believed (`belief_by_step`), [H]; None believes all.
     """
 
     def __init__(
@@ -107,20 +103,21 @@ class Models:
         config.check(state_size)
         self.generator = torch.Generator().manual_seed(seed)
         self.learnt = EnsembleDynamics(state_size, action_size, config.members, config.dynamics_hidden, seed=seed)
-        self.known_dynamics, self.known_danger = known_dynamics, known_danger
-        self.reward, self.termination = reward, termination
+        self.known_dynamics, self.known_danger, self.reward = known_dynamics, known_danger, reward
+        self.termination = termination
         self.sizes, self.seed, self.fits, self.fitted = (state_size, action_size), seed, 0, False
         self.blockers = self._fresh(config.label_keys)
         self.judge: Blockers | CalibratedBlockers = self.blockers
         self.keys, self.chosen_from = config.label_keys, 0
         self.late: bool | None = None
-        self.unseen = torch.zeros(0)
         self.met: dict[tuple[int, int, int], list[float]] = {}
-        self.threshold = 0.5
+        self.threshold, self.refuted, self.unseen = 0.5, False, torch.zeros(0)
         self.reach: Range | None = None
         self.value: SafetyValue | None = None
         self.constants: Tensor | None = None
         self.controllers: list[Callable[[Tensor], Tensor]] = []
+        self.look: FirstSteps | None = None
+        self.belief: Tensor | None = None
 
     @classmethod
     def from_config(
@@ -206,7 +203,7 @@ class Models:
         if self.known_danger is not None:
             self._look_beyond(experience.transitions)
             return ModelsReport(report, None, Threshold(self.threshold), None, experience.blocks, len(labels.blocked))
-        inputs, blocked, catastrophes = self.inputs_of(labels), labels.blocked, labels.catastrophes
+        inputs, blocked = self.inputs_of(labels), labels.blocked
         folds = folds_of(labels, self.config.members)
         self.late = self._last_moment(inputs, labels, folds)
         if not self.late:  # what came to no harm may still have been worth a block
@@ -220,13 +217,15 @@ class Models:
             judge, calibrated = fresh, hirl_threshold()
             decision = RefitDecision(True, calibrated.value, 0.0, 0.0, "HIRL believes every fit")
         else:
-            judge = CalibratedBlockers.from_folds(fresh, inputs, blocked, folds)
+            known = labels.rows(usable)
+            judge = self._seen_ahead(CalibratedBlockers.from_folds(fresh, inputs, blocked, folds), known, folds[usable])
             calibrated = self._calibrated(judge)
-            parts = (inputs[usable], blocked[usable], catastrophes[usable])
-            new = _judged(judge, *parts, calibrated.value)
-            old = _judged(self.judge, *parts, self.threshold) if isinstance(self.judge, CalibratedBlockers) else None
+            new = self._judged(judge, known, calibrated.value)
+            old = (
+                self._judged(self.judge, known, self.threshold) if isinstance(self.judge, CalibratedBlockers) else None
+            )
             promise = 0.0 if calibrated.eps is None else calibrated.eps
-            decision = accept_refit(old, new, cap=self.config.cap, promise=promise)
+            decision = accept_refit(None if self.refuted else old, new, cap=self.config.cap / 2, promise=promise)
         if decision.accepted:
             self.blockers, self.judge, self.unseen, self.keys = fresh, judge, unseen, keys
         else:  # what came since the fit in force is unseen by all of it
@@ -236,7 +235,8 @@ class Models:
         in_force = calibrated
         if isinstance(self.judge, CalibratedBlockers) and self.threshold != calibrated.value:
             in_force = self.judge.promised(self.threshold)
-        self.reach = self._known_range(experience.transitions)
+        learnt = self.learnt if self.known_dynamics is None else None
+        self.reach = known_range(experience.transitions, self.keys, self.config.range_margin, learnt, self.generator)
         self._look_beyond(experience.transitions)
         logger.info("fit %d: %s; %s", self.fits, in_force, decision.reason)
         return ModelsReport(report, calibrated, in_force, decision, experience.blocks, len(blocked))
@@ -258,10 +258,31 @@ class Models:
         following = self.dynamics.step(states[rows], actions[rows], generator)[0]
         return following.transpose(0, 1).flatten(0, 1)[: len(states)]
 
+    def _seen_ahead(self, judge: CalibratedBlockers, known: Labels, folds: Tensor) -> CalibratedBlockers:
+        """The judge with a threshold for what a look tells of its first step, where there is one."""
+        if self.look is None:
+            return judge
+        danger = self._as_seen(known, lambda inputs, rows: judge.unseen_danger(inputs, folds[rows]))
+        return judge.as_seen(danger[known.blocked], danger[~known.blocked])
+
+    def _as_seen(self, labels: Labels, tell: Callable[[Tensor, slice], Tensor]) -> Tensor:
+        """What is told of the inputs [K, n, D] of labels, [K, n], as a look judges its first step: [N]."""
+        if self.look is None:
+            return tell(self.inputs_of(labels)[None], slice(None))[0]
+        generator = torch.Generator().manual_seed(self.seed + self.fits)
+        inputs = self.blockers.inputs_of
+        return self.look.told(labels, self.dynamics, lambda s, a, n, rows: tell(inputs(s, a, n), rows), generator)
+
+    def _judged(self, judge: CalibratedBlockers, known: Labels, threshold: float) -> Judged:
+        danger = self._as_seen(known, lambda inputs, _: judge.danger_of(inputs))
+        blocks, passed, catastrophes = (
+            danger[of].numpy() for of in (known.blocked, ~known.blocked, known.catastrophes)
+        )
+        return Judged(blocks, passed, threshold, catastrophes)
+
     def state(self) -> State:
         """All that fits change; what is known, and the configuration, is not among it."""
         ends, judge, value = self.termination, self.judge, self.value
-        calibrated = judge if isinstance(judge, CalibratedBlockers) else None
         return {
             "dynamics": self.learnt.state(),
             "blockers": dict(self.blockers.state_dict()),
@@ -269,12 +290,14 @@ class Models:
             "chosen_from": self.chosen_from,
             "late": self.late,
             "met": list(self.met.items()),
-            "judge": None if calibrated is None else {"scores": calibrated.scores, "passed": calibrated.passed},
+            "judge": judge.state() if isinstance(judge, CalibratedBlockers) else None,
             "termination": ends.state() if isinstance(ends, LearntTermination) else None,
             "value": None if value is None else {"weights": dict(value.state_dict()), "bar": value.bar},
             "unseen": self.unseen,
             "threshold": self.threshold,
             "reach": self.reach,
+            "belief": self.belief,
+            "refuted": self.refuted,
             "fits": self.fits,
             "fitted": self.fitted,
             "generator": self.generator.get_state(),
@@ -286,8 +309,8 @@ class Models:
         self.keys, self.chosen_from, self.late = state["keys"], state["chosen_from"], state["late"]
         self.blockers = self._fresh(self.keys)
         self.blockers.load_state_dict(state["blockers"])
-        judge = state["judge"]
-        self.judge = self.blockers if judge is None else CalibratedBlockers(self.blockers, **judge)
+        known = state["judge"]
+        self.judge = self.blockers if known is None else CalibratedBlockers(self.blockers, **known)
         if isinstance(self.termination, LearntTermination):
             self.termination.restore(state["termination"])
         self.value = None if state["value"] is None else SafetyValue(self.sizes[0], seed=self.seed)
@@ -295,8 +318,10 @@ class Models:
             self.value.load_state_dict(state["value"]["weights"])
             self.value.bar = state["value"]["bar"]
         self.met = {tuple(blocks): list(risks) for blocks, risks in state["met"]}
-        self.unseen, self.threshold, self.reach = state["unseen"], state["threshold"], state["reach"]
-        self.fits, self.fitted = state["fits"], state["fitted"]
+        self.unseen, self.threshold, self.refuted = state["unseen"], state["threshold"], state["refuted"]
+        self.reach, self.belief, self.fits, self.fitted = (
+            state[name] for name in ("reach", "belief", "fits", "fitted")
+        )
         self.generator.set_state(state["generator"])
 
     def _look_beyond(self, transitions: Transitions) -> None:
@@ -344,7 +369,7 @@ class Models:
         look like nothing at all do, nothing would be let pass, so that theirs stays.
         """
         held_out = judge.threshold(self.config.eps, self.config.cap)
-        if smallest_eps(len(self.met)) > self.config.eps:
+        if self.refuted or smallest_eps(len(self.met)) > self.config.eps:
             return held_out
         enough = round(2 / self.config.eps) - 1  # of which one may be missed; those before them met poorer fits
         met = met_threshold(list(self.met.values())[-enough:], self.config.eps)
@@ -364,32 +389,12 @@ class Models:
         self.chosen_from = blocks
         return relevant_columns(inputs, blocked, folds, self.generator, self.sizes[0])
 
-    def _known_range(self, transitions: Transitions) -> Range:
-        """The range of the states seen, in the parts that blockers judge by, with the slack that the dynamics need."""
-        seen = transitions.tensors()
-        states = torch.cat([seen.states, seen.next_states])
-        reach = Range.around(states[states.isfinite().all(1)], keys=self.keys, further=self.config.range_margin)
-        if self.known_dynamics is not None:
-            return reach
-        starts, actions = transitions.windows(STEPS_AHEAD)
-        finite = starts.isfinite().flatten(1).all(1) & actions.isfinite().flatten(1).all(1)
-        chosen = finite.nonzero()[:, 0][:: max(1, int(finite.sum()) // WINDOWS)]
-        return reach.calibrated(self.learnt, starts[chosen], actions[chosen], self.generator)
-
     def _fresh(self, keys: tuple[int, ...] | None = None) -> Blockers:
-        config = self.config
         return Blockers(
             *self.sizes,
-            config.members,
-            inputs=config.inputs or "next_state",
+            self.config.members,
+            inputs=self.config.inputs or "next_state",
             label_keys=keys,
-            votes=2 if config.threshold == "hirl" else None,
+            votes=2 if self.config.threshold == "hirl" else None,
             seed=self.seed + self.fits,
         )
-
-
-def _judged(
-    judge: CalibratedBlockers, inputs: Tensor, blocked: Tensor, catastrophes: Tensor, threshold: float
-) -> Judged:
-    danger = judge.danger_of(inputs)
-    return Judged(danger[blocked].numpy(), danger[~blocked].numpy(), threshold, danger[catastrophes].numpy())

@@ -14,6 +14,9 @@ SHUFFLES = 4
 """Times that a column is shuffled to see what it was worth."""
 NO_MATTER = 0.005
 """Share of needless flags by which sets of columns are taken to be alike."""
+WELL_TOLD, AS_GOOD = 0.05, 1.15
+"""Error of the best set up to which the others add nothing; and above it, times that error up to which a set is taken
+to be as good."""
 
 
 def relevant_columns(
@@ -24,16 +27,18 @@ def relevant_columns(
     free: int | None = None,
     config: BatchConfig = QUICK_FIT,
 ) -> tuple[int, ...]:
-    """The columns from which unseen labels are told best: the fewest that are not worse than the best set.
+    """The columns from which unseen labels are told best: few where these tell them well, else as many as are of use.
 
     A set of columns is as bad as the share of the passed steps that look at least as dangerous as a block, mean over
     the blocks, each fold as the classifier sees it that has learnt from none of it (one less the area under the ROC
     curve). First all columns are ordered by how much worse it gets where one is shuffled (permutation importance,
-    Breiman 2001). Then the first 1, 2, 3, 4, 6, 8, ... columns of that order, up to all, are compared, and the smallest
-    set is taken of those as good as the best but for half a percent. A column on which no label depends only adds ways
-    to be wrong: with twelve of them and 17 blocks, blockers flag nearly everything rather than miss one. A column that
-    is left out though labels depend on it is no better: without three of the six that a person heeds, blockers flag
-    what only looks alike.
+    Breiman 2001). Then the first 1, 2, 3, 4, 6, 8, ... columns of that order, up to all, are compared. A
+    column on which no label depends only adds ways to be wrong: with twelve of them and 17 blocks, blockers flag nearly
+    everything rather than miss one. So where the best set errs in at most 5%, the smallest is taken of those as good
+    but for half a percent. A column that is left out though labels depend on it is no better: what is known so far may
+    hardly show it, and the policy goes on to places where it matters (without the speed, blockers of a far-sighted
+    overseer ranked the next blocks below what was let pass). So where even the best set errs more, the largest is taken
+    of those whose error is at most 15% above the least.
 
     Args:
         inputs: what blockers judge, [N, D]; rows that are not finite are left out.
@@ -68,7 +73,7 @@ def relevant_columns(
     for row, size in zip(masks, sizes, strict=True):
         row[order[size:]] = 0.0
     errors = ranking_errors(unseen_by_folds(x, labels, folds, masks, generator, config)(x, folds), labels, folds)
-    chosen = sizes[smallest_as_good(*errors)]
+    chosen = sizes[as_good(*errors)]
     return tuple(sorted(order[:chosen].tolist()))
 
 
@@ -91,7 +96,9 @@ def _by_importance(
     return costs.argsort(descending=True, stable=True)
 
 
-def smallest_as_good(errors: Tensor, weights: Tensor) -> int:
-    """Number of the first set whose mean error is that of the best, but for what does not matter."""
+def as_good(errors: Tensor, weights: Tensor) -> int:
+    """Number of the set to take: the first that is as good as one that tells labels well, else the last of use."""
     means = (errors * weights).sum(1)
-    return int((means <= means.min() + NO_MATTER).nonzero()[0])
+    if means.min() <= WELL_TOLD:
+        return int((means <= means.min() + NO_MATTER).nonzero()[0])
+    return int((means <= AS_GOOD * means.min()).nonzero()[-1])

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from heed.guard.models.dynamics import Dynamics
+from heed.guard.models.transitions import Transitions
+from heed.guard.models.windows import real_windows
 
 
 @dataclass(frozen=True)
@@ -120,3 +122,25 @@ class Range:
         rank = min(count, math.ceil((count + 1) * (1 - alpha)))
         slack = torch.stack(distances)[:, rank - 1].cummax(0).values
         return replace(self, slack=slack.nan_to_num(posinf=0.0))  # of a model that is lost nothing is believed
+
+
+def known_range(
+    transitions: Transitions,
+    keys: Sequence[int] | None,
+    further: float,
+    dynamics: Dynamics | None,
+    generator: torch.Generator,
+) -> Range:
+    """The range of all states seen that are finite, with the slack that imagination in these dynamics needs.
+
+    Args:
+        transitions: what happened.
+        keys: parts of the state that have a range; None for all.
+        further: how far beyond it the models are lost, in widths.
+        dynamics: fitted; None where they are known, which need no slack.
+        generator: of their noise.
+    """
+    seen = transitions.tensors()
+    states = torch.cat([seen.states, seen.next_states])
+    reach = Range.around(states[states.isfinite().all(1)], keys=keys, further=further)
+    return reach if dynamics is None else reach.calibrated(dynamics, *real_windows(transitions), generator)

@@ -11,7 +11,11 @@ from torch import Tensor
 
 from heed.errors import HeedError
 from heed.guard.actions import ActionCoder
+from heed.guard.models.first_steps import FirstSteps
+from heed.guard.models.labels import Experience
 from heed.guard.models.models import Models
+from heed.guard.models.windows import real_windows
+from heed.guard.planning.drift import belief_by_step
 from heed.guard.planning.imagination import Controller, Imagination
 from heed.guard.planning.lookahead import Lookout, check_block_when
 from heed.guard.planning.optimizers import SEARCHES, search_from_name
@@ -59,7 +63,7 @@ class PlanningConfig:
     particles: int = 4
     block_when: str = "auto"
     release: float = 0.8
-    risk: str = "max"
+    risk: str = "mean"
     planner: str = "icem"
     plan_samples: int = 64
     plan_iterations: int = 3
@@ -86,6 +90,11 @@ class PlanningConfig:
     def longest(self) -> int:
         """Steps of the longest future that may be imagined, at least 1."""
         return self.steps() or self.plan_horizon or 1
+
+    @property
+    def first_steps(self) -> FirstSteps | None:
+        """How a look judges its first step; None where it does not look ahead."""
+        return FirstSteps(self.particles, risk_strategy(self.risk).combine) if self.steps() else None
 
     def steps(self, late: bool | None = None) -> int:
         """Steps to look ahead.
@@ -139,7 +148,7 @@ def lookout_of(
 ) -> Lookout:
     """The lookout that a configuration declares, over models as they are now."""
     return Lookout(
-        _imagination(config.particles, models, controllers, generator),
+        _imagination(config.particles, models, controllers.policy, generator),
         config.steps(models.late),
         models.threshold,
         config.rule(models.late),
@@ -160,7 +169,7 @@ def planner_of(
     search = search_from_name(config.planner, horizon, actions.size, config.plan_samples, actions.discrete)
     return SafePlanner(
         search,
-        _imagination(config.plan_particles, models, controllers, generator),
+        _imagination(config.plan_particles, models, controllers.policy, generator),
         models.threshold,
         risk_strategy(config.risk),
         config.plan_iterations,
@@ -172,8 +181,43 @@ def planner_of(
     )
 
 
-def _imagination(particles: int, models: Models, controllers: Controllers, generator: torch.Generator) -> Imagination:
-    where = (models.reach, models.termination, generator)
-    beyond = models.danger_beyond if models.value is not None else None
-    wary = models.most_alarmed
-    return Imagination(models.dynamics, models, controllers.policy, particles, *where, beyond=beyond, wary=wary)
+def find_belief(config: PlanningConfig, models: Models, experience: Experience) -> None:
+    """Find out how far ahead the models' imagination is to be believed, by what came to no harm.
+
+    It is done after each fit, and is part of what was learnt (`Models.belief`).
+
+    Args:
+        config: how far ahead the guard looks.
+        models: just fitted.
+        experience: what they were fitted to.
+    """
+    models.belief = None
+    known = models.known_dynamics is not None and models.known_danger is not None
+    steps = config.steps(models.late)
+    if known or steps < 2:
+        return
+    labels = experience.labels()
+    seen = experience.transitions.tensors()
+    wrong = torch.cat([labels.states[labels.blocked], seen.states[seen.catastrophe]])
+    states, actions = real_windows(experience.transitions, steps, without=wrong)
+    imagination = _imagination(config.particles, models, _nobody, models.generator)
+    models.belief = belief_by_step(imagination, states, actions, risk_strategy(config.risk), models.threshold)
+
+
+def _nobody(states: Tensor) -> Tensor:
+    raise AssertionError(f"nobody acts in a window: {states.shape}")
+
+
+def _imagination(particles: int, models: Models, policy: Controller, generator: torch.Generator) -> Imagination:
+    return Imagination(
+        models.dynamics,
+        models,
+        policy,
+        particles,
+        models.reach,
+        models.termination,
+        generator,
+        beyond=models.danger_beyond if models.value is not None else None,
+        wary=models.most_alarmed,
+        belief=models.belief,
+    )

@@ -79,6 +79,8 @@ class Imagination:
         particles: P, of each member.
         reach: the states that were seen; None believes all that is finite.
         wary: danger of steps beyond it, as the judge's most alarmed part tells it; without it all beyond is dangerous.
+        belief: by what the danger of the first, second, ... imagined step is multiplied, [n], from there on by the last
+            (`belief_by_step`); None believes it as it is told. Where the models are lost, it is 1 all the same.
         termination: which states [N, S] end an episode: bool [N]; what would follow does not count.
         generator: of the model's noise.
         beyond: danger of what follows after the states [..., S] where futures end, whatever is done then; None knows
@@ -96,17 +98,18 @@ class Imagination:
         generator: torch.Generator | None = None,
         beyond: Callable[[Tensor], Tensor] | None = None,
         wary: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None,
+        belief: Tensor | None = None,
     ) -> None:
-        self.beyond, self.wary = beyond, wary
+        self.beyond, self.wary, self.belief = beyond, wary, belief
         self.dynamics, self.judge, self.policy = dynamics, judge, policy
         self.particles, self.reach, self.termination, self.generator = particles, reach, termination, generator
 
     @torch.no_grad()
     def roll(self, state: Tensor, plans: Tensor, controllers: Following | None = None) -> Futures:
-        """The futures of plans from one state.
+        """The futures of plans from one state, or from one of each.
 
         Args:
-            state: [S].
+            state: [S]; or one of each plan, [C, S], all of them known.
             plans: action vectors [C, H, A].
             controllers: plans, by number, that a controller takes over at a step (1 or later): from there on it chooses
                 in the state that it meets.
@@ -116,7 +119,7 @@ class Imagination:
         """
         C, H, _ = plans.shape
         E, P = self.dynamics.members, self.particles
-        states = state.expand(E, C, P, -1)
+        states = state.expand(C, -1)[:, None].expand(E, C, P, -1)
         alive = torch.ones(E, C, P, dtype=torch.bool, device=state.device)
         told, acted, rewarded, lived = [states], [], [], []
         for t in range(H):
@@ -139,10 +142,12 @@ class Imagination:
         # A future that has ended stays where it ended, harmless and unrewarded. All steps are judged at once.
         path, actions, alive_before = torch.stack(told), torch.stack(acted), torch.stack(lived)
         steps = torch.arange(H)[:, None, None, None]
-        danger = torch.where(alive_before, self.danger(path[:-1], actions, path[1:], steps, state), 0.0)
+        danger = torch.where(
+            alive_before, self.danger(path[:-1], actions, path[1:], steps, state if state.dim() == 1 else None), 0.0
+        )
         if self.beyond is not None:
             later = torch.where(alive, self.beyond(path[-1]), 0.0)
-            danger[-1] = torch.maximum(danger[-1], later)
+            danger[-1] = torch.maximum(danger[-1], self.believed(later, steps[-1]))
         return Futures(path, actions, torch.where(alive_before, torch.stack(rewarded), 0.0), danger, alive)
 
     @torch.no_grad()
@@ -176,7 +181,7 @@ class Imagination:
             steps: see `unknown`.
             start: see `unknown`.
         """
-        danger = self.judge.danger(states, actions, following)
+        danger = self.believed(self.judge.danger(states, actions, following), steps)
         danger = torch.where(danger.isfinite(), danger, 1.0)
         beyond = self.unknown(following, steps, start).any(-1)
         if self.wary is None or self.reach is None:
@@ -187,10 +192,16 @@ class Imagination:
         came, acted = following[beyond], actions[beyond]
         near = reach.nearest(came)
         told = torch.maximum(self.wary(came, acted, came), self.wary(near, acted, near))  # whichever state it judges
-        told = torch.maximum(danger[beyond], told)
         after = None if steps is None else steps.expand(beyond.shape)[beyond]
+        told = torch.maximum(danger[beyond], self.believed(told, after))
         danger[beyond] = torch.where(reach.lost(came, after).any(-1) | ~told.isfinite(), 1.0, told)
         return danger
+
+    def believed(self, danger: Tensor, steps: Tensor | None) -> Tensor:
+        """Danger [...] that was told so many ``steps`` ahead, less one, as far as it is believed."""
+        if self.belief is None or steps is None:
+            return danger
+        return danger * self.belief[steps.clamp(max=len(self.belief) - 1)]
 
     def unknown(self, states: Tensor, steps: Tensor | None = None, start: Tensor | None = None) -> Tensor:
         """Which parts of imagined states [..., S] lie where nothing is known, or are no numbers.

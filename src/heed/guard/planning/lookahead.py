@@ -189,6 +189,6 @@ class Lookout:
         beyond = self.imagination.unknown(came, torch.tensor(step), futures.states[0, 0, number, 0])
         if len(beyond) and bool(beyond.any(-1).all()):
             told = self.imagination.judge.danger(left, futures.actions[step, :, number][unsafe[step]], came)
-            if not bool((told >= limit).any()):
+            if not bool((self.imagination.believed(told, torch.tensor(step)) >= limit).any()):
                 return "unknown", tuple(beyond.any(0).nonzero()[:, 0].tolist())
         return ("danger" if step == 0 or self.block_when == "policy_fails" else "no way out"), ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from heed.guard.evaluation import dynamics_error
 from heed.guard.labels import LabelCollector
 from heed.guard.models.blockers import reliability_curve
 from heed.guard.models.models import Models
@@ -24,7 +25,7 @@ def diagnosed(phases: Phases) -> dict[str, Any]:
         ``dynamics`` (see `dynamics_error`), ``blockers`` (see `blockers_reliability`), each None where it cannot be
         told, and ``missing`` with the reasons.
     """
-    last = phases.present_dynamics_error()
+    last = dynamics_error(phases.models, phases.labels.transitions, phases.planning.longest)
     result: dict[str, dict[str, Any] | str] = {
         "dynamics": phases.dynamics_error if isinstance(last, str) and phases.dynamics_error is not None else last,
         "blockers": blockers_reliability(phases.models, phases.labels) if phases.reports else "they were never fitted",
