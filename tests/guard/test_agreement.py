@@ -67,6 +67,19 @@ def test_steps_that_were_not_judged_by_both_count_for_nothing_but_for_what_they_
     assert counts(told(Agreement(5), ["AB", "A-", "!-"])) == (0, 0, 1, 0)
 
 
+def test_what_was_seen_since_it_was_marked_is_enough_to_be_believed_but_what_was_before_is_not_forgotten():
+    agreement = Agreement(horizon=10, blocks=20, misses=18, passes=400, needless=300)
+    assert not agreement.allows(0.3, 0.1)
+    agreement.mark()
+    assert not agreement.allows(0.3, 0.1)
+    agreement.blocks, agreement.passes = 29, 700
+    assert at_most(0, 9) < 0.3 < at_most(0, 8) and at_most(0, 30) < 0.1
+    assert agreement.allows(0.3, 0.1) and not agreement.allows(0.28, 0.1) and not agreement.allows(0.3, 0.09)
+    assert agreement.refutes(0.3, 0.1)
+    agreement.forget_refuted(0.3, 0.1)
+    assert counts(agreement) == (0, 0, 0, 0) and not agreement.allows(0.3, 0.1)
+
+
 @pytest.mark.parametrize(("events", "trials"), [(0, 20), (3, 20), (19, 20), (20, 20)])
 def test_the_bounds_are_clopper_pearsons(events, trials):
     upper, lower = at_most(events, trials), at_least(events, trials)

@@ -77,6 +77,7 @@ class Agreement:
     passes: int = 0
     needless: int = 0
     refuted: bool = False
+    _marked: tuple[float, float, float, float] = field(default=(0, 0, 0, 0), repr=False)
     _waiting: list[_Blocked] = field(default_factory=list, repr=False)
     _run: dict[int, tuple[int, int, int, int]] = field(default_factory=dict, repr=False)
 
@@ -127,8 +128,14 @@ class Agreement:
         return at_most(self.misses, self.blocks + self.passes)
 
     def allows(self, misses: float, needless: float) -> bool:
-        """Whether both shares are known to be within these bounds."""
-        return self.miss_bound <= misses and self.needless_bound <= needless
+        """Whether both shares are known to be within these bounds, of all that was seen or since it was marked."""
+        blocks, lost, passes, vain = (now - then for now, then in zip(self._counts, self._marked, strict=True))
+        since = at_most(lost, blocks) <= misses and at_most(vain / self.horizon, passes / self.horizon) <= needless
+        return since or (self.miss_bound <= misses and self.needless_bound <= needless)
+
+    def mark(self) -> None:
+        """Remember what was seen so far of a guard that has been replaced: the one from now on may be judged alone."""
+        self._marked = self._counts
 
     def seems(self, misses: float, needless: float, least: int) -> bool:
         """Whether all that can be known where little danger is met speaks for the guard.
@@ -146,6 +153,7 @@ class Agreement:
 
     def forget_refuted(self, misses: float, needless: float) -> None:
         """Count anew what is known to be beyond its bound: the guard that it was about is replaced by another fit."""
+        self._marked = (0, 0, 0, 0)
         if at_least(self.misses, self.blocks) > misses:
             self.blocks, self.misses, self._run, self.refuted = 0, 0.0, {}, True
         if at_least(*self._needless) > needless:
@@ -156,6 +164,10 @@ class Agreement:
             f"misses {self.misses:.3g} of {self.blocks} blocks (at most {self.miss_bound:.1%}), "
             f"needless {self.needless} of {self.passes} (at most {self.needless_bound:.1%})"
         )
+
+    @property
+    def _counts(self) -> tuple[float, float, float, float]:
+        return self.blocks, self.misses, self.passes, self.needless
 
     @property
     def _needless(self) -> tuple[float, float]:

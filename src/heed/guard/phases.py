@@ -130,8 +130,7 @@ class Phases:
     begins again. Each move swaps the guard's one intervention.
 
     Args:
-        guard: in front of the environment, or of several; its overseer is asked. It is given these phases as an
-            observer.
+        guard: in front of the environment, or of several; its overseer is asked, and these phases observe it.
         controllers: the learner's policy, batched (states [N, S] to action vectors [N, A]), or with it a brake and what
             states are worth.
         config: when.
@@ -148,8 +147,7 @@ class Phases:
         agreement: of the guard with the overseer, in oversight since the first fit; in autonomy by the audits.
         handed_over_at: step at which autonomy began first; None before.
         handed_back: times that oversight began again.
-        dynamics_error: of the dynamics before their last refit, on what they had not learnt from; None where there was
-            none to tell.
+        dynamics_error: of the dynamics before their last refit, on what they had not learnt from; None if untold.
 
     Raises:
         HeedError: nobody oversees, an unknown mode, or a rule of blocking that nothing could follow.
@@ -307,6 +305,8 @@ class Phases:
         if not self.may_ask or (self._promises_nothing and self.steps >= self.until):
             self._take_over()
             return
+        if len(self.reports) == 2:  # the first knew half of what this one does
+            self.agreement.mark()
         later = self.steps + max(1, self.config.oversight_steps // (4 if self.steps < self.until else 10))
         self.next_fit = min(self.until, later) if self.steps < self.until else later
 

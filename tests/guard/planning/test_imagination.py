@@ -83,28 +83,38 @@ def test_what_follows_an_end_counts_neither_as_danger_nor_as_reward():
     assert not bool(futures.alive.any())
     goes_on = imagination().roll(torch.tensor([0.5, 2.0]), torch.zeros(1, 4, 1))
     assert goes_on.danger.flatten().tolist() == [0, 0, 1, 1]
-    assert goes_on.first_unsafe(0.5).tolist() == [2]
+    assert goes_on.first_unsafe(0.5, Worst()).tolist() == [2]
 
 
-def test_the_risk_of_a_future_is_its_worst_moment_and_of_a_plan_what_the_strategy_makes_of_its_futures():
+def test_risk_is_the_mean_of_the_first_step_and_beyond_it_what_the_strategy_makes_of_each_futures_worst_moment():
     class Told:
-        """Member m finds danger m/10 in the first step and (3 - m)/10 in the second."""
+        """Member m finds danger m/10 in the first step and the third, and (3 - m)/10 in the second."""
+
+        def __init__(self, first=1.0):
+            self.first = first
 
         def danger(self, states, actions, next_states):
             members = torch.arange(4.0) / 10
-            danger = torch.stack([members, 0.3 - members])
+            danger = torch.stack([self.first * members, 0.3 - members, members])
             return danger[:, :, None, None].expand(states.shape[:-1])
 
-    def rolled():
-        return imagination(Cart(members=4), Told()).roll(torch.zeros(2), torch.zeros(1, 2, 1))
+    def rolled(steps=3, **settings):
+        judge = Told(**settings)
+        if steps == 1:
+            judge.danger = lambda states, actions, next_states: (torch.arange(4.0) / 10)[None, :, None, None].expand(
+                states.shape[:-1]
+            )
+        return imagination(Cart(members=4), judge).roll(torch.zeros(2), torch.zeros(1, steps, 1))
 
-    worst = torch.tensor([0.3, 0.2, 0.2, 0.3])
-    torch.testing.assert_close(rolled().member_risk()[0], worst)
+    torch.testing.assert_close(rolled().member_risk()[0], torch.tensor([0.3, 0.2, 0.2, 0.3]))
     assert rolled().risk(Worst()).item() == pytest.approx(0.3)
     assert rolled().risk(Mean()).item() == pytest.approx(0.25)
     assert rolled().risk(CVaR(0.75)).item() == pytest.approx(0.8 / 3)
-    assert rolled().dangers(Worst())[:, 0].tolist() == pytest.approx([0.3, 0.3])  # at each step somebody finds so much
-    assert rolled().dangers(Mean())[:, 0].tolist() == pytest.approx([0.15, 0.15])
+    assert rolled(first=3.0).risk(Worst()).item() == pytest.approx(0.45)  # one member alone says .9
+    assert rolled(steps=1).risk(Worst()).item() == pytest.approx(0.15)
+    assert rolled().dangers(Worst())[:, 0].tolist() == pytest.approx([0.15, 0.3, 0.3])  # somebody finds so much
+    assert rolled().dangers(Mean())[:, 0].tolist() == pytest.approx([0.15] * 3)
+    assert rolled().first_unsafe(0.2, Worst()).tolist() == [1] and rolled().first_unsafe(0.2, Mean()).tolist() == [3]
 
 
 def stopping_steps(v):

@@ -47,7 +47,8 @@ class PlanningConfig:
             auto is no_plan where the labels tell that the overseer blocks in time, and no_way_out elsewhere: a plan is
             a way out that only the models vouch for, and blocks at the last moment leave no room for their mistakes.
         release: share of the threshold below which the risk must be for an action to be let pass after a block.
-        risk: how the futures' risks are combined: max, mean, cvar:SHARE.
+        risk: how the futures' risks beyond the first step are combined: max, mean, cvar:SHARE; of the first it is the
+            mean, by which the threshold is calibrated.
         planner: icem, cem or mppi; none takes the declared safe action.
         plan_samples: plans of the first iteration.
         plan_iterations: at most.
@@ -63,7 +64,7 @@ class PlanningConfig:
     particles: int = 4
     block_when: str = "auto"
     release: float = 0.8
-    risk: str = "mean"
+    risk: str = "max"
     planner: str = "icem"
     plan_samples: int = 64
     plan_iterations: int = 3
@@ -94,7 +95,7 @@ class PlanningConfig:
     @property
     def first_steps(self) -> FirstSteps | None:
         """How a look judges its first step; None where it does not look ahead."""
-        return FirstSteps(self.particles, risk_strategy(self.risk).combine) if self.steps() else None
+        return FirstSteps(self.particles) if self.steps() else None
 
     def steps(self, late: bool | None = None) -> int:
         """Steps to look ahead.

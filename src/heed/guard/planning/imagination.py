@@ -41,23 +41,34 @@ class Futures:
     alive: Tensor
 
     def risk(self, strategy: RiskStrategy) -> Tensor:
-        """Each plan's risk [C]: the largest danger on the way, combined over members and particles."""
-        worst = self.danger.amax(0)  # [E, C, P]
-        return strategy.combine(worst.permute(1, 0, 2).flatten(1))
+        """Each plan's risk [C]: that of the first step, or the largest danger on the way from there, combined.
+
+        Of the first step it is the mean over members and particles, by which the threshold is calibrated; what comes
+        later is combined by the strategy.
+        """
+        if len(self.danger) == 1:
+            return self._now
+        later = self.danger[1:].amax(0)  # [E, C, P]
+        return torch.maximum(self._now, strategy.combine(later.transpose(0, 1).flatten(1)))
 
     def dangers(self, strategy: RiskStrategy) -> Tensor:
-        """Each plan's danger at each step, combined over members and particles: [H, C]."""
-        return strategy.combine(self.danger.permute(0, 2, 1, 3).flatten(2))
+        """Each plan's danger at each step, combined over members and particles as in its risk: [H, C]."""
+        later = strategy.combine(self.danger[1:].transpose(1, 2).flatten(2))
+        return torch.cat([self._now[None], later])
 
     def member_risk(self) -> Tensor:
         """The largest danger on the way as each member tells it, over its particles: [C, E]."""
         return self.danger.amax(0).amax(-1).T
 
-    def first_unsafe(self, threshold: float) -> Tensor:
-        """The first step at which any future reaches the threshold, [C]; H where none does."""
-        unsafe = (self.danger >= threshold).flatten(3).any(-1).any(1)  # [H, C]
+    def first_unsafe(self, threshold: float, strategy: RiskStrategy) -> Tensor:
+        """The first step at which the combined danger reaches the threshold, [C]; H where it never does."""
+        unsafe = self.dangers(strategy) >= threshold
         steps = torch.arange(len(unsafe), device=unsafe.device)[:, None].expand_as(unsafe)
         return torch.where(unsafe, steps, len(unsafe)).amin(0)
+
+    @property
+    def _now(self) -> Tensor:
+        return self.danger[0].mean((0, 2))
 
     def returns(self, gamma: float = 1.0) -> Tensor:
         """Mean predicted return of each plan, discounted, [C]; minus infinity where it is not finite."""

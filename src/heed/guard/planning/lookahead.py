@@ -167,7 +167,7 @@ class Lookout:
 
     def _judged(self, futures: Futures, number: int, limit: float) -> Look:
         risk = float(futures.risk(self.risk)[number])
-        first = int(futures.first_unsafe(self.threshold)[number])
+        first = int(futures.first_unsafe(self.threshold, self.risk)[number])
         unsafe = first if first < len(futures.danger) else None
         why = ("", ()) if risk < limit else self._cause(futures, number, limit)
         return Look(risk, futures.member_risk()[number], unsafe, futures, number, futures, self.threshold, limit, *why)
@@ -178,13 +178,9 @@ class Lookout:
         What is unknown is the cause where that step leads beyond what was seen in all futures that are not safe, and
         is not dangerous otherwise.
         """
-        danger = futures.danger[:, :, number]  # [H, E, P]
-        unsafe = ~(danger < limit)
-        step = (
-            int(unsafe.flatten(1).any(1).int().argmax())
-            if bool(unsafe.any())
-            else int(danger.flatten(1).amax(1).argmax())
-        )
+        combined, unsafe = futures.dangers(self.risk)[:, number], ~(futures.danger[:, :, number] < limit)  # [H, E, P]
+        over = ~(combined < limit)
+        step = int(over.int().argmax() if bool(over.any()) else combined.argmax())
         left, came = (futures.states[at, :, number][unsafe[step]] for at in (step, step + 1))  # [n, S]
         beyond = self.imagination.unknown(came, torch.tensor(step), futures.states[0, 0, number, 0])
         if len(beyond) and bool(beyond.any(-1).all()):
