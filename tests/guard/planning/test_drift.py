@@ -3,8 +3,7 @@
 import torch
 from guard_worlds import WALL, Cart, Wall, braking, full_ahead
 
-from heed.guard.models.transitions import Transitions
-from heed.guard.models.windows import real_windows
+from heed.guard.models.transitions import Transitions, real_windows
 from heed.guard.planning.drift import belief_by_step
 from heed.guard.planning.imagination import Imagination
 from heed.guard.planning.lookahead import Lookout

@@ -22,9 +22,8 @@ from heed.guard.models.calibration import (
     smallest_eps,
 )
 from heed.guard.models.config import ModelsConfig
-from heed.guard.models.cross_conformal import CalibratedBlockers
+from heed.guard.models.cross_conformal import CalibratedBlockers, FirstSteps
 from heed.guard.models.dynamics import Dynamics, EnsembleDynamics, FitReport
-from heed.guard.models.first_steps import FirstSteps
 from heed.guard.models.labels import Experience, Labels
 from heed.guard.models.relevance import relevant_columns
 from heed.guard.models.rewards import Reward, WithReward

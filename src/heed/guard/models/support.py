@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from heed.guard.models.dynamics import Dynamics
-from heed.guard.models.transitions import Transitions
-from heed.guard.models.windows import real_windows
+from heed.guard.models.transitions import Transitions, real_windows
 
 
 @dataclass(frozen=True)

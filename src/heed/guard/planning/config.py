@@ -11,10 +11,10 @@ from torch import Tensor
 
 from heed.errors import HeedError
 from heed.guard.actions import ActionCoder
-from heed.guard.models.first_steps import FirstSteps
+from heed.guard.models.cross_conformal import FirstSteps
 from heed.guard.models.labels import Experience
 from heed.guard.models.models import Models
-from heed.guard.models.windows import real_windows
+from heed.guard.models.transitions import real_windows
 from heed.guard.planning.drift import belief_by_step
 from heed.guard.planning.imagination import Controller, Imagination
 from heed.guard.planning.lookahead import Lookout, check_block_when
