@@ -128,14 +128,17 @@ class Agreement:
         return at_most(self.misses, self.blocks + self.passes)
 
     def allows(self, misses: float, needless: float) -> bool:
-        """Whether both shares are known to be within these bounds, of all that was seen or since it was marked."""
+        """Whether both shares are known to be within these bounds, of all that was seen or since it was marked.
+
+        The one or the other: that both are beyond their bounds may be overlooked with up to twice 5%.
+        """
         blocks, lost, passes, vain = (now - then for now, then in zip(self._counts, self._marked, strict=True))
         since = at_most(lost, blocks) <= misses and at_most(vain / self.horizon, passes / self.horizon) <= needless
         return since or (self.miss_bound <= misses and self.needless_bound <= needless)
 
     def mark(self) -> None:
         """Remember what was seen so far of a guard that has been replaced: the one from now on may be judged alone."""
-        self._marked = self._counts
+        self._marked, self._run = self._counts, {}
 
     def seems(self, misses: float, needless: float, least: int) -> bool:
         """Whether all that can be known where little danger is met speaks for the guard.

@@ -203,9 +203,7 @@ class Phases:
         self.steps += 1
         self.contradicted += self._contradictions(step) if self.phase is Phase.AUTONOMY else 0
         catastrophe = step.catastrophe_reported and self.config.refit_on_catastrophe
-        rested = (
-            self.steps - self.fitted_at >= self.config.refit_every // 20
-        )  # at most so many fits between two due ones
+        rested = self.steps - self.fitted_at >= self.config.refit_every // 20  # no more fits between two that are due
         if self.refits.running:
             self.again |= catastrophe and self.phase is Phase.AUTONOMY
             self._take_in(wait=not self.may_ask and self.phase is Phase.OVERSIGHT)
@@ -260,8 +258,10 @@ class Phases:
 
     def _hand_over(self) -> None:
         """Let the guard look for itself where what was learnt bears it; else fit, and see how that does beside them."""
-        fitted = bool(self.reports)
-        if fitted and not self._promises_nothing and (self.steps >= self.until or not self.may_ask):
+        bounds = (self.config.gate, self.config.needless)
+        if self.agreement.refutes(*bounds) and not self.agreement.allows(*bounds):
+            self.models.refuted, self.models.met = True, {}  # it has seen too much or too little in each
+        if self.reports and not self._promises_nothing and (self.steps >= self.until or not self.may_ask):
             why = self._objection()
             if not why:
                 self._take_over()
@@ -271,7 +271,6 @@ class Phases:
         if self.labels.blocks < needed:
             self._wait(f"{self.labels.blocks} blocks so far, {needed} are the least to learn from")
             return
-        self.models.refuted = self.agreement.refutes(self.config.gate, self.config.needless)
         self.refits.start(self.labels)
         self._take_in(wait=not self.may_ask)
 
@@ -305,7 +304,8 @@ class Phases:
         if not self.may_ask or (self._promises_nothing and self.steps >= self.until):
             self._take_over()
             return
-        if len(self.reports) == 2:  # the first knew half of what this one does
+        decision = self.reports[-1].decision
+        if len(self.reports) == 2 and (decision is None or decision.accepted):  # the first fit knew half as much
             self.agreement.mark()
         later = self.steps + max(1, self.config.oversight_steps // (4 if self.steps < self.until else 10))
         self.next_fit = min(self.until, later) if self.steps < self.until else later
@@ -326,18 +326,15 @@ class Phases:
         if self.agreement.refutes(*bounds):
             why = f"the guard disagrees with the overseer: {self.agreement}"
             self.agreement.forget_refuted(*bounds)
-            self.models.met = {}  # a guard that flags too much, or too little, has seen too much or too little in each
             return why
         late = self.steps >= self.until + config.oversight_steps // 2
         if self.may_ask and not (late and self.agreement.seems(*bounds, config.least_blocks)):
             return f"too few judgements beside the guard so far: {self.agreement}"
+        promised = (100 * config.gate, 100 * config.needless, self.agreement, 100 * self.agreement.missed_steps_bound)
         logger.warning(
             "too little was met to bound misses at %.0f%% and needless blocks at %.0f%%: the guard takes over with "
             "what can be promised, %s; of all steps at most %.2g%% may be missed blocks",
-            100 * config.gate,
-            100 * config.needless,
-            self.agreement,
-            100 * self.agreement.missed_steps_bound,
+            *promised,
         )
         return ""
 
@@ -367,7 +364,7 @@ class Phases:
         self.phase, self.handed_back = Phase.OVERSIGHT, self.handed_back + 1
         self.next_fit = self.steps + max(1, self.config.oversight_steps // 10)
         self.until = self.next_fit
-        self.agreement, self.models.met = Agreement(self._horizon, refuted=True), {}
+        self.agreement, self.models.met, self.models.refuted = Agreement(self._horizon, refuted=True), {}, True
         self._look_ahead()
 
     def _look_ahead(self) -> None:
@@ -395,6 +392,9 @@ class Phases:
 
     def _contradictions(self, step: Step) -> int:
         """Blocks contradicted: by the overseer, or, at the last moment, by a whole look in which nothing happened."""
+        if self.models.late is not True:
+            return int(step.decision.contradicted and self.models.late is False)
         on_end = self.guard.situations[step.stream].unconfirmed
-        in_vain = on_end > 0 and on_end % self._horizon == 0
-        return ENOUGH * in_vain if self.models.late else int(step.decision.contradicted and self.models.late is False)
+        after = self.config.ask_after * self.planning.steps(True)
+        judged = step.decision.decision == "block" and step.decision.judged and not step.decision.asked
+        return ENOUGH if judged and 0 < after <= on_end and on_end % math.ceil(after) == 0 else 0

@@ -5,8 +5,10 @@ import pytest
 import torch
 
 from heed.guard.models.blockers import Blockers
-from heed.guard.models.cross_conformal import CalibratedBlockers
+from heed.guard.models.cross_conformal import CalibratedBlockers, FirstSteps
+from heed.guard.models.dynamics import KnownDynamics
 from heed.guard.models.ensemble import BatchConfig
+from heed.guard.models.labels import Labels
 
 FIT = BatchConfig(updates=150, learning_rate=1e-2, weight_decay=1e-4)
 
@@ -74,6 +76,20 @@ def test_a_threshold_for_many_futures_is_calibrated_on_many_futures():
     assert one.as_seen(worst[:200], worst[200:]).threshold(0.1).value > 2 * one.threshold(0.1).value
     kept = CalibratedBlockers(Sums(), **many.state())
     assert kept.threshold(0.1) == many.threshold(0.1) and kept.promised(2.0).eps is None
+
+
+def test_a_first_step_is_told_by_the_mean_of_all_futures_of_which_one_that_is_no_number_is_danger():
+    dynamics = KnownDynamics(lambda states, actions: (states + actions, states.sum(-1)), members=2)
+    states, nothing = torch.tensor([[0.0], [1.0], [2.0]]), torch.zeros(3, dtype=torch.bool)
+    labels = Labels(states, torch.ones(3, 1), states, nothing, torch.zeros(3).long(), nothing, nothing)
+
+    def telling(before, actions, following, rows):
+        assert following.shape == (6, 3, 1) and torch.equal(following, before + actions) and rows == slice(0, 1000)
+        told = following[..., 0] / 10
+        return torch.cat([torch.full_like(told[:1], torch.nan), told[1:]])
+
+    told = FirstSteps(particles=3).told(labels, dynamics, telling, torch.Generator())
+    assert told.tolist() == pytest.approx([(1 + 5 * x) / 6 for x in (0.1, 0.2, 0.3)])
 
 
 def test_unseen_danger_is_that_of_the_member_which_did_without():

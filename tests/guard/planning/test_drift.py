@@ -3,7 +3,10 @@
 import torch
 from guard_worlds import WALL, Cart, Wall, braking, full_ahead
 
+from heed.guard.labels import LabelCollector
+from heed.guard.models.models import Models
 from heed.guard.models.transitions import Transitions, real_windows
+from heed.guard.planning.config import PlanningConfig, find_belief
 from heed.guard.planning.drift import belief_by_step
 from heed.guard.planning.imagination import Imagination
 from heed.guard.planning.lookahead import Lookout
@@ -103,3 +106,10 @@ def test_windows_leave_out_where_somebody_blocked():
     starts = states[:, 0, 0]
     assert not bool(((starts > 45) & (starts <= 50)).any()) and not bool((starts > 85).logical_and(starts <= 90).any())
     assert {45.0, 51.0, 85.0, 91.0} <= set(starts.tolist())  # a window may end where somebody blocked
+
+
+def test_where_danger_is_known_all_is_believed():
+    models = Models(2, 1, known_danger=Wall())
+    models.belief = torch.zeros(3)
+    find_belief(PlanningConfig(), models, LabelCollector(2, 1))
+    assert models.belief is None

@@ -30,9 +30,9 @@ class ModelsConfig:
             labels whether the overseer blocks at the last moment, which is when they do (`survivors_agree`).
         threshold: conformal, or hirl: more than half, two of the members.
         eps: miss rate that the conformal threshold promises.
-        cap: share of the fresh steps let pass that blockers may flag, as members tell it that have not seen them, where
-            more misses than eps can bring it down to that (`CalibratedBlockers.threshold`); and twice what they may
-            flag of those that they have learnt from for the sake of a catastrophe (`accept_refit`).
+        cap: share of the steps let pass that blockers may flag before more misses than eps are allowed
+            (`CalibratedBlockers.threshold`), as members tell it that have not seen them. Half of it may be flagged for
+            the sake of a catastrophe (`accept_refit`).
         range_margin: how far beyond the states seen the most alarmed blocker is believed, in widths of what was seen;
             further out everything is dangerous.
         termination: which states end an imagined future harmlessly: given (the environment is known to), learnt (from

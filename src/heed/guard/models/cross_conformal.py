@@ -189,5 +189,5 @@ class FirstSteps:
             following = dynamics.step(states, actions, generator)[0]
             count = (dynamics.members * self.particles, len(each[0]), -1)  # K, n
             told = telling(states.reshape(count), actions.reshape(count), following.reshape(count), rows)
-            result.append(told.mean(0))
+            result.append(torch.where(told.isfinite(), told, 1.0).mean(0))  # as a look takes what is no number
         return torch.cat(result) if result else torch.zeros(0)

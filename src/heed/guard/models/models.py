@@ -63,7 +63,8 @@ class Models:
     """Dynamics and blockers that are fitted again as experience grows.
 
     Every episode is kept from one of the blockers, and the threshold is calibrated on what each says of the blocks that
-    it has not seen. That what all say together keeps this promise is counted (`heed bench coverage`), not proved.
+    it has not seen. That what all say together keeps this promise is not proved; of single steps `heed bench coverage`
+    counts it.
 
     Args:
         state_size: S.
@@ -83,7 +84,7 @@ class Models:
             learns none.
         controllers: further ways out: states [N, S] to action vectors [N, A].
         look: how a look judges its first step, by which the threshold is calibrated; None imagines one future.
-        refuted: whether the overseer's verdicts have shown that what is in force is not worth keeping.
+        refuted: whether the overseer's verdicts have shown that what is in force is not worth keeping; until a fit is.
         belief: how far each imagined step ahead is believed (`belief_by_step`), [H]; None believes all.
     """
 
@@ -226,7 +227,7 @@ class Models:
             promise = 0.0 if calibrated.eps is None else calibrated.eps
             decision = accept_refit(None if self.refuted else old, new, cap=self.config.cap / 2, promise=promise)
         if decision.accepted:
-            self.blockers, self.judge, self.unseen, self.keys = fresh, judge, unseen, keys
+            self.blockers, self.judge, self.unseen, self.keys, self.refuted = fresh, judge, unseen, keys, False
         else:  # what came since the fit in force is unseen by all of it
             since = self.blockers.probability(inputs[len(self.unseen) :]).mean(0).detach()
             self.unseen = torch.cat([self.unseen, since])
@@ -317,10 +318,9 @@ class Models:
             self.value.load_state_dict(state["value"]["weights"])
             self.value.bar = state["value"]["bar"]
         self.met = {tuple(blocks): list(risks) for blocks, risks in state["met"]}
-        self.unseen, self.threshold, self.refuted = state["unseen"], state["threshold"], state["refuted"]
-        self.reach, self.belief, self.fits, self.fitted = (
-            state[name] for name in ("reach", "belief", "fits", "fitted")
-        )
+        self.unseen, self.threshold, self.reach = state["unseen"], state["threshold"], state["reach"]
+        self.fits, self.fitted = state["fits"], state["fitted"]
+        self.belief, self.refuted = state.get("belief"), state.get("refuted", False)
         self.generator.set_state(state["generator"])
 
     def _look_beyond(self, transitions: Transitions) -> None:

@@ -142,17 +142,25 @@ class Transitions:
         Raises:
             HeedError: a length below 1.
         """
+        return self.of_windows(self.window_rows(length))
+
+    def window_rows(self, length: int) -> Tensor:
+        """The same as numbers of the transitions, in the order in which they came, int64 [W, k]."""
         if length < 1:
             raise HeedError(f"windows of {length} transitions", fix="give at least 1")
         seen = self.tensors()
         order = seen.streams.argsort(stable=True)
-        states, actions, next_states, _, terminated, _, streams = (column[order] for column in seen)
+        states, _, next_states, _, terminated, _, streams = (column[order] for column in seen)
         follows = (next_states[:-1] == states[1:]).all(1) & ~terminated[:-1] & (streams[:-1] == streams[1:])
         broken = torch.cat([torch.zeros(1, dtype=torch.long), (~follows).long().cumsum(0)])  # stretches before each
         starts = torch.arange(max(0, self._count - length + 1))
         starts = starts[broken[starts] == broken[starts + length - 1]] if len(starts) else starts
-        steps = starts[:, None] + torch.arange(length)
-        return torch.cat([states[steps], next_states[steps[:, -1:]]], dim=1), actions[steps]
+        return order[starts[:, None] + torch.arange(length)]
+
+    def of_windows(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """States [W, k + 1, S] and actions [W, k, A] of windows, by the numbers of their transitions [W, k]."""
+        seen = self.tensors()
+        return torch.cat([seen.states[rows], seen.next_states[rows[:, -1:]]], dim=1), seen.actions[rows]
 
     def state(self) -> State:
         """All transitions so far."""
@@ -242,12 +250,10 @@ def real_windows(
     >>> real_windows(seen, 2, without=torch.tensor([[1.0]]))[0].squeeze(-1).tolist()
     [[2.0, 3.0, 4.0], [3.0, 4.0, 5.0]]
     """
-    states, actions = transitions.windows(length)
-    usable = states.isfinite().flatten(1).all(1) & actions.isfinite().flatten(1).all(1)
-    if without is not None and len(without) and len(states):
-        seen = states[:, :-1].reshape(-1, states.shape[-1])
-        groups = torch.unique(torch.cat([without, seen]), dim=0, return_inverse=True)[1]
-        usable &= ~torch.isin(groups[len(without) :], groups[: len(without)]).view(len(states), -1).any(1)
-    chosen = usable.nonzero()[:, 0]
-    chosen = chosen[:: max(1, len(chosen) // WINDOWS)]
-    return states[chosen], actions[chosen]
+    rows, seen = transitions.window_rows(length), transitions.tensors()
+    usable = seen.states.isfinite().all(1) & seen.next_states.isfinite().all(1) & seen.actions.isfinite().all(1)
+    if without is not None and len(without):
+        groups = torch.unique(torch.cat([without, seen.states]), dim=0, return_inverse=True)[1]
+        usable &= ~torch.isin(groups[len(without) :], groups[: len(without)])
+    rows = rows[usable[rows].all(1)]
+    return transitions.of_windows(rows[:: max(1, len(rows) // WINDOWS)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from heed.guard.planning.optimizers import SEARCHES, search_from_name
 from heed.guard.planning.planner import SafePlanner
 from heed.guard.planning.risk import risk_strategy
 from heed.runs.bounds import COUNT, PART, SHARE, WHOLE, Bounds, check_bounds
+
+logger = logging.getLogger(__name__)
 
 PLANNERS = (*SEARCHES, "none")
 """Names of planners."""
@@ -193,16 +196,18 @@ def find_belief(config: PlanningConfig, models: Models, experience: Experience) 
         experience: what they were fitted to.
     """
     models.belief = None
-    known = models.known_dynamics is not None and models.known_danger is not None
     steps = config.steps(models.late)
-    if known or steps < 2:
+    if models.known_danger is not None or steps < 2:
         return
     labels = experience.labels()
     seen = experience.transitions.tensors()
-    wrong = torch.cat([labels.states[labels.blocked], seen.states[seen.catastrophe]])
+    unsure = labels.blocked if models.late else labels.blocked | labels.survived  # who blocks in time judges, not luck
+    wrong = torch.cat([labels.states[unsure], seen.states[seen.catastrophe]])
     states, actions = real_windows(experience.transitions, steps, without=wrong)
-    imagination = _imagination(config.particles, models, _nobody, models.generator)
-    models.belief = belief_by_step(imagination, states, actions, risk_strategy(config.risk), models.threshold)
+    bare = Imagination(models.dynamics, models, _nobody, config.particles, generator=models.generator)
+    models.belief = belief_by_step(bare, states, actions, risk_strategy(config.risk), models.threshold)
+    told = "all" if models.belief is None else " ".join(f"{share:.2f}" for share in models.belief.tolist())
+    logger.info("of %d windows without a block; what is imagined is believed, by steps ahead: %s", len(states), told)
 
 
 def _nobody(states: Tensor) -> Tensor:

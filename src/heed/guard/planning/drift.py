@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
 from heed.guard.planning.imagination import Imagination
@@ -11,6 +12,8 @@ from heed.guard.planning.risk import RiskStrategy
 
 ALPHA, MOST = 0.02, 0.2
 """Share of peaceful windows that may look dangerous all the same: at least, and at most."""
+AT_ONCE = 50
+"""Windows that are imagined at a time."""
 
 
 def belief_by_step(
@@ -18,19 +21,19 @@ def belief_by_step(
 ) -> Tensor | None:
     """By what the danger of each imagined step is multiplied, so that what peace explains blocks nothing.
 
-    Windows of what happened, in which nobody blocked and nothing went wrong, are imagined anew from their first states
-    with their own actions. What looks dangerous there is the models' error, and it grows from step to step: as the
-    futures drift, and as ever more different ones are combined. The first step is believed as it is told, as its
-    threshold is calibrated by what a person blocked, and a share of these windows is flagged by it, needlessly. Of each
-    later step no larger share is to be, nor of all of them together; 2% may be in any case. So a step is believed by
-    the threshold over the danger that only this share of such windows exceeds (split conformal; Vovk et al. 2005), and
-    all later ones less by what it takes that no larger share exceeds the threshold in any of them.
+    Windows of what happened, through no state in which somebody blocked or things went wrong, are imagined anew from
+    their first states with their own actions. What looks dangerous there is the models' error, and it grows from step
+    to step: as the futures drift, and as ever more different ones are combined. The first step is believed as it is
+    told, as its threshold is calibrated by what a person blocked, and a share of these windows is flagged by it,
+    needlessly. Of each later step no larger share is to be, nor of all of them together; 2% may be in any case. So a
+    step is believed by the threshold over the danger that only this share of such windows exceeds (split conformal;
+    Vovk et al. 2005), and all later ones less by what it takes that no larger share exceeds the threshold in any.
 
     Dynamics that have learnt from the windows drift less from them than from fresh ones, of which somewhat more are
     flagged.
 
     Args:
-        imagination: of the models as they are, which believes everything itself.
+        imagination: of the models as they are, which believes everything, and knows no range and nothing beyond it.
         states: of the windows, [W, H + 1, S].
         actions: executed, vectors [W, H, A].
         risk: how the futures of a step are combined.
@@ -42,14 +45,14 @@ def belief_by_step(
     count, enough = len(states), math.ceil((len(states) + 1) * (1 - ALPHA))
     if enough > count or not threshold > 0:
         return None
-    futures = imagination.roll(states[:, 0], actions)
-    told = futures.dangers(risk).T  # [W, H]
+    futures = [
+        imagination.roll(*part) for part in zip(states[:, 0].split(AT_ONCE), actions.split(AT_ONCE), strict=True)
+    ]
+    told = torch.cat([each.dangers(risk).T for each in futures])  # [W, H]
     flagged = int((told[:, 0] >= threshold).sum())
     place = min(enough, max(count - flagged, math.ceil((1 - MOST) * count))) - 1
-    levels = told.sort(0).values[place].cummax(0).values
-    belief = (threshold / levels).clamp(max=1.0)
-    whole = (futures.danger[1:] * belief[1:, None, None, None]).amax(0)  # [E, W, P]
+    belief = (threshold / told[:, 1:].sort(0).values[place].cummax(0).values).clamp(max=1.0)
+    whole = torch.cat([(each.danger[1:] * belief[:, None, None, None]).amax(0) for each in futures], 1)  # [E, W, P]
     exceeded = float(risk.combine(whole.transpose(0, 1).flatten(1)).sort().values[place])
-    belief[1:] *= min(1.0, (1 - 1e-3) * threshold / max(exceeded, 1e-9))
-    belief[0] = 1.0
-    return belief
+    belief *= min(1.0, (1 - 1e-3) * threshold / max(exceeded, 1e-9))
+    return torch.cat([torch.ones(1), belief])

@@ -57,7 +57,7 @@ class Futures:
         return torch.cat([self._now[None], later])
 
     def member_risk(self) -> Tensor:
-        """The largest danger on the way as each member tells it, over its particles: [C, E]."""
+        """The largest danger on the way of any of each member's futures: [C, E]."""
         return self.danger.amax(0).amax(-1).T
 
     def first_unsafe(self, threshold: float, strategy: RiskStrategy) -> Tensor:
@@ -158,7 +158,7 @@ class Imagination:
         )
         if self.beyond is not None:
             later = torch.where(alive, self.beyond(path[-1]), 0.0)
-            danger[-1] = torch.maximum(danger[-1], self.believed(later, steps[-1]))
+            danger[-1] = torch.maximum(danger[-1], later)
         return Futures(path, actions, torch.where(alive_before, torch.stack(rewarded), 0.0), danger, alive)
 
     @torch.no_grad()

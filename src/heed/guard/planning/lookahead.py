@@ -19,7 +19,7 @@ class Look:
 
     Args:
         risk: of the proposed action, followed by what is least risky after it.
-        member_risk: the same as each member tells it, [E].
+        member_risk: the largest danger of any of each member's futures, [E].
         first_unsafe: the first unsafe step of the policy's own future, from 0, or None.
         futures: that the risk is of.
         continuation: number of the least risky among them.
@@ -187,4 +187,4 @@ class Lookout:
             told = self.imagination.judge.danger(left, futures.actions[step, :, number][unsafe[step]], came)
             if not bool((self.imagination.believed(told, torch.tensor(step)) >= limit).any()):
                 return "unknown", tuple(beyond.any(0).nonzero()[:, 0].tolist())
-        return ("danger" if step == 0 or self.block_when == "policy_fails" else "no way out"), ()
+        return ("danger" if bool(over[0]) or self.block_when == "policy_fails" else "no way out"), ()
