@@ -21,7 +21,7 @@ from heed.runs.config import read_yaml
 from heed.runs.folder import CONFIG
 
 QUICK = {
-    "steps": 320, "oversight_steps": 260, "learning_starts": 100, "batch_size": 32, "hidden": 32, "members": 3,
+    "steps": 320, "oversight_steps": 200, "learning_starts": 80, "batch_size": 32, "hidden": 32, "members": 3,
     "dynamics_hidden": 32, "models.dynamics.updates": 100, "models.blockers.updates": 100, "eps": 0.3, "cap": 1.0,
     "gate": 1.0, "needless": 1.0, "horizon": 6, "particles": 1, "plan_samples": 16, "plan_iterations": 2,
     "range_margin": 0.0, "evaluation_episodes": 1,
