@@ -5,11 +5,13 @@ It is none of the ten: settings of the guard are chosen on worlds like it, so th
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
+from foreign.slippery import MOVES, Careful, slipped, stay
 from heed.oversight import Proposal, Scope, Verdict
 from heed.worlds import Oracle
 
@@ -27,8 +29,6 @@ POND = (
 HOLE = np.array([[cell == "o" for cell in row] for row in reversed(POND)])
 """Whether there is a hole at (y, x), y upwards."""
 GOAL = np.array([HOLE.shape[1] - 1, HOLE.shape[0] - 1])
-MOVES = np.array([(0, 0), (0, 1), (0, -1), (1, 0), (-1, 0)])
-"""Of each choice, along (x, y): stay, up, down, right, left."""
 
 
 def moved(place: Any, move: Any) -> Any:
@@ -46,9 +46,9 @@ def fell(_observation: Any, info: Any) -> bool:
     return bool(info["hole"])
 
 
-def stay(observations: Any) -> Any:
-    """Choices [...] that stay where one is."""
-    return np.zeros(np.shape(observations)[:-1], np.int64)
+def falls(place: Any, move: Any) -> bool:
+    """Whether a move from a place ends in a hole."""
+    return is_hole(moved(place, move))
 
 
 class Ice(gym.Env[Any, Any]):
@@ -73,9 +73,7 @@ class Ice(gym.Env[Any, Any]):
 
     def step(self, action: Any) -> Any:
         """Move, or slip to a side of it."""
-        move, chance = MOVES[action], self.np_random.random()
-        if chance < self.slips:
-            move = move[::-1] * (1 if chance < self.slips / 2 else -1)
+        move = slipped(MOVES[action], self.np_random.random(), self.slips)
         before, self.place = self.place, moved(self.place, move)
         self.taken += 1
         hole, goal = is_hole(self.place), bool((self.place == GOAL).all())
@@ -87,35 +85,22 @@ class Ice(gym.Env[Any, Any]):
         return np.array([*self.place, *(GOAL - self.place)], np.float32)
 
 
-class InTime:
-    """Blocks each move that may end in a hole if one slips.
+class LastMoment(Careful):
+    """Blocks each move that ends in a hole if one does not slip.
 
     Args:
         env: whose moves are proposed.
     """
 
-    name = "in-time"
-    scope = Scope(needs_env=True, scripted=True)
-
-    def __init__(self, env: Any) -> None:
-        self._pond = env.unwrapped
-
-    def judge(self, proposal: Proposal, /) -> Verdict:
-        """Block if the cell ahead or one to its sides is a hole."""
-        move = MOVES[proposal.action]
-        ways = (move, move[::-1], -move[::-1]) if move.any() else ()
-        return Verdict(any(is_hole(moved(self._pond.place, way)) for way in ways))
-
-    def reset(self, seed: int) -> None:
-        """Nothing to forget."""
-
-
-class LastMoment(InTime):
-    """Blocks each move that ends in a hole if one does not slip."""
-
     name = "last-moment"
     scope = Scope(last_moment=True, needs_env=True, scripted=True)
 
+    def __init__(self, env: Any) -> None:
+        super().__init__(env, falls)
+
     def judge(self, proposal: Proposal, /) -> Verdict:
         """Block if the cell ahead is a hole."""
-        return Verdict(is_hole(moved(self._pond.place, MOVES[proposal.action])))
+        return Verdict(falls(self._real.place, MOVES[proposal.action]))
+
+
+InTime = partial(Careful, ends_badly=falls)

@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 
 from foreign.overseers import LastMoment
-from heed.oversight import Proposal, Scope, Verdict
+from foreign.slippery import MOVES, Careful, slipped, stay
 from heed.worlds import Oracle
 
 FLOOR = (
@@ -29,8 +29,6 @@ SIZE = len(FLOOR)
 LAVA = np.array([[cell == "#" for cell in row] for row in reversed(FLOOR)])
 """Whether there is lava at (y, x), y upwards."""
 GOAL = np.array([SIZE - 1, SIZE - 1])
-MOVES = np.array([(0, 0), (0, 1), (0, -1), (1, 0), (-1, 0)])
-"""Of each choice, along (x, y): stay, up, down, right, left."""
 SLIPS = 0.15
 """How often a move goes to one of its sides."""
 
@@ -50,9 +48,9 @@ def is_lava(place: Any) -> bool:
     return bool(LAVA[place[1], place[0]])
 
 
-def stay(observations: Any) -> Any:
-    """Choices [...] that stay where one is."""
-    return np.zeros(np.shape(observations)[:-1], np.int64)
+def burns(place: Any, move: Any) -> bool:
+    """Whether a move from a place ends in lava."""
+    return is_lava(moved(place, move))
 
 
 class Lava(gym.Env[Any, Any]):
@@ -78,9 +76,7 @@ class Lava(gym.Env[Any, Any]):
 
     def step(self, action: Any) -> Any:
         """Move, or slip to a side of it."""
-        move, chance = MOVES[action], self.np_random.random()
-        if chance < self.slips:
-            move = move[::-1] * (1 if chance < self.slips / 2 else -1)
+        move = slipped(MOVES[action], self.np_random.random(), self.slips)
         before, self.place = self.place, moved(self.place, move)
         self.taken += 1
         lava, goal = is_lava(self.place), bool((self.place == GOAL).all())
@@ -101,28 +97,5 @@ class Lava(gym.Env[Any, Any]):
         return np.array([*self.place / (SIZE - 1), *map(is_lava, around)], np.float32)
 
 
-class Careful:
-    """Blocks each move that may end in lava if one slips.
-
-    Args:
-        env: whose moves are proposed.
-    """
-
-    name = "in-time"
-    scope = Scope(needs_env=True, scripted=True)
-
-    def __init__(self, env: Any) -> None:
-        self._real = env.unwrapped
-
-    def judge(self, proposal: Proposal, /) -> Verdict:
-        """Block if the cell ahead or one to its sides is lava."""
-        move = MOVES[proposal.action]
-        ways = (move, move[::-1], -move[::-1]) if move.any() else ()
-        return Verdict(any(is_lava(moved(self._real.place, way)) for way in ways))
-
-    def reset(self, seed: int) -> None:
-        """Nothing to forget."""
-
-
 last_moment = partial(LastMoment, catastrophe=burnt)
-in_time = Careful
+in_time = partial(Careful, ends_badly=burns)

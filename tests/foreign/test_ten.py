@@ -4,7 +4,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from foreign import boat, lava, puck, room, tanks
+from foreign import boat, ice, lava, puck, room, tanks
 from foreign.overseen import overseen
 from foreign.ten import OVERSEERS, TEN, named
 from heed.guard.run.environment import surroundings, true_world
@@ -149,10 +149,34 @@ def test_lava_burns_and_one_slips_to_the_sides_alone():
     shares = {end: ends.count(end) / len(ends) for end in set(ends)}
     assert set(shares) == {(0, 1), (1, 0), (-1, 0)} and abs(shares[(0, 1)] - (1 - lava.SLIPS)) < 0.03
     env.place = np.array([0, 3])
-    assert lava.Careful(env).judge(Proposal(np.zeros(10), 1)).block  # up, with lava on its right
-    assert not lava.Careful(env).judge(Proposal(np.zeros(10), 0)).block
+    assert lava.in_time(env).judge(Proposal(np.zeros(10), 1)).block  # up, with lava on its right
+    assert not lava.in_time(env).judge(Proposal(np.zeros(10), 0)).block
     env.slips, env.place = 0.0, np.array([1, 2])
     assert env.step(1)[4]["lava"] and lava.burnt(None, {"lava": True})
+
+
+def test_on_ice_one_overseer_minds_slips_and_the_other_does_not():
+    """None of the ten: settings are chosen on it."""
+    env = ice.Ice(slips=0.0)
+    env.reset(seed=0)
+    env.place = np.array([1, 4])  # below a hole, nothing at its sides
+    early, late = ice.InTime(env), ice.LastMoment(env)
+    assert [bool(early.judge(Proposal(np.zeros(4), move)).block) for move in range(5)] == [
+        False,
+        True,
+        False,
+        True,
+        True,
+    ]
+    assert [bool(late.judge(Proposal(np.zeros(4), move)).block) for move in range(5)] == [
+        False,
+        True,
+        False,
+        False,
+        False,
+    ]
+    observation, _, over, _, info = env.step(1)
+    assert over and ice.fell(observation, info) and observation.tolist() == [1, 5, 10, 2]
 
 
 def test_the_pucks_overseer_in_time_prevents_what_the_last_moment_meets():

@@ -323,3 +323,32 @@ def test_blocks_that_one_who_blocks_in_time_does_not_confirm_are_learnt_from_at_
     again = run_of(config, models=replace(MODELS, survival=late)).phases
     again.restore(phases.state())
     assert (again.contradicted, again.fitted_at) == (phases.contradicted, phases.fitted_at) == (0, 0 if late else 625)
+
+
+@pytest.mark.parametrize(("ask_after", "fits_after"), [(1.0, [PLANNING.horizon, 2 * PLANNING.horizon]), (0.0, [])])
+def test_under_an_overseer_at_the_last_moment_a_look_full_of_blocks_that_came_to_nothing_begins_a_fit(
+    ask_after, fits_after
+):
+    config = replace(CONFIG, ask_after=ask_after, audit=0.0, refit_every=20)
+    phases = drive(run_of(config, models=replace(MODELS, survival=True)), 600).phases
+    phases.next_fit = 10_000
+    here, fits = phases.guard.situations[0], []
+    for on_end in range(1, 2 * PLANNING.horizon + 1):
+        here.unconfirmed, before = on_end, len(phases.reports)
+        alone = replace(judged(True, None), decision=Decision(0, 0, "block", "fallback"))
+        phases(alone)
+        fits += [on_end] if len(phases.reports) > before else []
+    assert fits == fits_after
+
+
+def test_a_refuted_fit_is_not_protected_until_another_is_in_force():
+    phases = drive(run_of(replace(CONFIG, gate=0.01)), 600).phases
+    assert phases.phase is Phase.OVERSIGHT and not phases.models.refuted
+    protected = []
+    started = phases.refits.start
+    phases.refits.start = lambda *given: (protected.append(not phases.models.refuted), started(*given))
+    phases.agreement = Agreement(20)
+    phases.next_fit = phases.steps + 41
+    for n in range(41):
+        phases(judged(n % 2 == 0, "allow", episode=30_000 + n))  # all blocks are missed
+    assert protected == [False] and not phases.models.refuted and not phases.models.met
