@@ -21,6 +21,9 @@ from heed.errors import RunFailed
 from heed.runs.config import config_hash
 from heed.runs.folder import RunFolder
 
+TAKEN_BACK = ("steps_halved", "steps_undone")
+"""Metrics that a run with ``max_kl`` counts up."""
+
 
 class Journal:
     """Writes the run folder of an alignment run.
@@ -99,6 +102,9 @@ class Journal:
         self.totals["generation"] += metrics.get("seconds/generation", 0.0)
         self.totals["gradients"] += metrics.get("seconds/gradients", 0.0)
         self.totals["tokens"] += metrics.get("tokens_per_second", 0.0) * metrics.get("seconds/generation", 0.0)
+        for name in TAKEN_BACK:
+            if name in metrics:
+                self.totals[name] = self.totals.get(name, 0.0) + metrics[name]
         known = {name: value for name, value in metrics.items() if not math.isnan(value)}
         if not self.at_start:
             self.at_start = known
@@ -124,7 +130,7 @@ class Journal:
         for spec in self.objectives.specs:
             objectives[spec.name]["unit"] = spec.reward_unit
         seconds = self.totals["seconds"]
-        summary = {
+        summary: dict[str, Any] = {
             "kind": "align",
             "seed": config.seed,
             "steps": step,
@@ -141,6 +147,7 @@ class Journal:
                 for spec in (self.held_out.specs if self.held_out is not None else ())
             },
             "kl": self.latest.get("kl"),
+            **{name: int(self.totals[name]) for name in TAKEN_BACK if name in self.totals},
             "generated_tokens_per_second": self.totals["tokens"] / max(self.totals["generation"], 1e-9),
             "gradient_seconds_share": self.totals["gradients"] / max(seconds, 1e-9),
         }

@@ -25,18 +25,18 @@ from heed.align.balancing import Balance, Balancer
 from heed.align.clipping import GradientBound
 from heed.align.config import AlignConfig
 from heed.align.evaluation import Evaluation, Gold, evaluate
+from heed.align.gradients import MinibatchGradients, Pass, parts_of
 from heed.align.importance import Importance
 from heed.align.journal import Journal, deviation_of
 from heed.align.models.policy import Policy
 from heed.align.models.precision import REMEDY, not_finite
-from heed.align.models.sequences import Sequences
 from heed.align.objectives.base import Objective, ObjectiveSet
 from heed.align.prompts import PromptStream, checked_rows
 from heed.align.rollouts import Rollout, Sampler, Sampling
 from heed.align.schedules import entropy_weight, learning_rate
-from heed.align.surrogates import kl_cotangent, surrogate_of
+from heed.align.steps import Steps
+from heed.align.surrogates import surrogate_of
 from heed.balance import GAPO, Linear
-from heed.balance.cotangents import Cotangents, Term
 from heed.balance.jacobian import JacobianAccumulator
 from heed.errors import HeedError, RunFailed
 from heed.runs.folder import RunFolder
@@ -111,6 +111,7 @@ class AlignTrainer:
             checkpointing=config.gradient_checkpointing and self.policy.recomputes_vectorised,
             unfactored=self.policy.unfactored,
         )
+        self.gradients = MinibatchGradients(self.policy, self.jacobian, self.surrogate, self.importance, config, self.K)
         others = ObjectiveSet(held_out) if held_out else None
         self.journal = Journal(run if distributed.rank() == 0 else None, self.objectives, gold, others)
         self.weighting = GAPO(p=1) if weighting is None else weighting
@@ -125,6 +126,7 @@ class AlignTrainer:
         )
         self.generator = torch.Generator(self.policy.device).manual_seed(config.seed + 1_000_003 * distributed.rank())
         self.reward_scale = torch.zeros(self.K)
+        self.steps = Steps(self.optimizer, parameters, config.max_kl, config.clip_updates)
         self.bound = GradientBound(config.max_grad_norm, config.max_grad_ratio)
         self.eval_rows = self.prompts.first(config.eval_prompts)
         if eval_prompts is not None:
@@ -177,20 +179,27 @@ class AlignTrainer:
         generated = time.perf_counter()
         rewards = self.score(rollout)
         scored = self.measure(rollout, rewards)
-        parts = _parts(len(rollout.sequences), self.config.micro_batch)
+        parts = parts_of(len(rollout.sequences), self.config.micro_batch)
         advantages = self.estimator.advantages(scored, parts)
         self.balancer.observe(torch.nanmean(rewards, dim=1))
         if self.policy.device.type == "cuda":  # which does the scoring when it is asked for, but later
             torch.cuda.synchronize(self.policy.device)
         measured = time.perf_counter()
         gradient_seconds, clipped, length, balance = 0.0, 0.0, 0.0, None
-        for number, rows in enumerate(self.minibatches(), 1):
+        minibatches = self.minibatches()
+        self.steps.begin_round()
+        for number, rows in enumerate(minibatches, 1):
             started = time.perf_counter()
-            clipped += self.accumulate(scored, advantages, rows, unmoved=number == 1)
+            taken = self.accumulate(scored, advantages, rows, unmoved=number == 1)
+            while self.steps.too_far(taken.moved):  # which the next minibatch's forward pass tells
+                self.steps.retreat()
+                taken = self.accumulate(scored, advantages, rows)
+            clipped += taken.clipped
             balance = self.balancer.solve(self.optimizer)
             gradient_seconds += time.perf_counter() - started
             self.journal.balance(balance.record(self.step + 1, self.objectives.names) | {"minibatch": number})
             length = self.update(balance)
+        moved = self.settle(scored, minibatches[0])
         assert balance is not None
         critic = self.estimator.learn()
         ended = time.perf_counter()
@@ -201,6 +210,7 @@ class AlignTrainer:
             "kl": float(scored.kl.sum() / scored.sequences.mask.sum()),
             "entropy": -float((scored.logp * scored.sequences.mask).sum() / scored.sequences.mask.sum()),
             "clip_ratio": clipped / (self.config.epochs * self.config.minibatches),
+            **moved,
             "tokens_per_second": distributed.world_size() * float(scored.sequences.mask.sum()) / (generated - clock),
             "seconds/step": ended - clock,
             "seconds/generation": generated - clock,
@@ -221,7 +231,7 @@ class AlignTrainer:
     @torch.no_grad()
     def measure(self, rollout: Rollout, rewards: Tensor) -> ScoredRollout:
         """Log-probabilities of the sampling policy and of the reference, and the rewards in training units."""
-        parts = [rollout.sequences.rows(part) for part in _parts(len(rollout.sequences), self.config.micro_batch)]
+        parts = [rollout.sequences.rows(part) for part in parts_of(len(rollout.sequences), self.config.micro_batch)]
         temperature = self.config.temperature
         logp, importance = rollout.logp, None
         if logp is None or self.importance.needed(self.policy.causal_lm.dtype):
@@ -244,53 +254,9 @@ class AlignTrainer:
         rewards = rewards.to(logp.device)
         return ScoredRollout(rollout.sequences, rewards, logp, reference, entropy, rollout.logp, importance)
 
-    def accumulate(self, scored: ScoredRollout, advantages: Tensor, rows: Tensor, unmoved: bool = False) -> float:
-        """Take the K gradients over a minibatch, drawn by the policy as it still is or not; the share clipped."""
-        config, mask = self.config, scored.sequences.mask
-        self.jacobian.zero()
-        terms = mask[rows].sum() if config.average_over == "tokens" else torch.tensor(len(rows))
-        count = float(distributed.mean(terms.double()))  # the same in all processes: theirs is one batch
-        clipped = 0.0
-        for part in _parts(len(rows), config.micro_batch):
-            index = rows[part]
-            batch, old = scored.sequences.rows(index), scored.logp[index]
-            weight = batch.mask.to(old.dtype) / count
-            if scored.importance is not None:
-                weight = weight * scored.importance[index]
-
-            def forward(few: Tensor | None, batch: Sequences = batch) -> Tensor:
-                return self.policy.logp(batch if few is None else batch.rows(few), config.temperature)
-
-            def cotangents(
-                logp: Tensor, index: Tensor = index, old: Tensor = old, weight: Tensor = weight
-            ) -> Cotangents:
-                before = logp if config.on_policy else old
-                taken = self.surrogate.cotangents(logp, before, advantages[:, index], weight)
-                if config.kl_beta > 0 and config.kl_place == "loss":
-                    kl = kl_cotangent(logp, scored.reference_logp[index], weight)
-                    taken = self._with_kl(taken, kl, ~scored.rewards[:, index].isnan())
-                return taken
-
-            logp = self.jacobian.accumulate(forward, cotangents)
-            if unmoved and scored.sampler_logp is not None:
-                self.importance.measure(logp, scored.sampler_logp[index], batch.mask)
-            if not config.on_policy:
-                clipped += float((self.surrogate.clipped(logp, old) & batch.mask.bool()).sum()) / float(
-                    mask[rows].sum()
-                )
-            if config.micro_batches > 1:
-                self.jacobian.end_micro_batch()
-        self.jacobian.all_reduce()
-        return clipped
-
-    def _with_kl(self, cotangents: Cotangents, kl: Tensor, known: Tensor) -> Cotangents:
-        """Add the KL's cotangent [B, T], but not to objectives that did not score the completion; known is [K, B]."""
-        shape = (cotangents.objectives, kl.shape[0])
-        coefficients = torch.full(shape, self.config.kl_beta, dtype=kl.dtype, device=kl.device)
-        if kl_row(self.config):
-            coefficients[: self.K] = 0
-        coefficients[: self.K] *= known
-        return Cotangents((*cotangents.terms, Term(kl, coefficients)))
+    def accumulate(self, scored: ScoredRollout, advantages: Tensor, rows: Tensor, unmoved: bool = False) -> Pass:
+        """Take the K gradients over a minibatch, drawn by the policy as it still is or not."""
+        return self.gradients.take(scored, advantages, rows, unmoved)
 
     def update(self, balance: Balance) -> float:
         """One optimiser step along the weighted sum of the gradients; returns that sum's length, before clipping."""
@@ -308,10 +274,23 @@ class AlignTrainer:
             torch.nn.utils.clip_grad_norm_(parameters, bound)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, self.step)
-        self.optimizer.step()
+        self.steps.take()
         self.optimizer.zero_grad(set_to_none=True)
         self._require_finite()
         return length
+
+    def settle(self, scored: ScoredRollout, rows: Tensor) -> dict[str, float]:
+        """Take the round's last step back where it went too far; what the round moved, and what was taken back."""
+        if self.config.max_kl <= 0:
+            return {}
+        moved = self.gradients.moved(scored, rows)
+        while self.steps.too_far(moved):
+            self.steps.retreat()
+            moved = self.gradients.moved(scored, rows)
+        if self.steps.undone:
+            told = "round %d: steps that moved the policy further than max_kl %g were undone: %d"
+            logger.warning(told, self.step + 1, self.config.max_kl, self.steps.undone)
+        return {"kl_round": moved, "steps_halved": self.steps.halved, "steps_undone": self.steps.undone}
 
     def evaluate(self) -> Evaluation | None:
         """Sample the evaluation prompts with a seed of their own; None without such prompts, and but in process 0."""
@@ -392,8 +371,3 @@ class AlignTrainer:
 
 def _sampling(config: AlignConfig) -> Sampling:
     return Sampling(config.max_completion_tokens, config.temperature, config.top_p, config.top_k)
-
-
-def _parts(rows: int, size: int) -> list[slice]:
-    size = size or rows
-    return [slice(lo, min(lo + size, rows)) for lo in range(0, rows, size)]
