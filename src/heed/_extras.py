@@ -18,10 +18,10 @@ BASE = ""
 """Stands for the base installation, which no extra needs to be named for."""
 
 EXTRAS: dict[str, tuple[str, ...]] = {
-    BASE: ("torch", "torchjd", "numpy"),
+    BASE: ("torch", "torchjd", "numpy", "scipy"),
     "runs": (
         *("pyyaml", "safetensors", "tensorboard", "jsonargparse", "rich"),
-        *("pyarrow", "scipy", "matplotlib", "jinja2", "markupsafe"),
+        *("pyarrow", "matplotlib", "jinja2", "markupsafe"),
     ),
     "worlds": ("gymnasium",),
     "oversight": ("sqlalchemy", "pillow"),

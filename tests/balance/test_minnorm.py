@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 import quadprog
@@ -6,9 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structured_gradients import KINDS, gram_of, structured
 
-from heed.balance import minnorm
-from heed.balance.gramian import cosines, norms
-from heed.balance.minnorm import min_norm_weights
+from heed.balance.minnorm import batched_min_norm, min_norm_weights
 
 SIZES = (1, 2, 3, 5, 8, 12)
 CASES = [(kind, k, seed) for kind in KINDS for k in SIZES for seed in range(4)]
@@ -73,14 +73,51 @@ def test_a_corner_is_reached_exactly():
     assert weights.tolist() == [1.0, 0.0]
 
 
+def by_enumeration(gram):
+    """The best of the min-norm points of every support's affine hull that lie inside it."""
+    best, norm, k = None, float("inf"), len(gram)
+    for size in range(1, k + 1):
+        for support in map(list, itertools.combinations(range(k), size)):
+            system = torch.zeros(size + 1, size + 1, dtype=torch.float64)
+            system[:size, :size] = gram[support][:, support]
+            system[:size, size] = system[size, :size] = 1
+            solved, failed = torch.linalg.solve_ex(system, torch.eye(size + 1, dtype=torch.float64)[size])
+            if failed or bool((solved[:size] < -1e-12).any()):
+                continue
+            weights = torch.zeros(k, dtype=torch.float64)
+            weights[support] = solved[:size].clamp(min=0)
+            if (found := float(weights @ gram @ weights)) < norm:
+                best, norm = weights, found
+    return best
+
+
 @pytest.mark.parametrize("kind", ["generic", "two decades", "strong conflict"])
 @pytest.mark.parametrize("k", [3, 5, 8])
-def test_wolfe_and_enumeration_agree(kind, k):
-    for seed in range(5):
+def test_no_support_has_a_shorter_point(kind, k):
+    for seed in range(3):
         gram = gram_of(structured(kind, k, seed))
-        cosine, inverse = cosines(gram), norms(gram).min() / norms(gram)
-        enumerated, walked = minnorm._by_enumeration(cosine, inverse), minnorm._by_wolfe(cosine, inverse)
-        torch.testing.assert_close(walked, enumerated, rtol=0, atol=1e-9)
+        torch.testing.assert_close(min_norm_weights(gram).weights, by_enumeration(gram), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("k", [32, 64])
+@pytest.mark.parametrize("decades", [0, 2])
+def test_many_objectives_have_a_certificate_of_rounding_size(k, decades):
+    for seed, dimensions in enumerate((k // 2, 2 * k, 1000)):
+        generator = torch.Generator().manual_seed(seed)
+        gradients = torch.randn(k, dimensions, dtype=torch.float64, generator=generator)
+        gradients = gradients * 10 ** (decades * (torch.rand(k, 1, dtype=torch.float64, generator=generator) - 0.5))
+        weights, gap = min_norm_weights(gram_of(gradients))
+        assert kkt_error(gradients, weights) < 1e-10
+        assert gap <= 1e-12 * float(gradients.norm(dim=1).min() ** 2)
+        assert abs(float(weights.sum()) - 1) < 1e-12 and int((weights > 0).sum()) > 5
+
+
+def test_a_batch_is_solved_one_by_one():
+    grams = torch.stack([gram_of(structured("two decades", 5, seed)) for seed in range(4)])
+    weights, gaps = batched_min_norm(grams)
+    for gram, found, gap in zip(grams, weights, gaps, strict=True):
+        alone = min_norm_weights(gram)
+        assert torch.equal(found, alone.weights) and float(gap) == alone.gap
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -12,7 +12,7 @@ from heed.balance.gramian import (
     unbiased_gram,
 )
 from heed.balance.jacobian import JacobianAccumulator
-from heed.balance.minnorm import MinNorm, min_norm_weights
+from heed.balance.minnorm import MinNorm, batched_min_norm, min_norm_weights
 from heed.balance.registry import (
     WEIGHTINGS,
     Objectives,
@@ -49,6 +49,7 @@ __all__ = [
     "SmoothTchebycheff",
     "Term",
     "WeightingConfig",
+    "batched_min_norm",
     "build_weighting",
     "check_preference",
     "config_class",

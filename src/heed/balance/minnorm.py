@@ -8,12 +8,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+from scipy.optimize import nnls
 from torch import Tensor
 
 from heed.balance.gramian import checked_gram, cosines, norms
-
-ENUMERATED_UP_TO = 8
-"""Largest K for which all 2^K - 1 supports are tried."""
 
 _ROUNDING = 16 * torch.finfo(torch.float64).eps
 
@@ -34,11 +32,11 @@ class MinNorm(NamedTuple):
 def min_norm_weights(gramian: Tensor) -> MinNorm:
     """Weights on the simplex that minimise the norm of the combined gradient.
 
-    Closed form for K = 2, all supports for K <= 8, beyond that Wolfe's algorithm (Wolfe 1976, "Finding the
-    nearest point in a polytope"), all in float64 on gradients scaled to unit length, so that neither singular
-    Gram matrices nor norms of different sizes cost accuracy. Equal gradients share their weight equally; where
-    gradients are otherwise affinely dependent, several weights give the one min-norm point and one of them is
-    returned. With a zero gradient the min-norm point is zero, and the zero gradients carry all weight.
+    Closed form for K = 2, beyond that Lawson and Hanson's active-set method for non-negative least squares (1974,
+    "Solving least squares problems", ch. 23; scipy's), both in float64 on gradients scaled to unit length, so that
+    neither singular Gram matrices nor norms of different sizes cost accuracy. Equal gradients share their weight
+    equally; where gradients are otherwise affinely dependent, several weights give the one min-norm point and one of
+    them is returned. With a zero gradient the min-norm point is zero, and the zero gradients carry all weight.
 
     Args:
         gramian: Gram matrix [K, K] of the gradients, any floating type.
@@ -64,22 +62,48 @@ def min_norm_weights(gramian: Tensor) -> MinNorm:
     return MinNorm(weights.to(gramian.device), gap)
 
 
+def batched_min_norm(gramians: Tensor) -> tuple[Tensor, Tensor]:
+    """`min_norm_weights` of every Gram matrix of a batch.
+
+    Args:
+        gramians: Gram matrices [N, K, K], any floating type.
+
+    Returns:
+        The weights, float64 [N, K], and the duality gaps, float64 [N].
+
+    Raises:
+        ValueError: as `min_norm_weights`.
+
+    >>> batched_min_norm(torch.stack([torch.eye(2), torch.diag(torch.tensor([4.0, 1.0]))]))[0].tolist()
+    [[0.5, 0.5], [0.2, 0.8]]
+    """
+    found = [min_norm_weights(gramian) for gramian in gramians]
+    weights = torch.stack([each.weights for each in found])
+    return weights, torch.tensor([each.gap for each in found], dtype=torch.float64)
+
+
 def _of_nonzero(cosine: Tensor, inverse: Tensor) -> Tensor:
     """Min-norm weights [K] of gradients with these cosines [K, K] and inverse norms [K] (largest 1)."""
-    apart = (cosine[:, None, :] - cosine[None, :, :]).abs().amax(dim=-1)
-    unlike = (inverse[:, None] - inverse[None, :]).abs() / inverse[:, None]
-    first_like_it = ((apart <= _ROUNDING) & (unlike <= _ROUNDING)).to(torch.uint8).argmax(dim=1)
+    first_like_it = _equal(cosine, inverse).to(torch.uint8).argmax(dim=1)
     kept, place, count = first_like_it.unique(return_inverse=True, return_counts=True)
     cosine, inverse = cosine[kept][:, kept], inverse[kept]
     if len(kept) == 1:
         weights = torch.ones_like(inverse)
     elif len(kept) == 2:
         weights = _of_two(cosine, inverse)
-    elif len(kept) <= ENUMERATED_UP_TO:
-        weights = _by_enumeration(cosine, inverse)
     else:
-        weights = _by_wolfe(cosine, inverse)
+        weights = _by_least_squares(cosine, inverse)
     return (weights / count)[place]
+
+
+def _equal(cosine: Tensor, inverse: Tensor) -> Tensor:
+    """Which gradients are equal, bool [K, K]: as long, and at the same angle to all others."""
+    unlike = (inverse[:, None] - inverse[None, :]).abs() / inverse[:, None]
+    equal = (cosine >= 1 - _ROUNDING) & (unlike <= _ROUNDING)
+    equal.fill_diagonal_(True)
+    for first, second in equal.nonzero().tolist():
+        equal[first, second] = float((cosine[first] - cosine[second]).abs().max()) <= _ROUNDING
+    return equal
 
 
 def _of_two(cosine: Tensor, inverse: Tensor) -> Tensor:
@@ -91,72 +115,15 @@ def _of_two(cosine: Tensor, inverse: Tensor) -> Tensor:
     return torch.stack((alpha, 1 - alpha))
 
 
-def _by_enumeration(cosine: Tensor, inverse: Tensor) -> Tensor:
-    """Solve the optimum's equations on every support and keep the solution with the least duality gap.
+def _by_least_squares(cosine: Tensor, inverse: Tensor) -> Tensor:
+    """The min-norm point as a least-squares problem without negative weights.
 
-    By Caratheodory's theorem some optimal support is affinely independent, and its equations are regular:
-    singular supports can be passed over.
+    In ``beta = alpha * norm`` with ``r = inverse``: the beta >= 0 that minimises ``beta' C beta + (r' beta - 1)^2`` is
+    the min-norm point's up to its length, as its conditions are the simplex's with the multiplier ``1 - r' beta``.
     """
-    count = len(inverse)
-    supports = (torch.arange(1, 2**count)[:, None] >> torch.arange(count)) & 1
-    mask = supports.to(cosine.dtype)
-    # Stationarity on the support and sum(alpha) = 1, in beta = alpha * norm; outside it beta = 0.
-    system = torch.zeros(len(mask), count + 1, count + 1, dtype=cosine.dtype)
-    system[:, :count, :count] = cosine * mask[:, :, None] * mask[:, None, :] + torch.diag_embed(1 - mask)
-    system[:, :count, count] = system[:, count, :count] = mask * inverse
-    right = torch.zeros(len(mask), count + 1, dtype=cosine.dtype)
-    right[:, count] = 1
-    solved, _ = torch.linalg.solve_ex(system, right)
-    beta = solved[:, :count].nan_to_num(0.0, 0.0, 0.0).clamp(min=0) * mask
-    total = (beta * inverse).sum(dim=1, keepdim=True)
-    beta = beta / torch.where(total > 0, total, 1.0)
-    slope = beta @ cosine
-    gap = (beta * slope).sum(dim=1) - (slope / inverse).amin(dim=1)
-    best = torch.where(total[:, 0] > 0, gap, torch.inf).argmin()
-    return beta[best] * inverse
-
-
-def _by_wolfe(cosine: Tensor, inverse: Tensor) -> Tensor:
-    """Wolfe's algorithm: grow an affinely independent support, drop what would become negative."""
-    beta = torch.zeros_like(inverse)
-    support = [int(inverse.argmax())]
-    beta[support] = 1 / inverse[support]
-    best, least = beta, float("inf")
-    for _ in range(10 * len(inverse) ** 2):
-        slope = cosine @ beta
-        value = float(beta @ slope)
-        gap = value - float((slope / inverse).min())
-        if gap < least:
-            best, least = beta, gap
-        enters = int((slope / inverse).argmin())
-        if gap <= _ROUNDING * float(beta @ (cosine.abs() @ beta)) or enters in support:
-            break
-        support.append(enters)
-        beta = _minimise_on(support, beta, cosine, inverse)
-    return best * inverse / (best @ inverse)
-
-
-def _minimise_on(support: list[int], beta: Tensor, cosine: Tensor, inverse: Tensor) -> Tensor:
-    """Walk to the min-norm point of the support's affine hull, shrinking the support at each wall met."""
-    while True:
-        there = torch.zeros_like(beta)
-        there[support] = _affine_minimum(cosine[support][:, support], inverse[support])
-        negative = [k for k in support if float(there[k]) <= 0]
-        if not negative:
-            return there
-        steps = {k: float(beta[k] / (beta[k] - there[k])) if beta[k] > 0 else 0.0 for k in negative}
-        wall = min(negative, key=lambda k: steps[k])
-        beta = (beta + steps[wall] * (there - beta)).clamp(min=0)
-        beta[wall] = 0
-        support[:] = [k for k in support if k != wall]
-
-
-def _affine_minimum(cosine: Tensor, inverse: Tensor) -> Tensor:
-    """Min-norm point of the affine hull, as beta = alpha * norm; least squares where it is singular."""
-    count = len(inverse)
-    system = torch.zeros(count + 1, count + 1, dtype=cosine.dtype)
-    system[:count, :count] = cosine
-    system[:count, count] = system[count, :count] = inverse
-    right = torch.zeros(count + 1, 1, dtype=cosine.dtype)
-    right[count] = 1
-    return torch.linalg.lstsq(system, right, driver="gelsd").solution[:count, 0]
+    values, vectors = torch.linalg.eigh(cosine)
+    root = values.clamp(min=0).sqrt()[:, None] * vectors.T
+    right = torch.zeros(len(inverse) + 1, dtype=cosine.dtype)
+    right[-1] = 1
+    beta = torch.from_numpy(nnls(torch.cat([root, inverse[None]]).numpy(), right.numpy(), 100 * len(inverse))[0])
+    return beta * inverse / (beta @ inverse)

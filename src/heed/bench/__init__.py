@@ -5,6 +5,7 @@
 | `gradients` | K gradients by every path of `heed.balance` | one scalarised step, K backwards, torchjd's `jac` |
 | `step` | a whole step of `heed.align`, for several K | TRL's GRPO, where it is installed; one matrix product |
 | `generate` | tokens a second by every sampler of `heed.align` | transformers' `generate`; weights read once |
+| `min-norm` | the weights of K objectives | torchjd's MGDA, and the optimum's conditions |
 | `plan` | a look ahead and a plan | the milliseconds that a control loop has |
 | `coverage` | blocks that a conformal threshold misses, over random splits | the share that it promises |
 | `proposals` | a frozen policy's proposals that a finished guard lets pass or blocks | the exact doomed states |
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from heed.bench.generate import GenerateBench, generate_table, run_generate_bench
     from heed.bench.gradients import GradientBench, gradient_table, run_gradient_bench
     from heed.bench.kills import KillBench, kill_table, run_kill_bench
+    from heed.bench.min_norm import MinNormBench, min_norm_table, run_min_norm_bench
     from heed.bench.oversight import OversightBench, oversight_table, run_oversight_bench
     from heed.bench.plan import PlanBench, plan_table, run_plan_bench
     from heed.bench.proposals import ProposalsBench, proposals_table, run_proposals_bench
@@ -31,6 +33,7 @@ __all__ = [
     "GenerateBench",
     "GradientBench",
     "KillBench",
+    "MinNormBench",
     "OversightBench",
     "PlanBench",
     "ProposalsBench",
@@ -39,6 +42,7 @@ __all__ = [
     "generate_table",
     "gradient_table",
     "kill_table",
+    "min_norm_table",
     "oversight_table",
     "plan_table",
     "proposals_table",
@@ -46,6 +50,7 @@ __all__ = [
     "run_generate_bench",
     "run_gradient_bench",
     "run_kill_bench",
+    "run_min_norm_bench",
     "run_oversight_bench",
     "run_plan_bench",
     "run_proposals_bench",
@@ -60,6 +65,7 @@ __getattr__ = on_demand(
         "generate": ["GenerateBench", "generate_table", "run_generate_bench"],
         "gradients": ["GradientBench", "gradient_table", "run_gradient_bench"],
         "kills": ["KillBench", "kill_table", "run_kill_bench"],
+        "min_norm": ["MinNormBench", "min_norm_table", "run_min_norm_bench"],
         "oversight": ["OversightBench", "oversight_table", "run_oversight_bench"],
         "plan": ["PlanBench", "plan_table", "run_plan_bench"],
         "proposals": ["ProposalsBench", "proposals_table", "run_proposals_bench"],

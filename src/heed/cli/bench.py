@@ -15,6 +15,7 @@ def run(arguments: Sequence[str]) -> None:
     quiet_libraries()
     kinds = {"gradients": _gradients, "plan": _plan, "coverage": _coverage, "proposals": _proposals}
     kinds |= {"kills": _kills, "oversight": _oversight, "step": _step, "generate": _generate}
+    kinds |= {"min-norm": _min_norm}
     kind = "gradients" if arguments and arguments[0] in ("--help", "-h") else (arguments or [""])[0]
     if kind not in kinds:
         raise HeedError("what shall be measured?", "heed bench", f"heed bench {', '.join(kinds)}")
@@ -75,6 +76,19 @@ def _generate(arguments: Sequence[str]) -> None:
     options = GenerateBench(**parsed, batches=batches)
     result = run_generate_bench(options, lambda message: console.print(message, style="dim"))
     print(json.dumps(result) if as_json else generate_table(result))
+
+
+def _min_norm(arguments: Sequence[str]) -> None:
+    from heed.bench.min_norm import MinNormBench, min_norm_table, run_min_norm_bench
+
+    command = Command("bench min-norm", "What the weights of K objectives take, and how exact they are.")
+    command.parser.add_class_arguments(MinNormBench, as_group=False, skip={"k"})
+    command.add("--k", default=",".join(map(str, MinNormBench.k)), help="numbers of objectives, commas between")
+    command.add("--json", action="store_true", help="print one JSON object")
+    parsed = vars(command.parse(arguments))
+    as_json, k = parsed.pop("json"), _integers(parsed.pop("k"), "--k", "2,4,8")
+    result = run_min_norm_bench(MinNormBench(**parsed, k=k))
+    print(json.dumps(result) if as_json else min_norm_table(result))
 
 
 def _plan(arguments: Sequence[str]) -> None:
