@@ -17,6 +17,7 @@ COMMANDS = "heed.cli"
 """Its modules are the command line's own: nobody imports names from them."""
 DROPPED = {
     "heed.balance.classical": {"aligned_mtl", "cagrad", "upgrad"},  # now settings that build torchjd's classes
+    "heed.balance.minnorm": {"ENUMERATED_UP_TO"},  # no supports are enumerated
     "heed.balance.registry": {"Vector"},
     "heed.guard.deciding": {"Decider", "logger"},  # its five questions are interventions
     "heed.guard.environment": {"known_point_hazard", "need_on_point_hazard"},  # a world's oracle answers

@@ -13,52 +13,14 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from heed.align import distributed
 from heed.align.config import AlignConfig
 from heed.align.models.critics import CriticConfig, Critics
 from heed.align.models.policy import Policy
 from heed.align.models.sequences import Sequences
-
-
-def leave_one_out(rewards: Tensor, group: int) -> Tensor:
-    """Reward less the mean reward of the prompt's other completions (RLOO, Ahmadian et al. 2024).
-
-    Args:
-        rewards: [K, B], NaN where not scored; the completions of one prompt are consecutive columns.
-        group: completions per prompt.
-
-    Returns:
-        [K, B]; zero where fewer than two completions of the prompt were scored.
-
-    >>> leave_one_out(torch.tensor([[1.0, 2.0, 6.0]]), group=3).tolist()
-    [[-3.0, -1.5, 4.5]]
-    """
-    grouped, scored, count = _groups(rewards, group)
-    total = grouped.sum(-1, keepdim=True)
-    others = (total - grouped) / (count - 1).clamp(min=1)
-    return ((grouped - others) * (scored & (count > 1))).reshape(rewards.shape)
-
-
-def group_relative(rewards: Tensor, group: int, scale: bool = True) -> Tensor:
-    """Reward less the mean over the prompt's completions, over their standard deviation (GRPO, Shao et al. 2024).
-
-    Args:
-        rewards: [K, B], NaN where not scored; the completions of one prompt are consecutive columns.
-        group: completions per prompt.
-        scale: divide by the standard deviation (unbiased, plus 1e-4); False is Dr. GRPO's choice.
-
-    Returns:
-        [K, B].
-
-    >>> group_relative(torch.tensor([[1.0, 2.0, 3.0]]), group=3, scale=False).tolist()
-    [[-1.0, 0.0, 1.0]]
-    """
-    grouped, scored, count = _groups(rewards, group)
-    mean = grouped.sum(-1, keepdim=True) / count.clamp(min=1)
-    centred = (grouped - mean) * scored
-    if scale:
-        variance = centred.square().sum(-1, keepdim=True) / (count - 1).clamp(min=1)
-        centred = centred / (variance.sqrt() + 1e-4)
-    return (centred * (count > 1)).reshape(rewards.shape)
+from heed.balance.baselines import group_relative, leave_one_out
+from heed.balance.combinations import RewardCombination
+from heed.errors import HeedError
 
 
 def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float = 1.0, lam: float = 0.95) -> tuple[Tensor, Tensor]:
@@ -90,13 +52,6 @@ def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float = 1.0, lam: 
         advantages[..., t] = running
         following = values[..., t]
     return advantages, (advantages + values) * mask
-
-
-def _groups(rewards: Tensor, group: int) -> tuple[Tensor, Tensor, Tensor]:
-    K, B = rewards.shape
-    grouped = rewards.reshape(K, B // group, group)
-    scored = ~grouped.isnan()
-    return grouped.nan_to_num(0.0), scored, scored.sum(-1, keepdim=True)
 
 
 @dataclass
@@ -176,12 +131,16 @@ class GroupEstimator:
             rewards = rewards - penalty
         if scored.entropy is not None:
             rewards = rewards + scored.entropy[:, None] * scored.surprise.sum(1)
-        baseline = group_relative if config.advantage == "group" else leave_one_out
-        advantages = baseline(rewards, group)
+        advantages = self.against_the_group(rewards, group)
         if not kl_row(config):
             return advantages
         last = -penalty[None] if config.kl_place == "reward" else torch.zeros_like(penalty[None])
         return torch.cat([advantages, leave_one_out(last, group)])
+
+    def against_the_group(self, rewards: Tensor, group: int) -> Tensor:
+        """The objectives' advantages [K, B] of their rewards [K, B]."""
+        baseline = group_relative if self.config.advantage == "group" else leave_one_out
+        return baseline(rewards, group)
 
     def learn(self) -> dict[str, float]:
         """Nothing."""
@@ -193,6 +152,45 @@ class GroupEstimator:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Nothing."""
+
+
+class CombinedEstimator(GroupEstimator):
+    """One advantage for all objectives, as a `RewardCombination` makes it of a group's rewards.
+
+    Args:
+        combination: the method.
+        config: the run's, of which `advantage` is not asked.
+
+    Raises:
+        HeedError: there is no group to compare within.
+    """
+
+    def __init__(self, combination: RewardCombination, config: AlignConfig) -> None:
+        if config.completions_per_prompt < 2:
+            what = f"{type(combination).__name__} compares the completions of a prompt, and there is one of each"
+            raise HeedError(what, "--completions_per_prompt", "give at least 2")
+        super().__init__(config)
+        self.combination, self.kept = combination, 1.0
+
+    def against_the_group(self, rewards: Tensor, group: int) -> Tensor:
+        """The combined advantages, [1, B]; zero for completions that take no part."""
+        combined = self.combination.combine(rewards, group)
+        part = ~combined.isnan()
+        combined = combined.nan_to_num(0.0)
+        sums = torch.stack([part.sum(), torch.tensor(len(part), device=part.device), combined.sum()]).double()
+        count, rows, total = distributed.mean(sums).tolist()
+        self.kept = count / rows
+        if self.combination.whitened and count:
+            mean = total / count
+            centred = (combined - mean) * part
+            several = count * distributed.world_size()
+            square = float(distributed.mean(centred.square().sum().double())) * distributed.world_size()
+            combined = centred / ((square / max(several - 1, 1)) ** 0.5 + 1e-4)
+        return combined[None]
+
+    def learn(self) -> dict[str, float]:
+        """The share of the completions that took part."""
+        return {"combination/kept": self.kept}
 
 
 class CriticEstimator:
@@ -263,6 +261,10 @@ class CriticEstimator:
         self.critics.restore(state)
 
 
-def estimator_of(policy: Policy, objectives: int, config: AlignConfig) -> AdvantageEstimator:
-    """The estimator that the settings name."""
+def estimator_of(
+    policy: Policy, objectives: int, config: AlignConfig, combination: RewardCombination | None = None
+) -> AdvantageEstimator:
+    """The estimator that the settings name, or that of a method which combines rewards."""
+    if combination is not None:
+        return CombinedEstimator(combination, config)
     return CriticEstimator(policy, objectives, config) if config.advantage == "gae" else GroupEstimator(config)

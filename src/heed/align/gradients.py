@@ -40,7 +40,7 @@ class MinibatchGradients:
         surrogate: what each objective maximises.
         importance: measures the sampler against the policy while this is still the one that drew.
         config: the run's.
-        objectives: K.
+        objectives: gradients to take: K, or the one of a combination.
     """
 
     def __init__(
@@ -86,7 +86,8 @@ class MinibatchGradients:
                 taken = self.surrogate.cotangents(logp, before, advantages[:, index], weight)
                 if config.kl_beta > 0 and config.kl_place == "loss":
                     kl = kl_cotangent(logp, scored.reference_logp[index], weight)
-                    taken = self._with_kl(taken, kl, ~scored.rewards[:, index].isnan())
+                    known = ~scored.rewards[:, index].isnan()
+                    taken = self._with_kl(taken, kl, known if len(known) == self.K else known.any(0, keepdim=True))
                 return taken
 
             logp = self.jacobian.accumulate(forward, cotangents)

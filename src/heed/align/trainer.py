@@ -37,6 +37,7 @@ from heed.align.schedules import entropy_weight, learning_rate
 from heed.align.steps import Steps
 from heed.align.surrogates import surrogate_of
 from heed.balance import GAPO, Linear
+from heed.balance.combinations import RewardCombination
 from heed.balance.jacobian import JacobianAccumulator
 from heed.errors import HeedError, RunFailed
 from heed.runs.folder import RunFolder
@@ -97,29 +98,32 @@ class AlignTrainer:
         self.prompts = PromptStream(dataset, self.policy, config)
         self.sampler = Sampler(self.policy, _sampling(config), config.sampler)
         self.surrogate = surrogate_of(config.surrogate, config.clip_low, config.clip_high)
-        self.estimator = estimator_of(self.policy, self.K, config)
+        self.weighting = GAPO(p=1) if weighting is None else weighting
+        if self.K == 1:
+            logger.warning("K = 1: plain PPO on %s, there is nothing to balance", self.objectives.names[0])
+            self.weighting = Linear([1.0])
+        combination = self.weighting if isinstance(self.weighting, RewardCombination) else None
+        self.balanced = ("combined",) if combination else self.objectives.names
+        self.estimator = estimator_of(self.policy, self.K, config, combination)
         self.importance = Importance(config.importance_cap)
         if config.gradient_checkpointing:
             self.policy.checkpoint_activations()
         self.jacobian = JacobianAccumulator(
             self.policy.model,
-            objectives=self.K + int(kl_row(config)),
-            rank=None if config.advantage == "gae" else self.surrogate.rank,
+            objectives=len(self.balanced) + int(kl_row(config)),
+            rank=None if config.advantage == "gae" and not combination else self.surrogate.rank,
             path=config.jacobian_path,
             parameters=self.policy.trainable(),
             keep_micro_grams=config.micro_batches > 1,
             checkpointing=config.gradient_checkpointing and self.policy.recomputes_vectorised,
             unfactored=self.policy.unfactored,
         )
-        self.gradients = MinibatchGradients(self.policy, self.jacobian, self.surrogate, self.importance, config, self.K)
+        few = len(self.balanced)
+        self.gradients = MinibatchGradients(self.policy, self.jacobian, self.surrogate, self.importance, config, few)
         others = ObjectiveSet(held_out) if held_out else None
         self.journal = Journal(run if distributed.rank() == 0 else None, self.objectives, gold, others)
-        self.weighting = GAPO(p=1) if weighting is None else weighting
-        if self.K == 1:
-            logger.warning("K = 1: plain PPO on %s, there is nothing to balance", self.objectives.names[0])
-            self.weighting = Linear([1.0])
         scope, kept = self.policy.last_layer(), self.journal.last_checkpoint
-        self.balancer = Balancer(self.weighting, self.jacobian, self.K, config, scope, kept)
+        self.balancer = Balancer(self.weighting, self.jacobian, len(self.balanced), config, scope, kept)
         parameters, betas = list(self.jacobian.parameters.values()), (config.beta1, config.beta2)
         self.optimizer = torch.optim.AdamW(
             parameters, lr=config.learning_rate, betas=betas, weight_decay=config.weight_decay
@@ -197,14 +201,14 @@ class AlignTrainer:
             clipped += taken.clipped
             balance = self.balancer.solve(self.optimizer)
             gradient_seconds += time.perf_counter() - started
-            self.journal.balance(balance.record(self.step + 1, self.objectives.names) | {"minibatch": number})
+            self.journal.balance(balance.record(self.step + 1, self.balanced) | {"minibatch": number})
             length = self.update(balance)
         moved = self.settle(scored, minibatches[0])
         assert balance is not None
         critic = self.estimator.learn()
         ended = time.perf_counter()
         metrics = self.journal.describe(rollout, rewards)
-        metrics |= balance.metrics(self.objectives.names) | critic | self.importance.metrics()
+        metrics |= balance.metrics(self.balanced) | critic | self.importance.metrics()
         metrics |= {
             "direction/norm": length,
             "kl": float(scored.kl.sum() / scored.sequences.mask.sum()),

@@ -1,6 +1,7 @@
 """K objectives' gradients become one update: weightings of the gradients from their Gram matrix."""
 
 from heed.balance.checks import check_preference
+from heed.balance.combinations import RewardCombination
 from heed.balance.cotangents import Cotangents, Term
 from heed.balance.gramian import (
     GramAverage,
@@ -45,6 +46,7 @@ __all__ = [
     "MinNorm",
     "Objectives",
     "ObservesValues",
+    "RewardCombination",
     "Single",
     "SmoothTchebycheff",
     "Term",

@@ -49,6 +49,15 @@ def required_preference(method: str, values: Sequence[float] | None, k: int) -> 
     return check_preference(values, k)
 
 
+def given_preference(values: Sequence[float] | None, k: int) -> Tensor | None:
+    """A preference of K objectives that a method can be without, float64 [K], or None.
+
+    Raises:
+        HeedError: it is off the simplex or of the wrong length.
+    """
+    return None if values is None else check_preference(values, k)
+
+
 def check_count(gram: Tensor, count: int, what: str) -> None:
     """Raise `HeedError` unless the Gram matrix [K, K] has as many objectives as the setting has entries."""
     if len(gram) != count:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torchjd.aggregation import Weighting
 from torchjd.linalg import PSDMatrix
 
+from heed.balance.combinations import RewardCombination
 from heed.balance.registry import Objectives, WeightingConfig, build_weighting, config_class, register, settings_for
 from heed.balance.weightings.tchebycheff import ObservesValues
 from heed.errors import HeedError
@@ -73,6 +74,9 @@ class CRMOGMConfig(WeightingConfig):
         kind = config_class(self.inner)
         config = kind(**settings_for(self.inner, kind, self.inner_settings))
         inner = build_weighting(config, objectives)
+        if isinstance(inner, RewardCombination):
+            fix = "take a weighting of gradients"
+            raise HeedError(f"{self.inner} combines rewards, and has no weights to smooth", "--inner", fix)
         if isinstance(inner, ObservesValues):
             fix = "take a method that looks at gradients alone"
             raise HeedError(f"{self.inner} smooths the objectives' values by itself", "--inner", fix)

@@ -1,0 +1,45 @@
+"""MO-GRPO: normalise each reward in its group, and add."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from heed.balance.checks import given_preference
+from heed.balance.combinations import RewardCombination, unscored
+from heed.balance.registry import Objectives, WeightingConfig, register
+
+
+class MOGRPO(RewardCombination):
+    """Multi-objective GRPO (Ichihara et al. 2025, arXiv 2509.22047): each reward counts by its own deviation.
+
+    ::
+
+        A = sum_k w_k (r_k - mean of the group) / (std of the group + 1e-4)
+
+    >>> two = torch.tensor([[0.0, 2.0], [30.0, 10.0]])
+    >>> MOGRPO([0.25, 0.75]).combine(two, group=2)
+    tensor([ 0.7071, -0.7071])
+    """
+
+    def combine(self, rewards: Tensor, group: int) -> Tensor:
+        """The advantages [B]."""
+        return self.decoupled(rewards, group).sum(0).masked_fill(unscored(rewards), torch.nan)
+
+
+@register("mo-grpo")
+@dataclass(frozen=True)
+class MOGRPOConfig(WeightingConfig):
+    """MO-GRPO's settings.
+
+    Args:
+        preference: one weight per objective, on the simplex.
+    """
+
+    preference: list[float] | None = None
+
+    def build(self, objectives: Objectives) -> MOGRPO:
+        """The combination."""
+        return MOGRPO(given_preference(self.preference, objectives.count))
