@@ -43,7 +43,7 @@ MOVED: dict[str, tuple[str, ...]] = {
         "heed.balance.weightings.nash_mtl",
         "heed.balance.weightings.pcgrad",
     ),
-    "heed.balance.tchebycheff": ("heed.balance.weightings.tchebycheff",),
+    "heed.balance.tchebycheff": ("heed.balance.weightings.tchebycheff", "heed.balance.observing"),
     "heed.compare.bench_coverage": ("heed.bench.coverage",),
     "heed.compare.bench_gradients": ("heed.bench.gradients",),
     "heed.compare.bench_kills": ("heed.bench.kills",),

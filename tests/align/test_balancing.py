@@ -11,7 +11,7 @@ from torchjd.aggregation import Weighting
 
 from heed.align.balancing import Balance, Balancer, adam_metric
 from heed.align.config import AlignConfig
-from heed.balance import GAPO, Linear, SmoothTchebycheff, project_psd
+from heed.balance import GAPO, Lagrangian, Linear, SmoothTchebycheff, project_psd
 from heed.balance.cotangents import Cotangents
 from heed.balance.jacobian import JacobianAccumulator
 from heed.errors import HeedError, RunFailed
@@ -167,9 +167,18 @@ def test_a_gradient_that_is_not_finite_fails_the_run_and_names_the_checkpoint(ba
 
 def test_a_weighting_that_follows_values_is_shown_them_and_others_are_left_alone():
     follower = SmoothTchebycheff([0.5, 0.5], ideal=[1.0, 1.0], nadir=[0.0, 0.0], average=0.0)
-    Setting(follower).balancer.observe(torch.tensor([0.25, 0.5]))
+    Setting(follower).balancer.observe(torch.tensor([[0.0, 0.5], [0.5, math.nan]]))
     assert follower.values.tolist() == [0.25, 0.5]
-    Setting(GAPO(p=1)).balancer.observe(torch.tensor([0.25, 0.5]))
+    Setting(GAPO(p=1)).balancer.observe(torch.tensor([[0.0, 0.5], [0.5, math.nan]]))
+
+
+def test_a_constraint_is_shown_values_and_spreads_and_its_multiplier_is_told():
+    setting = Setting(Lagrangian({1: 0.0}, count=2, rate=1.0, average=0.0), micro=False)
+    setting.balancer.observe(torch.tensor([[1.0, 5.0], [-4.0, 2.0]]))  # one short of 0, deviation 3
+    balance = setting.put(gradients()[0])
+    multiplier = math.exp(1 / 3)
+    assert balance.weights.tolist() == pytest.approx([1 / (1 + multiplier), multiplier / (1 + multiplier)])
+    assert balance.metrics(("help", "harmless"))["multiplier/harmless"] == pytest.approx(multiplier)
 
 
 def test_restored_it_goes_on_as_if_never_stopped():
@@ -179,12 +188,12 @@ def test_restored_it_goes_on_as_if_never_stopped():
 
     straight, resumed, parts = fresh(), fresh(), gradients(3)
     for rows in parts[:2]:
-        straight.balancer.observe(rows[:, 0])
+        straight.balancer.observe(rows[:, :1])
         straight.put(rows)
     resumed.balancer.restore(straight.balancer.state())
     found = []
     for setting in (straight, resumed):
-        setting.balancer.observe(parts[2][:, 0])
+        setting.balancer.observe(parts[2][:, :1])
         found.append(setting.put(parts[2]))
     assert torch.equal(found[0].weights, found[1].weights) and torch.equal(found[0].gram, found[1].gram)
 

@@ -29,6 +29,7 @@ COMBINATIONS = ("dvao", "gd2po", "gdpo", "mo-grpo")  # test_combinations.py
 OF_GRADIENTS = [name for name in METHODS if name not in COMBINATIONS]
 OPTIONS = {
     "pgapo": {"preference": [0.2, 0.3, 0.5]},
+    "lagrangian": {"constraints": "1>=0.5"},
     "tchebycheff": {"preference": [0.2, 0.3, 0.5], "ideal": [1.0, 1.0, 1.0], "nadir": [0.0, 0.0, 0.0]},
 }
 
@@ -37,6 +38,9 @@ def build(name, **options):
     weighting = weighting_from_name(name, 3, **{**OPTIONS.get(name, {}), **options})
     if name == "tchebycheff":
         weighting.observe(torch.tensor([0.5, 0.2, 0.9]))
+    if name == "lagrangian":
+        for value in (0.1, 0.2):
+            weighting.observe_spreads(torch.tensor([0.5, value, 0.9]), torch.ones(3))
     return weighting
 
 
@@ -80,6 +84,7 @@ CHANGED = {
     "aligned-mtl": {"preference": [0.2, 0.3, 0.5], "scale_mode": "rmse"},
     "cagrad": {"c": 0.2, "norm_eps": 10.0},
     "cr-mogm": {"inner": "mgda", "alpha": 0.2},
+    "lagrangian": {"constraints": "1>=0.7", "rate": 0.1, "proportional": 0.2, "average": 0.1},
     "dualproj": {"preference": [0.2, 0.3, 0.5], "ridge": 0.1},
     "fairgrad": {"alpha": 2.0, "max_iters": 1},
     "gapo": {"p": 2.0, "floor": 2.0},
@@ -124,6 +129,8 @@ def drawn(name, options, k=3):
     for seed in range(4):
         if name == "tchebycheff":
             weighting.observe(torch.tensor([0.5, 0.2, 0.9]) - 0.1 * seed)
+        if name == "lagrangian":
+            weighting.observe_spreads(torch.tensor([0.5, 0.2, 0.9]) - 0.1 * seed, torch.ones(k))
         found.append(weighting(gram_of(structured(kind, k, seed) * torch.arange(1.0, k + 1)[:, None])))
     return torch.stack(found)
 

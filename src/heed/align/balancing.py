@@ -14,8 +14,19 @@ from torchjd.linalg import PSDMatrix
 
 from heed.align import distributed
 from heed.align.config import AlignConfig
+from heed.align.journal import deviation_of
 from heed.align.models.precision import REMEDY
-from heed.balance import GramAverage, ObservesValues, cosines, norms, predicted_change, signal_share, unbiased_gram
+from heed.balance import (
+    GramAverage,
+    ObservesSpreads,
+    ObservesValues,
+    TellsFigures,
+    cosines,
+    norms,
+    predicted_change,
+    signal_share,
+    unbiased_gram,
+)
 from heed.balance.gramian import project_psd
 from heed.balance.jacobian import JacobianAccumulator
 from heed.errors import HeedError, RunFailed
@@ -30,11 +41,13 @@ class Balance:
         weights: of the raw gradients, [K].
         signal: unbiased over plain squared norm of each gradient, [K]; NaN with fewer than two micro-batches, or where
             these are not of one size.
+        told: the weighting, where it has figures of its own.
     """
 
     gram: Tensor
     weights: Tensor
     signal: Tensor
+    told: TellsFigures | None = None
 
     def record(self, step: int, names: tuple[str, ...]) -> dict[str, Any]:
         """One line of ``balance.jsonl``."""
@@ -55,6 +68,8 @@ class Balance:
         metrics = {f"weights/{name}": float(self.weights[k]) for k, name in enumerate(names)}
         metrics |= {f"norm/{name}": float(length[k]) for k, name in enumerate(names)}
         metrics |= {f"signal/{name}": float(s) for name, s in zip(names, self.signal, strict=True) if s.isfinite()}
+        if self.told is not None:
+            metrics |= self.told.figures(names)
         for i in range(len(names)):
             metrics |= {f"cosine/{names[i]}~{names[j]}": float(cosine[i, j]) for j in range(i + 1, len(names))}
         return metrics
@@ -91,10 +106,13 @@ class Balancer:
         self.only = last_layer if config.scope == "last_layer" else None
         self.average = GramAverage(config.gram_memory) if config.gram_memory > 0 else None
 
-    def observe(self, values: Tensor) -> None:
-        """Show the objectives' mean values of a rollout, [K] (NaN: not scored), to a weighting that follows them."""
+    def observe(self, rewards: Tensor) -> None:
+        """Show the objectives' rewards of a rollout, [K, B] (NaN: not scored), to a weighting that follows them."""
         if isinstance(self.weighting, ObservesValues):
-            self.weighting.observe(distributed.mean_of_known(values))
+            self.weighting.observe(distributed.mean_of_known(torch.nanmean(rewards, dim=1)))
+        if isinstance(self.weighting, ObservesSpreads):
+            means = distributed.mean_of_known(torch.nanmean(rewards, dim=1))
+            self.weighting.observe_spreads(means, distributed.mean_of_known(torch.stack([*map(deviation_of, rewards)])))
 
     def solve(self, optimizer: torch.optim.AdamW) -> Balance:
         """The weights for this optimiser step.
@@ -120,7 +138,8 @@ class Balancer:
             gram = self.average.update(gram)
         if self.config.gram == "unbiased":
             gram = project_psd(gram)
-        return Balance(gram, self.weighting(gram), signal)
+        weights = self.weighting(gram)
+        return Balance(gram, weights, signal, self.weighting if isinstance(self.weighting, TellsFigures) else None)
 
     def unbiased(self, whole: Tensor) -> Tensor:
         """The unbiased Gram matrix [K, K] from every process's equal micro-batches, on the scale of the whole batch."""

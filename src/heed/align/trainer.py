@@ -185,7 +185,7 @@ class AlignTrainer:
         scored = self.measure(rollout, rewards)
         parts = parts_of(len(rollout.sequences), self.config.micro_batch)
         advantages = self.estimator.advantages(scored, parts)
-        self.balancer.observe(torch.nanmean(rewards, dim=1))
+        self.balancer.observe(rewards)
         if self.policy.device.type == "cuda":  # which does the scoring when it is asked for, but later
             torch.cuda.synchronize(self.policy.device)
         measured = time.perf_counter()

@@ -14,6 +14,7 @@ from heed.balance.gramian import (
 )
 from heed.balance.jacobian import JacobianAccumulator
 from heed.balance.minnorm import MinNorm, batched_min_norm, min_norm_weights
+from heed.balance.observing import ObservesSpreads, ObservesValues, TellsFigures
 from heed.balance.registry import (
     WEIGHTINGS,
     Objectives,
@@ -29,8 +30,9 @@ from heed.balance.registry import (
 from heed.balance.weightings import METHODS, PREFERENCE_METHODS
 from heed.balance.weightings.fixed import Linear, Single
 from heed.balance.weightings.gapo import GAPO, PGAPO
+from heed.balance.weightings.lagrangian import Lagrangian
 from heed.balance.weightings.mgda import MGDA
-from heed.balance.weightings.tchebycheff import ObservesValues, SmoothTchebycheff
+from heed.balance.weightings.tchebycheff import SmoothTchebycheff
 
 __all__ = [
     "GAPO",
@@ -42,13 +44,16 @@ __all__ = [
     "Cotangents",
     "GramAverage",
     "JacobianAccumulator",
+    "Lagrangian",
     "Linear",
     "MinNorm",
     "Objectives",
+    "ObservesSpreads",
     "ObservesValues",
     "RewardCombination",
     "Single",
     "SmoothTchebycheff",
+    "TellsFigures",
     "Term",
     "WeightingConfig",
     "batched_min_norm",

@@ -11,8 +11,8 @@ from torchjd.aggregation import Weighting
 from torchjd.linalg import PSDMatrix
 
 from heed.balance.combinations import RewardCombination
+from heed.balance.observing import ObservesSpreads, ObservesValues
 from heed.balance.registry import Objectives, WeightingConfig, build_weighting, config_class, register, settings_for
-from heed.balance.weightings.tchebycheff import ObservesValues
 from heed.errors import HeedError
 
 
@@ -77,7 +77,7 @@ class CRMOGMConfig(WeightingConfig):
         if isinstance(inner, RewardCombination):
             fix = "take a weighting of gradients"
             raise HeedError(f"{self.inner} combines rewards, and has no weights to smooth", "--inner", fix)
-        if isinstance(inner, ObservesValues):
+        if isinstance(inner, ObservesValues | ObservesSpreads):
             fix = "take a method that looks at gradients alone"
             raise HeedError(f"{self.inner} smooths the objectives' values by itself", "--inner", fix)
         return CRMOGM(inner, objectives.count, self.alpha)

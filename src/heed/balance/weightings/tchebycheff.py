@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -17,15 +16,6 @@ from heed.balance.divisors import Divisors
 from heed.balance.gramian import checked_gram
 from heed.balance.registry import Objectives, WeightingConfig, register
 from heed.errors import HeedError
-
-
-@runtime_checkable
-class ObservesValues(Protocol):
-    """A weighting that wants the objectives' values before it is evaluated, at every step."""
-
-    def observe(self, values: Tensor) -> None:
-        """Take in this step's mean value of each objective over the batch, [K], in the objectives' units."""
-        ...
 
 
 class SmoothTchebycheff(Weighting[PSDMatrix]):

@@ -20,6 +20,7 @@ _METHODS = {
     "nash-mtl": "Nash-MTL",
     "aligned-mtl": "Aligned-MTL",
     "tchebycheff": "smooth Tchebycheff",
+    "lagrangian": "PPO-Lagrangian",
     "gdpo": "GDPO",
     "gd2po": "GD²PO",
     "mo-grpo": "MO-GRPO",
