@@ -1,13 +1,15 @@
 """What imagination wrongly tells of peace: measured by the step, allowed for, and no more than that."""
 
+import pytest
 import torch
 from guard_worlds import WALL, Cart, Wall, braking, full_ahead
 
 from heed.guard.labels import LabelCollector
 from heed.guard.models.models import Models
 from heed.guard.models.transitions import Transitions, real_windows
+from heed.guard.planning import config as planning
 from heed.guard.planning.config import PlanningConfig, find_belief
-from heed.guard.planning.drift import belief_by_step
+from heed.guard.planning.drift import ALPHA, MOST, belief_by_step
 from heed.guard.planning.imagination import Imagination
 from heed.guard.planning.lookahead import Lookout
 from heed.guard.planning.risk import Mean, Worst
@@ -59,6 +61,33 @@ def test_no_more_of_what_happened_in_peace_is_flagged_further_ahead_than_at_the_
     believed = risks(imagined(Straying(), belief=belief), fresh[300:], actions[300:]) >= ALLOWED
     assert 0.05 < float(first.float().mean()) < 0.2 and float(told.float().mean()) > 0.4
     assert float((believed & ~first).float().mean()) < 0.05
+
+
+def test_more_of_peace_may_be_flagged_where_more_is_allowed():
+    states, actions = parked(300, before=0.28)
+    strict, lenient = (belief_by_step(imagined(Straying()), states, actions, Worst(), ALLOWED, a) for a in (0.02, 0.2))
+    fresh, actions = parked(900, before=0.28)
+    shares = [
+        float((risks(imagined(Straying(), belief=b), fresh[300:], actions[300:]) >= ALLOWED).float().mean())
+        for b in (strict, lenient)
+    ]
+    assert bool((lenient >= strict).all()) and float(lenient[-1]) > float(strict[-1])
+    assert shares[0] < 0.2 and 0.12 < shares[1] < 0.3
+
+
+@pytest.mark.parametrize(
+    ("late", "block_when", "expected"),
+    [(True, "auto", MOST), (False, "auto", ALPHA), (True, "policy_fails", ALPHA), (False, "no_way_out", MOST)],
+)
+def test_a_policys_own_future_may_look_dangerous_where_a_way_out_is_enough(late, block_when, expected, monkeypatch):
+    asked = []
+    monkeypatch.setattr(planning, "belief_by_step", lambda *told: asked.append(told[-1]))
+    models = Models(2, 1)
+    models.late = late
+    collector = LabelCollector(2, 1)
+    collector.transitions.add([0.0, 0.0], [0.0], [0.0, 0.0], reward=0.0)
+    find_belief(PlanningConfig(block_when=block_when), models, collector)
+    assert asked == [expected]
 
 
 def test_what_peace_explains_does_not_block_and_what_it_does_not_explain_does():

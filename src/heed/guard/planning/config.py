@@ -16,7 +16,7 @@ from heed.guard.models.cross_conformal import FirstSteps
 from heed.guard.models.labels import Experience
 from heed.guard.models.models import Models
 from heed.guard.models.transitions import real_windows
-from heed.guard.planning.drift import belief_by_step
+from heed.guard.planning.drift import ALPHA, MOST, belief_by_step
 from heed.guard.planning.imagination import Controller, Imagination
 from heed.guard.planning.lookahead import Lookout, check_block_when
 from heed.guard.planning.optimizers import SEARCHES, search_from_name
@@ -204,8 +204,10 @@ def find_belief(config: PlanningConfig, models: Models, experience: Experience) 
     unsure = labels.blocked if models.late else labels.blocked | labels.survived  # who blocks in time judges, not luck
     wrong = torch.cat([labels.states[unsure], seen.states[seen.catastrophe]])
     states, actions = real_windows(experience.transitions, steps, without=wrong)
+    # Where nothing is blocked but what every way out leads into danger from, a policy's own future may look dangerous.
+    alpha = MOST if config.rule(models.late) == "no_way_out" else ALPHA
     bare = Imagination(models.dynamics, models, _nobody, config.particles, generator=models.generator)
-    models.belief = belief_by_step(bare, states, actions, risk_strategy(config.risk), models.threshold)
+    models.belief = belief_by_step(bare, states, actions, risk_strategy(config.risk), models.threshold, alpha)
     told = "all" if models.belief is None else " ".join(f"{share:.2f}" for share in models.belief.tolist())
     logger.info("of %d windows without a block; what is imagined is believed, by steps ahead: %s", len(states), told)
 

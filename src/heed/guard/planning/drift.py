@@ -17,7 +17,12 @@ AT_ONCE = 50
 
 
 def belief_by_step(
-    imagination: Imagination, states: Tensor, actions: Tensor, risk: RiskStrategy, threshold: float
+    imagination: Imagination,
+    states: Tensor,
+    actions: Tensor,
+    risk: RiskStrategy,
+    threshold: float,
+    alpha: float = ALPHA,
 ) -> Tensor | None:
     """By what the danger of each imagined step is multiplied, so that what peace explains blocks nothing.
 
@@ -25,9 +30,10 @@ def belief_by_step(
     their first states with their own actions. What looks dangerous there is the models' error, and it grows from step
     to step: as the futures drift, and as ever more different ones are combined. The first step is believed as it is
     told, as its threshold is calibrated by what a person blocked, and a share of these windows is flagged by it,
-    needlessly. Of each later step no larger share is to be, nor of all of them together; 2% may be in any case. So a
-    step is believed by the threshold over the danger that only this share of such windows exceeds (split conformal;
-    Vovk et al. 2005), and all later ones less by what it takes that no larger share exceeds the threshold in any.
+    needlessly. Of each later step no larger share is to be, nor of all of them together; a share ``alpha`` may be in
+    any case. So a step is believed by the threshold over the danger that only this share of such windows exceeds
+    (split conformal; Vovk et al. 2005), and all later ones less by what it takes that no larger share exceeds the
+    threshold in any.
 
     Dynamics that have learnt from the windows drift less from them than from fresh ones, of which somewhat more are
     flagged.
@@ -38,11 +44,12 @@ def belief_by_step(
         actions: executed, vectors [W, H, A].
         risk: how the futures of a step are combined.
         threshold: danger from which a step is unsafe.
+        alpha: share of the windows that may look dangerous, in (0, `MOST`].
 
     Returns:
         [H], from 1, never rising; None where there are too few windows to tell.
     """
-    count, enough = len(states), math.ceil((len(states) + 1) * (1 - ALPHA))
+    count, enough = len(states), math.ceil((len(states) + 1) * (1 - alpha))
     if enough > count or not threshold > 0:
         return None
     futures = [
