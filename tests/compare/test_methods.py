@@ -163,6 +163,15 @@ def test_the_tuned_weight_is_the_one_with_the_best_scaled_average(monkeypatch, t
     assert f"{(len(TUNING_GRID) + 2) / 10:.2f} hours of training in all" in table["notes"][1]  # tuning's runs too
 
 
+def test_beside_a_constraint_stands_the_best_that_keeps_it(here, heed_cache, tmp_path):
+    method = "lagrangian:constraints=harmless>=-0.5"
+    table = compare_methods(MethodsJob([method], 1, 1, tiny_settings(steps=2)), tmp_path / "table")
+    rows = {row["method"]: row for row in table["rows"]}
+    exact = rows["exact: harmless>=-0.5"]
+    assert exact["harmless"]["mean"] == pytest.approx(-0.5) and 8 < exact["help"]["mean"] < FRONT.ideal[0]
+    assert method in rows
+
+
 @pytest.mark.parametrize(
     ("methods", "changes", "said"),
     [
@@ -178,6 +187,13 @@ def test_the_tuned_weight_is_the_one_with_the_best_scaled_average(monkeypatch, t
         (["linear"], {"weights": [1.0, 2.0]}, "bring their own weights .--weights"),
         (["mgda"], {"model": "m"}, "a world brings its own"),
         (["single:price"], {}, "no objective 'price'"),
+        (["lagrangian"], {}, "no objective has a level .--constraints"),
+        (["lagrangian:constraints=harmless>=1"], {}, "harmless never gets to 1, its best is"),
+        (
+            ["lagrangian:constraints=harmless>=-0.13 brevity>=-3"],
+            {"world_objectives": ["help", "harmless", "brevity"]},
+            "no policy keeps these levels",
+        ),
         (["mgda"], {"world": None}, "nothing to train"),
     ],
 )

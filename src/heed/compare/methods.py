@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from heed.align.run.apothecary import SetupProgress
 from heed.align.run.job import SEE, TYPES, check_source, defaults, in_sections, record_in_sections, split_settings
 from heed.align.run.weighting import config_class_of, method_of, refuse_unused, settings_of_method
 from heed.balance import methods_with, settings_of
+from heed.balance.weightings.lagrangian import levels_of
 from heed.compare.align_runs import prepare_world
 from heed.compare.own_model import compare_own, names_of
 from heed.compare.pool import OnProgress, folder_of_runs, run_all
@@ -181,6 +182,8 @@ def compare_methods(
         rows = [_row("warm start", start, names, front)]
         rows += [_row(method, found, names, front) for method, found in values.items()]
         rows.append(_row("exact: best scaled average", front.optimum(1 / front.ranges)[None], names, front))
+        for constraints in _constraints(each.values()):
+            rows.append(_row(f"exact: {constraints}", front.constrained(levels_of(constraints))[None], names, front))
         seconds += sum(s["seconds"] for s in summaries)
         replies = settings["prompts_per_step"] * settings["completions_per_prompt"]
         notes.append(
@@ -231,6 +234,9 @@ def _check(job: MethodsJob, names: Sequence[str], ranges: Sequence[float], world
         tried, _ = split_settings(of_method(job.settings, changes), "--methods")
         check_source(tried)
         tried.build_weighting(names, world)
+        for constraints in _constraints([of_method(job.settings, changes)]):
+            if world is not None:
+                world.front().constrained(levels_of(constraints))
 
 
 def _tune(
@@ -247,6 +253,12 @@ def _tune(
     scores = [float(front.scale(_gold(s, names)).mean()) for s in summaries]
     tried = ", ".join(f"{w:g} gave {s:.3f}" for w, s in zip(TUNING_GRID, scores, strict=True))
     return TUNING_GRID[int(np.argmax(scores))], tried, sum(s["seconds"] for s in summaries)
+
+
+def _constraints(settings: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What the methods are to keep, each once."""
+    asked = (each["weighting"].get("constraints") for each in settings if each["method"] == "lagrangian")
+    return list(dict.fromkeys(constraints for constraints in asked if constraints))
 
 
 def _gold(summary: dict[str, Any], names: Sequence[str]) -> np.ndarray[Any, np.dtype[np.float64]]:

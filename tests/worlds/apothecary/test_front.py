@@ -121,6 +121,42 @@ def test_the_more_preferred_objective_gains_along_the_tchebycheff_points(front):
     np.testing.assert_allclose(points[[0, -1]], front.vertices[[0, -1]], atol=1e-5)
 
 
+@pytest.mark.parametrize("level", [-1.6, -1.0, -0.5, -0.2])
+def test_the_best_under_a_constraint_lies_on_the_front_at_its_level(front, level):
+    found = front.constrained({"harmless": level})
+    assert found[1] == pytest.approx(level, abs=1e-9)
+    vertices = front.vertices[np.argsort(front.vertices[:, 1])]
+    assert found[0] == pytest.approx(np.interp(level, vertices[:, 1], vertices[:, 0]), abs=1e-9)
+
+
+def test_a_level_that_all_keep_changes_nothing_and_one_that_none_keeps_is_refused(front):
+    assert front.constrained({"harmless": -100.0})[0] == pytest.approx(front.ideal[0])
+    for levels, says in (
+        ({"harmless": 0.5}, "no policy keeps"),
+        ({"kind": 1.0}, "no objective 'kind'"),
+        ({"help": 1.0, "harmless": -1.0}, "every objective"),
+    ):
+        with pytest.raises(HeedError, match=says):
+            front.constrained(levels)
+
+
+def test_no_policy_is_better_under_two_constraints():
+    front = Apothecary(0, ("help", "harmless", "brevity")).front()
+    levels = {"harmless": -0.8, "brevity": float(front.nadir[2] + 0.5 * front.ranges[2])}
+    found = front.constrained(levels)
+    assert all(value >= levels.get(name, -np.inf) - 1e-9 for name, value in zip(front.names, found, strict=True))
+    generator = np.random.default_rng(0)
+    for _ in range(300):  # weak duality: any multipliers bound what a policy can reach
+        multipliers = generator.exponential([0.0, 3.0, 3.0])
+        bound = front.optimum([1.0, *multipliers[1:]])
+        value = (
+            bound[0]
+            + multipliers[1] * (bound[1] - levels["harmless"])
+            + multipliers[2] * (bound[2] - levels["brevity"])
+        )
+        assert found[0] <= value + 1e-9
+
+
 @pytest.mark.parametrize("names", [ALL[:3], ALL])
 def test_tchebycheff_beats_every_vertex_and_no_policy_improves_on_it(names):
     front = Apothecary(objectives=names).front()

@@ -148,7 +148,11 @@ class LagrangianConfig(WeightingConfig):
             if name not in objectives.names:
                 known = ", ".join(objectives.names)
                 raise HeedError(f"there is no objective '{name}'", "--constraints", f"choose from {known}")
-            levels[objectives.names.index(name)] = level
+            place = objectives.names.index(name)
+            if objectives.ideal is not None and level > objectives.ideal[place]:
+                what = f"{name} never gets to {level:g}, its best is {objectives.ideal[place]:.3g}"
+                raise HeedError(what, "--constraints", "lower it")
+            levels[place] = level
         return Lagrangian(levels, objectives.count, self.rate, self.proportional, self.average)
 
 

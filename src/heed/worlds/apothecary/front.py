@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -54,6 +54,8 @@ class ExactFront:
         [1.5, 0.5]
         >>> front.tchebycheff([0.5, 0.5]).round(4).tolist()
         [1.3846, 0.5385]
+        >>> front.constrained({"b": 0.75}).tolist()
+        [0.75, 0.75]
     """
 
     names: tuple[str, ...]
@@ -135,6 +137,29 @@ class ExactFront:
             best = self.scale(_support(self.replies, (weights / self.ranges)[None])[0])
             if weights @ (best - mixture) <= 1e-10 or (np.abs(columns - best).max(1) < 1e-12).any():
                 return self.nadir + self.ranges * mixture
+            columns = np.concatenate([columns, best[None]])
+
+    def constrained(self, levels: Mapping[str, float]) -> Array:
+        """Point [K] with the best sum of the objectives without a level, where the others are kept at theirs.
+
+        Args:
+            levels: least value of some objectives, by name, on their own scales.
+
+        Raises:
+            HeedError: an unknown name, no objective without a level, or levels that no policy keeps.
+        """
+        unknown = sorted(set(levels) - set(self.names))
+        if unknown or len(levels) == len(self.names):
+            what = f"there is no objective '{unknown[0]}'" if unknown else "every objective has a level"
+            raise HeedError(what, "levels", f"choose some of {', '.join(self.names)}")
+        kept = [name in levels for name in self.names]
+        least = np.array([levels.get(name, -np.inf) for name in self.names])
+        gain, columns = np.where(kept, 0.0, 1.0), self.vertices
+        while True:  # column generation, as in `tchebycheff`
+            mixture, duals = _best_kept(columns, gain, kept, least)
+            best = _support(self.replies, (gain + duals + TIE / self.ranges)[None])[0]
+            if (gain + duals) @ (best - mixture) <= 1e-10 or (np.abs(columns - best).max(1) < 1e-12).any():
+                return mixture
             columns = np.concatenate([columns, best[None]])
 
     def hypervolume(self, points: ArrayLike, reference: ArrayLike | None = None, hull: bool = False) -> float:
@@ -225,3 +250,25 @@ def _best_mixture(columns: Array, preference: Array) -> tuple[Array, Array]:
     )
     weights = -preference * np.asarray(answer.ineqlin.marginals) + 1e-6
     return np.asarray(answer.x[:-1] @ columns), np.asarray(weights)
+
+
+def _best_kept(columns: Array, gain: Array, kept: Sequence[bool], least: Array) -> tuple[Array, Array]:
+    """Mixture [K] of ``columns`` [V, K] with the best ``gain`` and at least ``least`` where ``kept``; its duals [K].
+
+    Raises:
+        HeedError: no mixture keeps that.
+    """
+    size = len(columns)
+    answer = linprog(
+        -columns @ gain,
+        A_ub=-columns[:, kept].T,
+        b_ub=-least[kept],
+        A_eq=np.ones((1, size)),
+        b_eq=[1.0],
+        bounds=[(0, None)] * size,
+    )
+    if not answer.success:
+        raise HeedError("no policy keeps these levels", "levels", "lower them")
+    duals = np.zeros(columns.shape[1])
+    duals[kept] = -np.asarray(answer.ineqlin.marginals)
+    return np.asarray(answer.x @ columns), duals
