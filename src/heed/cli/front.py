@@ -30,7 +30,12 @@ def run(arguments: Sequence[str]) -> None:
     """Parse, train every point, print the volumes, report."""
     quiet_libraries()
     command = AlignCommand("front", "Train one policy per preference and judge the front.", changes=FRONT)
-    command.add("--methods", type=list[str], default=["tchebycheff"], help="pgapo,linear,tchebycheff")
+    command.add(
+        "--methods",
+        type=list[str],
+        default=["tchebycheff"],
+        help="tchebycheff, pgapo, linear, gdpo, ... that follow a preference; soups mixes single ones",
+    )
     command.add("--preferences", type=int, default=5, help="points of the simplex")
     command.add("--seeds", type=int, default=1, help="runs of each point, from --seed on")
     command.add("--workers", type=int, default=2, help="runs at once")

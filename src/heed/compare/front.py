@@ -21,6 +21,7 @@ from heed.align.schedules import entropy_weight, learning_rate
 from heed.balance import PREFERENCE_METHODS, settings_of
 from heed.compare.align_runs import prepare_world
 from heed.compare.pool import OnProgress, folder_of_runs, recorded, run_all
+from heed.compare.soups import SOUPS, refuse_whole_models, soup_points
 from heed.compare.tasks import Task, summary_of
 from heed.errors import HeedError
 from heed.runs.config import config_hash
@@ -36,7 +37,8 @@ class FrontJob:
     """What `heed front` makes.
 
     Args:
-        methods: those that follow a preference: tchebycheff, pgapo, linear, ...
+        methods: those that follow a preference: tchebycheff, pgapo, linear, ...; and soups, which mixes policies of
+            one objective each.
         preferences: points of the simplex, evenly spread, for K = 2 from .1 to .9.
         seeds: runs of every point; their seeds count up from the settings' seed.
         workers: runs at once.
@@ -125,7 +127,7 @@ def run_front(
         settings["weighting"] = settings["weighting"] | scale
         trunks = _trunks(job, out, settings, on_progress)
         tasks, points = [], []
-        for method, preference, seed in itertools.product(dict.fromkeys(job.methods), grid, _seeds(job)):
+        for method, preference, seed in itertools.product(_trained(job), grid, _seeds(job)):
             label = f"{method}-{'-'.join(f'{x:g}' for x in preference)}-seed{seed}"
             chosen = _of_method(settings, method, preference) | {"seed": seed}
             trunk = trunks.get((method, seed))
@@ -137,6 +139,9 @@ def run_front(
             point["seconds"] = summary["seconds"]
             newest = RunFolder.open(task.folder, writable=False).latest_checkpoint()
             point["adapter"] = str(newest.relative_to(out)) if newest is not None else None
+        if SOUPS in job.methods:
+            alone = {**job.settings, "weighting": {}}
+            points += soup_points(alone, names, grid, _seeds(job), out, job.workers, on_progress)
         summary = summarise(names, grid, points, settings)
         # Every branch's seconds hold those of its trunk, which ran once; the anchors are no points.
         shared = sum(float(summary_of(trunk)["seconds"]) for trunk in trunks.values())
@@ -287,6 +292,11 @@ def _of_method(settings: dict[str, Any], method: str, preference: Sequence[float
     return settings | {"method": method, "weighting": own | {"preference": list(preference)}}
 
 
+def _trained(job: FrontJob) -> list[str]:
+    """The methods that train a policy for every preference, each once."""
+    return [method for method in dict.fromkeys(job.methods) if method != SOUPS]
+
+
 def _seeds(job: FrontJob) -> range:
     return range(job.settings["seed"], job.settings["seed"] + job.seeds)
 
@@ -315,17 +325,22 @@ def _checked_grid(job: FrontJob, settings: dict[str, Any], names: Sequence[str])
             raise HeedError(f"{value} is too little", flag, f"give at least {least}")
     if len(names) < 2:
         raise HeedError("a front needs two objectives", "--objectives", "give two, or take heed align")
-    for method in job.methods:
+    for method in _trained(job):
         if "preference" not in settings_of(config_class_of(method)):
-            raise HeedError(f"{method} follows no preference", "--methods", f"take {', '.join(PREFERENCE_METHODS)}")
+            choice = ", ".join((*PREFERENCE_METHODS, SOUPS))
+            raise HeedError(f"{method} follows no preference", "--methods", f"take {choice}")
+    if SOUPS in job.methods:
+        refuse_whole_models(settings)
+        if settings["eval_prompts"] == 0:
+            raise HeedError("a mixture is judged by evaluation alone", "--eval_prompts", "give some")
     given = settings["weighting"]
     if given.get("preference") is not None:
         raise HeedError("a front has preferences of its own", "--preference", "leave it out; --preferences counts them")
-    refuse_unused(given, job.methods)
+    refuse_unused(given, _trained(job))
     grid = spread_preferences(job.preferences, len(names))
     told = any(given.get(name) is not None for name in ("ideal", "nadir"))
     scale = {} if told else {"ideal": [1.0] * len(names), "nadir": [0.0] * len(names)}
-    for method in job.methods:
+    for method in _trained(job):
         tried, _ = split_settings(_of_method(settings | {"weighting": given | scale}, method, grid[0]))
         check_source(tried)
         tried.build_weighting(names)

@@ -20,7 +20,7 @@ from heed.align.generation.graphs import StepGraphs
 from heed.align.generation.merging import MergedAdapter, mergeable
 from heed.align.generation.slots import LAYERS, DecodeMask, SlotCache
 from heed.align.generation.state import DecodeState
-from heed.align.models.policy import POLICY_ADAPTER, Policy
+from heed.align.models.policy import Policy
 
 COLUMNS = 64
 """A step looks at so many columns of the cache, or a multiple: few shapes, of which each is captured once."""
@@ -69,8 +69,8 @@ class ContinuousBatching:
         # Looking who has ended waits for the device. Each number of rows is a graph of its own there.
         self.check_every, self.shrink_at = (8, 0.5) if device.type == "cuda" else (1, 0.75)
         self.merge: MergedAdapter | None = None
-        if isinstance(policy.model, PeftModel) and mergeable(policy.model, POLICY_ADAPTER):
-            self.merge = MergedAdapter(policy.model, POLICY_ADAPTER)
+        if isinstance(policy.model, PeftModel) and mergeable(policy.model, policy.adapter):
+            self.merge = MergedAdapter(policy.model, policy.adapter)
         self.graphs = StepGraphs(device, self.own)
         self._held: tuple[SlotCache, DecodeState] | None = None
 

@@ -74,7 +74,7 @@ class Policy:
             raise HeedError("the tokenizer has no end token", _name(model), "set its eos_token")
         require_rows([tokenizer.eos_token_id], base, tokenizer, _name(model))
         self.tokenizer = with_pad_token(tokenizer, _name(model), base)
-        self.peft_config = peft_config
+        self.peft_config, self.adapter = peft_config, POLICY_ADAPTER
         self.reference: PreTrainedModel | None = None
         self.model: nn.Module
         if peft_config is None:

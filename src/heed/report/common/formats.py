@@ -21,6 +21,7 @@ _METHODS = {
     "aligned-mtl": "Aligned-MTL",
     "tchebycheff": "smooth Tchebycheff",
     "lagrangian": "PPO-Lagrangian",
+    "soups": "rewarded soups",
     "gdpo": "GDPO",
     "gd2po": "GD²PO",
     "mo-grpo": "MO-GRPO",

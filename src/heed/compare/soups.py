@@ -1,0 +1,141 @@
+"""Rewarded soups: policies of one objective each, mixed along a preference without any further training."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+
+from heed.align.models.policy import POLICY_ADAPTER
+from heed.align.rollouts import Sampler
+from heed.align.run.train import resume
+from heed.align.trainer import AlignTrainer
+from heed.compare.pool import OnProgress, run_all
+from heed.compare.tasks import Task
+from heed.errors import HeedError
+from heed.runs.files import write_whole
+from heed.runs.folder import RunFolder
+
+SOUPS = "soups"
+"""The method's name in `heed front`; no weighting of gradients, as nothing is trained along a preference."""
+MIXED = "mixed"
+"""The mixture's name among a model's adapters, and that of its folder."""
+
+
+def soup_points(
+    settings: dict[str, Any],
+    names: Sequence[str],
+    grid: Sequence[Sequence[float]],
+    seeds: Sequence[int],
+    out: Path,
+    workers: int,
+    on_progress: OnProgress | None = None,
+) -> list[dict[str, Any]]:
+    """A front of mixtures (Rame et al. 2023, "Rewarded soups"): K runs a seed, and one evaluation for each preference.
+
+    The policy of a preference lambda has the change of weights ``sum_k lambda_k Delta W_k`` of the K policies, exactly:
+    an adapter of K times their rank, and not the mean of their factors.
+
+    Args:
+        settings: of every run, as `heed align` takes them.
+        names: of the objectives.
+        grid: preferences, [N, K].
+        seeds: of the runs.
+        out: the front's folder.
+        workers: runs at once.
+        on_progress: follows the runs; may raise `Stopped`.
+
+    Returns:
+        Points of the front, as `heed.compare.front` lists them.
+
+    Raises:
+        HeedError: whole models were trained, of which there is no adapter to mix.
+    """
+    refuse_whole_models(settings)
+    tasks = {
+        (name, seed): Task(
+            f"{SOUPS}-{name}-seed{seed}",
+            settings | {"method": f"single:{name}", "weighting": {}, "seed": seed},
+            out / "runs" / f"{SOUPS}-{name}-seed{seed}",
+        )
+        for name, seed in itertools.product(names, seeds)
+    }
+    summaries = dict(zip(tasks, run_all(list(tasks.values()), workers, on_progress), strict=True))
+    points = []
+    for seed in seeds:
+        trained = sum(float(summaries[name, seed]["seconds"]) for name in names)
+        folders = [tasks[name, seed].folder for name in names]
+        for preference in grid:
+            place = out / "runs" / f"{SOUPS}-{'-'.join(f'{x:g}' for x in preference)}-seed{seed}"
+            if not (place / "values.json").exists():
+                mix_and_judge(folders, preference, place)
+            values = json.loads((place / "values.json").read_text(encoding="utf-8"))
+            point = {"preference": list(preference), "method": SOUPS, "seed": seed, "seconds": trained / len(grid)}
+            point |= {"values": [values[name] for name in names], "adapter": str((place / MIXED).relative_to(out))}
+            points.append(point)
+    return points
+
+
+def refuse_whole_models(settings: dict[str, Any]) -> None:
+    """Refuse runs that train no adapter.
+
+    Raises:
+        HeedError: they train whole models.
+    """
+    if settings["lora_r"] == 0:
+        raise HeedError("soups mix adapters, and whole models are trained", "--lora_r", "give a rank")
+
+
+def mix_and_judge(runs: Sequence[Path], weights: Sequence[float], place: Path) -> dict[str, float]:
+    """Mix the adapters of finished runs, evaluate the mixture, and keep both.
+
+    Args:
+        runs: folders of finished runs of one base, one for each weight.
+        weights: lambda.
+        place: gets a folder `MIXED` in peft's format, and ``values.json``.
+
+    Returns:
+        The mixture's mean value of each objective: exact where the task has exact values, else the reward.
+    """
+    trainer = resume(runs[0])
+    try:
+        mix(trainer, runs[1:], weights)
+        found = trainer.evaluate()
+        if found is None:
+            raise HeedError("nothing is evaluated, and a mixture has no other value", "--eval_prompts", "give some")
+        rewards = torch.nanmean(found.rewards, dim=0).tolist()
+        values = dict(zip(trainer.objectives.names, rewards, strict=True))
+        if found.gold is not None and trainer.journal.gold is not None:
+            values |= dict(zip(trainer.journal.gold.names, found.gold.mean(0).tolist(), strict=True))
+        place.mkdir(parents=True, exist_ok=True)
+        model = trainer.policy.model
+        assert isinstance(model, PeftModel)
+        model.save_pretrained(place, selected_adapters=[MIXED], save_embedding_layers=False)
+        write_whole(place / "values.json", json.dumps(values, indent=1) + "\n")
+        return values
+    finally:
+        if trainer.journal.run is not None:
+            trainer.journal.run.close()
+
+
+def mix(trainer: AlignTrainer, others: Sequence[Path], weights: Sequence[float]) -> None:
+    """Make a trainer's policy act by the mixture of its own adapter and those of other finished runs."""
+    model = trainer.policy.model
+    assert isinstance(model, PeftModel)
+    names = [POLICY_ADAPTER]
+    for number, run in enumerate(others, 1):
+        newest = RunFolder.open(run, writable=False).latest_checkpoint()
+        if newest is None:
+            raise HeedError("there is no checkpoint to mix", str(run), "finish that run first")
+        model.load_adapter(str(newest), f"other{number}")
+        names.append(f"other{number}")
+    model.add_weighted_adapter(names, list(weights), MIXED, combination_type="cat")
+    model.set_adapter(MIXED)
+    model.eval()
+    trainer.policy.adapter = MIXED
+    trainer.sampler = Sampler(trainer.policy, trainer.sampler.sampling, trainer.config.sampler)
