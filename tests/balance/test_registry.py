@@ -84,6 +84,8 @@ CHANGED = {
     "aligned-mtl": {"preference": [0.2, 0.3, 0.5], "scale_mode": "rmse"},
     "cagrad": {"c": 0.2, "norm_eps": 10.0},
     "cr-mogm": {"inner": "mgda", "alpha": 0.2},
+    "modo": {"rate": 0.1},
+    "sdmgrad": {"preference": [0.2, 0.3, 0.5], "lean": 2.0, "rate": 0.1, "iterations": 2},
     "lagrangian": {"constraints": "1>=0.7", "rate": 0.1, "proportional": 0.2, "average": 0.1},
     "dualproj": {"preference": [0.2, 0.3, 0.5], "ridge": 0.1},
     "fairgrad": {"alpha": 2.0, "max_iters": 1},

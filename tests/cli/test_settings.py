@@ -203,7 +203,8 @@ def test_a_short_name_is_that_of_the_setting_nearest_to_the_root():
 TYPED = {
     **dict.fromkeys(("p", "floor", "c", "norm_eps", "alpha", "ridge", "beta", "eps", "epsilon"), ("0.125", 0.125)),
     **dict.fromkeys(
-        ("max_norm", "mu", "share_floor", "average", "power", "agreement", "rate", "proportional"), ("0.125", 0.125)
+        ("max_norm", "mu", "share_floor", "average", "power", "agreement", "rate", "proportional", "lean"),
+        ("0.125", 0.125),
     ),
     **dict.fromkeys(("n_byzantine", "n_selected", "max_iterations", "iterations", "every", "settle"), ("7", 7)),
     **dict.fromkeys(("index", "seed", "max_iters"), ("7", 7)),

@@ -30,8 +30,8 @@ from heed.balance.registry import (
 from heed.balance.weightings import METHODS, PREFERENCE_METHODS
 from heed.balance.weightings.fixed import Linear, Single
 from heed.balance.weightings.gapo import GAPO, PGAPO
-from heed.balance.weightings.lagrangian import Lagrangian
 from heed.balance.weightings.mgda import MGDA
+from heed.balance.weightings.running.lagrangian import Lagrangian
 from heed.balance.weightings.tchebycheff import SmoothTchebycheff
 
 __all__ = [

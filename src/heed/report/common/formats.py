@@ -20,6 +20,8 @@ _METHODS = {
     "nash-mtl": "Nash-MTL",
     "aligned-mtl": "Aligned-MTL",
     "tchebycheff": "smooth Tchebycheff",
+    "modo": "MoDo",
+    "sdmgrad": "SDMGrad",
     "lagrangian": "PPO-Lagrangian",
     "soups": "rewarded soups",
     "gdpo": "GDPO",

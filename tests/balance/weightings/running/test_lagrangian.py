@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from heed.balance import Lagrangian, ObservesSpreads, TellsFigures, weighting_from_name
-from heed.balance.weightings.lagrangian import FURTHEST, levels_of
+from heed.balance.weightings.running.lagrangian import FURTHEST, levels_of
 from heed.errors import HeedError
 
 ONES = torch.ones(3)
