@@ -19,6 +19,7 @@ DROPPED = {
     "heed.balance.classical": {"aligned_mtl", "cagrad", "upgrad"},  # now settings that build torchjd's classes
     "heed.balance.minnorm": {"ENUMERATED_UP_TO"},  # no supports are enumerated
     "heed.balance.registry": {"Vector"},
+    "heed.compare.demo": {"OnRound"},  # both halves are followed by OnProgress
     "heed.guard.deciding": {"Decider", "logger"},  # its five questions are interventions
     "heed.guard.environment": {"known_point_hazard", "need_on_point_hazard"},  # a world's oracle answers
     "heed.guard.phases": {"Termination"},

@@ -10,7 +10,7 @@ from heed.cli.command import Command, out_folder
 from heed.cli.compare import following
 from heed.cli.console import Bar, quiet_libraries, say, stopping_at_rounds
 from heed.compare.demo import SEED, STEPS, run_demo
-from heed.compare.demo_guard import GUARD_STEPS
+from heed.compare.demo_guard import GUARD_RUNS, GUARD_STEPS
 from heed.compare.pool import Progress
 from heed.compare.tables import format_table
 from heed.errors import HeedError, Stopped
@@ -50,24 +50,21 @@ def run(arguments: Sequence[str]) -> None:
     out = Path(asked["resume"]) if resumed else out_folder(asked.get("out"), "demo")
     with stopping_at_rounds() as wanted, Bar("demo") as bar:
 
-        def follow(label: str, step: int, steps: int, metrics: dict[str, float]) -> None:
-            gold = [f"{n.split('/')[1]} {v:.2f}" for n, v in metrics.items() if n.startswith("gold/")]
-            bar.show(label, step, steps, "exact " + ", ".join(gold))
-            if wanted:
-                raise Stopped
-
         def prepare(stage: str, done: int, total: int) -> None:
             bar.show(stage, done, total)
             if wanted:
                 raise Stopped
 
         def watch(progress: Progress) -> None:
-            bar.show(f"guard: {progress.latest}", progress.steps, progress.all_steps)
+            gold = [f"{n.split('/')[1]} {v:.2f}" for n, v in progress.metrics.items() if n.startswith("gold/")]
+            stage = "agents" if progress.latest in GUARD_RUNS else "policies"
+            told = f"{progress.latest}: exact {', '.join(gold)}" if gold else progress.latest
+            bar.show(stage, progress.steps, progress.all_steps, told)
             if wanted:
                 raise Stopped
 
         try:
-            summary = run_demo(out, steps, asked.get("seed"), prepare, follow, resumed, guard_steps, watch)
+            summary = run_demo(out, steps, asked.get("seed"), prepare, watch, resumed, guard_steps)
         except Stopped:
             say(f"stopped; go on with: heed demo --resume {out}" if out.exists() else "stopped; no round was made")
             raise SystemExit(130) from None

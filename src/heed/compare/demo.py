@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import heed
 from heed.align.run.apothecary import ApothecarySetup, SetupProgress, prepare
 from heed.align.run.job import defaults
-from heed.align.run.train import train
-from heed.compare.align_runs import trainer_of
-from heed.compare.demo_guard import GUARD_STEPS, run_guard_half
-from heed.compare.pool import OnProgress, folder_of_runs, recorded
-from heed.compare.tasks import Task, is_finished, summary_of
+from heed.compare.demo_guard import GUARD_STEPS, WORKERS, run_guard_half
+from heed.compare.pool import OnProgress, folder_of_runs, recorded, run_all
+from heed.compare.tasks import Task
 from heed.report import write_report
 
 STEPS, SEED = 70, 0
 """Defaults of a demonstration."""
-
-OnRound = Callable[[str, int, int, dict[str, float]], None]
 
 
 def run_demo(
@@ -28,10 +23,9 @@ def run_demo(
     steps: int | None = None,
     seed: int | None = None,
     on_stage: SetupProgress | None = None,
-    on_round: OnRound | None = None,
+    on_progress: OnProgress | None = None,
     resumed: bool = False,
     guard_steps: int | None = None,
-    on_guard: OnProgress | None = None,
 ) -> dict[str, Any]:
     """Make the demonstration: GAPO beside one objective alone, then a guarded agent beside an unguarded one.
 
@@ -43,10 +37,9 @@ def run_demo(
             on with.
         seed: of all runs; by default `SEED`, or likewise.
         on_stage: follows the setup of the world.
-        on_round: called with the run's label, the round, all rounds and the metrics; may raise `Stopped`.
+        on_progress: follows the runs of either half, two at once; may raise `Stopped`.
         resumed: go on with what ``out`` holds.
         guard_steps: of each run of the second half; by default `GUARD_STEPS`, or likewise; 0 leaves it out.
-        on_guard: follows the second half; may raise `Stopped`.
 
     Returns:
         The summary; ``completed``, each run's objectives, and ``guard``, one sentence.
@@ -71,22 +64,15 @@ def run_demo(
     began = time.perf_counter()
     with folder_of_runs(out, record, "demo", resumed) as run:
         prepared = prepare(ApothecarySetup(seed=settings["world_seed"]), judges=True, on_stage=on_stage)
-        summaries: dict[str, Any] = {}
-        for label, (folder, changes) in variants.items():
-            task = Task(label, settings | changes, out / folder)
-
-            def follow(step: int, metrics: dict[str, float], label: str = label) -> None:
-                if on_round is not None:
-                    on_round(label, step, rounds, metrics)
-
-            summaries[label] = summary_of(task) if is_finished(task) else train(trainer_of(task), follow)
+        tasks = [Task(label, settings | changes, out / folder) for label, (folder, changes) in variants.items()]
+        summaries = dict(zip(variants, run_all(tasks, WORKERS, on_progress), strict=True))
         siblings = [{"label": label, "path": f"../{folder}"} for label, (folder, _) in variants.items()]
         for i, (folder, _) in enumerate(variants.values()):
             others = [s for j, s in enumerate(siblings) if j != i]
             run.write_json(f"{folder}/siblings.json", others)
             write_report(out / folder)
         guard = (
-            run_guard_half(run, record["guard_steps"], settings["seed"], on_guard) if record["guard_steps"] else None
+            run_guard_half(run, record["guard_steps"], settings["seed"], on_progress) if record["guard_steps"] else None
         )
         demo = {
             "runs": [{"label": label, "path": folder} for label, (folder, _) in variants.items()],

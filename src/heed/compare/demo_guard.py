@@ -12,6 +12,8 @@ from heed.runs.folder import RunFolder
 
 GUARD_STEPS = 6000
 """Default steps of each run."""
+WORKERS = 2
+"""Runs at once, each on its share of the cores."""
 EVALUATION = 5
 """Episodes of each finished policy, with the guard on and off."""
 GUARD_RUNS = {"MBHI": "mbhi", "HIRL": "hirl", "unguarded": "none"}
@@ -36,7 +38,7 @@ def run_guard_half(run: RunFolder, steps: int, seed: int, on_progress: OnProgres
         Task(label, common | {"method": method}, run.path / "guard" / method, kind="guard")
         for label, method in GUARD_RUNS.items()
     ]
-    summaries = dict(zip(GUARD_RUNS, run_all(tasks, 2, on_progress), strict=True))
+    summaries = dict(zip(GUARD_RUNS, run_all(tasks, WORKERS, on_progress), strict=True))
     first = tasks[0].folder
     siblings = [{"label": task.label, "path": f"../{task.folder.name}"} for task in tasks[1:]]
     run.write_json(f"guard/{first.name}/siblings.json", siblings)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ class Progress:
         steps: rounds made in all runs so far.
         all_steps: rounds of all runs.
         latest: the label of the run that last moved.
+        metrics: that run's last.
     """
 
     done: int
@@ -47,6 +48,7 @@ class Progress:
     steps: int
     all_steps: int
     latest: str
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 def run_all(tasks: Sequence[Task], workers: int, on_progress: OnProgress | None = None) -> list[dict[str, Any]]:
@@ -83,7 +85,8 @@ def run_all(tasks: Sequence[Task], workers: int, on_progress: OnProgress | None 
                     futures: dict[Future[None], Task] = {
                         executor.submit(_run, t, reports, stop, os.getpid()): t for t in waiting
                     }
-                pending, done, latest = set(futures), len(tasks) - len(waiting), waiting[0].label
+                pending, done = set(futures), len(tasks) - len(waiting)
+                latest: tuple[str, Mapping[str, float]] = (waiting[0].label, {})
                 try:
                     while pending:
                         finished, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
@@ -92,7 +95,8 @@ def run_all(tasks: Sequence[Task], workers: int, on_progress: OnProgress | None 
                             done += 1
                         latest = _drain(reports, steps) or latest
                         if on_progress is not None:
-                            on_progress(Progress(done, len(tasks), offset + sum(steps.values()), all_steps, latest))
+                            reached = offset + sum(steps.values())
+                            on_progress(Progress(done, len(tasks), reached, all_steps, *latest))
                 except BrokenProcessPool as error:
                     raise RunFailed("a run's process died (killed, or out of memory)") from error
                 finally:
@@ -170,8 +174,8 @@ def _run(task: Task, reports: Any, stop: Any, parent: int) -> None:
         return
     key = task.label + str(task.folder)
 
-    def follow(step: int, metrics: dict[str, float]) -> None:  # noqa: ARG001 - what a trainer calls
-        reports.put((key, step, task.label))
+    def follow(step: int, metrics: dict[str, float]) -> None:
+        reports.put((key, step, (task.label, dict(metrics))))
         if unwanted():
             raise Stopped
 
@@ -203,8 +207,9 @@ def _guard(task: Task, follow: Callable[[int, dict[str, float]], None]) -> None:
     train_guard(job_of(task.settings), task.folder, follow)
 
 
-def _drain(reports: Any, steps: dict[str, int]) -> str:
-    latest = ""
+def _drain(reports: Any, steps: dict[str, int]) -> tuple[str, Mapping[str, float]] | None:
+    """The label and the metrics of the run that last moved, if one did; notes how far each is."""
+    latest = None
     while True:
         try:
             key, step, latest = reports.get_nowait()
