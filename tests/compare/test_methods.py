@@ -1,5 +1,6 @@
 """The table of methods: what its rows mean, which weight is tuned."""
 
+import csv
 import json
 
 import numpy as np
@@ -7,8 +8,10 @@ import pytest
 
 from heed.compare import methods as methods_module
 from heed.compare.methods import (
+    CONDUCT,
     PAPER_TABLE,
     TUNING_GRID,
+    VALUES,
     MethodsJob,
     compare_methods,
     method_settings,
@@ -17,9 +20,9 @@ from heed.compare.methods import (
 from heed.compare.tables import format_table
 from heed.errors import HeedError
 from heed.report import write_report
-from heed.runs.statistics import mean_cell
+from heed.runs.statistics import interquartile_cell, mean_cell
 from heed.worlds.apothecary import Apothecary, hypervolume
-from tiny_runs import run_all_here, tiny_settings
+from tiny_runs import metrics, run_all_here, tiny_settings
 
 FRONT = Apothecary().front()
 NAMES = ["help", "harmless"]
@@ -77,6 +80,7 @@ def test_a_setting_for_all_methods_is_taken_by_those_that_have_it(monkeypatch, t
     seen = {}
     monkeypatch.setattr(methods_module, "run_all", pretend)
     monkeypatch.setattr(methods_module, "prepare_world", lambda *_: None)
+    monkeypatch.setattr(methods_module, "conduct", lambda _: {})
     job = MethodsJob(["gapo", "gapo:p=2", "mgda"], 1, 1, tiny_settings(p=3.0))
     compare_methods(job, tmp_path / "table")
     assert seen == {"gapo seed 0": {"p": 3.0}, "gapo:p=2 seed 0": {"p": 2}, "mgda seed 0": {}}
@@ -97,6 +101,19 @@ def test_rows_are_the_exact_values_of_the_runs_over_seeds(made):
     whole = FRONT.hypervolume(FRONT.vertices, FRONT.references[0], hull=True)
     shares = [hypervolume(v[None], FRONT.references[0]) / whole for v in values]
     assert row["share of exact hypervolume"] == mean_cell(shares)
+    scaled = FRONT.scale(values)
+    assert row["worst objective, scaled"] == mean_cell(scaled.min(1))
+    assert row["interquartile mean, scaled"] == interquartile_cell(scaled.mean(1))
+    rounds = [metrics(out / "runs" / f"gapo-p-2-seed{seed}") for seed in (0, 1)]  # the first is before any round
+    assert row["least readable"]["mean"] == pytest.approx(
+        np.mean([min(r["well_formed"] for r in run[1:]) for run in rounds])
+    )
+    assert row["KL"]["mean"] == pytest.approx(np.mean([run[-1]["kl"] for run in rounds]))
+    assert 0 < row["minutes"]["mean"] < 1
+    better = {row["method"]: row for row in table["improvement"]["rows"]}
+    assert better["gapo:p=2"]["gapo:p=2"]["mean"] == 0.5
+    pair = better["gapo:p=2"]["linear:scaled"]["mean"], better["linear:scaled"]["gapo:p=2"]["mean"]
+    assert sum(pair) == pytest.approx(1.0)
     start = [run["objectives"]["help"]["start"] for run in runs]
     assert table["rows"][0]["help"] == mean_cell(start)
     best = FRONT.optimum(1 / FRONT.ranges)
@@ -109,7 +126,15 @@ def test_what_is_written_is_the_table_and_a_page_of_it(made):
     summary = json.loads((out / "summary.json").read_text())
     assert (summary["kind"], summary["seeds"], summary["steps"], summary["completed"]) == ("compare", 2, 2, True)
     assert summary["rows"] == table["rows"]
+    lines = (out / "compare.md").read_text().splitlines()
+    assert lines[:2] == format_table(table).splitlines()[:2]
+    cells = list(csv.DictReader((out / "compare.csv").open()))
+    assert [line["method"] for line in cells] == [row["method"] for row in table["rows"]]
+    assert float(cells[1]["help, mean"]) == table["rows"][1]["help"]["mean"] and cells[0]["KL, mean"] == ""
+    tex = (out / "compare.tex").read_text()
+    assert tex.startswith("\\begin{tabular}{lrrrrrrrrrr}") and tex.count("\\\\\n") == len(table["rows"]) + 1
     html = write_report(out).read_text()
+    assert "Which is better" in html
     assert "share of exact hypervolume" in html and "exact: best scaled average" in html
 
 
@@ -124,7 +149,7 @@ def test_going_on_takes_what_the_folder_records_and_runs_nothing_twice(made, mon
 
 def test_the_text_table_shows_intervals_where_there_are_several_seeds(made):
     lines = format_table(made[2]).splitlines()
-    assert lines[0] == "| method | help | harmless | average raw | average scaled | share of exact hypervolume |"
+    assert lines[0] == "| method | " + " | ".join([*NAMES, *VALUES, *CONDUCT]) + " |"
     row = made[2]["rows"][1]["help"]
     assert lines[3].startswith(f"| gapo:p=2 | {row['mean']:.3g} ({row['low']:.3g} to {row['high']:.3g}) |")
     best = made[2]["rows"][3]["help"]["mean"]
@@ -133,8 +158,8 @@ def test_the_text_table_shows_intervals_where_there_are_several_seeds(made):
 
 def test_the_notes_tell_the_advantage_and_the_gram_and_not_a_preset(made):
     settings = made[1].settings
-    assert f"advantage {settings['advantage']}, {settings['gram']} Gram matrix, gold rewards" in made[2]["notes"][-1]
-    assert "preset" not in made[2]["notes"][-1]
+    assert f"advantage {settings['advantage']}, {settings['gram']} Gram matrix, gold rewards" in made[2]["notes"][-2]
+    assert "preset" not in made[2]["notes"][-2]
 
 
 def test_the_tuned_weight_is_the_one_with_the_best_scaled_average(monkeypatch, tmp_path):
@@ -153,6 +178,7 @@ def test_the_tuned_weight_is_the_one_with_the_best_scaled_average(monkeypatch, t
 
     monkeypatch.setattr(methods_module, "run_all", pretend)
     monkeypatch.setattr(methods_module, "prepare_world", lambda *_: None)
+    monkeypatch.setattr(methods_module, "conduct", lambda _: {})
     table = compare_methods(MethodsJob(["linear:tuned"], 2, 1, tiny_settings()), tmp_path / "table")
     best = scaled_linear([TUNING_GRID[1], 1 - TUNING_GRID[1]], FRONT.ranges)["weighting"]["weights"]
     assert [label for label, _, _ in seen[: len(TUNING_GRID)]] == [f"tuning {w:g}" for w in TUNING_GRID]

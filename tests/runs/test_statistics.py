@@ -11,6 +11,8 @@ from scipy.stats import binom, poisson
 from heed.runs.statistics import (
     binomial_bounds,
     crossed_cell,
+    improvement_cell,
+    interquartile_cell,
     mean_cell,
     poisson_bounds,
     rank_correlation,
@@ -132,3 +134,29 @@ def test_crossed_intervals_hold_what_they_promise(by_seed, by_prompt, rest):
         cell = crossed_cell(seeds + prompts + generator.normal(0, rest, (3, 80)))
         held += cell["low"] <= 0 <= cell["high"]
     assert held / 400 > 0.9  # a bootstrap over both held 75% of the first kind
+
+
+def test_the_interquartile_mean_leaves_a_run_that_fell_out_and_its_interval_does_not():
+    usual = [0.60, 0.61, 0.62, 0.63]
+    cell = interquartile_cell([*usual, -8.0])  # of five, trim_mean leaves out one at either end
+    assert cell["mean"] == pytest.approx(np.mean([0.60, 0.61, 0.62])) and cell["n"] == 5
+    assert cell["low"] < 0.4 and cell["high"] <= 0.63
+    assert interquartile_cell([0.5]) == {"mean": 0.5, "low": 0.5, "high": 0.5, "n": 1}
+
+
+def test_the_interquartile_interval_holds_the_middle_of_its_distribution_as_often_as_it_says():
+    generator = np.random.default_rng(3)
+    cells = [interquartile_cell(generator.normal(size=12)) for _ in range(200)]
+    assert (
+        0.86 < np.mean([cell["low"] <= 0 <= cell["high"] for cell in cells]) <= 1
+    )  # a bootstrap of 12 is a little narrow
+
+
+def test_the_probability_of_improvement_is_the_share_of_pairs():
+    ours, theirs = [3.0, 1.0, 2.0], [2.0, 0.0]
+    pairs = [1.0 if a > b else 0.5 if a == b else 0.0 for a in ours for b in theirs]
+    cell, other = improvement_cell(ours, theirs), improvement_cell(theirs, ours)
+    assert cell["mean"] == pytest.approx(np.mean(pairs)) and cell["mean"] + other["mean"] == pytest.approx(1.0)
+    assert cell["low"] <= cell["mean"] <= cell["high"]
+    certain = improvement_cell([5.0, 6.0, 7.0], [1.0, 2.0, 3.0])
+    assert (certain["low"], certain["mean"], certain["high"]) == (1.0, 1.0, 1.0)

@@ -102,6 +102,8 @@ def _align(arguments: Sequence[str]) -> None:
     with following("compare align", out) as (show, prepare):
         table = compare_methods(job, out, show, parsed.resume is not None, prepare)
     print(format_table(table))
+    if "improvement" in table:
+        print(f"\n{table['improvement']['title']}:\n\n{format_table(table['improvement'])}")
     print(write_report(out))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,9 +24,21 @@ from heed.compare.tables import TableJob, tasks_of, write_table
 from heed.compare.tasks import Task
 from heed.errors import HeedError
 from heed.runs.sections import full_name, typed
-from heed.runs.statistics import mean_cell
+from heed.runs.statistics import improvement_cell, interquartile_cell, mean_cell
 from heed.worlds.apothecary import Apothecary
 
+VALUES = (
+    "average raw",
+    "average scaled",
+    "interquartile mean, scaled",
+    "worst objective, scaled",
+    "share of exact hypervolume",
+)
+"""Columns of the table beside the objectives: of the values at the end."""
+CONDUCT = ("least readable", "KL", "minutes")
+"""And of how the runs went."""
+EARLY = 0.15
+"""Share of the rounds in which a policy may still be learning to be readable."""
 TUNING_SEED = 1000
 TUNING_GRID = (0.3, 0.5, 0.7, 0.85)
 """Weights of the first objective that `linear:tuned` tries, on scaled values, with a seed that the table never uses."""
@@ -180,7 +193,11 @@ def compare_methods(
         }
         start = np.array([[s["objectives"][n]["start"] for n in names] for s in summaries[: job.seeds]])
         rows = [_row("warm start", start, names, front)]
-        rows += [_row(method, found, names, front) for method, found in values.items()]
+        rows += [
+            _row(method, found, names, front)
+            | conduct([t.folder for t in tasks if t.label.startswith(f"{method} seed")])
+            for method, found in values.items()
+        ]
         rows.append(_row("exact: best scaled average", front.optimum(1 / front.ranges)[None], names, front))
         for constraints in _constraints(each.values()):
             rows.append(_row(f"exact: {constraints}", front.constrained(levels_of(constraints))[None], names, front))
@@ -189,13 +206,20 @@ def compare_methods(
         notes.append(
             f"{job.seeds} seeds, {settings['steps']} rounds of {replies} replies, "
             f"advantage {settings['advantage']}, {settings['gram']} Gram matrix, {settings['rewards']} rewards, "
-            f"{seconds / 3600:.2f} hours of training in all; 95% t-intervals over seeds"
+            f"{seconds / 3600:.2f} hours of training in all; 95% t-intervals over seeds, but a bootstrap's of the "
+            "interquartile mean"
+        )
+        notes.append(
+            "scaled: 0 is an objective's worst value on the exact front, 1 its best; least readable: the smallest "
+            f"share of well-formed replies in any round after the first {EARLY:.0%}; KL: nats a token to the reference "
+            "in the last round"
         )
         table = {
             "title": "Balancing " + " and ".join(names),
-            "columns": [*names, "average raw", "average scaled", "share of exact hypervolume"],
+            "columns": [*names, *VALUES, *CONDUCT],
             "rows": rows,
             "notes": notes,
+            "improvement": improvement({m: [float(front.scale(v).mean()) for v in f] for m, f in values.items()}),
         }
         write_table(run, record, table, seconds)
     return table
@@ -268,10 +292,42 @@ def _gold(summary: dict[str, Any], names: Sequence[str]) -> np.ndarray[Any, np.d
 def _row(method: str, values: Any, names: Sequence[str], front: Any) -> dict[str, Any]:
     row: dict[str, Any] = {"method": method}
     row |= {name: mean_cell(values[:, k]) for k, name in enumerate(names)}
-    row["average raw"] = mean_cell(values.mean(1))
-    row["average scaled"] = mean_cell([float(front.scale(v).mean()) for v in values])
-    row["share of exact hypervolume"] = mean_cell([front.share(v[None]) for v in values])
+    scaled = [front.scale(v) for v in values]
+    means = [float(each.mean()) for each in scaled]
+    told = (values.mean(1), means, None, [float(each.min()) for each in scaled], [front.share(v[None]) for v in values])
+    row |= {name: mean_cell(found) for name, found in zip(VALUES, told, strict=True) if found is not None}
+    row[VALUES[2]] = interquartile_cell(means)
     return row
+
+
+def conduct(folders: Sequence[Path]) -> dict[str, Any]:
+    """How a method's runs went: the least readable round of each, the KL at the end, minutes.
+
+    Args:
+        folders: of its finished runs.
+    """
+    least, kl, minutes = [], [], []
+    for folder in folders:
+        lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+        rounds = [line for line in lines if "seconds/step" in line]
+        late = rounds[int(EARLY * len(rounds)) :]
+        least.append(min(line["well_formed"] for line in late))
+        kl.append(rounds[-1]["kl"])
+        minutes.append(sum(line["seconds/step"] for line in rounds) / 60)
+    return dict(zip(CONDUCT, map(mean_cell, (least, kl, minutes)), strict=True))
+
+
+def improvement(values: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+    """A table of how probable it is that a run of the row's method is better than one of the column's.
+
+    Args:
+        values: of each method, one for each seed.
+    """
+    rows = [
+        {"method": ours, **{theirs: improvement_cell(values[ours], values[theirs]) for theirs in values}}
+        for ours in values
+    ]
+    return {"title": "Probability of a better scaled average", "columns": list(values), "rows": rows, "notes": []}
 
 
 def _slug(method: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from heed.compare.pool import recorded
 from heed.compare.tasks import Task
 from heed.errors import HeedError
 from heed.runs.config import config_hash
+from heed.runs.files import write_whole
 from heed.runs.folder import RunFolder
 
 
@@ -104,7 +107,7 @@ def tasks_of(
 
 
 def write_table(run: RunFolder, record: Mapping[str, Any], table: Mapping[str, Any], seconds: float) -> None:
-    """Write ``compare.json`` and the summary of a table that is done.
+    """Write a table that is done, as ``compare.json``, ``.md``, ``.csv`` and ``.tex``, and the summary.
 
     Args:
         run: its folder.
@@ -113,6 +116,8 @@ def write_table(run: RunFolder, record: Mapping[str, Any], table: Mapping[str, A
         seconds: of all runs.
     """
     run.write_json("compare.json", table, indent=1)
+    for suffix, told in (("md", format_table(table)), ("csv", table_csv(table)), ("tex", table_latex(table))):
+        write_whole(run.path / f"compare.{suffix}", told + "\n")
     run.write_summary(
         {
             "kind": "compare",
@@ -134,13 +139,56 @@ def format_table(table: Mapping[str, Any]) -> str:
     columns = table["columns"]
     lines = ["| method | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
     for row in table["rows"]:
-        cells = [_cell(row[c]) for c in columns]
+        cells = [_cell(row.get(column)) for column in columns]
         lines.append(f"| {row['method']} | " + " | ".join(cells) + " |")
     return "\n".join([*lines, "", *table["notes"]])
 
 
-def _cell(found: Mapping[str, Any]) -> str:
-    if math.isnan(found["mean"]):
+def table_csv(table: Mapping[str, Any]) -> str:
+    """The table as comma-separated values, unrounded: of each column the mean, the interval's ends and the seeds."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    ends = ("mean", "low", "high", "n")
+    writer.writerow(["method", *(f"{column}, {end}" for column in table["columns"] for end in ends)])
+    for row in table["rows"]:
+        writer.writerow(
+            [row["method"], *((row.get(column) or {}).get(end) for column in table["columns"] for end in ends)]
+        )
+    return file.getvalue().rstrip("\n")
+
+
+def table_latex(table: Mapping[str, Any]) -> str:
+    """The table as a LaTeX ``tabular`` with rules of booktabs, means with their intervals."""
+    columns = table["columns"]
+    lines = [
+        f"\\begin{{tabular}}{{l{'r' * len(columns)}}}",
+        "\\toprule",
+        " & ".join(_latex(name) for name in ("method", *columns)) + r" \\",
+        "\\midrule",
+        *(
+            " & ".join([_latex(row["method"]), *(_latex(_cell(row.get(column))) for column in columns)]) + r" \\"
+            for row in table["rows"]
+        ),
+        "\\bottomrule",
+        "\\end{tabular}",
+    ]
+    return "\n".join(lines)
+
+
+def _latex(text: str) -> str:
+    r"""Text with LaTeX's own characters taken literally.
+
+    >>> print(_latex("gapo:p=1 & 50%"))
+    gapo:p=1 \& 50\%
+    """
+    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    special |= {">": r"\textgreater{}", "<": r"\textless{}", "–": "--"}
+    special |= {character: "\\" + character for character in "&%$#_{}"}
+    return "".join(special.get(character, character) for character in text)
+
+
+def _cell(found: Mapping[str, Any] | None) -> str:
+    if found is None or math.isnan(found["mean"]):
         return "–"
     if found.get("low") == found.get("high"):
         return f"{found['mean']:.3g}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 from heed.report.align.front_plots import plot_comparison, spans
 from heed.report.align.run_page import config_block, facts, warnings
@@ -39,11 +41,21 @@ def compare_page(run: RunRecord) -> Page:
         sections=[
             Section("The table", table_blocks(columns, rows)),
             Section("The same, drawn", [dots_block(columns, rows)]),
+            *improvement_sections(table),
             *efficiency_sections(run),
             Section("Notes", [Note(str(note)) for note in table.get("notes", [])] or [Note("None.", missing=True)]),
             Section("What the run was told", [config_block(run)]),
         ],
     )
+
+
+def improvement_sections(table: Mapping[str, Any]) -> list[Section]:
+    """Show how probably each method is better than each other, where the comparison has told it."""
+    told = table.get("improvement")
+    if not isinstance(told, Mapping) or len(told.get("rows", [])) < 2:
+        return []
+    note = Note(f"{told['title']}: of a run of the row's method over one of the column's, with a bootstrap's interval.")
+    return [Section("Which is better", [note, *table_blocks(list(told["columns"]), list(told["rows"]))])]
 
 
 def efficiency_sections(run: RunRecord) -> list[Section]:

@@ -16,6 +16,8 @@ from scipy import stats
 
 _TAIL = 0.025
 """Probability beyond each end of a 95% interval."""
+_DRAWS = 2000
+"""Of a bootstrap."""
 
 
 def poisson_bounds(events: int) -> tuple[float, float]:
@@ -113,6 +115,53 @@ def mean_cell(values: Sequence[float]) -> dict[str, Any]:
         return {"mean": mean, "low": mean, "high": mean, "n": n}
     half = float(stats.t.ppf(1 - _TAIL, n - 1) * found.std(ddof=1) / np.sqrt(n))
     return _cell(mean, mean - half, mean + half, n)
+
+
+def interquartile_cell(values: Sequence[float]) -> dict[str, Any]:
+    """The mean of the middle half of the seeds with its 95% bootstrap interval, as a cell.
+
+    One run in ten that falls moves a mean by a tenth of its fall, and this not at all: beside a mean it tells what is
+    usual (Agarwal et al. 2021, "Deep reinforcement learning at the edge of the statistical precipice"). Seeds are drawn
+    anew 2,000 times, by percentiles, with a seed of its own.
+
+    Args:
+        values: one of each seed.
+
+    >>> interquartile_cell([1.0, 2.0, 3.0, 90.0])["mean"]
+    2.5
+    """
+    found = np.asarray(values, dtype=float)
+    mean, n = float(stats.trim_mean(found, 0.25)), len(found)
+    if n < 2 or not np.isfinite(found).all():
+        return {"mean": mean, "low": mean, "high": mean, "n": n}
+    drawn = found[np.random.default_rng(0).integers(n, size=(_DRAWS, n))]
+    low, high = np.quantile(stats.trim_mean(drawn, 0.25, axis=1), [_TAIL, 1 - _TAIL])
+    return _cell(mean, float(low), float(high), n)
+
+
+def improvement_cell(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, Any]:
+    """How probable it is that a run of ours is better than one of theirs, with its 95% bootstrap interval, as a cell.
+
+    The share of all pairs of seeds in which ours is larger, ties by half (Mann and Whitney's statistic; Agarwal et al.
+    2021). Seeds of either are drawn anew 2,000 times.
+
+    Args:
+        ours: one value of each seed; larger is better.
+        theirs: likewise.
+
+    >>> improvement_cell([2.0, 3.0], [1.0, 2.0])["mean"]
+    0.875
+    """
+    a, b = np.asarray(ours, dtype=float), np.asarray(theirs, dtype=float)
+    better = (a[:, None] > b) + 0.5 * (a[:, None] == b)
+    mean, n = float(better.mean()), min(len(a), len(b))
+    if n < 2:
+        return {"mean": mean, "low": mean, "high": mean, "n": n}
+    generator = np.random.default_rng(0)
+    rows, columns = (generator.integers(size, size=(_DRAWS, size)) for size in (len(a), len(b)))
+    drawn = better[rows[:, :, None], columns[:, None, :]].mean((1, 2))
+    low, high = np.quantile(drawn, [_TAIL, 1 - _TAIL])
+    return _cell(mean, float(low), float(high), n)
 
 
 def crossed_cell(values: ArrayLike) -> dict[str, Any]:
