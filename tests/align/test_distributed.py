@@ -31,7 +31,7 @@ def test_the_accumulated_gradients_are_those_of_the_joint_batch(together):
             assert float((row - expected).norm()) < 1e-5 * float(expected.norm())
 
 
-@pytest.mark.parametrize("kind", ["critics", "groups"])
+@pytest.mark.parametrize("kind", ["critics", "groups", "bounded"])
 def test_each_process_draws_prompts_and_tokens_of_its_own_and_all_end_with_the_same_weights(together, kind):
     _, (first, second) = together
     assert not set(first[kind]["prompts"]) & set(second[kind]["prompts"])
@@ -40,6 +40,18 @@ def test_each_process_draws_prompts_and_tokens_of_its_own_and_all_end_with_the_s
     assert torch.equal(first[kind]["optimizer"], second[kind]["optimizer"])
     assert not torch.equal(first[kind]["weights"], first[kind]["at_first"])
     assert torch.equal(first[kind]["at_first"], second[kind]["at_first"])
+
+
+def test_both_processes_take_the_same_steps_back(together):
+    _, (first, second) = together
+    assert first["taken_back"]["steps_halved"] == second["taken_back"]["steps_halved"] > 3
+
+
+def test_combined_advantages_are_normalised_over_all_processes(together):
+    _, found = together
+    for one in found:
+        torch.testing.assert_close(*one["whitened"], rtol=1e-5, atol=1e-6)
+    assert not torch.equal(found[0]["whitened"][0], found[1]["whitened"][0])
 
 
 def test_critics_and_their_scales_stay_the_same_in_all_processes(together):

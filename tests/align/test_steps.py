@@ -1,6 +1,7 @@
 """Optimiser steps that can be taken back: half a step is a step at half the rate, an undone one leaves no trace."""
 
 import copy
+import json
 import math
 
 import pytest
@@ -119,13 +120,14 @@ def test_the_divergence_is_the_kl_of_the_old_policy_from_the_new_and_never_negat
 ROUND = {"minibatches": 2, "epochs": 2, "surrogate": "ppo", "kl_beta": 0.0}
 
 
-def test_a_round_moves_no_further_than_its_bound_and_says_what_it_took_back():
+def test_a_round_with_a_bound_moves_much_less_and_says_what_it_took_back():
     free = tiny_trainer(FUNCTIONS[:2], **ROUND, learning_rate=0.3, max_kl=1e6, warmup_steps=0)
     far = free.round()
     assert far["kl_round"] > 0.002 and (far["steps_halved"], far["steps_undone"]) == (0, 0)
     bound = tiny_trainer(FUNCTIONS[:2], **ROUND, learning_rate=0.3, max_kl=0.002, warmup_steps=0)
     near = bound.round()
-    # Every step was held to the bound on other completions than the next, so that little is left over it.
+    # Steps before the last were held to it on other completions (four of them each), and only the last can be undone.
+    assert near["kl_round"] <= 0.002 or near["steps_undone"] >= 1
     assert 0 < near["kl_round"] < far["kl_round"] / 2 and near["steps_halved"] >= 3
 
 
@@ -148,3 +150,21 @@ def test_one_step_a_round_is_measured_too():
 def test_a_negative_bound_is_refused():
     with pytest.raises(HeedError, match="max_kl"):
         tiny_trainer(max_kl=-0.1)
+
+
+def test_what_was_taken_back_is_counted_over_the_whole_run_and_over_a_resume(tmp_path):
+    settings = {**ROUND, "learning_rate": 0.3, "max_kl": 0.002, "warmup_steps": 0, "clip_updates": True, "steps": 4}
+    whole = tiny_trainer(FUNCTIONS[:2], run=tmp_path / "whole", checkpoint_every=2, **settings)
+    summary = whole.train()
+    lines = [json.loads(line) for line in (tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()]
+    for name in ("steps_halved", "steps_undone"):
+        assert summary[name] == sum(line.get(name, 0) for line in lines)
+    assert summary["steps_halved"] > 0
+    resumed = tiny_trainer(FUNCTIONS[:2], **settings)
+    resumed.restore(tmp_path / "whole" / "checkpoints" / "step-2")
+    again = resumed.train()
+    assert {name: again[name] for name in ("steps_halved", "steps_undone")} == {
+        name: summary[name] for name in ("steps_halved", "steps_undone")
+    }
+    for a, b in zip(whole.policy.trainable().values(), resumed.policy.trainable().values(), strict=True):
+        assert torch.equal(a, b)

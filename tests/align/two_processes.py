@@ -9,6 +9,7 @@ from tiny_policies import PROMPTS
 from tiny_trainers import length, tiny_trainer, vowels
 from torch import distributed
 
+from heed.balance import weighting_from_name
 from heed.balance.gramian import project_psd, unbiased_gram
 
 
@@ -93,6 +94,21 @@ def gram_of_all_micro_batches():
     return gram, project_psd(16 * unbiased_gram(everything @ everything.mT, total @ total.T))
 
 
+def whitened_advantages():
+    """GDPO's advantages of this process, and the same of both processes' completions as one batch."""
+    method = weighting_from_name("gdpo", 2)
+    trainer = a_trainer([], None, weighting=method, kl_beta=0.0)
+    prompts, columns = trainer.prompts.draw(0)
+    rollout = trainer.sampler.roll(prompts, trainer.generator, columns)
+    scored = trainer.measure(rollout, trainer.score(rollout))
+    found = trainer.estimator.advantages(scored, [slice(0, 8)])[0]
+    both = [None, None]
+    distributed.all_gather_object(both, scored.rewards.tolist())
+    joint = torch.cat([method.combine(torch.tensor(rewards), 2) for rewards in both])
+    joint = (joint - joint.mean()) / (joint.std() + 1e-4)
+    return found, joint.chunk(2)[distributed.get_rank()]
+
+
 def main(folder: Path) -> None:
     first = tiny_trainer()  # joins the processes
     reduced, joint = gradients_of_the_joint_batch(first)
@@ -102,6 +118,10 @@ def main(folder: Path) -> None:
     trainer, found["critics"] = train(folder / "run", **settings)
     found["critics"]["critics"] = flat([*trainer.estimator.critics.parameters(), *trainer.estimator.critics.buffers()])
     _, found["groups"] = train(surrogate="ppo", normalise_rewards=True)
+    found["whitened"] = whitened_advantages()
+    bound = {"surrogate": "ppo", "max_kl": 2e-3, "learning_rate": 0.1, "warmup_steps": 0}
+    bounded, found["bounded"] = train(weighting=weighting_from_name("gdpo", 2), **bound)
+    found["taken_back"] = bounded.journal.totals
     resumed = a_trainer([], None, **settings)
     resumed.restore(folder / "run" / "checkpoints" / "step-2")
     resumed.train()

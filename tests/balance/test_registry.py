@@ -226,7 +226,7 @@ def test_a_weighting_of_one_s_own_is_one_declaration(monkeypatch):
         ("cr-mogm:nothing", {}, "no method 'nothing'"),
         ("cr-mogm", {"alpha": 2.0}, "CR-MOGM's alpha is 2"),
         ("cr-mogm:gapo", {"inner_settings": {"c": 1.0}}, "gapo has no c"),
-        ("cr-mogm:tchebycheff", {"inner_settings": OPTIONS["tchebycheff"]}, "smooths the objectives' values by itself"),
+        ("cr-mogm:tchebycheff", {"inner_settings": OPTIONS["tchebycheff"]}, "smooths them by itself"),
     ],
 )
 def test_a_wrong_name_or_option_is_refused_in_one_line(name, options, said):

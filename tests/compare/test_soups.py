@@ -84,7 +84,13 @@ def test_a_front_of_mixtures_lies_beside_one_that_was_trained(made):
 
 
 @pytest.mark.parametrize(
-    ("changes", "says"), [({"lora_r": 0}, "soups mix adapters"), ({"eval_prompts": 0}, "judged by evaluation alone")]
+    ("changes", "says"),
+    [
+        ({"lora_r": 0}, "soups mix adapters"),
+        ({"eval_prompts": 0}, "judged by evaluation alone"),
+        ({"learning_rate": -1.0}, "not positive"),
+        ({"model": "m"}, "a world brings its own"),
+    ],
 )
 def test_what_cannot_be_mixed_or_judged_is_refused_before_anything_runs(changes, says, tmp_path):
     with pytest.raises(HeedError, match=says):

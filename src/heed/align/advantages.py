@@ -166,9 +166,7 @@ class CombinedEstimator(GroupEstimator):
     """
 
     def __init__(self, combination: RewardCombination, config: AlignConfig) -> None:
-        if config.completions_per_prompt < 2:
-            what = f"{type(combination).__name__} compares the completions of a prompt, and there is one of each"
-            raise HeedError(what, "--completions_per_prompt", "give at least 2")
+        check_groups(combination, config)
         super().__init__(config)
         self.combination, self.kept = combination, 1.0
 
@@ -259,6 +257,17 @@ class CriticEstimator:
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to what :meth:`state` returned."""
         self.critics.restore(state)
+
+
+def check_groups(weighting: object, config: AlignConfig) -> None:
+    """Refuse a method that compares the completions of a prompt where there is one of each.
+
+    Raises:
+        HeedError: there is no group to compare within.
+    """
+    if isinstance(weighting, RewardCombination) and config.completions_per_prompt < 2:
+        what = f"{type(weighting).__name__} compares the completions of a prompt, and there is one of each"
+        raise HeedError(what, "--completions_per_prompt", "give at least 2")
 
 
 def estimator_of(

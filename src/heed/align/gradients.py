@@ -24,7 +24,8 @@ class Pass:
 
     Args:
         clipped: share of the tokens that the surrogate clips for some sign of the advantage.
-        moved: `divergence` of the policy from the one that drew the completions, nats a token, over all processes.
+        moved: `divergence` of the policy from the one that drew the completions, nats a token, over all processes; 0
+            where no ``max_kl`` asks for it.
     """
 
     clipped: float
@@ -95,12 +96,13 @@ class MinibatchGradients:
                 self.importance.measure(logp, scored.sampler_logp[index], batch.mask)
             if not config.on_policy:
                 clipped += float((self.surrogate.clipped(logp, old) & batch.mask.bool()).sum())
+            if config.max_kl > 0:
                 moved += float(divergence(logp, old, batch.mask))
             if config.micro_batches > 1:
                 self.jacobian.end_micro_batch()
         self.jacobian.all_reduce()
         tokens = float(mask[rows].sum())
-        return Pass(clipped / tokens, _over_all(moved, tokens))
+        return Pass(clipped / tokens, _over_all(moved, tokens) if config.max_kl > 0 else 0.0)
 
     @torch.no_grad()
     def moved(self, scored: ScoredRollout, rows: Tensor) -> float:

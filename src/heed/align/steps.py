@@ -58,6 +58,10 @@ class Steps:
         self._before: list[tuple[Tensor, dict[str, Tensor]]] | None = None
         self._share = 1.0
 
+    def end_round(self) -> None:
+        """Let go of the way back: the last step stays taken."""
+        self._before = None
+
     def take(self) -> None:
         """One step along the parameters' gradients, at the optimiser's learning rate."""
         if not (self.max_kl > 0 or self.clip_updates):
@@ -68,6 +72,8 @@ class Steps:
         self.optimizer.step()
         if self.clip_updates:
             self._clip()
+        if self.max_kl <= 0:
+            self.end_round()  # nobody asks for the way back
 
     def too_far(self, moved: float) -> bool:
         """Whether the policy has moved further than ``max_kl``, or nobody knows how far, and there is a way back."""

@@ -39,6 +39,7 @@ from heed.align.surrogates import surrogate_of
 from heed.balance import GAPO, Linear
 from heed.balance.combinations import RewardCombination
 from heed.balance.jacobian import JacobianAccumulator
+from heed.balance.weightings.running.double_sampled import SDMGrad
 from heed.errors import HeedError, RunFailed
 from heed.runs.folder import RunFolder
 from heed.runs.randomness import capture_randomness, restore_randomness, seed_everything
@@ -102,6 +103,9 @@ class AlignTrainer:
         if self.K == 1:
             logger.warning("K = 1: plain PPO on %s, there is nothing to balance", self.objectives.names[0])
             self.weighting = Linear([1.0])
+        if isinstance(self.weighting, SDMGrad) and config.gram != "unbiased":
+            told = "%s is meant for --gram unbiased: a %s Gram matrix holds the gradients' own variance on its diagonal"
+            logger.warning(told, type(self.weighting).__name__, config.gram)
         combination = self.weighting if isinstance(self.weighting, RewardCombination) else None
         self.balanced = ("combined",) if combination else self.objectives.names
         self.estimator = estimator_of(self.policy, self.K, config, combination)
@@ -195,15 +199,15 @@ class AlignTrainer:
         for number, rows in enumerate(minibatches, 1):
             started = time.perf_counter()
             taken = self.accumulate(scored, advantages, rows, unmoved=number == 1)
-            while self.steps.too_far(taken.moved):  # which the next minibatch's forward pass tells
-                self.steps.retreat()
+            if self.steps.too_far(taken.moved):  # which the next minibatch's forward pass tells
+                self.retreat(scored, rows, taken.moved)
                 taken = self.accumulate(scored, advantages, rows)
             clipped += taken.clipped
             balance = self.balancer.solve(self.optimizer)
             gradient_seconds += time.perf_counter() - started
             self.journal.balance(balance.record(self.step + 1, self.balanced) | {"minibatch": number})
             length = self.update(balance)
-        moved = self.settle(scored, minibatches[0])
+        moved = self.settle(scored, minibatches[-1])
         assert balance is not None
         critic = self.estimator.learn()
         ended = time.perf_counter()
@@ -283,14 +287,19 @@ class AlignTrainer:
         self._require_finite()
         return length
 
+    def retreat(self, scored: ScoredRollout, rows: Tensor, moved: float) -> float:
+        """Take the last step back until the round has not moved the policy too far; what it has moved it then."""
+        while self.steps.too_far(moved):
+            self.steps.retreat()
+            moved = self.gradients.moved(scored, rows)
+        return moved
+
     def settle(self, scored: ScoredRollout, rows: Tensor) -> dict[str, float]:
         """Take the round's last step back where it went too far; what the round moved, and what was taken back."""
         if self.config.max_kl <= 0:
             return {}
-        moved = self.gradients.moved(scored, rows)
-        while self.steps.too_far(moved):
-            self.steps.retreat()
-            moved = self.gradients.moved(scored, rows)
+        moved = self.retreat(scored, rows, self.gradients.moved(scored, rows))
+        self.steps.end_round()
         if self.steps.undone:
             told = "round %d: steps that moved the policy further than max_kl %g were undone: %d"
             logger.warning(told, self.step + 1, self.config.max_kl, self.steps.undone)

@@ -42,11 +42,8 @@ def group_relative(rewards: Tensor, group: int, scale: bool = True) -> Tensor:
     """
     grouped, scored, count = _groups(rewards, group)
     mean = grouped.sum(-1, keepdim=True) / count.clamp(min=1)
-    centred = (grouped - mean) * scored
-    if scale:
-        variance = centred.square().sum(-1, keepdim=True) / (count - 1).clamp(min=1)
-        centred = centred / (variance.sqrt() + 1e-4)
-    return (centred * (count > 1)).reshape(rewards.shape)
+    centred = ((grouped - mean) * scored * (count > 1)).reshape(rewards.shape)
+    return centred / (group_deviation(rewards, group) + 1e-4) if scale else centred
 
 
 def group_deviation(rewards: Tensor, group: int) -> Tensor:

@@ -124,6 +124,6 @@ def _by_least_squares(cosine: Tensor, inverse: Tensor) -> Tensor:
     values, vectors = torch.linalg.eigh(cosine)
     root = values.clamp(min=0).sqrt()[:, None] * vectors.T
     right = torch.zeros(len(inverse) + 1, dtype=cosine.dtype)
-    right[-1] = 1
-    beta = torch.from_numpy(nnls(torch.cat([root, inverse[None]]).numpy(), right.numpy(), 100 * len(inverse))[0])
+    right[-1], most = 1, 100 * len(inverse)
+    beta = torch.from_numpy(nnls(torch.cat([root, inverse[None]]).numpy(), right.numpy(), maxiter=most)[0])
     return beta * inverse / (beta @ inverse)

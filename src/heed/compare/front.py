@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import heed
+from heed.align.advantages import check_groups
 from heed.align.objectives.base import ObjectiveSet
 from heed.align.objectives.spec import parse_objective
 from heed.align.run.apothecary import SetupProgress
@@ -21,7 +22,7 @@ from heed.align.schedules import entropy_weight, learning_rate
 from heed.balance import PREFERENCE_METHODS, settings_of
 from heed.compare.align_runs import prepare_world
 from heed.compare.pool import OnProgress, folder_of_runs, recorded, run_all
-from heed.compare.soups import SOUPS, refuse_whole_models, soup_points
+from heed.compare.soups import SOUPS, refuse_whole_models, single_settings, soup_points
 from heed.compare.tasks import Task, summary_of
 from heed.errors import HeedError
 from heed.runs.config import config_hash
@@ -340,10 +341,13 @@ def _checked_grid(job: FrontJob, settings: dict[str, Any], names: Sequence[str])
     grid = spread_preferences(job.preferences, len(names))
     told = any(given.get(name) is not None for name in ("ideal", "nadir"))
     scale = {} if told else {"ideal": [1.0] * len(names), "nadir": [0.0] * len(names)}
-    for method in _trained(job):
-        tried, _ = split_settings(_of_method(settings | {"weighting": given | scale}, method, grid[0]))
+    chosen = [_of_method(settings | {"weighting": given | scale}, method, grid[0]) for method in _trained(job)]
+    if SOUPS in job.methods:
+        chosen += single_settings(settings, names)
+    for each in chosen:
+        tried, config = split_settings(each)
         check_source(tried)
-        tried.build_weighting(names)
+        check_groups(tried.build_weighting(names), config)
     return grid
 
 

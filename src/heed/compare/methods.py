@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from heed.align.advantages import check_groups
 from heed.align.run.apothecary import SetupProgress
 from heed.align.run.job import SEE, TYPES, check_source, defaults, in_sections, record_in_sections, split_settings
 from heed.align.run.weighting import config_class_of, method_of, refuse_unused, settings_of_method
@@ -199,7 +200,7 @@ def compare_methods(
             for method, found in values.items()
         ]
         rows.append(_row("exact: best scaled average", front.optimum(1 / front.ranges)[None], names, front))
-        for constraints in _constraints(each.values()):
+        for constraints in _constraints(each.values()) if settings["rewards"] == "gold" else ():  # levels of gold
             rows.append(_row(f"exact: {constraints}", front.constrained(levels_of(constraints))[None], names, front))
         seconds += sum(s["seconds"] for s in summaries)
         replies = settings["prompts_per_step"] * settings["completions_per_prompt"]
@@ -255,12 +256,9 @@ def _check(job: MethodsJob, names: Sequence[str], ranges: Sequence[float], world
     ]
     refuse_unused(given, [changes["method"] for changes in chosen])
     for changes in chosen:
-        tried, _ = split_settings(of_method(job.settings, changes), "--methods")
+        tried, config = split_settings(of_method(job.settings, changes), "--methods")
         check_source(tried)
-        tried.build_weighting(names, world)
-        for constraints in _constraints([of_method(job.settings, changes)]):
-            if world is not None:
-                world.front().constrained(levels_of(constraints))
+        check_groups(tried.build_weighting(names, world), config)
 
 
 def _tune(

@@ -15,7 +15,7 @@ from heed.align.models.policy import POLICY_ADAPTER
 from heed.align.rollouts import Sampler
 from heed.align.run.train import resume
 from heed.align.trainer import AlignTrainer
-from heed.compare.pool import OnProgress, run_all
+from heed.compare.pool import OnProgress, Progress, run_all
 from heed.compare.tasks import Task
 from heed.errors import HeedError
 from heed.runs.files import write_whole
@@ -57,16 +57,17 @@ def soup_points(
         HeedError: whole models were trained, of which there is no adapter to mix.
     """
     refuse_whole_models(settings)
+    singles = single_settings(settings, names)
     tasks = {
         (name, seed): Task(
             f"{SOUPS}-{name}-seed{seed}",
-            settings | {"method": f"single:{name}", "weighting": {}, "seed": seed},
+            single | {"seed": seed},
             out / "runs" / f"{SOUPS}-{name}-seed{seed}",
         )
-        for name, seed in itertools.product(names, seeds)
+        for (name, single), seed in itertools.product(zip(names, singles, strict=True), seeds)
     }
     summaries = dict(zip(tasks, run_all(list(tasks.values()), workers, on_progress), strict=True))
-    points = []
+    points: list[dict[str, Any]] = []
     for seed in seeds:
         trained = sum(float(summaries[name, seed]["seconds"]) for name in names)
         folders = [tasks[name, seed].folder for name in names]
@@ -74,11 +75,19 @@ def soup_points(
             place = out / "runs" / f"{SOUPS}-{'-'.join(f'{x:g}' for x in preference)}-seed{seed}"
             if not (place / "values.json").exists():
                 mix_and_judge(folders, preference, place)
+            if on_progress is not None:
+                done = len(points) + 1
+                on_progress(Progress(done, len(grid) * len(seeds), done, len(grid) * len(seeds), place.name))
             values = json.loads((place / "values.json").read_text(encoding="utf-8"))
             point = {"preference": list(preference), "method": SOUPS, "seed": seed, "seconds": trained / len(grid)}
             point |= {"values": [values[name] for name in names], "adapter": str((place / MIXED).relative_to(out))}
             points.append(point)
     return points
+
+
+def single_settings(settings: dict[str, Any], names: Sequence[str]) -> list[dict[str, Any]]:
+    """The settings of the runs of one objective each."""
+    return [settings | {"method": f"single:{name}", "weighting": {}} for name in names]
 
 
 def refuse_whole_models(settings: dict[str, Any]) -> None:
@@ -135,7 +144,21 @@ def mix(trainer: AlignTrainer, others: Sequence[Path], weights: Sequence[float])
         model.load_adapter(str(newest), f"other{number}")
         names.append(f"other{number}")
     model.add_weighted_adapter(names, list(weights), MIXED, combination_type="cat")
+    _in_full_precision(model, names, weights)
     model.set_adapter(MIXED)
     model.eval()
     trainer.policy.adapter = MIXED
     trainer.sampler = Sampler(trainer.policy, trainer.sampler.sampling, trainer.config.sampler)
+
+
+@torch.no_grad()
+def _in_full_precision(model: PeftModel, names: Sequence[str], weights: Sequence[float]) -> None:
+    """Write the mixture's factors in float32, as the adapters' are: peft's are of the base's precision."""
+    for layer in model.modules():
+        if MIXED not in getattr(layer, "lora_A", {}):
+            continue
+        held = [(name, weight) for name, weight in zip(names, weights, strict=True) if name in layer.lora_A]
+        first = [weight * layer.scaling[name] * layer.lora_A[name].weight.float() for name, weight in held]
+        second = [layer.lora_B[name].weight.float() for name, _ in held]
+        layer.lora_A[MIXED].weight = torch.nn.Parameter(torch.cat(first) / layer.scaling[MIXED], requires_grad=False)
+        layer.lora_B[MIXED].weight = torch.nn.Parameter(torch.cat(second, 1), requires_grad=False)

@@ -122,8 +122,9 @@ def test_where_the_models_are_lost_it_is_danger_however_little_is_believed():
 
 def test_too_few_windows_tell_nothing():
     few, enough = parked(48, before=0.5), parked(49, before=0.5)
-    assert belief_by_step(imagined(Straying()), *few, Worst(), ALLOWED) is None
-    assert belief_by_step(imagined(Straying()), *enough, Worst(), ALLOWED) is not None
+    for alpha in (ALPHA, MOST):
+        assert belief_by_step(imagined(Straying()), *few, Worst(), ALLOWED, alpha) is None
+        assert belief_by_step(imagined(Straying()), *enough, Worst(), ALLOWED, alpha) is not None
 
 
 def test_windows_leave_out_where_somebody_blocked():

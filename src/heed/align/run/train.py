@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from heed.align import distributed
+from heed.align.advantages import check_groups
 from heed.align.config import AlignConfig
 from heed.align.data.conversations import with_template_arguments
 from heed.align.data.dataset import load_prompts
@@ -150,6 +151,7 @@ def _build(
     if job.world is not None:
         world = Apothecary(job.world_seed, tuple(job.world_objectives))
         weighting = job.build_weighting(world.names, world)  # a mistake shows before minutes of preparation
+        check_groups(weighting, config)
         preparation = ApothecarySetup(objectives=world.names, seed=job.world_seed)
         learns = job.rewards == "learnt" and job.judges is None
         prepared = prepared or prepare(preparation, judges=learns, on_stage=on_stage)

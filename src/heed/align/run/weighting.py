@@ -19,6 +19,7 @@ from heed.balance import (
     settings_for,
     settings_of,
 )
+from heed.balance.weightings.running.lagrangian import LagrangianConfig, levels_of
 from heed.errors import HeedError
 from heed.runs.importing import named
 from heed.runs.sections import leaves, typed
@@ -144,4 +145,11 @@ def weighting_for(
     if world is not None:
         front = world.front()
         known = dataclasses.replace(known, ideal=tuple(front.ideal.tolist()), nadir=tuple(front.nadir.tolist()))
+        if isinstance(weighting, LagrangianConfig):
+            built = build_weighting(weighting, known)  # unknown names, and levels beyond the best, are told first
+            try:
+                front.constrained(levels_of(weighting.constraints or ""))
+            except HeedError as error:
+                raise HeedError(error.what, "--constraints", error.fix) from error
+            return built
     return build_weighting(weighting, known)

@@ -79,5 +79,5 @@ class CRMOGMConfig(WeightingConfig):
             raise HeedError(f"{self.inner} combines rewards, and has no weights to smooth", "--inner", fix)
         if isinstance(inner, ObservesValues | ObservesSpreads):
             fix = "take a method that looks at gradients alone"
-            raise HeedError(f"{self.inner} smooths the objectives' values by itself", "--inner", fix)
+            raise HeedError(f"{self.inner} follows the objectives' values, and smooths them by itself", "--inner", fix)
         return CRMOGM(inner, objectives.count, self.alpha)

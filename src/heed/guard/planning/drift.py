@@ -12,6 +12,8 @@ from heed.guard.planning.risk import RiskStrategy
 
 ALPHA, MOST = 0.02, 0.2
 """Share of peaceful windows that may look dangerous all the same: at least, and at most."""
+FEWEST = math.ceil(1 / ALPHA) - 1
+"""Windows, of which the largest danger is exceeded by a fresh one's in `ALPHA` of the cases; fewer tell nothing."""
 AT_ONCE = 50
 """Windows that are imagined at a time."""
 
@@ -50,7 +52,7 @@ def belief_by_step(
         [H], from 1, never rising; None where there are too few windows to tell.
     """
     count, enough = len(states), math.ceil((len(states) + 1) * (1 - alpha))
-    if enough > count or not threshold > 0:
+    if count < FEWEST or not threshold > 0:
         return None
     futures = [
         imagination.roll(*part) for part in zip(states[:, 0].split(AT_ONCE), actions.split(AT_ONCE), strict=True)

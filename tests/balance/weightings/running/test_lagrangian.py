@@ -56,14 +56,21 @@ def test_on_a_known_problem_it_settles_on_the_level(proportional):
     assert float(weighting.logarithms[1].exp()) == pytest.approx(1.0, abs=1e-2)
 
 
-def test_what_never_holds_does_not_wind_up_and_what_was_not_scored_changes_nothing():
+def test_what_never_holds_does_not_wind_up():
     weighting = Lagrangian({1: 5.0}, count=2, rate=3.0)
     for _ in range(50):
         weighting.observe_spreads(torch.tensor([0.0, -5.0]), torch.ones(2))
     assert float(weighting.logarithms[1]) == FURTHEST
-    before = weighting.values.clone()
-    weighting.observe_spreads(torch.tensor([math.nan, math.nan]), torch.tensor([math.nan, math.nan]))
-    assert torch.equal(weighting.values, before)
+
+
+def test_what_was_not_scored_leaves_its_multiplier_alone_in_the_first_round_too():
+    weighting, nothing = Lagrangian({1: 5.0}, count=2, rate=0.1), torch.full((2,), math.nan)
+    weighting.observe_spreads(nothing, nothing)
+    assert weighting(torch.eye(2)).tolist() == [0.5, 0.5]
+    weighting.observe_spreads(torch.tensor([0.0, 4.0]), torch.tensor([1.0, 2.0]))  # no average with what was not seen
+    assert float(weighting.logarithms[1]) == pytest.approx(0.1 * 0.5)
+    weighting.observe_spreads(nothing, nothing)
+    assert float(weighting.logarithms[1]) == pytest.approx(0.1 * 0.5)
 
 
 @pytest.mark.parametrize(

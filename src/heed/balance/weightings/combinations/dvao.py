@@ -24,9 +24,9 @@ class DVAO(RewardCombination):
         omega_k = w_k s_k^power / sum_j w_j s_j^power,      s_k the standard deviation of reward k in the group
         A       = sum_k omega_k (r_k - mean of the group) / (s_k + 1e-4)
 
-    so that an objective on which a group agrees carries little weight, and A stays as bounded as one A_k. The paper's
-    text was not to be had: that the weights grow with s_k is its abstract's, the power (1: deviations, 2: variances) is
-    our reading.
+    so that an objective on which a group agrees carries little weight, and A stays as bounded as one A_k. That the
+    weights grow with s_k is the abstract's; the formula itself was not to be had, and the power (1: deviations, 2:
+    variances) is our reading.
 
     Args:
         preference: one weight per objective, on the simplex.

@@ -25,8 +25,8 @@ class GD2PO(RewardCombination):
 
     Args:
         preference: one weight per objective, on the simplex.
-        agreement: in (0, 1]; at 1 every disagreement leaves a completion out (the paper's hard filter), .2 is the soft
-            filter's.
+        agreement: in (0, 1]; at 1 every disagreement leaves a completion out (the paper's hard filter); the soft
+            filter of the authors' scripts takes .8.
 
     Raises:
         HeedError: an agreement out of its range.

@@ -57,7 +57,6 @@ class Lagrangian(Weighting[PSDMatrix]):
     values: Tensor
     deviations: Tensor
     summed: Tensor
-    rounds: Tensor
 
     def __init__(
         self,
@@ -81,18 +80,18 @@ class Lagrangian(Weighting[PSDMatrix]):
         for place, level in levels.items():
             self.levels[place] = level
         self.rate, self.proportional, self.average = rate, proportional, average
-        for name in ("values", "deviations", "summed"):
-            self.register_buffer(name, torch.zeros(count, dtype=torch.float64))
-        self.register_buffer("rounds", torch.zeros((), dtype=torch.int64))
+        for name in ("values", "deviations"):
+            self.register_buffer(name, torch.full((count,), math.nan, dtype=torch.float64))  # nothing was seen
+        self.register_buffer("summed", torch.zeros(count, dtype=torch.float64))
 
     def observe_spreads(self, values: Tensor, deviations: Tensor) -> None:
-        """A round's means and deviations, [K] each; an objective that scored nothing stays as it was."""
-        keep = self.average if int(self.rounds) else 0.0
+        """A round's means and deviations, [K] each; what scored nothing keeps its values and its multiplier."""
+        scored = values.detach().to(self.values).isfinite()
         for running, now in ((self.values, values), (self.deviations, deviations)):
             now = now.detach().to(running)
-            running.copy_(torch.where(now.isfinite(), torch.lerp(now, running, keep), running))
-        self.rounds += 1
-        self.summed += self.rate * self._gaps()
+            average = torch.where(running.isnan(), now, torch.lerp(now, running, self.average))
+            running.copy_(torch.where(scored, average, running))
+        self.summed += self.rate * torch.where(scored, self._gaps(), 0.0)
         self.summed.clamp_(-FURTHEST, FURTHEST)
 
     @property
@@ -115,9 +114,9 @@ class Lagrangian(Weighting[PSDMatrix]):
         return {f"multiplier/{name}": value for name, value, level in multipliers if not math.isnan(level)}
 
     def _gaps(self) -> Tensor:
-        """How far each objective is short of its level, in deviations, [K]; 0 where it has none."""
+        """How far each objective is short of its level, in deviations, [K]; 0 without a level, or if never scored."""
         unit = torch.where(self.deviations > 0, self.deviations, 1.0)
-        return torch.where(self.levels.isnan(), 0.0, (self.levels - self.values) / unit)
+        return ((self.levels - self.values) / unit).nan_to_num(0.0)
 
     def extra_repr(self) -> str:
         """The settings, for `repr`."""
