@@ -322,7 +322,7 @@ def improvement(values: Mapping[str, Sequence[float]]) -> dict[str, Any]:
         values: of each method, one for each seed.
     """
     rows = [
-        {"method": ours, **{theirs: improvement_cell(values[ours], values[theirs]) for theirs in values}}
+        {"method": ours, **{other: improvement_cell(values[ours], values[other]) for other in values if other != ours}}
         for ours in values
     ]
     return {"title": "Probability of a better scaled average", "columns": list(values), "rows": rows, "notes": []}

@@ -14,6 +14,9 @@ from heed.report.common.formats import counted, interval
 from heed.report.common.gather import RunRecord
 from heed.report.common.plot_style import SOFT, colour_of, css_colour, draw
 
+CAPTION = "Mean over seeds, and its interval in brackets."
+PAIRS = "Share of the pairs of seeds in which the row's is better, and its interval in brackets."
+
 
 def compare_page(run: RunRecord) -> Page:
     """Compose the report of a comparison.
@@ -55,7 +58,7 @@ def improvement_sections(table: Mapping[str, Any]) -> list[Section]:
     if not isinstance(told, Mapping) or len(told.get("rows", [])) < 2:
         return []
     note = Note(f"{told['title']}: of a run of the row's method over one of the column's, with a bootstrap's interval.")
-    return [Section("Which is better", [note, *table_blocks(list(told["columns"]), list(told["rows"]))])]
+    return [Section("Which is better", [note, *table_blocks(list(told["columns"]), list(told["rows"]), PAIRS)])]
 
 
 def efficiency_sections(run: RunRecord) -> list[Section]:
@@ -65,12 +68,12 @@ def efficiency_sections(run: RunRecord) -> list[Section]:
     return [Section("Sample efficiency", efficiency_blocks(run.efficiency, run.compare.get("efficiency", [])))]
 
 
-def table_blocks(columns: list[str], rows: list[dict[str, object]]) -> list[Block]:
+def table_blocks(columns: list[str], rows: list[dict[str, object]], caption: str = CAPTION) -> list[Block]:
     """Tabulate means and intervals."""
     if not rows or not columns:
         return [Note("No results yet: compare.json has no rows.", missing=True)]
     cells = [[str(row["method"]), *(interval(row.get(column)) for column in columns)] for row in rows]  # type: ignore[arg-type] # JSON
-    return [Table(["method", *columns], cells, "Mean over seeds, and its interval in brackets.")]
+    return [Table(["method", *columns], cells, caption)]
 
 
 def dots_block(columns: list[str], rows: list[dict[str, object]]) -> Block:
