@@ -5,6 +5,8 @@ import json
 import pytest
 import torch
 from peft import PeftModel
+from tiny_policies import tiny_model
+from tiny_trainers import length, tiny_trainer, vowels
 from transformers import AutoModelForCausalLM
 
 from heed.align.models.policy import POLICY_ADAPTER
@@ -83,6 +85,25 @@ def test_a_front_of_mixtures_lies_beside_one_that_was_trained(made):
     assert loaded.peft_config["default"].r == 2 * tiny_settings()["lora_r"]
 
 
+def test_on_a_base_in_half_precision_the_mixture_is_as_exact(tmp_path):
+    def trained(function, place):
+        trainer = tiny_trainer([function], run=place, model=tiny_model().to(torch.bfloat16), learning_rate=0.05)
+        trainer.train()
+        return trainer
+
+    first = trained(vowels, tmp_path / "first")
+    other = trained(length, tmp_path / "other")
+    other.journal.run.close()
+    mix(first, [tmp_path / "other"], [0.3, 0.7])
+    model = first.policy.model
+    whole = {name: deltas(model, name) for name in (POLICY_ADAPTER, "other1", MIXED)}
+    for name, mixed in whole[MIXED].items():
+        assert mixed.dtype == torch.float32
+        expected = 0.3 * whole[POLICY_ADAPTER][name] + 0.7 * whole["other1"][name]
+        torch.testing.assert_close(mixed, expected, rtol=1e-5, atol=1e-8)
+        assert float((whole[POLICY_ADAPTER][name] - whole["other1"][name]).abs().max()) > 1e-4
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
@@ -90,6 +111,7 @@ def test_a_front_of_mixtures_lies_beside_one_that_was_trained(made):
         ({"eval_prompts": 0}, "judged by evaluation alone"),
         ({"learning_rate": -1.0}, "not positive"),
         ({"model": "m"}, "a world brings its own"),
+        ({"p": 2.0}, "soups has no p"),
     ],
 )
 def test_what_cannot_be_mixed_or_judged_is_refused_before_anything_runs(changes, says, tmp_path):

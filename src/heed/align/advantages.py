@@ -19,7 +19,7 @@ from heed.align.models.critics import CriticConfig, Critics
 from heed.align.models.policy import Policy
 from heed.align.models.sequences import Sequences
 from heed.balance.baselines import group_relative, leave_one_out
-from heed.balance.combinations import RewardCombination
+from heed.balance.reward_combination import RewardCombination
 from heed.errors import HeedError
 
 

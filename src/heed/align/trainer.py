@@ -37,8 +37,8 @@ from heed.align.schedules import entropy_weight, learning_rate
 from heed.align.steps import Steps
 from heed.align.surrogates import surrogate_of
 from heed.balance import GAPO, Linear
-from heed.balance.combinations import RewardCombination
 from heed.balance.jacobian import JacobianAccumulator
+from heed.balance.reward_combination import RewardCombination
 from heed.balance.weightings.running.double_sampled import SDMGrad
 from heed.errors import HeedError, RunFailed
 from heed.runs.folder import RunFolder

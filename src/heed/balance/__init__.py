@@ -1,7 +1,6 @@
 """K objectives' gradients become one update: weightings of the gradients from their Gram matrix."""
 
 from heed.balance.checks import check_preference
-from heed.balance.combinations import RewardCombination
 from heed.balance.cotangents import Cotangents, Term
 from heed.balance.gramian import (
     GramAverage,
@@ -27,6 +26,7 @@ from heed.balance.registry import (
     settings_of,
     weighting_from_name,
 )
+from heed.balance.reward_combination import RewardCombination
 from heed.balance.weightings import METHODS, PREFERENCE_METHODS
 from heed.balance.weightings.fixed import Linear, Single
 from heed.balance.weightings.gapo import GAPO, PGAPO

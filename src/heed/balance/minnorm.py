@@ -124,6 +124,7 @@ def _by_least_squares(cosine: Tensor, inverse: Tensor) -> Tensor:
     values, vectors = torch.linalg.eigh(cosine)
     root = values.clamp(min=0).sqrt()[:, None] * vectors.T
     right = torch.zeros(len(inverse) + 1, dtype=cosine.dtype)
-    right[-1], most = 1, 100 * len(inverse)
-    beta = torch.from_numpy(nnls(torch.cat([root, inverse[None]]).numpy(), right.numpy(), maxiter=most)[0])
+    right[-1] = 1
+    factor = torch.cat([root, inverse[None]])
+    beta = torch.from_numpy(nnls(factor.numpy(), right.numpy(), maxiter=100 * len(inverse))[0])
     return beta * inverse / (beta @ inverse)

@@ -337,6 +337,8 @@ def _checked_grid(job: FrontJob, settings: dict[str, Any], names: Sequence[str])
     given = settings["weighting"]
     if given.get("preference") is not None:
         raise HeedError("a front has preferences of its own", "--preference", "leave it out; --preferences counts them")
+    if given and not _trained(job):
+        raise HeedError(f"{SOUPS} has no {next(iter(given))}", f"--{next(iter(given))}", "leave it out")
     refuse_unused(given, _trained(job))
     grid = spread_preferences(job.preferences, len(names))
     told = any(given.get(name) is not None for name in ("ideal", "nadir"))

@@ -10,9 +10,9 @@ from torch import Tensor
 from torchjd.aggregation import Weighting
 from torchjd.linalg import PSDMatrix
 
-from heed.balance.combinations import RewardCombination
 from heed.balance.observing import ObservesSpreads, ObservesValues
 from heed.balance.registry import Objectives, WeightingConfig, build_weighting, config_class, register, settings_for
+from heed.balance.reward_combination import RewardCombination
 from heed.errors import HeedError
 
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from heed.balance.baselines import group_deviation, group_relative
 from heed.balance.checks import given_preference
-from heed.balance.combinations import RewardCombination, unscored
 from heed.balance.registry import Objectives, WeightingConfig, register
+from heed.balance.reward_combination import RewardCombination, unscored
 from heed.errors import HeedError
 
 
