@@ -52,11 +52,13 @@ class Progress:
 
 
 def run_all(tasks: Sequence[Task], workers: int, on_progress: OnProgress | None = None) -> list[dict[str, Any]]:
-    """Run every task that is not finished, going on where one was interrupted.
+    """Run every task that is not finished, seed by seed, going on where one was interrupted.
+
+    What is cut short so compares like with like.
 
     Args:
         tasks: the runs; two must not share a folder.
-        workers: processes at once, each with its share of the cores.
+        workers: processes at once, each with its share of the cores, or with `OMP_NUM_THREADS` if those are fewer.
         on_progress: called twice a second; may raise `Stopped`. Then, and when a run fails, the others end with the
             round that they are in and keep a checkpoint.
 
@@ -75,15 +77,17 @@ def run_all(tasks: Sequence[Task], workers: int, on_progress: OnProgress | None 
     all_steps = sum(task.settings["steps"] for task in tasks)
     if waiting:
         context = multiprocessing.get_context("spawn")
-        threads = max(1, (os.cpu_count() or 1) // workers)
         with _deaf_to_ctrl_c():
             manager = context.Manager()
         with manager:
             reports, stop = manager.Queue(), manager.Event()
-            with ProcessPoolExecutor(workers, mp_context=context, initializer=_settle, initargs=(threads,)) as executor:
+            with ProcessPoolExecutor(
+                workers, mp_context=context, initializer=_settle, initargs=(_threads_of_each(workers),)
+            ) as executor:
                 with _deaf_to_ctrl_c():
                     futures: dict[Future[None], Task] = {
-                        executor.submit(_run, t, reports, stop, os.getpid()): t for t in waiting
+                        executor.submit(_run, t, reports, stop, os.getpid()): t
+                        for t in sorted(waiting, key=lambda task: task.settings["seed"])
                     }
                 pending, done = set(futures), len(tasks) - len(waiting)
                 latest: tuple[str, Mapping[str, float]] = (waiting[0].label, {})
@@ -159,6 +163,11 @@ def _deaf_to_ctrl_c() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _threads_of_each(workers: int) -> int:
+    """Threads of each process: its share of the cores, or what torch has here (`OMP_NUM_THREADS`) if that is fewer."""
+    return max(1, min(torch.get_num_threads(), (os.cpu_count() or 1) // workers))
 
 
 def _settle(threads: int) -> None:
