@@ -1,11 +1,11 @@
-"""Methods that combine rewards, in a whole round: one gradient, that of the combined advantage."""
+"""Methods that make one gradient of all rewards, in a whole round: of a combined advantage, or of a loss on pairs."""
 
 import json
 
 import pytest
 import torch
 from tiny_rounds import Round, close
-from tiny_trainers import FUNCTIONS, tiny_trainer
+from tiny_trainers import FUNCTIONS, HEAD_TOO, tiny_trainer
 
 from heed.balance import weighting_from_name
 from heed.errors import HeedError
@@ -49,6 +49,44 @@ def test_a_run_with_the_kl_counted_once_tells_what_took_part(tmp_path):
     assert all(0 < line["combination/kept"] <= 1 for line in lines if "seconds/step" in line)
     balance = [json.loads(line) for line in (tmp_path / "run" / "balance.jsonl").read_text().splitlines()]
     assert balance[0]["names"] == ["combined"] and balance[0]["weights"] == [1.0]
+
+
+def test_a_loss_on_pairs_has_the_gradient_that_autograd_takes_of_it():
+    trainer = combined_trainer("modpo", surrogate="ppo", prompts_per_step=4, minibatches=2)
+    round_ = Round(trainer, drift=0.3)  # at the policy as it is, and not at the one that drew
+    said = torch.stack([row.sum() for row in round_.logp()])
+    log_ratio = said - torch.stack([row.sum() for row in round_.reference()])
+    beta, tokens, objective = trainer.config.kl_beta, sum(len(row) for row in round_.logp()), torch.zeros(())
+    for i in range(0, len(said), 2):
+        own, *others = (float(row[i] - row[i + 1]) for row in round_.rewards)
+        z = (beta * (log_ratio[i] - log_ratio[i + 1]) - sum(others) / 3) / (1 / 3)
+        wins = torch.sigmoid(torch.tensor(own))
+        logsigmoid = torch.nn.functional.logsigmoid
+        objective = objective + wins * logsigmoid(z) + (1 - wins) * logsigmoid(-z)
+    assert round_.total.shape[0] == 1
+    assert close(round_.total[0], round_.gradient(objective / (3 * beta * tokens)))
+
+
+def test_a_loss_on_pairs_trains_towards_the_weighted_sum():
+    trainer = combined_trainer("modpo", FUNCTIONS[:2], steps=20, kl_beta=0.02, adapter=HEAD_TOO, prompts_per_step=8)
+    before = trainer.evaluate().rewards.mean()
+    trainer.train()
+    assert trainer.evaluate().rewards.mean() > before + 0.2
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"completions_per_prompt": 1, "advantage": "gae"}, "at least 2"),
+        ({"kl_beta": 0.0}, "KL in its own loss"),
+        ({"kl_place": "loss"}, "KL in its own loss"),
+        ({"kl_in": "once"}, "KL in its own loss"),
+        ({"micro_batch": 3, "advantage": "gae"}, "splits the 2 completions"),
+    ],
+)
+def test_a_loss_on_pairs_refuses_settings_that_leave_it_without_pairs_or_kl(settings, says):
+    with pytest.raises(HeedError, match=says):
+        combined_trainer("modpo", **settings)
 
 
 def test_no_critics_are_made_and_one_completion_a_prompt_is_refused():

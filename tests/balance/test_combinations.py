@@ -115,7 +115,7 @@ def test_what_was_not_scored_counts_for_nothing(name):
 def test_they_weigh_one_gradient_and_refuse_several():
     method = weighting_from_name("gdpo", 2)
     assert method(torch.tensor([[3.0]])).tolist() == [1.0]
-    with pytest.raises(HeedError, match="combines rewards"):
+    with pytest.raises(HeedError, match="one gradient"):
         method(torch.eye(2))
 
 

@@ -25,8 +25,8 @@ from heed.balance import (
 )
 from heed.errors import HeedError
 
-COMBINATIONS = ("dvao", "gd2po", "gdpo", "mo-grpo")  # test_combinations.py
-OF_GRADIENTS = [name for name in METHODS if name not in COMBINATIONS]
+OF_REWARDS = ("dvao", "gd2po", "gdpo", "mo-grpo", "modpo")  # test_combinations.py, test_modpo.py
+OF_GRADIENTS = [name for name in METHODS if name not in OF_REWARDS]
 OPTIONS = {
     "pgapo": {"preference": [0.2, 0.3, 0.5]},
     "lagrangian": {"constraints": "1>=0.5"},

@@ -214,6 +214,7 @@ TYPED = {
     "constraints": ("help>=2", "help>=2"),
     "inner": ("mgda", "mgda"),
     "objective": ("help", "help"),
+    "judged": ("help", "help"),
     "inner_settings": ('{"c": 0.3}', {"c": 0.3}),
 }
 """What is typed for a setting of a weighting, and what that means."""

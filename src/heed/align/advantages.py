@@ -19,7 +19,7 @@ from heed.align.models.critics import CriticConfig, Critics
 from heed.align.models.policy import Policy
 from heed.align.models.sequences import Sequences
 from heed.balance.baselines import group_relative, leave_one_out
-from heed.balance.reward_combination import RewardCombination
+from heed.balance.reward_combination import OneGradient, PairLoss, RewardCombination
 from heed.errors import HeedError
 
 
@@ -191,6 +191,41 @@ class CombinedEstimator(GroupEstimator):
         return {"combination/kept": self.kept}
 
 
+class PairEstimator:
+    """What a loss on pairs needs of a rollout, in the place of advantages: the rewards, and the reference.
+
+    Args:
+        loss: the method.
+        config: the run's.
+
+    Raises:
+        HeedError: there are no pairs, or the KL is not where the loss has it.
+    """
+
+    def __init__(self, loss: PairLoss, config: AlignConfig) -> None:
+        check_groups(loss, config)
+        self.config = config
+
+    def advantages(self, scored: ScoredRollout, parts: list[slice]) -> Tensor:  # noqa: ARG002 - the protocol's
+        """[K + 1, B]: the rewards, and the log-probability of each completion for the reference."""
+        rewards = scored.rewards
+        if scored.entropy is not None:
+            rewards = rewards + scored.entropy[:, None] * scored.surprise.sum(1)
+        reference = (scored.reference_logp * scored.sequences.mask).sum(1)
+        return torch.cat([rewards, reference[None].to(rewards)])
+
+    def learn(self) -> dict[str, float]:
+        """Nothing."""
+        return {}
+
+    def state(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Nothing."""
+
+
 class CriticEstimator:
     """Generalised advantages against one critic per objective.
 
@@ -260,20 +295,31 @@ class CriticEstimator:
 
 
 def check_groups(weighting: object, config: AlignConfig) -> None:
-    """Refuse a method that compares the completions of a prompt where there is one of each.
+    """Refuse a method that compares the completions of a prompt where there is one of each, or they are torn apart.
 
     Raises:
-        HeedError: there is no group to compare within.
+        HeedError: there is no group to compare within, or a loss on pairs is to have its KL elsewhere.
     """
-    if isinstance(weighting, RewardCombination) and config.completions_per_prompt < 2:
-        what = f"{type(weighting).__name__} compares the completions of a prompt, and there is one of each"
+    if not isinstance(weighting, OneGradient):
+        return
+    name, group = type(weighting).__name__, config.completions_per_prompt
+    if group < 2:
+        what = f"{name} compares the completions of a prompt, and there is one of each"
         raise HeedError(what, "--completions_per_prompt", "give at least 2")
+    if not isinstance(weighting, PairLoss):
+        return
+    if config.micro_batch % group:
+        what = f"a micro-batch of {config.micro_batch} splits the {group} completions of a prompt, that {name} pairs"
+        raise HeedError(what, "--micro_batch", f"take a multiple of {group}")
+    if config.kl_beta == 0 or config.kl_place != "reward" or config.kl_in != "each":
+        what = f"{name} has the KL in its own loss, and needs its weight"
+        raise HeedError(what, "--kl_beta, --kl_place, --kl_in", "give a weight above 0, and leave out the others")
 
 
-def estimator_of(
-    policy: Policy, objectives: int, config: AlignConfig, combination: RewardCombination | None = None
-) -> AdvantageEstimator:
-    """The estimator that the settings name, or that of a method which combines rewards."""
-    if combination is not None:
-        return CombinedEstimator(combination, config)
+def estimator_of(policy: Policy, objectives: int, config: AlignConfig, weighting: object = None) -> AdvantageEstimator:
+    """The estimator that the settings name, or that of a method which makes one gradient of all rewards."""
+    if isinstance(weighting, RewardCombination):
+        return CombinedEstimator(weighting, config)
+    if isinstance(weighting, PairLoss):
+        return PairEstimator(weighting, config)
     return CriticEstimator(policy, objectives, config) if config.advantage == "gae" else GroupEstimator(config)

@@ -12,7 +12,9 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
+from heed.align.config import AlignConfig
 from heed.balance.cotangents import Cotangents, Term
+from heed.balance.reward_combination import PairLoss
 
 
 class Surrogate(Protocol):
@@ -140,6 +142,46 @@ class PPOClip:
         """Tokens whose ratio lies outside the bounds."""
         ratio = (logp - old_logp).exp()
         return (ratio < 1 - self.low) | (ratio > 1 + self.high)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """A loss on the pairs of a prompt's completions, at the policy as it is: no importance weight, nothing clipped.
+
+    Args:
+        loss: the method's.
+        beta: weight of the KL to the reference.
+        group: completions per prompt, consecutive rows.
+    """
+
+    loss: PairLoss
+    beta: float
+    group: int
+    rank: int = 1
+
+    def cotangents(
+        self,
+        logp: Tensor,
+        old_logp: Tensor,  # noqa: ARG002 - the protocol's
+        advantages: Tensor,
+        weight: Tensor,
+    ) -> Cotangents:
+        """``s = w c``, with the coefficients c [B] of the completions as wholes; advantages are `PairEstimator`'s."""
+        *rewards, reference = advantages
+        log_ratio = (logp * (weight > 0)).sum(1) - reference
+        pulls = self.loss.coefficients(torch.stack(rewards), log_ratio, self.beta, self.group)
+        return Cotangents((Term(weight.to(logp.dtype), pulls[None].to(logp.dtype)),))
+
+    def clipped(self, logp: Tensor, old_logp: Tensor) -> Tensor:  # noqa: ARG002 - the protocol's
+        """Nothing is clipped."""
+        return torch.zeros_like(logp, dtype=torch.bool)
+
+
+def surrogate_for(weighting: object, config: AlignConfig) -> Surrogate:
+    """The surrogate of a run: of the name that its settings have, or its method's loss on pairs."""
+    if isinstance(weighting, PairLoss):
+        return Pairs(weighting, config.kl_beta, config.completions_per_prompt)
+    return surrogate_of(config.surrogate, config.clip_low, config.clip_high)
 
 
 def surrogate_of(name: Literal["ppo", "cispo", "plain"], low: float, high: float) -> Surrogate:

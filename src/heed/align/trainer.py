@@ -35,10 +35,10 @@ from heed.align.prompts import PromptStream, checked_rows
 from heed.align.rollouts import Rollout, Sampler, Sampling
 from heed.align.schedules import entropy_weight, learning_rate
 from heed.align.steps import Steps
-from heed.align.surrogates import surrogate_of
+from heed.align.surrogates import surrogate_for
 from heed.balance import GAPO, Linear
 from heed.balance.jacobian import JacobianAccumulator
-from heed.balance.reward_combination import RewardCombination
+from heed.balance.reward_combination import OneGradient
 from heed.balance.weightings.running.double_sampled import SDMGrad
 from heed.errors import HeedError, RunFailed
 from heed.runs.folder import RunFolder
@@ -98,7 +98,6 @@ class AlignTrainer:
         self.policy = Policy(model, tokenizer, peft_config, config.dtype, config.seed)
         self.prompts = PromptStream(dataset, self.policy, config)
         self.sampler = Sampler(self.policy, _sampling(config), config.sampler)
-        self.surrogate = surrogate_of(config.surrogate, config.clip_low, config.clip_high)
         self.weighting = GAPO(p=1) if weighting is None else weighting
         if self.K == 1:
             logger.warning("K = 1: plain PPO on %s, there is nothing to balance", self.objectives.names[0])
@@ -106,16 +105,17 @@ class AlignTrainer:
         if isinstance(self.weighting, SDMGrad) and config.gram != "unbiased":
             told = "%s is meant for --gram unbiased: a %s Gram matrix holds the gradients' own variance on its diagonal"
             logger.warning(told, type(self.weighting).__name__, config.gram)
-        combination = self.weighting if isinstance(self.weighting, RewardCombination) else None
-        self.balanced = ("combined",) if combination else self.objectives.names
-        self.estimator = estimator_of(self.policy, self.K, config, combination)
+        one = isinstance(self.weighting, OneGradient)
+        self.balanced = ("combined",) if one else self.objectives.names
+        self.estimator = estimator_of(self.policy, self.K, config, self.weighting)
+        self.surrogate = surrogate_for(self.weighting, config)
         self.importance = Importance(config.importance_cap)
         if config.gradient_checkpointing:
             self.policy.checkpoint_activations()
         self.jacobian = JacobianAccumulator(
             self.policy.model,
             objectives=len(self.balanced) + int(kl_row(config)),
-            rank=None if config.advantage == "gae" and not combination else self.surrogate.rank,
+            rank=None if config.advantage == "gae" and not one else self.surrogate.rank,
             path=config.jacobian_path,
             parameters=self.policy.trainable(),
             keep_micro_grams=config.micro_batches > 1,

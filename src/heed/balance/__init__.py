@@ -26,7 +26,7 @@ from heed.balance.registry import (
     settings_of,
     weighting_from_name,
 )
-from heed.balance.reward_combination import RewardCombination
+from heed.balance.reward_combination import OneGradient, PairLoss, RewardCombination
 from heed.balance.weightings import METHODS, PREFERENCE_METHODS
 from heed.balance.weightings.fixed import Linear, Single
 from heed.balance.weightings.gapo import GAPO, PGAPO
@@ -50,6 +50,8 @@ __all__ = [
     "Objectives",
     "ObservesSpreads",
     "ObservesValues",
+    "OneGradient",
+    "PairLoss",
     "RewardCombination",
     "Single",
     "SmoothTchebycheff",

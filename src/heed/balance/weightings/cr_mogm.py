@@ -12,7 +12,7 @@ from torchjd.linalg import PSDMatrix
 
 from heed.balance.observing import ObservesSpreads, ObservesValues
 from heed.balance.registry import Objectives, WeightingConfig, build_weighting, config_class, register, settings_for
-from heed.balance.reward_combination import RewardCombination
+from heed.balance.reward_combination import OneGradient
 from heed.errors import HeedError
 
 
@@ -74,9 +74,11 @@ class CRMOGMConfig(WeightingConfig):
         kind = config_class(self.inner)
         config = kind(**settings_for(self.inner, kind, self.inner_settings))
         inner = build_weighting(config, objectives)
-        if isinstance(inner, RewardCombination):
+        if isinstance(inner, OneGradient):
             fix = "take a weighting of gradients"
-            raise HeedError(f"{self.inner} combines rewards, and has no weights to smooth", "--inner", fix)
+            raise HeedError(
+                f"{self.inner} makes one gradient of the rewards, and has no weights to smooth", "--inner", fix
+            )
         if isinstance(inner, ObservesValues | ObservesSpreads):
             fix = "take a method that looks at gradients alone"
             raise HeedError(f"{self.inner} follows the objectives' values, and smooths them by itself", "--inner", fix)
