@@ -70,6 +70,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "heed.compare.methods": ("align",),
     "heed.compare.own_model": ("align",),
     "heed.compare.real": ("align",),
+    "heed.compare.one_policy": ("align",),
     "heed.compare.soups": ("align",),
     "heed.bench": ("runs",),
     "heed.bench.coverage": ("guard",),

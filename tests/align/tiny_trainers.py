@@ -4,6 +4,7 @@ from pathlib import Path
 
 from tiny_policies import PROMPTS, TOKENIZER, lora, tiny_model
 
+from heed.align.conditioning.tags import write_tag
 from heed.align.config import AlignConfig
 from heed.align.objectives.reward_functions import RewardFunction
 from heed.align.trainer import AlignTrainer
@@ -56,6 +57,7 @@ def tiny_trainer(
     adapter=MIDDLE,
     dataset=None,
     model=None,
+    write=write_tag,
     **settings,
 ) -> AlignTrainer:
     config = AlignConfig(**{**QUICK, **settings})
@@ -72,4 +74,5 @@ def tiny_trainer(
         tokenizer=TOKENIZER,
         peft_config=lora(**adapter) if adapter is not None else None,
         run=folder,
+        write=write,
     )

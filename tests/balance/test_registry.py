@@ -25,10 +25,11 @@ from heed.balance import (
 )
 from heed.errors import HeedError
 
-OF_REWARDS = ("dvao", "gd2po", "gdpo", "mo-grpo", "modpo")  # test_combinations.py, test_modpo.py
+OF_REWARDS = ("dvao", "gd2po", "gdpo", "mo-grpo", "modpo", "ric")  # test_combinations.py, test_modpo.py, test_ric.py
 OF_GRADIENTS = [name for name in METHODS if name not in OF_REWARDS]
 OPTIONS = {
     "pgapo": {"preference": [0.2, 0.3, 0.5]},
+    "conditioned": {"inner": "pgapo"},
     "lagrangian": {"constraints": "1>=0.5"},
     "tchebycheff": {"preference": [0.2, 0.3, 0.5], "ideal": [1.0, 1.0, 1.0], "nadir": [0.0, 0.0, 0.0]},
 }
@@ -92,6 +93,7 @@ CHANGED = {
     "gapo": {"p": 2.0, "floor": 2.0},
     "gradvac": {"beta": 0.1, "eps": 0.1, "seed": 1},
     "krum": {"n_selected": 2},
+    "conditioned": {"inner": "linear"},
     "linear": {"preference": [0.2, 0.3, 0.5], "weights": [1.0, 2.0, 3.0]},
     "mgda-frank-wolfe": {"epsilon": 0.5, "max_iterations": 1},
     "nash-mtl": {"max_norm": 0.1, "iterations": 1, "every": 3},
@@ -140,7 +142,8 @@ def drawn(name, options, k=3):
 def test_there_is_a_changed_value_of_every_setting_of_every_method():
     known = {(name, setting) for name, options in CHANGED.items() for setting in options}
     all_settings = {(n, field.name) for n in OF_GRADIENTS for field in dataclasses.fields(WEIGHTINGS[n])}
-    assert all_settings == known | set(NEEDS_FOUR) | {("cr-mogm", "inner_settings")}
+    conditioned = {("conditioned", setting) for setting in ("inner_settings", "preferences")}  # test_conditioned.py
+    assert all_settings == known | set(NEEDS_FOUR) | {("cr-mogm", "inner_settings")} | conditioned
 
 
 @pytest.mark.parametrize(("name", "setting"), [(name, s) for name, options in CHANGED.items() for s in options])

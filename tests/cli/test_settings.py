@@ -215,6 +215,8 @@ TYPED = {
     "inner": ("mgda", "mgda"),
     "objective": ("help", "help"),
     "judged": ("help", "help"),
+    "preferences": ("7", 7),
+    "offline": ("7", 7),
     "inner_settings": ('{"c": 0.3}', {"c": 0.3}),
 }
 """What is typed for a setting of a weighting, and what that means."""

@@ -20,6 +20,7 @@ from heed.align.models.policy import Policy
 from heed.align.models.sequences import Sequences
 from heed.balance.baselines import group_relative, leave_one_out
 from heed.balance.reward_combination import OneGradient, PairLoss, RewardCombination
+from heed.balance.weightings.combinations.ric import RiC
 from heed.errors import HeedError
 
 
@@ -226,6 +227,39 @@ class PairEstimator:
         """Nothing."""
 
 
+class KeptEstimator:
+    """One for completions that are learnt from as they stand, zero for the others: supervised learning (RiC).
+
+    Args:
+        method: says which.
+        config: the run's.
+
+    Raises:
+        HeedError: there are no groups, or the KL is to be a gradient of its own.
+    """
+
+    def __init__(self, method: RiC, config: AlignConfig) -> None:
+        check_groups(method, config)
+        self.method, self.group, self.kept = method, config.completions_per_prompt, 1.0
+
+    def advantages(self, scored: ScoredRollout, parts: list[slice]) -> Tensor:  # noqa: ARG002 - the protocol's
+        """[1, B]."""
+        kept = self.method.kept(scored.rewards, self.group)
+        self.kept = float(kept.double().mean())
+        return kept[None].to(scored.logp.dtype)
+
+    def learn(self) -> dict[str, float]:
+        """The share of the completions that is learnt from."""
+        return {"combination/kept": self.kept}
+
+    def state(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Nothing."""
+
+
 class CriticEstimator:
     """Generalised advantages against one critic per objective.
 
@@ -306,6 +340,9 @@ def check_groups(weighting: object, config: AlignConfig) -> None:
     if group < 2:
         what = f"{name} compares the completions of a prompt, and there is one of each"
         raise HeedError(what, "--completions_per_prompt", "give at least 2")
+    if isinstance(weighting, RiC) and kl_row(config):
+        what = f"{name} learns by likelihood, beside which the KL is no row of its own"
+        raise HeedError(what, "--kl_in", "leave it out")
     if not isinstance(weighting, PairLoss):
         return
     if config.micro_batch % group:
@@ -322,4 +359,6 @@ def estimator_of(policy: Policy, objectives: int, config: AlignConfig, weighting
         return CombinedEstimator(weighting, config)
     if isinstance(weighting, PairLoss):
         return PairEstimator(weighting, config)
+    if isinstance(weighting, RiC):
+        return KeptEstimator(weighting, config)
     return CriticEstimator(policy, objectives, config) if config.advantage == "gae" else GroupEstimator(config)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -63,6 +63,7 @@ def evaluate(
     config: AlignConfig,
     gold: Gold | None,
     held_out: ObjectiveSet | None = None,
+    shown: Callable[[Sequence[Any]], Sequence[Any]] = list,
 ) -> Evaluation:
     """Sample ``config.eval_completions`` for the prompt of each row and score them.
 
@@ -73,6 +74,7 @@ def evaluate(
         config: the run's.
         gold: exact values, where the task has them.
         held_out: objectives that nothing is trained on.
+        shown: prompts as the policy is asked; they are judged as they are.
     """
     generator = torch.Generator(sampler.policy.device).manual_seed(EVALUATION_SEED + config.seed)
     prompts, columns = split([row for row in rows for _ in range(config.eval_completions)])
@@ -81,7 +83,7 @@ def evaluate(
     ids: list[list[int]] = []
     for lo in range(0, len(prompts), size):
         tools = {name: columns[name][lo : lo + size] for name in columns if name == "tools"}
-        rollout = sampler.roll(prompts[lo : lo + size], generator, tools)
+        rollout = sampler.roll(shown(prompts[lo : lo + size]), generator, tools)
         completions += rollout.completions
         ids += rollout.completion_ids
     columns |= {"completion_ids": ids}

@@ -142,6 +142,28 @@ def divergence(logp: Tensor, old: Tensor, mask: Tensor) -> Tensor:
     return ((change.exp() - 1 - change) * mask).sum()
 
 
+def minibatches_of(
+    config: AlignConfig, generator: torch.Generator, device: torch.device, in_order: bool
+) -> list[Tensor]:
+    """Rows of each optimiser step of a round; the completions of a prompt stay together.
+
+    Args:
+        config: the run's.
+        generator: shuffles the prompts, for each epoch anew.
+        device: of the rows.
+        in_order: not to shuffle them.
+    """
+    rows = torch.arange(config.prompts_per_step * config.completions_per_prompt)
+    rows = rows.view(-1, config.completions_per_prompt)
+    if config.on_policy:
+        return [rows.flatten().to(device)]
+    epochs = [
+        rows if in_order else rows[torch.randperm(len(rows), generator=generator, device=generator.device).cpu()]
+        for _ in range(config.epochs)
+    ]
+    return [part.flatten().to(device) for epoch in epochs for part in epoch.chunk(config.minibatches)]
+
+
 def parts_of(rows: int, size: int) -> list[slice]:
     """Slices of at most ``size`` rows each; one of all where that is 0."""
     size = size or rows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,8 +112,16 @@ class Journal:
         if self.run is not None:
             self.run.log(step, metrics)
 
-    def finish(self, step: int, config: AlignConfig) -> dict[str, Any]:
-        """The run's summary, written where there is a folder; without evaluations it is of the training batches."""
+    def finish(
+        self, step: int, config: AlignConfig, along: Sequence[tuple[Sequence[float], Evaluation | None]] = ()
+    ) -> dict[str, Any]:
+        """The run's summary, written where there is a folder; without evaluations it is of the training batches.
+
+        Args:
+            step: rounds made.
+            config: the run's.
+            along: evaluations of a policy of several preferences, with these.
+        """
         gold = set(self.gold.names) if self.gold is not None else set()
         objectives: dict[str, dict[str, Any]] = {
             name: {
@@ -151,10 +159,24 @@ class Journal:
             "generated_tokens_per_second": self.totals["tokens"] / max(self.totals["generation"], 1e-9),
             "gradient_seconds_share": self.totals["gradients"] / max(seconds, 1e-9),
         }
+        if along:
+            summary["along"] = [
+                {"preference": list(preference), "values": self.values_of(found)}
+                for preference, found in along
+                if found
+            ]
         if self.run is not None:
             summary |= {"method": self.run.config.get("method"), "config_hash": config_hash(self.run.config)}
             self.run.write_summary(summary)
         return summary
+
+    def values_of(self, evaluation: Evaluation) -> dict[str, float]:
+        """Each objective's mean value, exact where that is known."""
+        rewards = torch.nanmean(evaluation.rewards, dim=0).tolist()
+        values = dict(zip(self.objectives.names, rewards, strict=True))
+        if evaluation.gold is not None and self.gold is not None:
+            values |= dict(zip(self.gold.names, evaluation.gold.mean(0).tolist(), strict=True))
+        return values
 
     def save_checkpoint(self, step: int, write: Callable[[Path], None]) -> None:
         """Write a checkpoint, where there is a folder."""

@@ -15,6 +15,7 @@ from torch import Tensor
 from heed.align.config import AlignConfig
 from heed.balance.cotangents import Cotangents, Term
 from heed.balance.reward_combination import PairLoss
+from heed.balance.weightings.combinations.ric import RiC
 
 
 class Surrogate(Protocol):
@@ -178,9 +179,11 @@ class Pairs:
 
 
 def surrogate_for(weighting: object, config: AlignConfig) -> Surrogate:
-    """The surrogate of a run: of the name that its settings have, or its method's loss on pairs."""
+    """The surrogate of a run: of the name that its settings have, or what its method learns by."""
     if isinstance(weighting, PairLoss):
         return Pairs(weighting, config.kl_beta, config.completions_per_prompt)
+    if isinstance(weighting, RiC):
+        return Plain()
     return surrogate_of(config.surrogate, config.clip_low, config.clip_high)
 
 

@@ -23,9 +23,11 @@ from heed.align import distributed
 from heed.align.advantages import ScoredRollout, estimator_of, kl_row
 from heed.align.balancing import Balance, Balancer
 from heed.align.clipping import GradientBound
+from heed.align.conditioning import WriteTag, conditioning_of
+from heed.align.conditioning.tags import check_tags, write_tag
 from heed.align.config import AlignConfig
 from heed.align.evaluation import Evaluation, Gold, evaluate
-from heed.align.gradients import MinibatchGradients, Pass, parts_of
+from heed.align.gradients import MinibatchGradients, Pass, minibatches_of, parts_of
 from heed.align.importance import Importance
 from heed.align.journal import Journal, deviation_of
 from heed.align.models.policy import Policy
@@ -66,6 +68,7 @@ class AlignTrainer:
         held_out: objectives that evaluate, and that nothing is trained on.
         eval_prompts: prompts (or rows) of the evaluations; by default the first ``config.eval_prompts`` rows of the
             dataset.
+        write: how a method that has prompts carry numbers writes them.
 
     Under torchrun each process draws prompts of its own, gradients are averaged, and process 0 writes the run folder.
 
@@ -90,6 +93,7 @@ class AlignTrainer:
         gold: Gold | None = None,
         held_out: Sequence[Objective] = (),
         eval_prompts: Sequence[Any] | None = None,
+        write: WriteTag = write_tag,
     ) -> None:
         distributed.join()
         self.config = config = config or AlignConfig()
@@ -109,6 +113,7 @@ class AlignTrainer:
         self.balanced = ("combined",) if one else self.objectives.names
         self.estimator = estimator_of(self.policy, self.K, config, self.weighting)
         self.surrogate = surrogate_for(self.weighting, config)
+        self.conditioning = conditioning_of(self.weighting, self.objectives.names, config, self.policy.tokenizer, write)
         self.importance = Importance(config.importance_cap)
         if config.gradient_checkpointing:
             self.policy.checkpoint_activations()
@@ -140,6 +145,8 @@ class AlignTrainer:
         if eval_prompts is not None:
             self.eval_rows = checked_rows(eval_prompts, self.policy, config.max_completion_tokens)
         rows = [*self.prompts.rows, *self.eval_rows]
+        if self.conditioning.preferences:
+            check_tags(rows, self.policy, self.objectives.names, write, config.max_completion_tokens)
         for judges in filter(None, (self.objectives, others)):
             judges.check([row["prompt"] for row in rows], [row.get("tools") for row in rows])
         self.step = 0
@@ -177,19 +184,21 @@ class AlignTrainer:
                 self.checkpoint()
             if on_step is not None:
                 on_step(self.step, metrics)
-        return self.journal.finish(self.step, self.config)
+        along = [(preference, self.evaluate(preference)) for preference in self.conditioning.preferences]
+        return self.journal.finish(self.step, self.config, along)
 
     def round(self) -> dict[str, float]:
         """One rollout and the update on it."""
         clock = time.perf_counter()
         prompts, columns = self.prompts.draw(self.step)
-        rollout = self.sampler.roll(prompts, self.generator, columns)
+        rollout = self.conditioning.roll(self.sampler, self.step, prompts, self.generator, columns)
         generated = time.perf_counter()
         rewards = self.score(rollout)
+        self.conditioning.observe(self.balancer, rewards)
+        rollout = self.conditioning.relabelled(rollout, rewards)
         scored = self.measure(rollout, rewards)
         parts = parts_of(len(rollout.sequences), self.config.micro_batch)
         advantages = self.estimator.advantages(scored, parts)
-        self.balancer.observe(rewards)
         if self.policy.device.type == "cuda":  # which does the scoring when it is asked for, but later
             torch.cuda.synchronize(self.policy.device)
         measured = time.perf_counter()
@@ -198,6 +207,7 @@ class AlignTrainer:
         self.steps.begin_round()
         for number, rows in enumerate(minibatches, 1):
             started = time.perf_counter()
+            self.conditioning.turn_to(number - 1)
             taken = self.accumulate(scored, advantages, rows, unmoved=number == 1)
             if self.steps.too_far(taken.moved):  # which the next minibatch's forward pass tells
                 self.retreat(scored, rows, taken.moved)
@@ -305,26 +315,24 @@ class AlignTrainer:
             logger.warning(told, self.step + 1, self.config.max_kl, self.steps.undone)
         return {"kl_round": moved, "steps_halved": self.steps.halved, "steps_undone": self.steps.undone}
 
-    def evaluate(self) -> Evaluation | None:
-        """Sample the evaluation prompts with a seed of their own; None without such prompts, and but in process 0."""
+    def evaluate(self, preference: Sequence[float] | None = None) -> Evaluation | None:
+        """Sample the evaluation prompts with a seed of their own; None without such prompts, and but in process 0.
+
+        Args:
+            preference: what a policy of several preferences is asked for; equal weights without.
+        """
         if not self.eval_rows or distributed.rank() > 0:
             return None
         gold, others = self.journal.gold, self.journal.held_out
-        return evaluate(self.sampler, self.objectives, self.eval_rows, self.config, gold, others)
+
+        def shown(prompts: Sequence[Any]) -> list[Any]:
+            return self.conditioning.shown(prompts, preference)
+
+        return evaluate(self.sampler, self.objectives, self.eval_rows, self.config, gold, others, shown)
 
     def minibatches(self) -> list[Tensor]:
         """Rows of each optimiser step; the completions of a prompt stay together."""
-        config = self.config
-        rows = torch.arange(config.prompts_per_step * config.completions_per_prompt).view(
-            -1, config.completions_per_prompt
-        )
-        if config.on_policy:
-            return [rows.flatten().to(self.policy.device)]
-        shuffled = [
-            rows[torch.randperm(len(rows), generator=self.generator, device=self.generator.device).cpu()]
-            for _ in range(config.epochs)
-        ]
-        return [part.flatten().to(self.policy.device) for epoch in shuffled for part in epoch.chunk(config.minibatches)]
+        return minibatches_of(self.config, self.generator, self.policy.device, self.conditioning.in_order)
 
     # Checkpoints.
 

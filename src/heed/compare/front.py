@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 import heed
 from heed.align.advantages import check_groups
+from heed.align.conditioning.tags import write_tag
 from heed.align.objectives.base import ObjectiveSet
 from heed.align.objectives.spec import parse_objective
 from heed.align.run.apothecary import SetupProgress
@@ -20,7 +21,9 @@ from heed.align.run.job import check_source, defaults, in_sections, record_in_se
 from heed.align.run.weighting import config_class_of, refuse_unused, settings_of_method, weighting_of
 from heed.align.schedules import entropy_weight, learning_rate
 from heed.balance import PREFERENCE_METHODS, settings_of
+from heed.balance.preferences import spread_preferences as spread_preferences
 from heed.compare.align_runs import prepare_world
+from heed.compare.one_policy import inner_of, is_of_one_policy, one_policy_points, one_policy_settings
 from heed.compare.pool import OnProgress, folder_of_runs, recorded, run_all
 from heed.compare.soups import SOUPS, refuse_whole_models, single_settings, soup_points
 from heed.compare.tasks import Task, summary_of
@@ -38,8 +41,8 @@ class FrontJob:
     """What `heed front` makes.
 
     Args:
-        methods: those that follow a preference: tchebycheff, pgapo, linear, ...; and soups, which mixes policies of
-            one objective each.
+        methods: those that follow a preference: tchebycheff, pgapo, linear, ...; conditioned:NAME and ric, which train
+            one policy for all; and soups, which mixes policies of one objective each.
         preferences: points of the simplex, evenly spread, for K = 2 from .1 to .9.
         seeds: runs of every point; their seeds count up from the settings' seed.
         workers: runs at once.
@@ -55,29 +58,6 @@ class FrontJob:
     def __post_init__(self) -> None:
         """Put the methods' settings in their section."""
         self.settings = in_sections(self.settings)
-
-
-def spread_preferences(count: int, k: int) -> list[list[float]]:
-    """Preferences evenly over the inner simplex, each of which sums to 1 as exactly as floats can.
-
-    Two objectives get ``count`` points from .1 to .9; more objectives the coarsest lattice with at least ``count``
-    points, drawn in by a tenth towards the middle.
-
-    >>> spread_preferences(3, 2)
-    [[0.1, 0.9], [0.5, 0.5], [0.9, 0.1]]
-    >>> len(spread_preferences(6, 3))
-    6
-    """
-    if k == 2:
-        shares = [round(float(x), 6) for x in np.linspace(0.1, 0.9, count)]
-        return [[share, round(1 - share, 6)] for share in shares]
-    parts = next(n for n in itertools.count(1) if _lattice_size(n, k) >= count)
-    lattice = [c for c in itertools.product(range(parts + 1), repeat=k) if sum(c) == parts]
-    return [[0.9 * c / parts + 0.1 / k for c in point] for point in lattice]
-
-
-def _lattice_size(parts: int, k: int) -> int:
-    return sum(1 for c in itertools.product(range(parts + 1), repeat=k) if sum(c) == parts)
 
 
 def resumed_front(out: Path, workers: int, wanted: dict[str, Any]) -> FrontJob:
@@ -140,6 +120,11 @@ def run_front(
             point["seconds"] = summary["seconds"]
             newest = RunFolder.open(task.folder, writable=False).latest_checkpoint()
             point["adapter"] = str(newest.relative_to(out)) if newest is not None else None
+        for method in filter(is_of_one_policy, dict.fromkeys(job.methods)):
+            write = write_tag if world is None else world.write_tag
+            points += one_policy_points(
+                settings, method, names, grid, _seeds(job), out, job.workers, write, on_progress
+            )
         if SOUPS in job.methods:
             alone = {**job.settings, "weighting": {}}
             points += soup_points(alone, names, grid, _seeds(job), out, job.workers, on_progress)
@@ -295,7 +280,7 @@ def _of_method(settings: dict[str, Any], method: str, preference: Sequence[float
 
 def _trained(job: FrontJob) -> list[str]:
     """The methods that train a policy for every preference, each once."""
-    return [method for method in dict.fromkeys(job.methods) if method != SOUPS]
+    return [method for method in dict.fromkeys(job.methods) if method != SOUPS and not is_of_one_policy(method)]
 
 
 def _seeds(job: FrontJob) -> range:
@@ -328,22 +313,25 @@ def _checked_grid(job: FrontJob, settings: dict[str, Any], names: Sequence[str])
         raise HeedError("a front needs two objectives", "--objectives", "give two, or take heed align")
     for method in _trained(job):
         if "preference" not in settings_of(config_class_of(method)):
-            choice = ", ".join((*PREFERENCE_METHODS, SOUPS))
+            choice = ", ".join((*PREFERENCE_METHODS, "conditioned:NAME", "ric", SOUPS))
             raise HeedError(f"{method} follows no preference", "--methods", f"take {choice}")
+    alone = [method for method in dict.fromkeys(job.methods) if is_of_one_policy(method)]
     if SOUPS in job.methods:
         refuse_whole_models(settings)
+    for method in [*alone, *({SOUPS} & set(job.methods))]:
         if settings["eval_prompts"] == 0:
-            raise HeedError("a mixture is judged by evaluation alone", "--eval_prompts", "give some")
+            raise HeedError(f"points of {method} are judged by evaluation alone", "--eval_prompts", "give some")
     given = settings["weighting"]
     if given.get("preference") is not None:
         raise HeedError("a front has preferences of its own", "--preference", "leave it out; --preferences counts them")
-    if given and not _trained(job):
+    if given and job.methods == [SOUPS]:
         raise HeedError(f"{SOUPS} has no {next(iter(given))}", f"--{next(iter(given))}", "leave it out")
-    refuse_unused(given, _trained(job))
+    refuse_unused(given, [*_trained(job), *alone, *filter(None, map(inner_of, alone))])
     grid = spread_preferences(job.preferences, len(names))
     told = any(given.get(name) is not None for name in ("ideal", "nadir"))
     scale = {} if told else {"ideal": [1.0] * len(names), "nadir": [0.0] * len(names)}
     chosen = [_of_method(settings | {"weighting": given | scale}, method, grid[0]) for method in _trained(job)]
+    chosen += [one_policy_settings(settings | {"weighting": given | scale}, m, job.preferences) for m in alone]
     if SOUPS in job.methods:
         chosen += single_settings(settings, names)
     for each in chosen:
@@ -361,7 +349,7 @@ def _extremes(
     K runs each lean on one objective: P-GAPO at .9 gives that one's best value, and the others' where it leads.
     """
     known = settings["weighting"].get("ideal") is not None or (settings["world"] and settings["rewards"] == "gold")
-    if known or "tchebycheff" not in job.methods:
+    if known or "tchebycheff" not in (*job.methods, *map(inner_of, job.methods)):
         return {}, []
     K = len(names)
     tasks = []

@@ -117,10 +117,7 @@ def mix_and_judge(runs: Sequence[Path], weights: Sequence[float], place: Path) -
         found = trainer.evaluate()
         if found is None:
             raise HeedError("nothing is evaluated, and a mixture has no other value", "--eval_prompts", "give some")
-        rewards = torch.nanmean(found.rewards, dim=0).tolist()
-        values = dict(zip(trainer.objectives.names, rewards, strict=True))
-        if found.gold is not None and trainer.journal.gold is not None:
-            values |= dict(zip(trainer.journal.gold.names, found.gold.mean(0).tolist(), strict=True))
+        values = trainer.journal.values_of(found)
         place.mkdir(parents=True, exist_ok=True)
         model = trainer.policy.model
         assert isinstance(model, PeftModel)

@@ -14,6 +14,7 @@ from typing import Any
 
 from heed.align import distributed
 from heed.align.advantages import check_groups
+from heed.align.conditioning.tags import write_tag
 from heed.align.config import AlignConfig
 from heed.align.data.conversations import with_template_arguments
 from heed.align.data.dataset import load_prompts
@@ -184,4 +185,5 @@ def _build(
             gold=world,
             held_out=held_out,
             eval_prompts=eval_prompts,
+            write=write_tag if world is None else world.write_tag,
         )

@@ -93,6 +93,16 @@ def render_prompt(complaints: Sequence[int]) -> str:
     return f"{' , '.join(names[:-1])} and {names[-1]} ?"
 
 
+def render_shares(shares: Sequence[float]) -> str:
+    """Numbers in [0, 1] as what may stand before a prompt: ninths, each in two digits of 1 to 3.
+
+    >>> render_shares((0.0, 0.5, 1.0))
+    '1 1 , 2 2 , 3 3 . '
+    """
+    ninths = (min(max(round(8 * share), 0), 8) for share in shares)
+    return f"{' , '.join(f'{1 + ninth // 3} {1 + ninth % 3}' for ninth in ninths)} . "
+
+
 def customers() -> list[tuple[int, ...]]:
     """The 84 sets of two or three complaints, as indices, in a fixed order."""
     return [chosen for count in (2, 3) for chosen in combinations(range(len(COMPLAINTS)), count)]

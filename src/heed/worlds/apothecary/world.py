@@ -27,6 +27,7 @@ from heed.worlds.apothecary.language import (
     customers,
     parse_reply,
     render_prompt,
+    render_shares,
     words,
 )
 from heed.worlds.apothecary.pharmacy import (
@@ -100,6 +101,10 @@ class Apothecary:
     def well_formed(self, completions: Sequence[str]) -> Tensor:
         """Which completions can be read, bool [B]: one to three prescriptions and at most one warning."""
         return torch.tensor([parse_reply(text) is not None for text in completions], dtype=torch.bool)
+
+    def write_tag(self, names: Sequence[str], shares: Sequence[float]) -> str:  # noqa: ARG002 - the order says which
+        """Numbers in [0, 1] before a prompt, in the world's own few words (`render_shares`)."""
+        return render_shares(shares)
 
     def reward_functions(self) -> dict[str, GoldReward]:
         """One function per objective, with the signature of TRL's reward functions."""

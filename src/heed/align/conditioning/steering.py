@@ -1,0 +1,201 @@
+"""What prompts carry in a round, and what becomes of it: nothing, a preference, or the rewards that are wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from heed.align import distributed
+from heed.align.balancing import Balancer
+from heed.align.conditioning.tags import WriteTag, tagged, write_tag
+from heed.align.config import AlignConfig
+from heed.align.data.conversations import prompt_ids
+from heed.align.models.sequences import Sequences
+from heed.align.rollouts import Rollout, Sampler, pad_left
+from heed.balance.weightings.combinations.ric import RiC
+from heed.balance.weightings.conditioned import Conditioned
+
+
+class Conditioning:
+    """Prompts as they are: they carry nothing.
+
+    Attributes:
+        preferences: the preferences that one policy is judged at; none here, where a policy follows at most one.
+        in_order: whether the minibatches of a round are its prompts in order.
+    """
+
+    preferences: Sequence[Sequence[float]] = ()
+    in_order = False
+
+    def roll(
+        self,
+        sampler: Sampler,
+        step: int,  # noqa: ARG002 - for those who draw what prompts carry
+        prompts: Sequence[Any],
+        generator: torch.Generator,
+        columns: Mapping[str, list[Any]],
+    ) -> Rollout:
+        """A round's completions; its prompts are those without what they carried."""
+        return sampler.roll(prompts, generator, columns)
+
+    def observe(self, balancer: Balancer, rewards: Tensor) -> None:
+        """Show a round's rewards, [K, B], to the weighting."""
+        balancer.observe(rewards)
+
+    def relabelled(self, rollout: Rollout, rewards: Tensor) -> Rollout:  # noqa: ARG002 - for those who relabel
+        """The rollout that is learnt from, once its rewards [K, B] are known."""
+        return rollout
+
+    def turn_to(self, minibatch: int) -> None:
+        """Make the next solve about a minibatch, counted from 0."""
+
+    def shown(self, prompts: Sequence[Any], preference: Sequence[float] | None) -> list[Any]:  # noqa: ARG002 - the others'
+        """Prompts as the policy is asked for a preference in an evaluation."""
+        return list(prompts)
+
+
+class ByPreference(Conditioning):
+    """Each minibatch's prompts carry one of the trained preferences, drawn anew each round.
+
+    Args:
+        weighting: a weighting for each preference.
+        names: of the objectives.
+        config: the run's.
+        write: how numbers are written before a prompt.
+    """
+
+    in_order = True
+
+    def __init__(self, weighting: Conditioned, names: Sequence[str], config: AlignConfig, write: WriteTag) -> None:
+        self.weighting, self.names, self.config, self.write = weighting, names, config, write
+        self.preferences = weighting.preferences
+        self.drawn: list[int] = []
+
+    def roll(
+        self,
+        sampler: Sampler,
+        step: int,
+        prompts: Sequence[Any],
+        generator: torch.Generator,
+        columns: Mapping[str, list[Any]],
+    ) -> Rollout:
+        """A round's completions; the same preferences in every process, whose gradients are averaged."""
+        own = torch.Generator().manual_seed(self.config.seed * 1_000_003 + step)
+        count, minibatches = len(self.preferences), self.config.minibatches
+        orders = [torch.randperm(count, generator=own) for _ in range(-(-minibatches // count))]
+        self.drawn = torch.cat(orders)[:minibatches].tolist()
+        each = len(prompts) // minibatches
+        asked = [self.shown([prompt], self.preferences[self.drawn[i // each]])[0] for i, prompt in enumerate(prompts)]
+        rollout = sampler.roll(asked, generator, columns)
+        rollout.prompts = list(prompts)
+        return rollout
+
+    def observe(self, balancer: Balancer, rewards: Tensor) -> None:
+        """Show each minibatch's rewards to its preference's own weighting."""
+        for minibatch, part in enumerate(rewards.chunk(self.config.minibatches, dim=1)):
+            self.turn_to(minibatch)
+            balancer.observe(part)
+
+    def turn_to(self, minibatch: int) -> None:
+        """Make the next solve about a minibatch; those of later epochs are the first's again."""
+        self.weighting.turn_to(self.drawn[minibatch % self.config.minibatches])
+
+    def shown(self, prompts: Sequence[Any], preference: Sequence[float] | None) -> list[Any]:
+        """Prompts that carry a preference; equal weights where none is asked for."""
+        weights = [1 / len(self.names)] * len(self.names) if preference is None else preference
+        return [tagged(prompt, self.names, weights, self.write) for prompt in prompts]
+
+
+class ByReward(Conditioning):
+    """Prompts carry the rewards that are wanted, and are learnt with those that were got (RiC).
+
+    Args:
+        method: levels, and what is kept.
+        names: of the objectives.
+        config: the run's.
+        write: how numbers are written before a prompt.
+        tokenizer: the policy's.
+    """
+
+    def __init__(
+        self,
+        method: RiC,
+        names: Sequence[str],
+        config: AlignConfig,
+        write: WriteTag,
+        tokenizer: PreTrainedTokenizerBase,
+    ) -> None:
+        self.method, self.names, self.config, self.write = method, names, config, write
+        self.preferences, self.tokenizer = method.preferences, tokenizer
+
+    def roll(
+        self,
+        sampler: Sampler,
+        step: int,
+        prompts: Sequence[Any],
+        generator: torch.Generator,
+        columns: Mapping[str, list[Any]],
+    ) -> Rollout:
+        """A round's completions of bare prompts, and later of prompts that ask for what a random preference wants."""
+        asked, group = list(prompts), self.config.completions_per_prompt
+        if self.method.asks:
+            own = torch.Generator().manual_seed((self.config.seed * 1_000_003 + step) * 1009 + distributed.rank())
+            draws = -torch.rand(len(prompts) // group, len(self.names), generator=own, dtype=torch.float64).log()
+            weights = draws / draws.sum(1, keepdim=True)  # evenly over the simplex
+            asked = [self.shown([prompt], weights[i // group].tolist())[0] for i, prompt in enumerate(prompts)]
+        rollout = sampler.roll(asked, generator, columns)
+        rollout.prompts = list(prompts)
+        return rollout
+
+    def relabelled(self, rollout: Rollout, rewards: Tensor) -> Rollout:
+        """The same completions behind the levels that they got; their probabilities are yet to be taken."""
+        levels = self.method.levels(rewards.cpu()).T.tolist()
+        tools = rollout.columns.get("tools") or [None] * len(rollout.prompts)
+        rows = [
+            prompt_ids(tagged(prompt, self.names, level, self.write), self.tokenizer, own)
+            for prompt, level, own in zip(rollout.prompts, levels, tools, strict=True)
+        ]
+        old = rollout.sequences
+        ids, attention = (part.to(old.ids.device) for part in pad_left(rows, self.tokenizer.pad_token_id))
+        said = old.ids[:, -old.width :]
+        mask = old.mask.to(attention)
+        sequences = Sequences(torch.cat([ids, said], 1), torch.cat([attention, mask], 1), old.mask)
+        columns = rollout.columns
+        return Rollout(rollout.prompts, rollout.completions, sequences, rollout.finished, columns, None)
+
+    def observe(self, balancer: Balancer, rewards: Tensor) -> None:  # noqa: ARG002 - it weighs nothing
+        """Take in which rewards there are, of all processes."""
+        self.method.see(torch.cat(distributed.gather(rewards.cpu()), dim=1))
+
+    def shown(self, prompts: Sequence[Any], preference: Sequence[float] | None) -> list[Any]:
+        """Prompts that ask for what a preference wants; all at the best where none is asked for."""
+        weights = [1 / len(self.names)] * len(self.names) if preference is None else preference
+        wanted = self.method.wanted(weights).tolist()
+        return [tagged(prompt, self.names, wanted, self.write) for prompt in prompts]
+
+
+def conditioning_of(
+    weighting: object,
+    names: Sequence[str],
+    config: AlignConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    write: WriteTag = write_tag,
+) -> Conditioning:
+    """What a method has prompts carry.
+
+    Args:
+        weighting: the method.
+        names: of the objectives.
+        config: the run's.
+        tokenizer: the policy's.
+        write: how numbers are written before a prompt.
+    """
+    if isinstance(weighting, Conditioned):
+        return ByPreference(weighting, names, config, write)
+    if isinstance(weighting, RiC):
+        return ByReward(weighting, names, config, write, tokenizer)
+    return Conditioning()

@@ -1,0 +1,115 @@
+"""One policy for all preferences: a weighting for each of several preferences, which take turns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, cast
+
+import torch
+from torch import Tensor
+from torchjd.aggregation import Weighting
+from torchjd.linalg import PSDMatrix
+
+from heed.balance.observing import ObservesValues
+from heed.balance.preferences import spread_preferences
+from heed.balance.registry import (
+    Objectives,
+    WeightingConfig,
+    build_weighting,
+    config_class,
+    methods_with,
+    register,
+    settings_for,
+)
+from heed.balance.reward_combination import OneGradient
+from heed.errors import HeedError
+
+
+class Conditioned(Weighting[PSDMatrix]):
+    """Weighs the gradients of prompts that carry a preference by that preference's own weighting.
+
+    `heed align` writes a preference before each prompt and takes an optimiser step on those with the same one; which
+    it is, :meth:`turn_to` says. What a weighting keeps from step to step (Tchebycheff's values) it keeps for its
+    preference alone.
+
+    Args:
+        weightings: one for each preference.
+        preferences: of the weightings, [N, K].
+
+    Shape: Gram matrix [K, K] -> weights [K].
+
+    Raises:
+        HeedError: there are no preferences, or not as many as weightings.
+
+    >>> from heed.balance import PGAPO
+    >>> both = Conditioned([PGAPO([0.9, 0.1]), PGAPO([0.1, 0.9])], [[0.9, 0.1], [0.1, 0.9]])
+    >>> both.turn_to(1)
+    >>> both(torch.eye(2))
+    tensor([0.1000, 0.9000])
+    """
+
+    def __init__(self, weightings: Sequence[Weighting[PSDMatrix]], preferences: Sequence[Sequence[float]]) -> None:
+        super().__init__()
+        if not weightings or len(weightings) != len(preferences):
+            what = f"{len(weightings)} weightings for {len(preferences)} preferences"
+            raise HeedError(what, "Conditioned", "give one for each, and at least one")
+        self.weightings = torch.nn.ModuleList(weightings)
+        self.preferences = [list(preference) for preference in preferences]
+        self.turn = 0
+
+    @property
+    def active(self) -> Weighting[PSDMatrix]:
+        """The weighting whose turn it is."""
+        return cast(Weighting[PSDMatrix], self.weightings[self.turn])
+
+    def turn_to(self, index: int) -> None:
+        """Make the next calls about the prompts with the preference of this index."""
+        self.turn = index
+
+    def observe(self, values: Tensor) -> None:
+        """Show mean values [K] to the weighting whose turn it is, if that wants any."""
+        if isinstance(self.active, ObservesValues):
+            self.active.observe(values)
+
+    def forward(self, gramian: PSDMatrix, /) -> Tensor:
+        """Weights [K] of the raw gradients by the weighting whose turn it is."""
+        return cast(Tensor, self.active(gramian))
+
+
+@register("conditioned")
+@dataclass(frozen=True)
+class ConditionedConfig(WeightingConfig):
+    """What the one policy is trained by; ``conditioned:NAME`` names the weighting.
+
+    Args:
+        inner: a method that follows a preference.
+        inner_settings: that method's own settings, by name, without the preference.
+        preferences: how many preferences are trained, evenly spread.
+    """
+
+    argument: ClassVar[str | None] = "inner"
+
+    inner: str = "tchebycheff"
+    inner_settings: dict[str, Any] = field(default_factory=dict)
+    preferences: int = 5
+
+    def build(self, objectives: Objectives) -> Conditioned:
+        """A weighting for each preference."""
+        if self.preferences < 2:
+            raise HeedError(f"{self.preferences} preferences are no choice", "--preferences", "give at least 2")
+        grid = spread_preferences(self.preferences, objectives.count)
+        kind = config_class(self.inner)
+        followers = [name for name in methods_with("preference") if name != "conditioned"]
+        if self.inner.partition(":")[0] not in followers:
+            raise HeedError(f"{self.inner} follows no preference", "--inner", f"take one of {', '.join(followers)}")
+        if "preference" in self.inner_settings:
+            raise HeedError("the preferences are spread evenly", "--inner-settings", "leave out preference")
+        built = []
+        for preference in grid:
+            settings = settings_for(self.inner, kind, {**self.inner_settings, "preference": preference})
+            built.append(build_weighting(kind(**settings), objectives))
+        if isinstance(built[0], OneGradient):
+            what = f"{self.inner} makes one gradient of the rewards, and has no weights to take turns"
+            raise HeedError(what, "--inner", "take a weighting of gradients")
+        return Conditioned(built, grid)

@@ -1,0 +1,98 @@
+"""Points of a front that are all of one policy, which is told the preference in each prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from heed.align.conditioning.tags import WriteTag
+from heed.align.run.weighting import settings_of_method
+from heed.balance.weightings.combinations.ric import RiC
+from heed.balance.weightings.conditioned import ConditionedConfig
+from heed.compare.pool import OnProgress, run_all
+from heed.compare.tasks import Task
+from heed.runs.folder import RunFolder
+
+OF_ONE_POLICY = ("conditioned", "ric")
+"""Methods in `heed front` that train one policy for all preferences."""
+
+
+def is_of_one_policy(method: str) -> bool:
+    """Whether a method trains one policy for all preferences.
+
+    >>> is_of_one_policy("conditioned:pgapo"), is_of_one_policy("pgapo")
+    (True, False)
+    """
+    return method.partition(":")[0] in OF_ONE_POLICY
+
+
+def inner_of(method: str) -> str | None:
+    """The method by which a conditioned policy is trained; None of another method.
+
+    >>> inner_of("conditioned:pgapo"), inner_of("conditioned"), inner_of("ric")
+    ('pgapo', 'tchebycheff', None)
+    """
+    name, _, inner = method.partition(":")
+    return (inner or ConditionedConfig().inner) if name == "conditioned" else None
+
+
+def one_policy_settings(settings: dict[str, Any], method: str, count: int) -> dict[str, Any]:
+    """The settings of the run of a method, for so many preferences.
+
+    Args:
+        settings: of the front; in ``weighting`` those of all methods.
+        method: of one policy.
+        count: of preferences.
+    """
+    own = settings_of_method(method, settings["weighting"]) | {"preferences": count}
+    if (inner := inner_of(method)) is not None:
+        given = settings_of_method(inner, settings["weighting"])
+        own["inner_settings"] = {name: value for name, value in given.items() if name != "preference"}
+    return settings | {"method": method, "weighting": own}
+
+
+def one_policy_points(
+    settings: dict[str, Any],
+    method: str,
+    names: Sequence[str],
+    grid: Sequence[Sequence[float]],
+    seeds: Sequence[int],
+    out: Path,
+    workers: int,
+    write: WriteTag,
+    on_progress: OnProgress | None = None,
+) -> list[dict[str, Any]]:
+    """Train one policy for each seed, and take its values at every preference.
+
+    Args:
+        settings: of the front.
+        method: of one policy.
+        names: of the objectives.
+        grid: preferences, [N, K].
+        seeds: of the runs.
+        out: the front's folder.
+        workers: runs at once.
+        write: how what a prompt carries is written.
+        on_progress: follows the runs; may raise `Stopped`.
+
+    Returns:
+        Points of the front, as `heed.compare.front` lists them; ``tag`` is what to put before a prompt.
+    """
+    chosen = one_policy_settings(settings, method, len(grid))
+    slug = method.replace(":", "-")
+    tasks = [Task(f"{slug}-seed{s}", chosen | {"seed": s}, out / "runs" / f"{slug}-seed{s}") for s in seeds]
+    points = []
+    for seed, task, summary in zip(seeds, tasks, run_all(tasks, workers, on_progress), strict=True):
+        newest = RunFolder.open(task.folder, writable=False).latest_checkpoint()
+        for each in summary["along"]:
+            point = {"preference": each["preference"], "method": method, "seed": seed}
+            point |= {"values": [each["values"][name] for name in names], "seconds": summary["seconds"] / len(grid)}
+            point |= {"adapter": str(newest.relative_to(out)) if newest is not None else None}
+            points.append(point | {"tag": write(names, _shares(method, each["preference"]))})
+    return points
+
+
+def _shares(method: str, preference: Sequence[float]) -> list[float]:
+    """The numbers that a prompt carries for a preference."""
+    return RiC([preference]).wanted(preference).tolist() if method == "ric" else list(preference)
