@@ -28,6 +28,9 @@ _METHODS = {
     "gd2po": "GD²PO",
     "mo-grpo": "MO-GRPO",
     "dvao": "DVAO",
+    "modpo": "MODPO",
+    "ric": "RiC",
+    "conditioned": "smooth Tchebycheff, one policy",
     "mbhi": "MBHI",
     "none": "unguarded",
     "hirl": "HIRL",
@@ -120,10 +123,14 @@ def method_title(method: str, p: float | None = None) -> str:
 
     >>> method_title("gapo", 1), method_title("single:help"), method_title("nash-mtl"), method_title("rewarded_soups")
     ('GAPO (p = 1)', 'help only', 'Nash-MTL', 'rewarded soups')
+    >>> method_title("conditioned:pgapo")
+    'P-GAPO, one policy'
     """
     kind, _, name = method.partition(":")
     if kind == "single" and name:
         return f"{name} only"
+    if kind == "conditioned" and name:
+        return f"{method_title(name)}, one policy"
     title = _METHODS.get(method, method.replace("_", " "))
     return f"{title} (p = {p:g})" if method == "gapo" and p is not None else title
 
