@@ -56,6 +56,9 @@ def _train(trainer: AlignTrainer, out: Path) -> None:
     for name, values in summary["objectives"].items():
         exact = values["gold"] if values["gold"] is not None else values["proxy"]
         say(f"{name}: {_figure(values['start'])} -> {_figure(exact)}")
+    for point in summary.get("along", ()):
+        told = ",".join(f"{weight:g}" for weight in point["preference"])
+        say(f"at {told}: " + "  ".join(f"{name} {value:.3f}" for name, value in point["values"].items()))
     say(f"adapter: {out / 'checkpoints' / f'step-{trainer.step}'}")
     print(page)
 

@@ -62,7 +62,7 @@ def align_page(run: RunRecord) -> Page:
         facts=facts(run),
         warnings=warnings(run),
         sections=[
-            Section("What changed", [*cards(run), numbers_table(run)]),
+            Section("What changed", [*cards(run), numbers_table(run), *along_table(run)]),
             Section("Objectives over the run", [objectives_figure(run)]),
             Section("Against the exact front", [plane_block(run)]),
             Section("Conflict between the objectives", [conflict_block(run)]),
@@ -149,6 +149,20 @@ def numbers_table(run: RunRecord) -> Block:
             "No gold values: this run has no world. The reward is what the policy was trained on, in its own units."
         )
     return Table(columns, rows, caption)
+
+
+def along_table(run: RunRecord) -> list[Block]:
+    """Tabulate what one policy gives at each preference that it may be told; nothing of another run."""
+    along = run.summary.get("along")
+    if not along:
+        return []
+    names = list(along[0]["values"])
+    rows = [
+        [" / ".join(f"{weight:g}" for weight in point["preference"]), *(number(point["values"][n]) for n in names)]
+        for point in along
+    ]
+    caption = "One policy, asked for each preference in its prompts. Everything else on this page is of equal weights."
+    return [Table(["preference", *names], rows, caption)]
 
 
 def objectives_figure(run: RunRecord, name: str = "objectives") -> Block:
