@@ -8,7 +8,7 @@ import pytest
 
 API = Path(__file__).parent.parent / "docs" / "api"
 PAGES = {
-    "align": ("heed.align", "heed.align.labelling"),
+    "align": ("heed.align", "heed.align.labelling", "heed.align.conditioning"),
     "balance": ("heed.balance",),
     "bench": ("heed.bench",),
     "compare": ("heed.compare",),

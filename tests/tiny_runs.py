@@ -68,11 +68,13 @@ def contents(folder: Path):
     return {str(file.relative_to(folder)): (file.read_bytes(), file.stat().st_mtime_ns) for file in files}
 
 
-def run_all_here(tasks, workers, on_progress=None):
+def run_all_here(tasks, workers, on_progress=None, on_finished=None):
     """What the pool does, without its processes, which take seconds to start."""
     for done, task in enumerate(tasks, 1):
         if not is_finished(task):
             train(trainer_of(task))
+        if on_finished is not None:
+            on_finished(task, summary_of(task))
         if on_progress is not None:
             on_progress(Progress(done, len(tasks), done, len(tasks), task.label))
     return [summary_of(task) for task in tasks]

@@ -68,6 +68,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "heed.compare.efficiency": ("guard",),
     "heed.compare.guards": ("guard",),
     "heed.compare.methods": ("align",),
+    "heed.compare.rounds": ("align",),
     "heed.compare.own_model": ("align",),
     "heed.compare.real": ("align",),
     "heed.compare.one_policy": ("align",),

@@ -9,6 +9,7 @@ import pytest
 from heed.compare import methods as methods_module
 from heed.compare.methods import (
     CONDUCT,
+    FELL,
     PAPER_TABLE,
     TUNING_GRID,
     VALUES,
@@ -42,6 +43,12 @@ def made(heed_cache, here, tmp_path_factory):
     return out, job, compare_methods(job, out)
 
 
+def pretended(folder, summary):
+    """What a run came to that left no files."""
+    curve = [{"step": step, **dict.fromkeys(NAMES, float(step))} for step in (0, 1)]
+    return summary | {"conduct": dict.fromkeys(CONDUCT, 1.0), "made": "by hand", "tokens": 1, "curve": curve}
+
+
 def test_methods_of_the_paper_s_table_mean_what_they_say():
     told = {method: method_settings(method, NAMES, [10.0, 2.0]) for method in PAPER_TABLE if method != "linear:tuned"}
     assert told == {
@@ -72,7 +79,7 @@ def test_commas_between_settings_are_as_good_as_colons():
 
 
 def test_a_setting_for_all_methods_is_taken_by_those_that_have_it(monkeypatch, tmp_path):
-    def pretend(tasks, workers, on_progress=None):
+    def pretend(tasks, workers, on_progress=None, on_finished=None):
         seen.update({task.label: task.settings["weighting"] for task in tasks})
         objectives = {name: {"gold": 1.0, "start": 0.0} for name in NAMES}
         return [{"objectives": objectives, "seconds": 1.0}] * len(tasks)
@@ -80,7 +87,7 @@ def test_a_setting_for_all_methods_is_taken_by_those_that_have_it(monkeypatch, t
     seen = {}
     monkeypatch.setattr(methods_module, "run_all", pretend)
     monkeypatch.setattr(methods_module, "prepare_world", lambda *_: None)
-    monkeypatch.setattr(methods_module, "conduct", lambda _: {})
+    monkeypatch.setattr(methods_module, "outcome", pretended)
     job = MethodsJob(["gapo", "gapo:p=2", "mgda"], 1, 1, tiny_settings(p=3.0))
     compare_methods(job, tmp_path / "table")
     assert seen == {"gapo seed 0": {"p": 3.0}, "gapo:p=2 seed 0": {"p": 2}, "mgda seed 0": {}}
@@ -110,6 +117,7 @@ def test_rows_are_the_exact_values_of_the_runs_over_seeds(made):
     )
     assert row["KL"]["mean"] == pytest.approx(np.mean([run[-1]["kl"] for run in rounds]))
     assert 0 < row["minutes"]["mean"] < 1
+    assert row["runs that fell"]["mean"] == np.mean([min(r["well_formed"] for r in run[1:]) < 0.5 for run in rounds])
     better = {row["method"]: row for row in table["improvement"]["rows"]}
     assert "gapo:p=2" not in better["gapo:p=2"]  # no method is compared with itself
     pair = better["gapo:p=2"]["linear:scaled"]["mean"], better["linear:scaled"]["gapo:p=2"]["mean"]
@@ -132,7 +140,7 @@ def test_what_is_written_is_the_table_and_a_page_of_it(made):
     assert [line["method"] for line in cells] == [row["method"] for row in table["rows"]]
     assert float(cells[1]["help, mean"]) == table["rows"][1]["help"]["mean"] and cells[0]["KL, mean"] == ""
     tex = (out / "compare.tex").read_text()
-    assert tex.startswith("\\begin{tabular}{lrrrrrrrrrr}") and tex.count("\\\\\n") == len(table["rows"]) + 1
+    assert tex.startswith("\\begin{tabular}{lrrrrrrrrrrr}") and tex.count("\\\\\n") == len(table["rows"]) + 1
     html = write_report(out).read_text()
     assert "Which is better" in html
     assert "share of exact hypervolume" in html and "exact: best scaled average" in html
@@ -149,7 +157,7 @@ def test_going_on_takes_what_the_folder_records_and_runs_nothing_twice(made, mon
 
 def test_the_text_table_shows_intervals_where_there_are_several_seeds(made):
     lines = format_table(made[2]).splitlines()
-    assert lines[0] == "| method | " + " | ".join([*NAMES, *VALUES, *CONDUCT]) + " |"
+    assert lines[0] == "| method | " + " | ".join([*NAMES, *VALUES, FELL, *CONDUCT]) + " |"
     row = made[2]["rows"][1]["help"]
     assert lines[3].startswith(f"| gapo:p=2 | {row['mean']:.3g} ({row['low']:.3g} to {row['high']:.3g}) |")
     best = made[2]["rows"][3]["help"]["mean"]
@@ -158,7 +166,7 @@ def test_the_text_table_shows_intervals_where_there_are_several_seeds(made):
 
 def test_the_notes_tell_the_advantage_and_the_gram_and_not_a_preset(made):
     settings = made[1].settings
-    assert f"advantage {settings['advantage']}, {settings['gram']} Gram matrix, gold rewards" in made[2]["notes"][-2]
+    assert f"advantage {settings['advantage']}, {settings['gram']} Gram matrix, gold rewards" in made[2]["notes"][0]
     assert "preset" not in made[2]["notes"][-2]
 
 
@@ -166,7 +174,7 @@ def test_the_tuned_weight_is_the_one_with_the_best_scaled_average(monkeypatch, t
     """Runs are replaced by values that are best at the second weight of the grid."""
     seen = []
 
-    def pretend(tasks, workers, on_progress=None):
+    def pretend(tasks, workers, on_progress=None, on_finished=None):
         found = []
         for task in tasks:
             seen.append((task.label, task.settings["seed"], task.settings["weighting"]["weights"]))
@@ -178,7 +186,7 @@ def test_the_tuned_weight_is_the_one_with_the_best_scaled_average(monkeypatch, t
 
     monkeypatch.setattr(methods_module, "run_all", pretend)
     monkeypatch.setattr(methods_module, "prepare_world", lambda *_: None)
-    monkeypatch.setattr(methods_module, "conduct", lambda _: {})
+    monkeypatch.setattr(methods_module, "outcome", pretended)
     table = compare_methods(MethodsJob(["linear:tuned"], 2, 1, tiny_settings()), tmp_path / "table")
     best = scaled_linear([TUNING_GRID[1], 1 - TUNING_GRID[1]], FRONT.ranges)["weighting"]["weights"]
     assert [label for label, _, _ in seen[: len(TUNING_GRID)]] == [f"tuning {w:g}" for w in TUNING_GRID]

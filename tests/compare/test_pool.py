@@ -1,9 +1,11 @@
 """Several runs at once: what is finished stays, what was interrupted is gone on with, a branch is its trunk's child."""
 
 import json
+import multiprocessing
 import os
 import pickle
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ import torch
 from heed.align.run.apothecary import ApothecarySetup
 from heed.align.run.job import split_settings
 from heed.align.run.train import start, train
-from heed.compare import align_runs
+from heed.compare import align_runs, pool
 from heed.compare.align_runs import prepare_world, trainer_of
 from heed.compare.pool import Progress, _threads_of_each, folder_of_runs, recorded, run_all
 from heed.compare.tasks import Task, is_finished
@@ -241,3 +243,33 @@ def test_a_run_in_the_pool_is_the_run_of_heed_align(heed_cache, two_runs, tmp_pa
     folder, _, _, _, _ = two_runs
     train(start(*split_settings(tiny_settings()), tmp_path / "run"))
     assert metrics(tmp_path / "run") == metrics(folder / "one")
+
+
+def test_a_run_whose_process_is_killed_is_tried_once_more_and_says_so(heed_cache, two_runs, tmp_path, caplog):
+    folder, _, _, _, _ = two_runs
+    task, killed, told = task_of(tmp_path / "run"), [], []
+
+    def kill_the_first(_):
+        children = [child for child in multiprocessing.active_children() if "SpawnProcess" in child.name]
+        if not killed:
+            killed.append(children[0].pid)
+            os.kill(children[0].pid, signal.SIGKILL)
+
+    (summary,) = run_all([task], 1, kill_the_first, lambda *found: told.append(found))
+    assert summary["completed"] and summary["failed_once"] == "its process died (killed, or out of memory)"
+    assert told == [(task, summary)]
+    assert "run failed: its process died" in caplog.text
+    assert metrics(task.folder) == metrics(folder / "one")
+
+
+def test_a_run_that_fails_twice_ends_the_comparison_after_the_others(heed_cache, tmp_path, monkeypatch):
+    tasks, asked = [task_of(tmp_path / name) for name in ("one", "two")], []
+
+    def fail_the_second(self, waiting):
+        asked.append([task.label for task in waiting])
+        return {"two": "the disk is full"}
+
+    monkeypatch.setattr(pool._Pool, "run", fail_the_second)
+    with pytest.raises(RunFailed, match="two failed twice: the disk is full"):
+        run_all(tasks, 1)
+    assert asked == [["one", "two"], ["two"]]

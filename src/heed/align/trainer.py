@@ -23,8 +23,8 @@ from heed.align import distributed
 from heed.align.advantages import ScoredRollout, estimator_of, kl_row
 from heed.align.balancing import Balance, Balancer
 from heed.align.clipping import GradientBound
-from heed.align.conditioning import WriteTag, conditioning_of
-from heed.align.conditioning.tags import check_tags, write_tag
+from heed.align.conditioning.steering import conditioning_of
+from heed.align.conditioning.tags import WriteTag, check_tags, write_tag
 from heed.align.config import AlignConfig
 from heed.align.evaluation import Evaluation, Gold, evaluate
 from heed.align.gradients import MinibatchGradients, Pass, minibatches_of, parts_of

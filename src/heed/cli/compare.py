@@ -71,6 +71,7 @@ def following(name: str, out: Path) -> Iterator[tuple[OnProgress, Callable[[str,
 def _align(arguments: Sequence[str]) -> None:
     from heed.cli.settings import AlignCommand  # each half's packages are for those who compare in it
     from heed.compare.methods import MethodsJob, compare_methods, table_of
+    from heed.compare.results import Results
 
     command = AlignCommand(
         "compare align",
@@ -88,8 +89,15 @@ def _align(arguments: Sequence[str]) -> None:
     command.add("--seeds", type=int, default=5, help="runs of each method, from --seed on")
     command.add("--budget", type=int, default=None, help="rounds of each run (the same as --steps)")
     command.add("--workers", type=int, default=2, help="runs at once")
+    command.add(
+        "--results",
+        type=str,
+        default=None,
+        help="a file of runs that are done, a JSON line each: they are not made again, and new ones are added",
+    )
     parsed, settings, asked = command.settings(arguments)
     refuse_of_one_run(command.given_by_flags, "rounds")
+    results = None if parsed.results is None else Results(Path(parsed.results))
     if parsed.budget is not None:
         settings["steps"] = asked["steps"] = parsed.budget
     if parsed.resume is not None:
@@ -100,10 +108,10 @@ def _align(arguments: Sequence[str]) -> None:
         out = out_folder(parsed.out, "compare-align")
         job = MethodsJob(parsed.methods or table_of(settings), parsed.seeds, parsed.workers, settings)
     with following("compare align", out) as (show, prepare):
-        table = compare_methods(job, out, show, parsed.resume is not None, prepare)
+        table = compare_methods(job, out, show, parsed.resume is not None, prepare, results)
     print(format_table(table))
-    if "improvement" in table:
-        print(f"\n{table['improvement']['title']}:\n\n{format_table(table['improvement'])}")
+    for each in (table[name] for name in ("rounds", "improvement") if name in table):
+        print(f"\n{each['title']}:\n\n{format_table(each)}")
     print(write_report(out))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,11 +20,13 @@ from heed.balance.weightings.running.lagrangian import levels_of
 from heed.compare.align_runs import prepare_world
 from heed.compare.own_model import compare_own, names_of
 from heed.compare.pool import OnProgress, folder_of_runs, run_all
+from heed.compare.results import EARLY, Results, outcome
+from heed.compare.rounds import by_rounds
 from heed.compare.tables import TableJob, tasks_of, write_table
 from heed.compare.tasks import Task
 from heed.errors import HeedError
 from heed.runs.sections import full_name, typed
-from heed.runs.statistics import improvement_cell, interquartile_cell, mean_cell
+from heed.runs.statistics import improvement_cell, interquartile_cell, mean_cell, share_cell
 from heed.worlds.apothecary import Apothecary
 
 VALUES = (
@@ -35,11 +36,11 @@ VALUES = (
     "worst objective, scaled",
     "share of exact hypervolume",
 )
-"""Columns of the table beside the objectives: of the values at the end."""
+"""Columns of the table beside the objectives: of the values at the end; then of how the runs went."""
 CONDUCT = ("least readable", "KL", "minutes")
-"""And of how the runs went."""
-EARLY = 0.15
-"""Share of the rounds in which a policy may still be learning to be readable."""
+FELL = "runs that fell"
+READABLE = 0.5
+"""A run fell if in some round less than this share of its completions was readable."""
 TUNING_SEED = 1000
 TUNING_GRID = (0.3, 0.5, 0.7, 0.85)
 """Weights of the first objective that `linear:tuned` tries, on scaled values, with a seed that the table never uses."""
@@ -147,6 +148,7 @@ def compare_methods(
     on_progress: OnProgress | None = None,
     resumed: bool = False,
     on_stage: SetupProgress | None = None,
+    results: Results | None = None,
 ) -> dict[str, Any]:
     """Run the table.
 
@@ -156,13 +158,20 @@ def compare_methods(
         on_progress: follows the runs; may raise `Stopped`.
         resumed: go on with what ``out`` holds.
         on_stage: follows the preparation of the world, which is made once before the runs; may raise `Stopped`.
+        results: runs of a world that are done, which are not made again; gets those that are made.
 
     Returns:
         The content of ``compare.json``.
+
+    Raises:
+        HeedError: no table can be made of this; results of runs with a model of one's own, which are told by files.
     """
     settings = dict(job.settings)
     record = job.record(settings)
     if not settings["world"]:
+        if results is not None:
+            what = "runs with a model of your own are told by their completions, which lie in their folders"
+            raise HeedError(what, "--results", "leave it out, and keep the run folder; --resume goes on with it")
         return _compare_own(job, record, out, on_progress, resumed)
     names = list(settings["world_objectives"])
     world = Apothecary(settings["world_seed"], tuple(names))
@@ -170,39 +179,43 @@ def compare_methods(
     ranges = [float(r) for r in front.ranges]
     _check(job, names, ranges, world)
     with folder_of_runs(out, record, "compare", resumed) as run:
-        prepare_world(settings, run, on_stage)
         chosen: dict[str, dict[str, Any]] = {}
         notes, seconds = [], 0.0
+
+        def make(tasks: Sequence[Task]) -> list[dict[str, Any]]:
+            missing = list(tasks) if results is None else results.missing(tasks)
+            if missing:
+                prepare_world(settings, run, on_stage)
+            summaries = run_all(missing, job.workers, on_progress, None if results is None else results.add)
+            made = iter(summaries)
+            return [outcome(task.folder, next(made)) if results is None else results.of(task) or {} for task in tasks]
+
         for method in job.methods:
             if method == "linear:tuned":
-                best, tried, spent = _tune(job, out, names, ranges, front, on_progress)
-                seconds += spent
-                chosen[method] = scaled_linear([best, *[(1 - best) / (len(names) - 1)] * (len(names) - 1)], ranges)
+                tuning = _tuning_tasks(job, out, names, ranges)
+                tried = make(tuning)
+                scores = [float(front.scale(_gold(each, names)).mean()) for each in tried]
+                best = TUNING_GRID[int(np.argmax(scores))]
+                seconds += sum(each["seconds"] for each in tried)
+                chosen[method] = scaled_linear(_leaning(best, len(names)), ranges)
+                gave = ", ".join(f"{w:g} gave {s:.3f}" for w, s in zip(TUNING_GRID, scores, strict=True))
                 notes.append(
-                    f"linear:tuned is weight {best:g} on scaled {names[0]}; tried on seed {TUNING_SEED}: {tried}"
+                    f"linear:tuned is weight {best:g} on scaled {names[0]}; tried on seed {TUNING_SEED}: {gave}"
                 )
             else:
                 chosen[method] = method_settings(method, names, ranges)
         each = {method: of_method(settings, changes) for method, changes in chosen.items()}
         tasks = tasks_of(each, job.seeds_from(settings["seed"]), out, _slug, "align")
-        summaries = run_all(tasks, job.workers, on_progress)
-        values = {
-            method: np.array(
-                [_gold(s, names) for s, t in zip(summaries, tasks, strict=True) if t.label.startswith(method + " seed")]
-            )
-            for method in chosen
-        }
-        start = np.array([[s["objectives"][n]["start"] for n in names] for s in summaries[: job.seeds]])
+        outcomes = make(tasks)
+        came = {method: outcomes[number * job.seeds : (number + 1) * job.seeds] for number, method in enumerate(chosen)}
+        values = {method: np.array([_gold(one, names) for one in runs]) for method, runs in came.items()}
+        start = np.array([[one["objectives"][n]["start"] for n in names] for one in outcomes[: job.seeds]])
         rows = [_row("warm start", start, names, front)]
-        rows += [
-            _row(method, found, names, front)
-            | conduct([t.folder for t in tasks if t.label.startswith(f"{method} seed")])
-            for method, found in values.items()
-        ]
+        rows += [_row(method, values[method], names, front) | _conduct(runs) for method, runs in came.items()]
         rows.append(_row("exact: best scaled average", front.optimum(1 / front.ranges)[None], names, front))
         for constraints in _constraints(each.values()) if settings["rewards"] == "gold" else ():  # levels of gold
             rows.append(_row(f"exact: {constraints}", front.constrained(levels_of(constraints))[None], names, front))
-        seconds += sum(s["seconds"] for s in summaries)
+        seconds += sum(one["seconds"] for one in outcomes)
         replies = settings["prompts_per_step"] * settings["completions_per_prompt"]
         notes.append(
             f"{job.seeds} seeds, {settings['steps']} rounds of {replies} replies, "
@@ -210,16 +223,24 @@ def compare_methods(
             f"{seconds / 3600:.2f} hours of training in all; 95% t-intervals over seeds, but a bootstrap's of the "
             "interquartile mean"
         )
+        notes += [
+            f"{task.label} failed once ({one['failed_once']}) and went on from its last checkpoint"
+            for task, one in zip(tasks, outcomes, strict=True)
+            if "failed_once" in one
+        ]
+        notes.append("made with " + " and ".join(sorted({one["made"] for one in outcomes})))
         notes.append(
             "scaled: 0 is an objective's worst value on the exact front, 1 its best; least readable: the smallest "
-            f"share of well-formed replies in any round after the first {EARLY:.0%}; KL: nats a token to the reference "
+            f"share of well-formed replies in any round after the first {EARLY:.0%}; a run fell if it was below "
+            f"{READABLE:.0%}; KL: nats a token to the reference "
             "in the last round"
         )
         table = {
             "title": "Balancing " + " and ".join(names),
-            "columns": [*names, *VALUES, *CONDUCT],
+            "columns": [*names, *VALUES, FELL, *CONDUCT],
             "rows": rows,
             "notes": notes,
+            "rounds": by_rounds(came, names, front),
             "improvement": improvement({m: [float(front.scale(v).mean()) for v in f] for m, f in values.items()}),
         }
         write_table(run, record, table, seconds)
@@ -261,20 +282,19 @@ def _check(job: MethodsJob, names: Sequence[str], ranges: Sequence[float], world
         check_groups(tried.build_weighting(names, world), config)
 
 
-def _tune(
-    job: MethodsJob, out: Path, names: list[str], ranges: list[float], front: Any, on_progress: OnProgress | None
-) -> tuple[float, str, float]:
-    """The weight of scaled linear with the best scaled average, on a seed of its own; what was tried; its seconds."""
+def _tuning_tasks(job: MethodsJob, out: Path, names: Sequence[str], ranges: Sequence[float]) -> list[Task]:
+    """Runs of scaled linear with each weight of the grid, on a seed of their own."""
     tasks = []
     for weight in TUNING_GRID:
-        preference = [weight, *[(1 - weight) / (len(names) - 1)] * (len(names) - 1)]
-        changes = scaled_linear(preference, ranges) | {"seed": TUNING_SEED}
+        changes = scaled_linear(_leaning(weight, len(names)), ranges) | {"seed": TUNING_SEED}
         tuned = of_method(job.settings, changes)
         tasks.append(Task(f"tuning {weight:g}", tuned, out / "runs" / f"tuning-{weight:g}"))
-    summaries = run_all(tasks, job.workers, on_progress)
-    scores = [float(front.scale(_gold(s, names)).mean()) for s in summaries]
-    tried = ", ".join(f"{w:g} gave {s:.3f}" for w, s in zip(TUNING_GRID, scores, strict=True))
-    return TUNING_GRID[int(np.argmax(scores))], tried, sum(s["seconds"] for s in summaries)
+    return tasks
+
+
+def _leaning(weight: float, K: int) -> list[float]:
+    """Weights of objectives, the first's given and the others' alike."""
+    return [weight, *[(1 - weight) / (K - 1)] * (K - 1)]
 
 
 def _constraints(settings: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -283,7 +303,7 @@ def _constraints(settings: Iterable[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(constraints for constraints in asked if constraints))
 
 
-def _gold(summary: dict[str, Any], names: Sequence[str]) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _gold(summary: Mapping[str, Any], names: Sequence[str]) -> np.ndarray[Any, np.dtype[np.float64]]:
     return np.array([summary["objectives"][name]["gold"] for name in names], dtype=float)
 
 
@@ -298,21 +318,11 @@ def _row(method: str, values: Any, names: Sequence[str], front: Any) -> dict[str
     return row
 
 
-def conduct(folders: Sequence[Path]) -> dict[str, Any]:
-    """How a method's runs went: the least readable round of each, the KL at the end, minutes.
-
-    Args:
-        folders: of its finished runs.
-    """
-    least, kl, minutes = [], [], []
-    for folder in folders:
-        lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-        rounds = [line for line in lines if "seconds/step" in line]
-        late = rounds[int(EARLY * len(rounds)) :]
-        least.append(min(line["well_formed"] for line in late))
-        kl.append(rounds[-1]["kl"])
-        minutes.append(sum(line["seconds/step"] for line in rounds) / 60)
-    return dict(zip(CONDUCT, map(mean_cell, (least, kl, minutes)), strict=True))
+def _conduct(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """How a method's runs went."""
+    fell = sum(one["conduct"][CONDUCT[0]] < READABLE for one in runs)
+    told = {name: mean_cell([one["conduct"][name] for one in runs]) for name in CONDUCT}
+    return {FELL: share_cell(fell, len(runs), len(runs))} | told
 
 
 def improvement(values: Mapping[str, Sequence[float]]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import queue
@@ -24,7 +25,10 @@ from heed.errors import HeedError, RunFailed, Stopped
 from heed.runs.config import refuse_other_settings
 from heed.runs.folder import RunFolder
 
+logger = logging.getLogger(__name__)
+
 OnProgress = Callable[["Progress"], None]
+OnFinished = Callable[[Task, dict[str, Any]], None]
 KEPT = ("**/checkpoints/step-*", "**/learner.zip", "**/judgements.db", "model/config.json", "judges/*/agreement.json")
 """What makes a folder of runs worth keeping: a checkpoint, a guarded run's learner, what somebody judged,
 a model or a judge that was made for them."""
@@ -51,61 +55,116 @@ class Progress:
     metrics: Mapping[str, float] = field(default_factory=dict)
 
 
-def run_all(tasks: Sequence[Task], workers: int, on_progress: OnProgress | None = None) -> list[dict[str, Any]]:
+def run_all(
+    tasks: Sequence[Task],
+    workers: int,
+    on_progress: OnProgress | None = None,
+    on_finished: OnFinished | None = None,
+) -> list[dict[str, Any]]:
     """Run every task that is not finished, seed by seed, going on where one was interrupted.
 
-    What is cut short so compares like with like.
+    What is cut short so compares like with like. A run that fails is tried once more, after all others, from its last
+    checkpoint; its summary then says why, in ``failed_once``.
 
     Args:
         tasks: the runs; two must not share a folder.
         workers: processes at once, each with its share of the cores, or with `OMP_NUM_THREADS` if those are fewer.
-        on_progress: called twice a second; may raise `Stopped`. Then, and when a run fails, the others end with the
-            round that they are in and keep a checkpoint.
+        on_progress: called twice a second; may raise `Stopped`. Then, and at a mistake of the user's, the others end
+            with the round that they are in and keep a checkpoint.
+        on_finished: called with every task and its summary when it is done, or was before.
 
     Returns:
         The summaries, in the order of the tasks.
 
     Raises:
         HeedError: a folder holds a run with other settings, or a run was stopped by a mistake of the user's.
-        RunFailed: a run failed.
+        RunFailed: a run failed twice.
     """
     if workers < 1:
         raise HeedError(f"{workers} runs at once are none", "--workers", "give at least 1")
+    failed: dict[str, str] = {}
+
+    def summary(task: Task) -> dict[str, Any]:
+        return summary_of(task) | ({"failed_once": failed[task.label]} if task.label in failed else {})
+
+    def finished(task: Task) -> None:
+        if on_finished is not None:
+            on_finished(task, summary(task))
+
     waiting = [task for task in tasks if not is_finished(task)]
-    steps = {task.label + str(task.folder): 0 for task in waiting}
-    offset = sum(task.settings["steps"] for task in tasks if task not in waiting)
-    all_steps = sum(task.settings["steps"] for task in tasks)
-    if waiting:
+    for task in tasks:
+        if task not in waiting:
+            finished(task)
+    pool = _Pool(tasks, waiting, workers, on_progress, finished)
+    failed |= pool.run(waiting)
+    for label, reason in failed.items():
+        logger.warning("%s failed: %s; once more, from its last checkpoint", label, reason)
+    if again := pool.run([task for task in waiting if task.label in failed]):
+        raise RunFailed("; ".join(f"{label} failed twice: {reason}" for label, reason in again.items()))
+    return [summary(task) for task in tasks]
+
+
+class _Pool:
+    """Processes that run tasks, and the count of how far they are."""
+
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        waiting: Sequence[Task],
+        workers: int,
+        on_progress: OnProgress | None,
+        on_finished: Callable[[Task], None],
+    ) -> None:
+        self.workers, self.on_progress, self.on_finished = workers, on_progress, on_finished
+        self.done, self.total = len(tasks) - len(waiting), len(tasks)
+        self.offset = sum(task.settings["steps"] for task in tasks if task not in waiting)
+        self.all_steps = sum(task.settings["steps"] for task in tasks)
+        self.steps = {_key(task): 0 for task in waiting}
+
+    def run(self, waiting: Sequence[Task]) -> dict[str, str]:
+        """Run them all; why those failed that did, by label. A process that dies takes its neighbours with it."""
+        failed: dict[str, str] = {}
+        if not waiting:
+            return failed
         context = multiprocessing.get_context("spawn")
         with _deaf_to_ctrl_c():
             manager = context.Manager()
         with manager:
             reports, stop = manager.Queue(), manager.Event()
             with ProcessPoolExecutor(
-                workers, mp_context=context, initializer=_settle, initargs=(_threads_of_each(workers),)
+                self.workers, mp_context=context, initializer=_settle, initargs=(_threads_of_each(self.workers),)
             ) as executor:
                 with _deaf_to_ctrl_c():
                     futures: dict[Future[None], Task] = {
                         executor.submit(_run, t, reports, stop, os.getpid()): t
                         for t in sorted(waiting, key=lambda task: task.settings["seed"])
                     }
-                pending, done = set(futures), len(tasks) - len(waiting)
+                pending = set(futures)
                 latest: tuple[str, Mapping[str, float]] = (waiting[0].label, {})
                 try:
                     while pending:
                         finished, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
                         for future in finished:
-                            future.result()
-                            done += 1
-                        latest = _drain(reports, steps) or latest
-                        if on_progress is not None:
-                            reached = offset + sum(steps.values())
-                            on_progress(Progress(done, len(tasks), reached, all_steps, *latest))
-                except BrokenProcessPool as error:
-                    raise RunFailed("a run's process died (killed, or out of memory)") from error
+                            try:
+                                future.result()
+                            except RunFailed as error:
+                                failed[futures[future].label] = error.reason
+                            except BrokenProcessPool:
+                                failed[futures[future].label] = "its process died (killed, or out of memory)"
+                            else:
+                                self.done += 1
+                                self.on_finished(futures[future])
+                        latest = _drain(reports, self.steps) or latest
+                        if self.on_progress is not None:
+                            reached = self.offset + sum(self.steps.values())
+                            self.on_progress(Progress(self.done, self.total, reached, self.all_steps, *latest))
                 finally:
                     stop.set()
-    return [summary_of(task) for task in tasks]
+        return failed
+
+
+def _key(task: Task) -> str:
+    return task.label + str(task.folder)
 
 
 @contextmanager
@@ -181,7 +240,7 @@ def _run(task: Task, reports: Any, stop: Any, parent: int) -> None:
 
     if unwanted():
         return
-    key = task.label + str(task.folder)
+    key = _key(task)
 
     def follow(step: int, metrics: dict[str, float]) -> None:
         reports.put((key, step, (task.label, dict(metrics))))

@@ -39,7 +39,7 @@ def is_finished(task: Task) -> bool:
     if not (task.folder / "config.yaml").exists():
         return False
     run = RunFolder.open(task.folder, writable=False)
-    lines = describe_differences(_complete(task.kind, run.config), _complete(task.kind, task.settings))
+    lines = describe_differences(all_settings(task.kind, run.config), all_settings(task.kind, task.settings))
     if lines:
         raise HeedError(
             f"the folder holds a run with other settings: {lines[0]}", str(task.folder), "choose another --out"
@@ -47,8 +47,13 @@ def is_finished(task: Task) -> bool:
     return bool(run.read_summary().get("completed"))
 
 
-def _complete(kind: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """All settings of a run from those that it was told, whatever version of heed wrote them."""
+def all_settings(kind: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """All settings of a run from those that it was told, whatever version of heed wrote them.
+
+    Args:
+        kind: of the run: align or guard.
+        settings: that it was told.
+    """
     if kind == "guard":
         from heed.guard.run.config import complete as all_of_guard  # each half's packages are for its own runs
 

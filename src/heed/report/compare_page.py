@@ -44,12 +44,22 @@ def compare_page(run: RunRecord) -> Page:
         sections=[
             Section("The table", table_blocks(columns, rows)),
             Section("The same, drawn", [dots_block(columns, rows)]),
+            *rounds_sections(table),
             *improvement_sections(table),
             *efficiency_sections(run),
             Section("Notes", [Note(str(note)) for note in table.get("notes", [])] or [Note("None.", missing=True)]),
             Section("What the run was told", [config_block(run)]),
         ],
     )
+
+
+def rounds_sections(table: Mapping[str, Any]) -> list[Section]:
+    """Show how fast each method gets where it gets, where the comparison has told it."""
+    told = table.get("rounds")
+    if not isinstance(told, Mapping) or not told.get("rows"):
+        return []
+    notes = [Note(f"{note[0].upper()}{note[1:]}.") for note in map(str, told.get("notes", []))]
+    return [Section(str(told["title"]), [*table_blocks(list(told["columns"]), list(told["rows"])), *notes])]
 
 
 def improvement_sections(table: Mapping[str, Any]) -> list[Section]:

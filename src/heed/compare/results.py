@@ -1,0 +1,108 @@
+"""What finished runs came to, a line each in a file that travels: no run in it is made again, on any machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import heed
+from heed.compare.tasks import Task, all_settings
+from heed.errors import HeedError
+from heed.runs.config import config_hash
+
+EARLY = 0.15
+"""Share of the rounds in which a policy may still be learning to be readable."""
+
+
+class Results:
+    """A file of runs that are done, in which a comparison looks first and to which it adds its own.
+
+    Files of several machines may be put together, one behind the other. A run is known by all its settings, those that
+    it was not told included; of lines with the same settings the last holds.
+
+    Args:
+        file: with a JSON object a line; made with the first run that is added.
+
+    Raises:
+        HeedError: a line that is no run.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._known: dict[str, dict[str, Any]] = {}
+        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+        for number, line in enumerate(lines, 1):
+            try:
+                found = json.loads(line)
+                settings, came = all_settings(found["kind"], found["settings"]), found["came"]
+            except (ValueError, TypeError, KeyError) as error:
+                what = f"a line that is no run's ({type(error).__name__})"
+                raise HeedError(what, f"{file}, line {number}", "take it out; `--results` writes them") from error
+            self._known[config_hash(settings)] = came
+
+    def of(self, task: Task) -> dict[str, Any] | None:
+        """What a run with these settings came to, as `outcome` tells it; None where the file has none."""
+        return self._known.get(config_hash(all_settings(task.kind, task.settings)))
+
+    def missing(self, tasks: Sequence[Task]) -> list[Task]:
+        """The tasks that are still to be run."""
+        return [task for task in tasks if self.of(task) is None]
+
+    def add(self, task: Task, summary: Mapping[str, Any]) -> None:
+        """Write down a run that is done, unless the file has it.
+
+        Args:
+            task: whose folder it lies in.
+            summary: of it.
+        """
+        if self.of(task) is not None:
+            return
+        settings, came = all_settings(task.kind, task.settings), outcome(task.folder, summary)
+        line = {"run": task.label, "kind": task.kind, "came": came, "settings": settings}
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        with self.file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self._known[config_hash(settings)] = came
+
+
+def outcome(folder: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
+    """What a table needs to know of an alignment run in a world.
+
+    Args:
+        folder: of the finished run.
+        summary: its.
+
+    Returns:
+        ``objectives`` (each with its exact value at the start and in the end), ``seconds``, ``tokens`` (generated),
+        ``conduct`` (the least share of well-formed completions after `EARLY`, the KL of the last round, the minutes of
+        all), ``curve`` (the exact values at every evaluation), ``made`` (the versions it was made with), and
+        ``failed_once`` if it did.
+    """
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    rounds = [line for line in lines if "seconds/step" in line]
+    late = rounds[int(EARLY * len(rounds)) :]
+    names = list(summary["objectives"])
+    conduct = {
+        "least readable": min(line["well_formed"] for line in late),
+        "KL": rounds[-1]["kl"],
+        "minutes": sum(line["seconds/step"] for line in rounds) / 60,
+    }
+    curve = [
+        {"step": line["step"], **{name: line[f"eval/gold/{name}"] for name in names}}
+        for line in lines
+        if f"eval/gold/{names[0]}" in line
+    ]
+    objectives = {name: {key: summary["objectives"][name][key] for key in ("start", "gold")} for name in names}
+    made = f"heed {heed.__version__}, torch {torch.__version__}, Python {platform.python_version()}"
+    tokens = sum(line["tokens_per_second"] * line["seconds/generation"] for line in rounds)
+    came = {"objectives": objectives, "seconds": summary["seconds"], "tokens": round(tokens), "conduct": conduct}
+    came |= {"curve": curve, "made": made}
+    return came | ({"failed_once": summary["failed_once"]} if "failed_once" in summary else {})
