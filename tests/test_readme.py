@@ -37,7 +37,12 @@ from heed.runs.sections import documented, flat, leaves
 from heed.worlds.apothecary import Apothecary
 
 ROOT = Path(__file__).parent.parent
-PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
+PAGES = (
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs" / "evidence").glob("*.md")),
+)
 SECTIONS = (type(section) for section in vars(GuardJob()).values() if dataclasses.is_dataclass(section))
 SETTINGS_OF = (AlignJob, AlignConfig, GuardJob, *SECTIONS)
 NAMES = {

@@ -65,6 +65,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "heed.compare.demo": ("align", "guard"),
     "heed.compare.demo_guard": ("guard",),
     "heed.compare.front": ("align",),
+    "heed.compare.front_measures": ("align",),
     "heed.compare.efficiency": ("guard",),
     "heed.compare.guards": ("guard",),
     "heed.compare.methods": ("align",),

@@ -61,7 +61,7 @@ def test_a_model_that_overflows_in_float16_says_which_dtype_to_take(heed, desk):
         ({"method": ["tchebycheff"], "preference": [".5,.5"]}, ["--ideal, --nadir"]),
         ({"p": ["-1"]}, ["p is -1", "--p"]),
         ({"method": ["gappo"]}, ["no method 'gappo'", "did you mean gapo?"]),
-        ({"preset": ["old"]}, ["no preset 'old'", "paper, modern"]),
+        ({"preset": ["old"]}, ["no preset 'old'", "paper, steady, modern"]),
         ({"stepz": ["3"]}, ["--stepz"]),
         ({"learning_rate": ["fast"]}, ["learning_rate cannot be 'fast'"]),
         ({"learning_rate": ["0"]}, ["learning_rate", "not positive"]),

@@ -23,6 +23,7 @@ from heed.compare.front import (
     spread_preferences,
     summarise,
 )
+from heed.compare.front_measures import exact_optima, measures
 from heed.errors import HeedError, RunFailed, Stopped
 from heed.report import write_report
 from heed.runs import folder as folder_module
@@ -334,7 +335,29 @@ def test_over_several_seeds_the_table_tells_mean_and_interval_of_their_volumes()
     row = hypervolume_rows(summary, GRID, Apothecary())[0]
     assert row["staircase"] == mean_cell([hypervolume(f, FRONT.references[0]) for f in fronts])
     assert row["hull"] == mean_cell([hypervolume(f, FRONT.references[0], hull=True) for f in fronts])
+    each = [measures(FRONT, "linear", GRID, found)["fit"] for found in fronts]
+    assert row["fit"] == mean_cell(each)
     assert row["hull"]["n"] == 3 and row["hull"]["low"] < row["hull"]["mean"] < row["hull"]["high"]
+
+
+def test_a_front_of_the_exact_optima_is_at_no_distance_from_them():
+    optima = exact_optima(FRONT, "tchebycheff", GRID)["tchebycheff_optima"]
+    found = measures(FRONT, "tchebycheff", GRID, optima)
+    assert (found["igd_plus"], found["fit"]) == (0, 0)
+    scaled = FRONT.scale(optima)
+    apart = [min(np.abs(a - b).sum() for b in scaled if b is not a) for a in scaled]
+    assert found["spacing"] == pytest.approx(np.std(apart, ddof=1))
+
+
+def test_distances_are_in_units_of_the_front_and_a_better_front_is_no_farther():
+    optima = exact_optima(FRONT, "tchebycheff", GRID)["tchebycheff_optima"]
+    worse, better = optima - 0.1 * FRONT.ranges, optima + 0.1 * FRONT.ranges
+    assert measures(FRONT, "pgapo", GRID, worse)["fit"] == pytest.approx(0.1 * np.sqrt(2))
+    missing = [[np.linalg.norm(np.maximum(FRONT.scale(o) - FRONT.scale(p), 0)) for p in worse] for o in optima]
+    assert measures(FRONT, "pgapo", GRID, worse)["igd_plus"] == pytest.approx(np.mean(np.min(missing, axis=1)))
+    assert measures(FRONT, "pgapo", GRID, better)["igd_plus"] == 0  # what is better than an optimum costs nothing
+    linear = measures(FRONT, "linear", GRID, np.array([FRONT.optimum(p) for p in GRID]))
+    assert linear["fit"] == 0  # of its own kind of optimum
 
 
 def test_without_a_world_the_reference_lies_a_tenth_below_the_worst_values():

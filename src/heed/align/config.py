@@ -227,14 +227,17 @@ class AlignConfig:
         return self.epochs * self.minibatches == 1
 
 
+WAY_BACK: dict[str, Any] = {"max_kl": 0.05, "clip_updates": True}
+"""What keeps a run from losing in a round what it has learnt (docs/evidence/jolts.md)."""
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},
-    "modern": {"advantage": "group", "gram": "unbiased", "micro_batch": 8, "gram_memory": 0.9},
+    "steady": WAY_BACK,
+    "modern": {"advantage": "group", "gram": "unbiased", "micro_batch": 8, "gram_memory": 0.9, **WAY_BACK},
 }
 """``paper``: PPO with a critic per objective, GAE, the KL in each objective's reward, the plain Gram matrix: what
-`AlignConfig` defaults to. ``modern``: no critics, group-relative advantages, the unbiased Gram matrix from eight
-micro-batches (of 16 prompts with 4 completions each), averaged over about ten steps: with fewer or without memory the
-estimate is so noisy that it does harm."""
+`AlignConfig` defaults to. ``steady``: the same with a way back. ``modern``: no critics, group-relative advantages, the
+unbiased Gram matrix from eight micro-batches (of 16 prompts with 4 completions each), averaged over about ten steps
+(with fewer or without memory the estimate is so noisy that it does harm), and the way back."""
 
 
 def from_preset(preset: str, **changes: Any) -> AlignConfig:

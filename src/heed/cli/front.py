@@ -11,6 +11,7 @@ from heed.cli.compare import following, refuse_of_one_run
 from heed.cli.console import quiet_libraries, say
 from heed.cli.settings import AlignCommand
 from heed.compare.front import FrontJob, resumed_front, run_front
+from heed.compare.front_measures import MEASURES
 from heed.report import write_report
 
 FRONT = {
@@ -60,8 +61,11 @@ def lines(summary: dict[str, Any]) -> list[str]:
     found = []
     for method, rows in summary["methods"].items():
         pooled = ", ".join(f"{x:.3f}" for x in rows["pooled"])
-        each = "; ".join(",".join(f"{x:.2f}" for x in seed) for seed in rows["follows"])
-        found.append(f"{method}: rank correlation of value with preference {pooled} pooled; by seed {each}")
+        by_seed = "; ".join(",".join(f"{x:.2f}" for x in seed) for seed in rows["follows"])
+        found.append(f"{method}: rank correlation of value with preference {pooled} pooled; by seed {by_seed}")
+        for name, told in MEASURES.items():
+            if each := [seed[name] for seed in rows.get("measures", ())]:
+                found.append(f"  {told}: {sum(each) / len(each):.3f} ({min(each):.3f} to {max(each):.3f})")
         for row in rows["volumes"]:
             shares = ", ".join(
                 f"{sum(values) / len(values):.3f} ({min(values):.3f} to {max(values):.3f}) {name.replace('_', ' ')}"

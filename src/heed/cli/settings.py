@@ -81,7 +81,11 @@ class AlignCommand(Command):
         self.given: set[str] = set()
         self.given_by_flags: set[str] = set()
         self.add("config", nargs="?", help="a YAML file of settings and options; flags go over it")
-        self.add("--preset", default="paper", help="paper (critics, PPO) or modern (group-relative, unbiased Gram)")
+        self.add(
+            "--preset",
+            default="paper",
+            help="paper (critics, PPO), steady (that, with a way back), modern (group-relative, unbiased Gram)",
+        )
         self.add("--out", type=str, default=None, help="the run folder (default: below runs/)")
         self.add("--resume", type=str, default=None, help="a run folder to go on with, exactly")
         self.add("--quick", action="store_true", help="a few rounds, to see that everything works")

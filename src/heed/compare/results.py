@@ -46,6 +46,10 @@ class Results:
                 raise HeedError(what, f"{file}, line {number}", "take it out; `--results` writes them") from error
             self._known[config_hash(settings)] = came
 
+    def __len__(self) -> int:
+        """How many runs it has."""
+        return len(self._known)
+
     def of(self, task: Task) -> dict[str, Any] | None:
         """What a run with these settings came to, as `outcome` tells it; None where the file has none."""
         return self._known.get(config_hash(all_settings(task.kind, task.settings)))

@@ -51,6 +51,7 @@ def test_a_preset_s_settings_go_over_the_world_s_and_these_over_the_defaults():
     plain, modern = defaults(None, "paper"), defaults(None, "modern")
     assert plain["micro_batch"] == AlignConfig().micro_batch and plain["advantage"] == "gae"
     told = {"advantage": "group", "gram": "unbiased", "micro_batch": 8, "gram_memory": 0.9}
+    told |= {"max_kl": 0.05, "clip_updates": True}
     assert {name: modern[name] for name in told} == told
     world, both = defaults("apothecary", "paper"), defaults("apothecary", "modern")
     assert (world["micro_batch"], world["minibatches"], world["learning_rate"]) == (0, 4, 1e-3)
@@ -58,6 +59,7 @@ def test_a_preset_s_settings_go_over_the_world_s_and_these_over_the_defaults():
     assert {name: value for name, value in both.items() if name not in told} == {
         name: value for name, value in world.items() if name not in told
     }
+    assert defaults(None, "steady") == plain | {"max_kl": 0.05, "clip_updates": True}
     with pytest.raises(HeedError, match="there is no preset 'old'"):
         defaults(None, "old")
 

@@ -133,7 +133,18 @@ def hypervolume_blocks(run: RunRecord) -> list[Block]:
             "Mean over seeds with its interval. The staircase counts what single policies dominate; the hull also "
             f"counts mixtures of them, which are policies too.{where}"
         )
-        return [Table(["front", "staircase", "hull"], rows, caption)]
+        near = [
+            [_label(row["label"]), *(interval(row[name]) for name in ("igd_plus", "fit", "spacing"))]
+            for row in volumes["rows"]
+            if "igd_plus" in row
+        ]
+        about = (
+            "In units of the exact front's ranges, less is better: how far the exact optima at the same preferences "
+            "lie from the front (IGD+), how far each policy from the optimum at its own preference, and how unevenly "
+            "neighbours lie apart."
+        )
+        tables: list[Block] = [Table(["front", "staircase", "hull"], rows, caption)]
+        return tables + ([Table(["front", "IGD+", "preference fit", "spacing"], near, about)] if near else [])
     by_method = run.summary.get("hypervolume") or {}
     if not by_method:
         return [Note("No hypervolume was computed for this run.", missing=True)]
