@@ -8,6 +8,7 @@ from heed.align.config import AlignConfig, from_preset
 from heed.align.data.dataset import load_prompts
 from heed.align.evaluation import Evaluation, Gold
 from heed.align.objectives.base import Objective, ObjectiveSet, ObjectiveSpec
+from heed.align.objectives.ensembles import Ensemble
 from heed.align.objectives.kinds import ObjectiveKind, ObjectiveText, register_objective_kind
 from heed.align.objectives.reward_functions import RewardFunction
 from heed.align.objectives.reward_models import HeadSpec, ManyHeadedRewardModel, RewardModel
@@ -18,6 +19,7 @@ from heed.align.trainer import AlignTrainer
 __all__ = [
     "AlignConfig",
     "AlignTrainer",
+    "Ensemble",
     "Evaluation",
     "Gold",
     "HeadSpec",

@@ -32,7 +32,15 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "What is aligned, and to what": (
         *("model", "data", "split", "eval_data", "objectives", "held_out_judges", "template_arguments"),
     ),
-    "A built-in world in place of these": ("world", "world_objectives", "world_seed", "rewards", "judges"),
+    "A built-in world in place of these": (
+        "world",
+        "world_objectives",
+        "world_seed",
+        "rewards",
+        "judges",
+        "ensemble",
+        "pessimism",
+    ),
     BALANCED: ("method", "gram", "gram_memory", "scope", "jacobian_path"),
     "The rounds": (
         *("steps", "seed", "prompts_per_step", "completions_per_prompt", "epochs", "minibatches", "micro_batch"),

@@ -28,7 +28,11 @@ def prepare_world(settings: Mapping[str, Any], run: RunFolder, on_stage: SetupPr
         on_stage: follows it.
     """
     if not run.read_summary().get("completed"):
-        preparation = ApothecarySetup(objectives=tuple(settings["world_objectives"]), seed=settings["world_seed"])
+        preparation = ApothecarySetup(
+            objectives=tuple(settings["world_objectives"]),
+            seed=settings["world_seed"],
+            ensemble=settings["ensemble"],
+        )
         prepare(preparation, judges=settings["rewards"] == "learnt", on_stage=on_stage)
 
 

@@ -37,7 +37,7 @@ def test_the_same_preparation_is_found_and_not_made_again(made):
 def test_the_same_seed_makes_the_same_policy_and_judges(made, tmp_path):
     _, prepared, _ = made
     again = prepare(TINY, judges=True, folder=tmp_path)
-    for one, other in ((prepared.policy, again.policy), (prepared.judges, again.judges)):
+    for one, other in ((prepared.policy, again.policy), (prepared.judges[0], again.judges[0])):
         expected, found = weights(one), weights(other)
         assert expected.keys() == found.keys()
         assert all(torch.equal(expected[name], found[name]) for name in expected)
@@ -56,7 +56,7 @@ def test_judges_are_named_and_measured_by_objective(made):
     _, prepared, _ = made
     assert set(prepared.accuracy) == {"help", "harmless"}
     assert all(0 <= share <= 1 for share in prepared.accuracy.values())
-    assert json.loads((prepared.judges / "accuracy.json").read_text()) == prepared.accuracy
+    assert json.loads((prepared.judges[0] / "accuracy.json").read_text()) == prepared.accuracy
 
 
 def test_learnt_and_gold_objectives_carry_the_world_s_names_and_gold_is_exact(made):
@@ -68,6 +68,26 @@ def test_learnt_and_gold_objectives_carry_the_world_s_names_and_gold_is_exact(ma
     assert not torch.equal(learnt.score(prompts, REPLIES), gold.score(prompts, REPLIES))
 
 
+def test_an_ensemble_s_judges_are_trained_apart_and_score_less_where_they_disagree(made):
+    folder, prepared, _ = made
+    more = prepare(dataclasses.replace(TINY, ensemble=2), judges=True, folder=folder)
+    assert len(more.judges) == 2 and more.judges[0] == prepared.judges[0]  # the first is the one that was made before
+    prompts = prepared.world.prompts[:2]
+    each = torch.stack(
+        [
+            ObjectiveSet(PreparedApothecary(more.world, more.policy, (one,)).objectives("learnt")).score(
+                prompts, REPLIES
+            )
+            for one in more.judges
+        ]
+    )
+    assert not torch.equal(each[0], each[1])
+    together = ObjectiveSet(more.objectives("learnt", pessimism=2.0))
+    assert together.names == ("help", "harmless")
+    expected = each.mean(0) - 2 * (each[0] - each[1]).abs() / 2
+    assert torch.allclose(together.score(prompts, REPLIES), expected, atol=1e-6)
+
+
 def test_the_policy_is_shared_by_preparations_that_differ_in_their_judges_only(tmp_path):
     policy, judges = prepared_folders(TINY, tmp_path)
     for change, same_policy in (({"comparisons": 160}, True), ({"noise": 0.2}, True), ({"seed": 1}, False)):
@@ -77,7 +97,7 @@ def test_the_policy_is_shared_by_preparations_that_differ_in_their_judges_only(t
 
 def test_without_judges_only_the_policy_is_made(tmp_path):
     found = prepare(TINY, judges=False, folder=tmp_path)
-    assert found.judges is None and found.accuracy == {}
+    assert found.judges == () and found.accuracy == {}
     assert not prepared_folders(TINY, tmp_path)[1].exists()
     with pytest.raises(AssertionError):
         PreparedApothecary(found.world, found.policy).objectives("learnt")

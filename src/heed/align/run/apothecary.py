@@ -5,6 +5,7 @@ Both are made from a seed and kept in a cache folder, so that many runs share th
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -21,6 +22,7 @@ import heed
 from heed.align.models.policy import Policy
 from heed.align.models.pretrained import quiet_transformers
 from heed.align.objectives.base import Objective
+from heed.align.objectives.ensembles import Ensemble
 from heed.align.objectives.reward_functions import RewardFunction
 from heed.align.objectives.reward_models import HeadSpec, ManyHeadedRewardModel
 from heed.align.preferences.comparisons import Comparison
@@ -51,6 +53,7 @@ class ApothecarySetup:
         comparisons: of two replies each; half of demonstrations, half sampled from the warm-started policy.
         noise: scale of the simulated comparisons' logistic noise, in ranges of the front.
         judge_epochs: passes of the reward model over these.
+        ensemble: reward models, each of all objectives, trained on the same comparisons with seeds of their own.
     """
 
     objectives: tuple[str, ...] = ("help", "harmless")
@@ -62,6 +65,7 @@ class ApothecarySetup:
     comparisons: int = 8000
     noise: float = 0.1
     judge_epochs: float = 3.0
+    ensemble: int = 1
 
 
 @dataclass(frozen=True)
@@ -71,22 +75,29 @@ class PreparedApothecary:
     Args:
         world: the world.
         policy: the warm-started policy's folder.
-        judges: the many-headed reward model's folder, or None.
-        accuracy: held-out accuracy of each judge.
+        judges: folders of many-headed reward models: none, one, or an ensemble's.
+        accuracy: held-out accuracy of each judge; of an ensemble the first's.
     """
 
     world: Apothecary
     policy: Path
-    judges: Path | None = None
+    judges: tuple[Path, ...] = ()
     accuracy: dict[str, float] = field(default_factory=dict)
 
-    def objectives(self, rewards: Rewards) -> list[Objective]:
-        """The world's objectives: learnt reward models, or the exact values, with which only the method can err."""
+    def objectives(self, rewards: Rewards, pessimism: float = 1.0) -> list[Objective]:
+        """The world's objectives: learnt reward models, or the exact values, with which only the method can err.
+
+        Args:
+            rewards: which.
+            pessimism: of an ensemble of reward models.
+        """
         names = self.world.names
         if rewards == "gold":
             return [RewardFunction(function, name=name) for name, function in self.world.reward_functions().items()]
-        assert self.judges is not None
-        return [ManyHeadedRewardModel(str(self.judges), [HeadSpec(name, head=name) for name in names], batch_size=256)]
+        assert self.judges
+        heads = [HeadSpec(name, head=name) for name in names]
+        judges = [ManyHeadedRewardModel(str(folder), heads, batch_size=256) for folder in self.judges]
+        return [Ensemble(judges, names, pessimism)] if len(judges) > 1 else [judges[0]]
 
 
 def cache_folder() -> Path:
@@ -106,19 +117,21 @@ def prepare(
         on_stage: follows the stages.
     """
     world = Apothecary(setup.seed, setup.objectives)
-    policy, judge = prepared_folders(setup, folder or cache_folder())
+    policy, first = prepared_folders(setup, folder or cache_folder())
     _once(policy, lambda into: _warm_start(world, setup, into, on_stage))
     if not judges:
         return PreparedApothecary(world, policy)
-    _once(judge, lambda into: _train_judges(world, policy, setup, into, on_stage))
-    accuracy = json.loads((judge / "accuracy.json").read_text())
-    return PreparedApothecary(world, policy, judge, accuracy)
+    made = [first.with_name(f"{first.name}-{member}") if member else first for member in range(setup.ensemble)]
+    for member, judge in enumerate(made):
+        _once(judge, functools.partial(_train_judges, world, policy, setup, member, on_stage=on_stage))
+    accuracy = json.loads((first / "accuracy.json").read_text())
+    return PreparedApothecary(world, policy, tuple(made), accuracy)
 
 
 def prepared_folders(setup: ApothecarySetup, folder: Path) -> tuple[Path, Path]:
     """The folders of a setup's policy and reward models below a cache folder, made or not."""
     world = Apothecary(setup.seed, setup.objectives)
-    made = {**asdict(setup), "world": _fingerprint(world)}
+    made = {key: value for key, value in asdict(setup).items() if key != "ensemble"} | {"world": _fingerprint(world)}
     warm_part = {k: made[k] for k in ("world", "seed", "hidden", "layers", "demonstrations", "warm_epochs")}
     root = folder / f"apothecary-{heed.__version__}"
     return root / f"policy-{config_hash(warm_part)[:12]}", root / f"judges-{config_hash(made)[:12]}"
@@ -169,7 +182,7 @@ def _warm_start(world: Apothecary, setup: ApothecarySetup, into: Path, on_stage:
 
 
 def _train_judges(
-    world: Apothecary, policy: Path, setup: ApothecarySetup, into: Path, on_stage: SetupProgress | None
+    world: Apothecary, policy: Path, setup: ApothecarySetup, member: int, into: Path, on_stage: SetupProgress | None
 ) -> None:
     generator = torch.Generator().manual_seed(setup.seed + 1)
     replies = _replies(world, policy, setup.comparisons // 2, generator)
@@ -181,7 +194,7 @@ def _train_judges(
         cast(list[Comparison], compared),
         list(world.names),
         into,
-        RewardTrainingConfig(learning_rate=1e-3, batch_size=32, epochs=setup.judge_epochs, seed=setup.seed),
+        RewardTrainingConfig(learning_rate=1e-3, batch_size=32, epochs=setup.judge_epochs, seed=setup.seed + member),
         on_step=stage_progress("reward models", on_stage),
     )
     (into / "accuracy.json").write_text(json.dumps(report.accuracy))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -30,6 +31,8 @@ class AlignJob:
         rewards: a world's rewards: judges learnt from noisy comparisons, or gold itself.
         judges: in place of a world's learnt judges, reward models of your own: a folder whose heads are labelled as the
             world's objectives, as heed reward writes it.
+        ensemble: how many of a world's learnt judges score together, each trained with a seed of its own.
+        pessimism: of an ensemble: how many deviations between its judges are taken off their mean.
         world_objectives: a world's objectives: out of help, harmless, brevity, price.
         world_seed: a world's own seed (its remedies, its warm start, its judges).
         model: a model folder or hub id.
@@ -51,6 +54,8 @@ class AlignJob:
     world: Literal["apothecary"] | None = None
     rewards: Rewards = "learnt"
     judges: str | None = None
+    ensemble: int = 1
+    pessimism: float = 1.0
     world_objectives: list[str] = field(default_factory=lambda: ["help", "harmless"])
     world_seed: int = 0
     model: str | None = None
@@ -239,14 +244,21 @@ def check_source(job: AlignJob) -> None:
                 raise HeedError(
                     "a world brings its own model, prompts and objectives", f"--{name}", "leave out it, or --world"
                 )
-        if job.judges is not None and job.rewards == "gold":
-            raise HeedError("gold needs no judges", "--judges", "leave it out, or take --rewards learnt")
+        if job.ensemble < 1:
+            raise HeedError(f"{job.ensemble} judges are none", "--ensemble", "give at least 1")
+        for name in ("judges", "ensemble"):
+            if job.rewards == "gold" and getattr(job, name) != getattr(AlignJob(), name):
+                raise HeedError("gold needs no judges", f"--{name}", "leave it out, or take --rewards learnt")
+        if job.judges is not None and job.ensemble > 1:
+            raise HeedError("the judges are given, and so are not made", "--ensemble", "leave out it, or --judges")
+        if not (job.pessimism >= 0 and math.isfinite(job.pessimism)):
+            raise HeedError(f"a pessimism of {job.pessimism}", "--pessimism", "give deviations, >= 0")
         return
     for name in ("model", "data", "objectives"):
         if not getattr(job, name):
             raise HeedError(
                 "there is nothing to train", f"--{name}", "give --model, --data and --objectives, or --world"
             )
-    for name in ("rewards", "judges", "world_objectives", "world_seed"):
+    for name in ("rewards", "judges", "ensemble", "pessimism", "world_objectives", "world_seed"):
         if getattr(job, name) != getattr(AlignJob(), name):
             raise HeedError("only a world has this setting", f"--{name}", "add --world, or leave it out")

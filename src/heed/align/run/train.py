@@ -153,13 +153,13 @@ def _build(
         world = Apothecary(job.world_seed, tuple(job.world_objectives))
         weighting = job.build_weighting(world.names, world)  # a mistake shows before minutes of preparation
         check_groups(weighting, config)
-        preparation = ApothecarySetup(objectives=world.names, seed=job.world_seed)
+        preparation = ApothecarySetup(objectives=world.names, seed=job.world_seed, ensemble=job.ensemble)
         learns = job.rewards == "learnt" and job.judges is None
         prepared = prepared or prepare(preparation, judges=learns, on_stage=on_stage)
         if job.judges is not None:
-            prepared = dataclasses.replace(prepared, judges=Path(job.judges))
+            prepared = dataclasses.replace(prepared, judges=(Path(job.judges),))
         model: str | Path = prepared.policy
-        objectives: list[Objective] = prepared.objectives(job.rewards)
+        objectives: list[Objective] = prepared.objectives(job.rewards, job.pessimism)
         dataset: Any = [{"prompt": prompt} for prompt in world.prompts]
         if run is not None:
             run.write_json("exact.json", world.front().to_record())
