@@ -220,6 +220,11 @@ def test_beside_a_constraint_stands_the_best_that_keeps_it(here, heed_cache, tmp
         (["mgda", "cagrad"], {"p": 2.0}, "mgda, cagrad have no p .--p.: take --method gapo, or leave it out"),
         (["linear"], {"weights": [1.0, 2.0]}, "bring their own weights .--weights"),
         (["mgda"], {"model": "m"}, "a world brings its own"),
+        (
+            ["mgda", "soups"],
+            {},
+            "soups mixes the policies of other runs along preferences .--methods soups.: take heed front",
+        ),
         (["single:price"], {}, "no objective 'price'"),
         (["lagrangian"], {}, "no objective has a level .--constraints"),
         (["lagrangian:constraints=harmless>=1"], {}, "harmless never gets to 1, its best is"),

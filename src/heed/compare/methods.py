@@ -22,6 +22,7 @@ from heed.compare.own_model import compare_own, names_of
 from heed.compare.pool import OnProgress, folder_of_runs, run_all
 from heed.compare.results import EARLY, Results, outcome
 from heed.compare.rounds import by_rounds
+from heed.compare.soups import SOUPS
 from heed.compare.tables import TableJob, tasks_of, write_table
 from heed.compare.tasks import Task
 from heed.errors import HeedError
@@ -269,6 +270,9 @@ def _compare_own(
 def _check(job: MethodsJob, names: Sequence[str], ranges: Sequence[float], world: Apothecary | None) -> None:
     """Refuse whatever no run could be begun with."""
     given = job.settings["weighting"]
+    if SOUPS in job.methods:
+        what = f"{SOUPS} mixes the policies of other runs along preferences"
+        raise HeedError(what, f"--methods {SOUPS}", f"take heed front --methods {SOUPS}")
     if given.get("weights") is not None:
         raise HeedError("the table's linear methods bring their own weights", "--weights", "leave it out")
     chosen = [
