@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from heed.compare import methods as methods_module
+from heed.compare import results as results_module
 from heed.compare.methods import (
     CONDUCT,
     FELL,
@@ -87,7 +88,7 @@ def test_a_setting_for_all_methods_is_taken_by_those_that_have_it(monkeypatch, t
     seen = {}
     monkeypatch.setattr(methods_module, "run_all", pretend)
     monkeypatch.setattr(methods_module, "prepare_world", lambda *_: None)
-    monkeypatch.setattr(methods_module, "outcome", pretended)
+    monkeypatch.setattr(results_module, "outcome", pretended)
     job = MethodsJob(["gapo", "gapo:p=2", "mgda"], 1, 1, tiny_settings(p=3.0))
     compare_methods(job, tmp_path / "table")
     assert seen == {"gapo seed 0": {"p": 3.0}, "gapo:p=2 seed 0": {"p": 2}, "mgda seed 0": {}}
@@ -186,7 +187,7 @@ def test_the_tuned_weight_is_the_one_with_the_best_scaled_average(monkeypatch, t
 
     monkeypatch.setattr(methods_module, "run_all", pretend)
     monkeypatch.setattr(methods_module, "prepare_world", lambda *_: None)
-    monkeypatch.setattr(methods_module, "outcome", pretended)
+    monkeypatch.setattr(results_module, "outcome", pretended)
     table = compare_methods(MethodsJob(["linear:tuned"], 2, 1, tiny_settings()), tmp_path / "table")
     best = scaled_linear([TUNING_GRID[1], 1 - TUNING_GRID[1]], FRONT.ranges)["weighting"]["weights"]
     assert [label for label, _, _ in seen[: len(TUNING_GRID)]] == [f"tuning {w:g}" for w in TUNING_GRID]

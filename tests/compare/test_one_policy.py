@@ -6,7 +6,6 @@ import pytest
 
 from heed.align.run.train import resume
 from heed.compare import front as front_module
-from heed.compare import one_policy as one_policy_module
 from heed.compare.front import FrontJob, run_front, spread_preferences
 from heed.errors import HeedError
 from heed.runs.folder import RunFolder
@@ -21,7 +20,6 @@ def made(heed_cache, tmp_path_factory):
     out = tmp_path_factory.mktemp("one") / "front"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(front_module, "run_all", run_all_here)
-        patch.setattr(one_policy_module, "run_all", run_all_here)
         own = {"mu": 0.07, "offline": 1, "floor": 0.1}
         job = FrontJob(METHODS, 3, 1, 1, tiny_settings(eval_prompts=20, steps=3, learning_rate=0.02, **own))
         return out, run_front(job, out)

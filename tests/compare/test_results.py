@@ -5,7 +5,9 @@ import shutil
 
 import pytest
 
+from heed.compare import front as front_module
 from heed.compare import methods as methods_module
+from heed.compare.front import FrontJob, run_front
 from heed.compare.methods import MethodsJob, compare_methods
 from heed.compare.results import Results, outcome
 from heed.compare.tasks import Task
@@ -50,6 +52,29 @@ def test_what_is_missing_in_the_file_is_made_and_added(made, tmp_path, monkeypat
     assert compare_methods(job, tmp_path / "table", resumed=True, results=Results(file)) == table
     assert began == ["linear seed 0"]
     assert [json.loads(line)["run"] for line in file.read_text().splitlines()] == ["gapo:p=2 seed 0", "linear seed 0"]
+
+
+def test_a_front_of_the_file_is_the_front_of_the_folders_trunks_and_one_policy_included(
+    heed_cache, tmp_path, monkeypatch
+):
+    settings = tiny_settings(steps=3, settle=2, eval_every=2, eval_prompts=20, learning_rate=0.02)
+    job, file = FrontJob(["tchebycheff", "conditioned:linear"], 2, 1, 1, settings), tmp_path / "runs.jsonl"
+    monkeypatch.setattr(front_module, "run_all", run_all_here)
+    made = run_front(job, tmp_path / "front", results=Results(file))
+    began = ["trunk-seed0", "tchebycheff-0.1-0.9-seed0", "tchebycheff-0.9-0.1-seed0", "conditioned-linear-seed0"]
+    assert [json.loads(line)["run"] for line in file.read_text().splitlines()] == began
+    monkeypatch.setattr(front_module, "run_all", lambda tasks, *_: [pytest.fail("run again")] if tasks else [])
+    monkeypatch.setattr(front_module, "prepare_world", lambda *_: pytest.fail("no world is needed"))
+    again = run_front(job, tmp_path / "again", results=Results(file))
+    known = {"points", "config_hash"}
+    assert {key: value for key, value in again.items() if key not in known} == {
+        key: value for key, value in made.items() if key not in known
+    }
+    assert [point["values"] for point in again["points"]] == [point["values"] for point in made["points"]]
+    assert {point["adapter"] for point in again["points"]} == {None}  # it lies on another machine
+    assert None not in {point["adapter"] for point in made["points"]}
+    with pytest.raises(HeedError, match="soups need what lies in folders"):
+        run_front(FrontJob(["soups"], 2, 1, 1, settings), tmp_path / "soups", results=Results(file))
 
 
 def test_what_a_run_came_to_is_what_its_files_say(made):

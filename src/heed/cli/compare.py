@@ -71,7 +71,7 @@ def following(name: str, out: Path) -> Iterator[tuple[OnProgress, Callable[[str,
 def _align(arguments: Sequence[str]) -> None:
     from heed.cli.settings import AlignCommand  # each half's packages are for those who compare in it
     from heed.compare.methods import MethodsJob, compare_methods, table_of
-    from heed.compare.results import Results
+    from heed.compare.results import RESULTS, Results
 
     command = AlignCommand(
         "compare align",
@@ -89,12 +89,7 @@ def _align(arguments: Sequence[str]) -> None:
     command.add("--seeds", type=int, default=5, help="runs of each method, from --seed on")
     command.add("--budget", type=int, default=None, help="rounds of each run (the same as --steps)")
     command.add("--workers", type=int, default=2, help="runs at once")
-    command.add(
-        "--results",
-        type=str,
-        default=None,
-        help="a file of runs that are done, a JSON line each: they are not made again, and new ones are added",
-    )
+    command.add("--results", type=str, default=None, help=RESULTS)
     parsed, settings, asked = command.settings(arguments)
     refuse_of_one_run(command.given_by_flags, "rounds")
     results = None if parsed.results is None else Results(Path(parsed.results))

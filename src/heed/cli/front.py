@@ -12,6 +12,7 @@ from heed.cli.console import quiet_libraries, say
 from heed.cli.settings import AlignCommand
 from heed.compare.front import FrontJob, resumed_front, run_front
 from heed.compare.front_measures import MEASURES
+from heed.compare.results import RESULTS, Results
 from heed.report import write_report
 
 FRONT = {
@@ -40,7 +41,9 @@ def run(arguments: Sequence[str]) -> None:
     command.add("--preferences", type=int, default=5, help="points of the simplex")
     command.add("--seeds", type=int, default=1, help="runs of each point, from --seed on")
     command.add("--workers", type=int, default=2, help="runs at once")
+    command.add("--results", type=str, default=None, help=RESULTS)
     parsed, settings, asked = command.settings(arguments)
+    results = None if parsed.results is None else Results(Path(parsed.results))
     refuse_of_one_run(command.given_by_flags, "rounds")
     if parsed.resume is not None:
         asked |= {name: parsed[name] for name in ("methods", "preferences", "seeds") if name in command.given}
@@ -50,7 +53,7 @@ def run(arguments: Sequence[str]) -> None:
         out = out_folder(parsed.out, "front")
         job = FrontJob(parsed.methods, parsed.preferences, parsed.seeds, parsed.workers, settings)
     with following("front", out) as (show, prepare):
-        summary = run_front(job, out, show, parsed.resume is not None, prepare)
+        summary = run_front(job, out, show, parsed.resume is not None, prepare, results)
     for line in lines(summary):
         say(line)
     print(write_report(out))

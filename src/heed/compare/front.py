@@ -27,12 +27,12 @@ from heed.compare.front_measures import exact_optima as exact_optima
 from heed.compare.front_measures import follows as follows
 from heed.compare.front_measures import hypervolume_rows, summarise
 from heed.compare.one_policy import inner_of, is_of_one_policy, one_policy_points, one_policy_settings
-from heed.compare.pool import OnProgress, folder_of_runs, recorded, run_all
+from heed.compare.pool import OnFinished, OnProgress, folder_of_runs, recorded, run_all
+from heed.compare.results import Make, Results, newest_adapter, outcomes
 from heed.compare.soups import SOUPS, refuse_whole_models, single_settings, soup_points
 from heed.compare.tasks import Task, summary_of
 from heed.errors import HeedError
 from heed.runs.config import config_hash
-from heed.runs.folder import RunFolder
 from heed.worlds.apothecary import Apothecary
 
 
@@ -82,6 +82,7 @@ def run_front(
     on_progress: OnProgress | None = None,
     resumed: bool = False,
     on_stage: SetupProgress | None = None,
+    results: Results | None = None,
 ) -> dict[str, Any]:
     """Train every point and judge the fronts.
 
@@ -91,22 +92,34 @@ def run_front(
         on_progress: follows the runs; may raise `Stopped`.
         resumed: go on with what ``out`` holds.
         on_stage: follows the preparation of a world, which is made once before the runs; may raise `Stopped`.
+        results: runs of a world that are done, which are not made again; gets those that are made.
 
     Returns:
         The summary, also in ``summary.json``; ``front.json`` names the adapters by preference.
+
+    Raises:
+        HeedError: no front can be made of this; results of what is told by folders: models of one's own, soups.
     """
     settings = dict(job.settings)
     record = {**settings, "methods": job.methods, "preferences": job.preferences, "seeds": job.seeds}
     names = _names(settings)
     grid = _checked_grid(job, settings, names)
     world = Apothecary(settings["world_seed"], tuple(names)) if settings["world"] else None
+    if results is not None and (world is None or SOUPS in job.methods):
+        what = f"{SOUPS if world is not None else 'runs with a model of your own'} need what lies in folders"
+        raise HeedError(what, "--results", "leave it out, and keep the run folder; --resume goes on with it")
     with folder_of_runs(out, record, "front", resumed) as run:
         if world is not None:
             run.write_json("exact.json", world.front().to_record())
-            prepare_world(settings, run, on_stage)
-        scale, anchors = _extremes(job, out, settings, names, on_progress)
+
+        def make(tasks: Sequence[Task], told: OnFinished | None) -> list[dict[str, Any]]:
+            if world is not None and (tasks or results is None):
+                prepare_world(settings, run, on_stage)
+            return run_all(tasks, job.workers, on_progress, told)
+
+        scale, anchors = _extremes(job, out, settings, names, make)
         settings["weighting"] = settings["weighting"] | scale
-        trunks = _trunks(job, out, settings, on_progress)
+        trunks = _trunks(job, out, settings)
         tasks, points = [], []
         for method, preference, seed in itertools.product(_trained(job), grid, _seeds(job)):
             label = f"{method}-{'-'.join(f'{x:g}' for x in preference)}-seed{seed}"
@@ -114,23 +127,22 @@ def run_front(
             trunk = trunks.get((method, seed))
             tasks.append(Task(label, chosen, out / "runs" / label, None if trunk is None else trunk.folder))
             points.append({"preference": preference, "method": method, "seed": seed})
-        summaries = run_all(tasks, job.workers, on_progress)
-        for point, task, summary in zip(points, tasks, summaries, strict=True):
+        waiting = {task.trunk for task in (tasks if results is None else results.missing(tasks))}
+        make([trunk for trunk in trunks.values() if trunk.folder in waiting], None if results is None else results.add)
+        came = make(tasks, None) if results is None else outcomes(tasks, results, make)
+        for point, task, summary in zip(points, tasks, came, strict=True):
             point["values"] = [_value(summary, name) for name in names]
             point["seconds"] = summary["seconds"]
-            newest = RunFolder.open(task.folder, writable=False).latest_checkpoint()
-            point["adapter"] = str(newest.relative_to(out)) if newest is not None else None
+            point["adapter"] = newest_adapter(task.folder, out)
         for method in filter(is_of_one_policy, dict.fromkeys(job.methods)):
             write = write_tag if world is None else world.write_tag
-            points += one_policy_points(
-                settings, method, names, grid, _seeds(job), out, job.workers, write, on_progress
-            )
+            points += one_policy_points(settings, method, names, grid, _seeds(job), out, make, write, results)
         if SOUPS in job.methods:
             alone = {**job.settings, "weighting": {}}
             points += soup_points(alone, names, grid, _seeds(job), out, job.workers, on_progress)
         summary = summarise(names, grid, points, settings)
         # Every branch's seconds hold those of its trunk, which ran once; the anchors are no points.
-        shared = sum(float(summary_of(trunk)["seconds"]) for trunk in trunks.values())
+        shared = sum(_seconds(trunk, results) for trunk in trunks.values())
         summary["seconds"] += sum(anchor["seconds"] for anchor in anchors) - shared * (len(grid) - 1)
         summary |= {"method": ",".join(job.methods), "seed": settings["seed"], "completed": True}
         summary |= {"version": heed.__version__, "config_hash": config_hash(record)}
@@ -143,9 +155,15 @@ def run_front(
     return summary
 
 
-def _trunks(
-    job: FrontJob, out: Path, settings: dict[str, Any], on_progress: OnProgress | None
-) -> dict[tuple[str, int], Task]:
+def _seconds(trunk: Task, results: Results | None) -> float:
+    """Of a trunk that was made here, or that the file knows."""
+    if (trunk.folder / "summary.json").exists():
+        return float(summary_of(trunk)["seconds"])
+    known = None if results is None else results.of(trunk)
+    return 0.0 if known is None else float(known["seconds"])
+
+
+def _trunks(job: FrontJob, out: Path, settings: dict[str, Any]) -> dict[tuple[str, int], Task]:
     """Runs of the rounds that all of a seed's preferences have in common: Tchebycheff's with equal shares.
 
     There are none where the branches would not be what they are alone: where what changes by plan (the learning rate,
@@ -169,7 +187,6 @@ def _trunks(
     tasks = [
         Task(f"trunk-seed{seed}", common | {"seed": seed}, out / "runs" / f"trunk-seed{seed}") for seed in _seeds(job)
     ]
-    run_all(tasks, job.workers, on_progress)
     return {("tchebycheff", seed): task for seed, task in zip(_seeds(job), tasks, strict=True)}
 
 
@@ -239,7 +256,7 @@ def _checked_grid(job: FrontJob, settings: dict[str, Any], names: Sequence[str])
 
 
 def _extremes(
-    job: FrontJob, out: Path, settings: dict[str, Any], names: list[str], on_progress: OnProgress | None
+    job: FrontJob, out: Path, settings: dict[str, Any], names: list[str], make: Make
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Tchebycheff's scale where nothing is known of the front, and the summaries of the runs that told it.
 
@@ -254,7 +271,7 @@ def _extremes(
         preference = [0.9 if j == k else 0.1 / (K - 1) for j in range(K)]
         chosen = _of_method(settings, "pgapo", preference) | {"seed": 0}
         tasks.append(Task(f"anchor-{names[k]}", chosen, out / "runs" / f"anchor-{names[k]}"))
-    anchors = run_all(tasks, job.workers, on_progress)
+    anchors = make(tasks, None)
     values = np.array([[summary["objectives"][n]["proxy"] for n in names] for summary in anchors])
     if (np.ptp(values, axis=0) == 0).any():
         raise HeedError(

@@ -19,8 +19,8 @@ from heed.balance import methods_with, settings_of
 from heed.balance.weightings.running.lagrangian import levels_of
 from heed.compare.align_runs import prepare_world
 from heed.compare.own_model import compare_own, names_of
-from heed.compare.pool import OnProgress, folder_of_runs, run_all
-from heed.compare.results import EARLY, Results, outcome
+from heed.compare.pool import OnFinished, OnProgress, folder_of_runs, run_all
+from heed.compare.results import EARLY, Results, outcomes
 from heed.compare.rounds import by_rounds
 from heed.compare.soups import SOUPS
 from heed.compare.tables import TableJob, tasks_of, write_table
@@ -183,18 +183,15 @@ def compare_methods(
         chosen: dict[str, dict[str, Any]] = {}
         notes, seconds = [], 0.0
 
-        def make(tasks: Sequence[Task]) -> list[dict[str, Any]]:
-            missing = list(tasks) if results is None else results.missing(tasks)
-            if missing:
+        def make(tasks: Sequence[Task], told: OnFinished | None) -> list[dict[str, Any]]:
+            if tasks:
                 prepare_world(settings, run, on_stage)
-            summaries = run_all(missing, job.workers, on_progress, None if results is None else results.add)
-            made = iter(summaries)
-            return [outcome(task.folder, next(made)) if results is None else results.of(task) or {} for task in tasks]
+            return run_all(tasks, job.workers, on_progress, told)
 
         for method in job.methods:
             if method == "linear:tuned":
                 tuning = _tuning_tasks(job, out, names, ranges)
-                tried = make(tuning)
+                tried = outcomes(tuning, results, make)
                 scores = [float(front.scale(_gold(each, names)).mean()) for each in tried]
                 best = TUNING_GRID[int(np.argmax(scores))]
                 seconds += sum(each["seconds"] for each in tried)
@@ -207,16 +204,16 @@ def compare_methods(
                 chosen[method] = method_settings(method, names, ranges)
         each = {method: of_method(settings, changes) for method, changes in chosen.items()}
         tasks = tasks_of(each, job.seeds_from(settings["seed"]), out, _slug, "align")
-        outcomes = make(tasks)
-        came = {method: outcomes[number * job.seeds : (number + 1) * job.seeds] for number, method in enumerate(chosen)}
+        done = outcomes(tasks, results, make)
+        came = {method: done[number * job.seeds : (number + 1) * job.seeds] for number, method in enumerate(chosen)}
         values = {method: np.array([_gold(one, names) for one in runs]) for method, runs in came.items()}
-        start = np.array([[one["objectives"][n]["start"] for n in names] for one in outcomes[: job.seeds]])
+        start = np.array([[one["objectives"][n]["start"] for n in names] for one in done[: job.seeds]])
         rows = [_row("warm start", start, names, front)]
         rows += [_row(method, values[method], names, front) | _conduct(runs) for method, runs in came.items()]
         rows.append(_row("exact: best scaled average", front.optimum(1 / front.ranges)[None], names, front))
         for constraints in _constraints(each.values()) if settings["rewards"] == "gold" else ():  # levels of gold
             rows.append(_row(f"exact: {constraints}", front.constrained(levels_of(constraints))[None], names, front))
-        seconds += sum(one["seconds"] for one in outcomes)
+        seconds += sum(one["seconds"] for one in done)
         replies = settings["prompts_per_step"] * settings["completions_per_prompt"]
         notes.append(
             f"{job.seeds} seeds, {settings['steps']} rounds of {replies} replies, "
@@ -226,10 +223,10 @@ def compare_methods(
         )
         notes += [
             f"{task.label} failed once ({one['failed_once']}) and went on from its last checkpoint"
-            for task, one in zip(tasks, outcomes, strict=True)
+            for task, one in zip(tasks, done, strict=True)
             if "failed_once" in one
         ]
-        notes.append("made with " + " and ".join(sorted({one["made"] for one in outcomes})))
+        notes.append("made with " + " and ".join(sorted({one["made"] for one in done})))
         notes.append(
             "scaled: 0 is an objective's worst value on the exact front, 1 its best; least readable: the smallest "
             f"share of well-formed replies in any round after the first {EARLY:.0%}; a run fell if it was below "

@@ -10,9 +10,8 @@ from heed.align.conditioning.tags import WriteTag
 from heed.align.run.weighting import settings_of_method
 from heed.balance.weightings.combinations.ric import RiC
 from heed.balance.weightings.conditioned import ConditionedConfig
-from heed.compare.pool import OnProgress, run_all
+from heed.compare.results import Make, Results, newest_adapter, outcomes
 from heed.compare.tasks import Task
-from heed.runs.folder import RunFolder
 
 OF_ONE_POLICY = ("conditioned", "ric")
 """Methods in `heed front` that train one policy for all preferences."""
@@ -59,9 +58,9 @@ def one_policy_points(
     grid: Sequence[Sequence[float]],
     seeds: Sequence[int],
     out: Path,
-    workers: int,
+    make: Make,
     write: WriteTag,
-    on_progress: OnProgress | None = None,
+    results: Results | None = None,
 ) -> list[dict[str, Any]]:
     """Train one policy for each seed, and take its values at every preference.
 
@@ -72,9 +71,9 @@ def one_policy_points(
         grid: preferences, [N, K].
         seeds: of the runs.
         out: the front's folder.
-        workers: runs at once.
+        make: runs tasks.
         write: how what a prompt carries is written.
-        on_progress: follows the runs; may raise `Stopped`.
+        results: runs that are done.
 
     Returns:
         Points of the front, as `heed.compare.front` lists them; ``tag`` is what to put before a prompt.
@@ -83,12 +82,12 @@ def one_policy_points(
     slug = method.replace(":", "-")
     tasks = [Task(f"{slug}-seed{s}", chosen | {"seed": s}, out / "runs" / f"{slug}-seed{s}") for s in seeds]
     points = []
-    for seed, task, summary in zip(seeds, tasks, run_all(tasks, workers, on_progress), strict=True):
-        newest = RunFolder.open(task.folder, writable=False).latest_checkpoint()
+    came = make(tasks, None) if results is None else outcomes(tasks, results, make)
+    for seed, task, summary in zip(seeds, tasks, came, strict=True):
         for each in summary["along"]:
             point = {"preference": each["preference"], "method": method, "seed": seed}
             point |= {"values": [each["values"][name] for name in names], "seconds": summary["seconds"] / len(grid)}
-            point |= {"adapter": str(newest.relative_to(out)) if newest is not None else None}
+            point |= {"adapter": newest_adapter(task.folder, out)}
             points.append(point | {"tag": write(names, _shares(method, each["preference"]))})
     return points
 

@@ -5,17 +5,23 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 import heed
+from heed.compare.pool import OnFinished
 from heed.compare.tasks import Task, all_settings
 from heed.errors import HeedError
 from heed.runs.config import config_hash
+from heed.runs.folder import RunFolder
 
+Make = Callable[[Sequence[Task], OnFinished | None], list[dict[str, Any]]]
+"""Runs tasks and returns their summaries; calls what it is told to with each that is done."""
+RESULTS = "a file of runs that are done, a JSON line each: they are not made again, and new ones are added"
+"""What the option is, for ``--help``."""
 EARLY = 0.15
 """Share of the rounds in which a policy may still be learning to be readable."""
 
@@ -77,6 +83,20 @@ class Results:
         self._known[config_hash(settings)] = came
 
 
+def outcomes(tasks: Sequence[Task], results: Results | None, make: Make) -> list[dict[str, Any]]:
+    """What tasks came to (`outcome`), in their order: those of the file as it tells them, the others made now.
+
+    Args:
+        tasks: alignment runs in a world.
+        results: runs that are done; None makes all, or takes them from their folders.
+        make: runs them.
+    """
+    if results is None:
+        return [outcome(task.folder, summary) for task, summary in zip(tasks, make(tasks, None), strict=True)]
+    make(results.missing(tasks), results.add)
+    return [results.of(task) or {} for task in tasks]
+
+
 def outcome(folder: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
     """What a table needs to know of an alignment run in a world.
 
@@ -87,8 +107,8 @@ def outcome(folder: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
     Returns:
         ``objectives`` (each with its exact value at the start and in the end), ``seconds``, ``tokens`` (generated),
         ``conduct`` (the least share of well-formed completions after `EARLY`, the KL of the last round, the minutes of
-        all), ``curve`` (the exact values at every evaluation), ``made`` (the versions it was made with), and
-        ``failed_once`` if it did.
+        all), ``curve`` (the exact values at every evaluation), ``made`` (the versions it was made with), of a policy of
+        all preferences its values ``along`` them, and ``failed_once`` if it did.
     """
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     rounds = [line for line in lines if "seconds/step" in line]
@@ -109,4 +129,17 @@ def outcome(folder: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
     tokens = sum(line["tokens_per_second"] * line["seconds/generation"] for line in rounds)
     came = {"objectives": objectives, "seconds": summary["seconds"], "tokens": round(tokens), "conduct": conduct}
     came |= {"curve": curve, "made": made}
-    return came | ({"failed_once": summary["failed_once"]} if "failed_once" in summary else {})
+    return came | {name: summary[name] for name in ("along", "failed_once") if name in summary}
+
+
+def newest_adapter(folder: Path, out: Path) -> str | None:
+    """A run's newest checkpoint, relative to the folder of all runs; None where the run was made elsewhere.
+
+    Args:
+        folder: of the run.
+        out: of all runs.
+    """
+    if not (folder / "config.yaml").exists():
+        return None
+    newest = RunFolder.open(folder, writable=False).latest_checkpoint()
+    return None if newest is None else str(newest.relative_to(out))
