@@ -74,7 +74,9 @@ def test_a_front_of_the_file_is_the_front_of_the_folders_trunks_and_one_policy_i
     assert {point["adapter"] for point in again["points"]} == {None}  # it lies on another machine
     assert None not in {point["adapter"] for point in made["points"]}
     with pytest.raises(HeedError, match="soups need what lies in folders"):
-        run_front(FrontJob(["soups"], 2, 1, 1, settings), tmp_path / "soups", results=Results(file))
+        run_front(
+            FrontJob(["soups"], 2, 1, 1, tiny_settings(eval_prompts=20)), tmp_path / "soups", results=Results(file)
+        )
 
 
 def test_what_a_run_came_to_is_what_its_files_say(made):
