@@ -354,8 +354,9 @@ def test_distances_are_in_units_of_the_front_and_a_better_front_is_no_farther():
     missing = [[np.linalg.norm(np.maximum(FRONT.scale(o) - FRONT.scale(p), 0)) for p in worse] for o in optima]
     assert measures(FRONT, "pgapo", GRID, worse)["igd_plus"] == pytest.approx(np.mean(np.min(missing, axis=1)))
     assert measures(FRONT, "pgapo", GRID, better)["igd_plus"] == 0  # what is better than an optimum costs nothing
-    linear = measures(FRONT, "linear", GRID, np.array([FRONT.optimum(p) for p in GRID]))
-    assert linear["fit"] == 0  # of its own kind of optimum
+    for method in ("linear", "conditioned:linear"):
+        linear = measures(FRONT, method, GRID, np.array([FRONT.optimum(p) for p in GRID]))
+        assert linear["fit"] == 0 < linear["igd_plus"]  # its own kind of optimum, and that of all
 
 
 def test_without_a_world_the_reference_lies_a_tenth_below_the_worst_values():

@@ -245,31 +245,49 @@ def test_a_run_in_the_pool_is_the_run_of_heed_align(heed_cache, two_runs, tmp_pa
     assert metrics(tmp_path / "run") == metrics(folder / "one")
 
 
-def test_a_run_whose_process_is_killed_is_tried_once_more_and_says_so(heed_cache, two_runs, tmp_path, caplog):
+def test_a_run_whose_process_is_killed_is_tried_once_more_and_says_so_and_others_are_not_blamed(
+    heed_cache, two_runs, tmp_path, caplog
+):
     folder, _, _, _, _ = two_runs
-    task, killed, told = task_of(tmp_path / "run"), [], []
+    tasks = [task_of(tmp_path / "run"), task_of(tmp_path / "bystander", seed=1)]
+    killed, told = [], []
 
-    def kill_the_first(_):
-        children = [child for child in multiprocessing.active_children() if "SpawnProcess" in child.name]
-        if not killed:
-            killed.append(children[0].pid)
+    def kill_the_first(found):
+        if not killed and found.metrics:  # its first round is made, and the other run waits
+            children = [child for child in multiprocessing.active_children() if "SpawnProcess" in child.name]
+            killed.append(found.latest)
             os.kill(children[0].pid, signal.SIGKILL)
 
-    (summary,) = run_all([task], 1, kill_the_first, lambda *found: told.append(found))
-    assert summary["completed"] and summary["failed_once"] == "its process died (killed, or out of memory)"
-    assert told == [(task, summary)]
-    assert "run failed: its process died" in caplog.text
-    assert metrics(task.folder) == metrics(folder / "one")
+    summary, other = run_all(tasks, 1, kill_the_first, lambda *found: told.append(found))
+    assert killed == ["run"]
+    assert summary["failed_once"] == "its process, or one beside it, died (killed, or out of memory)"
+    assert other["completed"] and "failed_once" not in other
+    assert told == [(tasks[1], other), (tasks[0], summary)]
+    assert "run failed: its process" in caplog.text
+    assert metrics(tasks[0].folder) == metrics(folder / "one")
+    assert run_all(tasks, 1) == [summary, other]  # and still says so
 
 
-def test_a_run_that_fails_twice_ends_the_comparison_after_the_others(heed_cache, tmp_path, monkeypatch):
+def test_a_run_that_fails_twice_ends_the_comparison_after_the_others_and_names_its_checkpoint(
+    heed_cache, tmp_path, monkeypatch
+):
     tasks, asked = [task_of(tmp_path / name) for name in ("one", "two")], []
 
     def fail_the_second(self, waiting):
         asked.append([task.label for task in waiting])
-        return {"two": "the disk is full"}
+        return {"two": RunFailed("the disk is full", tmp_path / "step-2")}
 
     monkeypatch.setattr(pool._Pool, "run", fail_the_second)
-    with pytest.raises(RunFailed, match="two failed twice: the disk is full"):
+    with pytest.raises(RunFailed, match=r"two failed twice: the disk is full; the last checkpoint is .*step-2"):
         run_all(tasks, 1)
     assert asked == [["one", "two"], ["two"]]
+
+
+def test_a_pool_whose_processes_die_before_they_begin_ends(tmp_path, monkeypatch):
+    def breaks(self, waiting, failed):
+        failed |= {task.label: RunFailed("died") for task in waiting}
+        return []
+
+    monkeypatch.setattr(pool._Pool, "_run_until_broken", breaks)
+    with pytest.raises(RunFailed, match="one failed twice: died"):
+        run_all([task_of(tmp_path / "one")], 1)

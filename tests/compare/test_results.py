@@ -105,11 +105,29 @@ def test_settings_that_differ_are_another_run_and_those_that_were_not_told_are_t
     assert Results(tmp_path / "old.jsonl").missing([same]) == []
 
 
-def test_a_line_that_is_no_run_is_named(tmp_path):
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"run": "x"}',
+        b"\xff\xfe",
+        b'{"kind": "front", "settings": {}, "came": {}}',
+        b'{"kind": "align", "settings": {}, "came": {}}',
+        b'{"kind": "align", "settings": "x", "came": {"objectives": 1, "seconds": 1, "conduct": 1, "curve": 1}}',
+        b'{"kind": "align", "settings": {"p9": 1}, "came": {"objectives": 1, "seconds": 1, "conduct": 1, "curve": 1}}',
+    ],
+)
+def test_a_line_that_is_no_run_is_named(made, tmp_path, line):
+    folder, _, _ = made
     file = tmp_path / "runs.jsonl"
-    file.write_text('{"run": "x"}\n')
-    with pytest.raises(HeedError, match=r"runs\.jsonl, line 1"):
+    good = (folder / "runs.jsonl").read_bytes().splitlines()[0]
+    file.write_bytes(good + b"\n\n" + line + b"\n")  # files that are put together may have an empty line
+    with pytest.raises(HeedError, match=r"runs\.jsonl, line 3"):
         Results(file)
+
+
+def test_what_cannot_be_a_file_of_runs_is_refused_before_anything_runs(tmp_path):
+    with pytest.raises(HeedError, match="cannot be used: Is a directory"):
+        Results(tmp_path)
 
 
 def test_runs_with_a_model_of_one_s_own_are_no_lines(tmp_path):

@@ -59,6 +59,9 @@ def test_a_slice_made_again_lies_where_the_runs_of_its_method_lie(tmp_path, monk
     values = {line["step"]: line for line in lines if "eval/gold/help" in line}
     alike = [run for run in runs if run["settings"] | {"seed": 0} == settings | {"seed": 0}]
     assert len(alike) >= 4
+    gains = [{point["step"]: point for point in run["came"]["curve"]} for run in alike]
+    gained = np.mean([each[SLICE]["harmless"] - each[0]["harmless"] for each in gains])
+    assert values[SLICE]["eval/gold/harmless"] - values[0]["eval/gold/harmless"] > gained / 2 > 0.5  # it has learnt
     for name in settings["world_objectives"]:
         for step in (0, SLICE):
             kept = np.array([point[name] for run in alike for point in run["came"]["curve"] if point["step"] == step])

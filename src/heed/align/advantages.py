@@ -21,6 +21,7 @@ from heed.align.models.sequences import Sequences
 from heed.balance.baselines import group_relative, leave_one_out
 from heed.balance.reward_combination import OneGradient, PairLoss, RewardCombination
 from heed.balance.weightings.combinations.ric import RiC
+from heed.balance.weightings.conditioned import Conditioned
 from heed.errors import HeedError
 
 
@@ -332,8 +333,12 @@ def check_groups(weighting: object, config: AlignConfig) -> None:
     """Refuse a method that compares the completions of a prompt where there is one of each, or they are torn apart.
 
     Raises:
-        HeedError: there is no group to compare within, or a loss on pairs is to have its KL elsewhere.
+        HeedError: there is no group to compare within, a loss on pairs is to have its KL elsewhere, or a memory of Gram
+            matrices spans several preferences.
     """
+    if isinstance(weighting, Conditioned) and config.gram_memory > 0:
+        what = "a running Gram matrix would mix the preferences of a conditioned policy"
+        raise HeedError(what, "--gram_memory", "give 0 (--preset modern has one), or one policy for each preference")
     if not isinstance(weighting, OneGradient):
         return
     name, group = type(weighting).__name__, config.completions_per_prompt

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import platform
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,7 @@ class Journal:
             "steps": step,
             "seconds": seconds,
             "version": heed.__version__,
+            "made": f"heed {heed.__version__}, torch {torch.__version__}, Python {platform.python_version()}",
             "completed": step >= config.steps,
             "objectives": objectives,
             "held_out": {

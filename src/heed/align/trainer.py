@@ -146,7 +146,8 @@ class AlignTrainer:
             self.eval_rows = checked_rows(eval_prompts, self.policy, config.max_completion_tokens)
         rows = [*self.prompts.rows, *self.eval_rows]
         if self.conditioning.preferences:
-            check_tags(rows, self.policy, self.objectives.names, write, config.max_completion_tokens)
+            numbers = self.conditioning.told()
+            check_tags(rows, self.policy, self.objectives.names, write, config.max_completion_tokens, numbers)
         for judges in filter(None, (self.objectives, others)):
             judges.check([row["prompt"] for row in rows], [row.get("tools") for row in rows])
         self.step = 0

@@ -31,7 +31,7 @@ def prepare_world(settings: Mapping[str, Any], run: RunFolder, on_stage: SetupPr
         preparation = ApothecarySetup(
             objectives=tuple(settings["world_objectives"]),
             seed=settings["world_seed"],
-            ensemble=settings["ensemble"],
+            ensemble=settings.get("ensemble", 1),  # folders of before have none
         )
         prepare(preparation, judges=settings["rewards"] == "learnt", on_stage=on_stage)
 

@@ -117,7 +117,7 @@ def run_front(
                 prepare_world(settings, run, on_stage)
             return run_all(tasks, job.workers, on_progress, told)
 
-        scale, anchors = _extremes(job, out, settings, names, make)
+        scale, anchors = _extremes(job, out, settings, names, make, results)
         settings["weighting"] = settings["weighting"] | scale
         trunks = _trunks(job, out, settings)
         tasks, points = [], []
@@ -256,7 +256,7 @@ def _checked_grid(job: FrontJob, settings: dict[str, Any], names: Sequence[str])
 
 
 def _extremes(
-    job: FrontJob, out: Path, settings: dict[str, Any], names: list[str], make: Make
+    job: FrontJob, out: Path, settings: dict[str, Any], names: list[str], make: Make, results: Results | None
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Tchebycheff's scale where nothing is known of the front, and the summaries of the runs that told it.
 
@@ -271,7 +271,7 @@ def _extremes(
         preference = [0.9 if j == k else 0.1 / (K - 1) for j in range(K)]
         chosen = _of_method(settings, "pgapo", preference) | {"seed": 0}
         tasks.append(Task(f"anchor-{names[k]}", chosen, out / "runs" / f"anchor-{names[k]}"))
-    anchors = make(tasks, None)
+    anchors = make(tasks, None) if results is None else outcomes(tasks, results, make)
     values = np.array([[summary["objectives"][n]["proxy"] for n in names] for summary in anchors])
     if (np.ptp(values, axis=0) == 0).any():
         raise HeedError(

@@ -80,17 +80,19 @@ def measures(front: Any, method: str, grid: Sequence[Sequence[float]], found: Ar
 
     Args:
         front: the world's exact one.
-        method: whose front it is; the linear method's own optima are those of the weighted sum.
+        method: whose front it is; of linear and conditioned:linear a policy's own optimum is that of the weighted sum,
+            of all others that of Tchebycheff, which IGD+ takes for every method.
         grid: preferences, [N, K].
         found: values at them, [N, K].
     """
-    best = exact_optima(front, method, grid)
-    scaled, optima = front.scale(found), front.scale(best.get("linear_optima", best["tchebycheff_optima"]))
+    best = exact_optima(front, method.rpartition(":")[2], grid)
+    scaled, optima = front.scale(found), front.scale(best["tchebycheff_optima"])
+    own = front.scale(best.get("linear_optima", best["tchebycheff_optima"]))
     apart = np.abs(scaled[:, None] - scaled[None]).sum(-1)
     nearest = (apart + np.where(np.eye(len(found)), np.inf, 0.0)).min(1)
     return {
         "igd_plus": float(moocore.igd_plus(scaled, ref=optima, maximise=True)),
-        "fit": float(np.linalg.norm(scaled - optima, axis=1).mean()),
+        "fit": float(np.linalg.norm(scaled - own, axis=1).mean()),
         "spacing": float(nearest.std(ddof=1)),
     }
 

@@ -18,6 +18,7 @@ from heed.align.run.weighting import config_class_of, method_of, refuse_unused, 
 from heed.balance import methods_with, settings_of
 from heed.balance.weightings.running.lagrangian import levels_of
 from heed.compare.align_runs import prepare_world
+from heed.compare.one_policy import is_of_one_policy
 from heed.compare.own_model import compare_own, names_of
 from heed.compare.pool import OnFinished, OnProgress, folder_of_runs, run_all
 from heed.compare.results import EARLY, Results, outcomes
@@ -207,7 +208,8 @@ def compare_methods(
         done = outcomes(tasks, results, make)
         came = {method: done[number * job.seeds : (number + 1) * job.seeds] for number, method in enumerate(chosen)}
         values = {method: np.array([_gold(one, names) for one in runs]) for method, runs in came.items()}
-        start = np.array([[one["objectives"][n]["start"] for n in names] for one in done[: job.seeds]])
+        untold = next((m for m in came if not is_of_one_policy(m)), job.methods[0])  # prompts without a preference
+        start = np.array([[one["objectives"][n]["start"] for n in names] for one in came[untold]])
         rows = [_row("warm start", start, names, front)]
         rows += [_row(method, values[method], names, front) | _conduct(runs) for method, runs in came.items()]
         rows.append(_row("exact: best scaled average", front.optimum(1 / front.ranges)[None], names, front))
@@ -267,6 +269,8 @@ def _compare_own(
 def _check(job: MethodsJob, names: Sequence[str], ranges: Sequence[float], world: Apothecary | None) -> None:
     """Refuse whatever no run could be begun with."""
     given = job.settings["weighting"]
+    if not job.settings["eval_prompts"]:
+        raise HeedError("nothing is evaluated, so nothing can be compared", "--eval_prompts", "give at least 1")
     if SOUPS in job.methods:
         what = f"{SOUPS} mixes the policies of other runs along preferences"
         raise HeedError(what, f"--methods {SOUPS}", f"take heed front --methods {SOUPS}")

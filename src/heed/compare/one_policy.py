@@ -47,6 +47,7 @@ def one_policy_settings(settings: dict[str, Any], method: str, count: int) -> di
     own = settings_of_method(method, settings["weighting"]) | {"preferences": count}
     if (inner := inner_of(method)) is not None:
         given = settings_of_method(inner, settings["weighting"])
+        given = {**(own.get("inner_settings") or {}), **given}
         own["inner_settings"] = {name: value for name, value in given.items() if name != "preference"}
     return settings | {"method": method, "weighting": own}
 

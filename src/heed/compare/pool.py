@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from heed.compare.tasks import Task, is_finished, summary_of
+from heed.compare.tasks import Task, is_finished, note_failure, summary_of
 from heed.errors import HeedError, RunFailed, Stopped
 from heed.runs.config import refuse_other_settings
 from heed.runs.folder import RunFolder
@@ -63,8 +63,8 @@ def run_all(
 ) -> list[dict[str, Any]]:
     """Run every task that is not finished, seed by seed, going on where one was interrupted.
 
-    What is cut short so compares like with like. A run that fails is tried once more, after all others, from its last
-    checkpoint; its summary then says why, in ``failed_once``.
+    What is cut short so compares like with like. A run that fails is tried once more, after all others: an alignment
+    run from its last checkpoint, a guarded one anew. Its summary then says why, in ``failed_once``.
 
     Args:
         tasks: the runs; two must not share a folder.
@@ -82,26 +82,26 @@ def run_all(
     """
     if workers < 1:
         raise HeedError(f"{workers} runs at once are none", "--workers", "give at least 1")
-    failed: dict[str, str] = {}
-
-    def summary(task: Task) -> dict[str, Any]:
-        return summary_of(task) | ({"failed_once": failed[task.label]} if task.label in failed else {})
+    waiting = [task for task in tasks if not is_finished(task)]
 
     def finished(task: Task) -> None:
         if on_finished is not None:
-            on_finished(task, summary(task))
+            on_finished(task, summary_of(task))
 
-    waiting = [task for task in tasks if not is_finished(task)]
     for task in tasks:
         if task not in waiting:
             finished(task)
     pool = _Pool(tasks, waiting, workers, on_progress, finished)
-    failed |= pool.run(waiting)
-    for label, reason in failed.items():
-        logger.warning("%s failed: %s; once more, from its last checkpoint", label, reason)
-    if again := pool.run([task for task in waiting if task.label in failed]):
-        raise RunFailed("; ".join(f"{label} failed twice: {reason}" for label, reason in again.items()))
-    return [summary(task) for task in tasks]
+    failed = pool.run(waiting)
+    twice: dict[str, RunFailed] = {}
+    for task in (task for task in waiting if task.label in failed):
+        note_failure(task, failed[task.label].reason)
+        logger.warning("%s failed: %s; it is tried once more", task.label, failed[task.label].reason)
+        twice |= pool.run([task])  # by itself: what kills its process kills no other
+    if twice:
+        reasons = "; ".join(f"{label} failed twice: {error.reason}" for label, error in twice.items())
+        raise RunFailed(reasons, next((error.checkpoint for error in twice.values() if error.checkpoint), None))
+    return [summary_of(task) for task in tasks]
 
 
 class _Pool:
@@ -119,14 +119,24 @@ class _Pool:
         self.done, self.total = len(tasks) - len(waiting), len(tasks)
         self.offset = sum(task.settings["steps"] for task in tasks if task not in waiting)
         self.all_steps = sum(task.settings["steps"] for task in tasks)
-        self.steps = {_key(task): 0 for task in waiting}
+        self.steps: dict[str, int] = {}
+        self.latest: tuple[str, Mapping[str, float]] = ("", {})
 
-    def run(self, waiting: Sequence[Task]) -> dict[str, str]:
-        """Run them all; why those failed that did, by label. A process that dies takes its neighbours with it."""
-        failed: dict[str, str] = {}
-        if not waiting:
-            return failed
+    def run(self, waiting: Sequence[Task]) -> dict[str, RunFailed]:
+        """Run them all; those that failed, by label.
+
+        A process that dies takes the pool with it: what ran in it has failed, what had not begun is run by another.
+        """
+        failed: dict[str, RunFailed] = {}
+        left = list(waiting)
+        while left:
+            left = self._run_until_broken(left, failed)
+        return failed
+
+    def _run_until_broken(self, waiting: Sequence[Task], failed: dict[str, RunFailed]) -> list[Task]:
+        """Run tasks until all are done, or the pool broke; those that never began."""
         context = multiprocessing.get_context("spawn")
+        self.latest = (waiting[0].label, {})
         with _deaf_to_ctrl_c():
             manager = context.Manager()
         with manager:
@@ -139,28 +149,43 @@ class _Pool:
                         executor.submit(_run, t, reports, stop, os.getpid()): t
                         for t in sorted(waiting, key=lambda task: task.settings["seed"])
                     }
-                pending = set(futures)
-                latest: tuple[str, Mapping[str, float]] = (waiting[0].label, {})
+                pending, broken = set(futures), list[Task]()
                 try:
                     while pending:
                         finished, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
-                        for future in finished:
-                            try:
-                                future.result()
-                            except RunFailed as error:
-                                failed[futures[future].label] = error.reason
-                            except BrokenProcessPool:
-                                failed[futures[future].label] = "its process died (killed, or out of memory)"
-                            else:
-                                self.done += 1
-                                self.on_finished(futures[future])
-                        latest = _drain(reports, self.steps) or latest
+                        broken += [futures[each] for each in finished if not self._ended(futures[each], each, failed)]
+                        self._drain(reports)
                         if self.on_progress is not None:
                             reached = self.offset + sum(self.steps.values())
-                            self.on_progress(Progress(self.done, self.total, reached, self.all_steps, *latest))
+                            self.on_progress(Progress(self.done, self.total, reached, self.all_steps, *self.latest))
                 finally:
                     stop.set()
-        return failed
+        began = [task for task in broken if _key(task) in self.steps] or broken
+        died = RunFailed("its process, or one beside it, died (killed, or out of memory)")
+        failed |= {task.label: died for task in began}
+        return [task for task in waiting if task in broken and task not in began]
+
+    def _ended(self, task: Task, future: Future[None], failed: dict[str, RunFailed]) -> bool:
+        """Count a task that is done, or say why it failed; False where the pool broke under it."""
+        try:
+            future.result()
+        except RunFailed as error:
+            failed[task.label] = error
+        except BrokenProcessPool:
+            return False
+        else:
+            self.done += 1
+            self.on_finished(task)
+        return True
+
+    def _drain(self, reports: Any) -> None:
+        """Take in how far each run is, and the label and metrics of the one that last moved."""
+        while True:
+            try:
+                key, step, self.latest = reports.get_nowait()
+            except queue.Empty:
+                return
+            self.steps[key] = step
 
 
 def _key(task: Task) -> str:
@@ -241,6 +266,7 @@ def _run(task: Task, reports: Any, stop: Any, parent: int) -> None:
     if unwanted():
         return
     key = _key(task)
+    reports.put((key, 0, (task.label, {})))
 
     def follow(step: int, metrics: dict[str, float]) -> None:
         reports.put((key, step, (task.label, dict(metrics))))
@@ -273,14 +299,3 @@ def _guard(task: Task, follow: Callable[[int, dict[str, float]], None]) -> None:
         times = len(list(task.folder.parent.glob(f"{task.folder.name}.stopped-*")))
         task.folder.rename(task.folder.with_name(f"{task.folder.name}.stopped-{times + 1}"))
     train_guard(job_of(task.settings), task.folder, follow)
-
-
-def _drain(reports: Any, steps: dict[str, int]) -> tuple[str, Mapping[str, float]] | None:
-    """The label and the metrics of the run that last moved, if one did; notes how far each is."""
-    latest = None
-    while True:
-        try:
-            key, step, latest = reports.get_nowait()
-        except queue.Empty:
-            return latest
-        steps[key] = step

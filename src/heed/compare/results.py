@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
-import heed
 from heed.compare.pool import OnFinished
 from heed.compare.tasks import Task, all_settings
-from heed.errors import HeedError
+from heed.errors import HeedError, RunFailed
 from heed.runs.config import config_hash
 from heed.runs.folder import RunFolder
 
@@ -42,15 +38,18 @@ class Results:
     def __init__(self, file: Path) -> None:
         self.file = file
         self._known: dict[str, dict[str, Any]] = {}
-        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with file.open("a", encoding="utf-8"):
+                pass  # what could not be written later is refused now
+            lines = file.read_bytes().split(b"\n")
+        except OSError as error:
+            what = f"the file of runs cannot be used: {error.strerror or error}"
+            raise HeedError(what, f"--results {file}", "give a file that may be read and written") from error
         for number, line in enumerate(lines, 1):
-            try:
-                found = json.loads(line)
-                settings, came = all_settings(found["kind"], found["settings"]), found["came"]
-            except (ValueError, TypeError, KeyError) as error:
-                what = f"a line that is no run's ({type(error).__name__})"
-                raise HeedError(what, f"{file}, line {number}", "take it out; `--results` writes them") from error
-            self._known[config_hash(settings)] = came
+            if line.strip():
+                settings, came = _read(line, f"{file}, line {number}")
+                self._known[config_hash(settings)] = came
 
     def __len__(self) -> int:
         """How many runs it has."""
@@ -59,6 +58,17 @@ class Results:
     def of(self, task: Task) -> dict[str, Any] | None:
         """What a run with these settings came to, as `outcome` tells it; None where the file has none."""
         return self._known.get(config_hash(all_settings(task.kind, task.settings)))
+
+    def known(self, task: Task) -> dict[str, Any]:
+        """What a run came to that the file has.
+
+        Raises:
+            RunFailed: it has not, though the run was made.
+        """
+        came = self.of(task)
+        if came is None:
+            raise RunFailed(f"{task.label} was made and is not in {self.file}")
+        return came
 
     def missing(self, tasks: Sequence[Task]) -> list[Task]:
         """The tasks that are still to be run."""
@@ -83,6 +93,19 @@ class Results:
         self._known[config_hash(settings)] = came
 
 
+def _read(line: bytes, where: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """All settings of a line's run, and what it came to."""
+    try:
+        found = json.loads(line)
+        came = found["came"]
+        if found["kind"] != "align" or not {"objectives", "seconds", "conduct", "curve"} <= came.keys():
+            raise ValueError(found["kind"])
+        return all_settings("align", dict(found["settings"])), came
+    except (ValueError, TypeError, KeyError, AttributeError, HeedError) as error:
+        reason = error.what if isinstance(error, HeedError) else type(error).__name__
+        raise HeedError(f"a line that is no run's ({reason})", where, "take it out; --results writes them") from error
+
+
 def outcomes(tasks: Sequence[Task], results: Results | None, make: Make) -> list[dict[str, Any]]:
     """What tasks came to (`outcome`), in their order: those of the file as it tells them, the others made now.
 
@@ -94,7 +117,7 @@ def outcomes(tasks: Sequence[Task], results: Results | None, make: Make) -> list
     if results is None:
         return [outcome(task.folder, summary) for task, summary in zip(tasks, make(tasks, None), strict=True)]
     make(results.missing(tasks), results.add)
-    return [results.of(task) or {} for task in tasks]
+    return [results.known(task) for task in tasks]
 
 
 def outcome(folder: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,10 +128,11 @@ def outcome(folder: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
         summary: its.
 
     Returns:
-        ``objectives`` (each with its exact value at the start and in the end), ``seconds``, ``tokens`` (generated),
-        ``conduct`` (the least share of well-formed completions after `EARLY`, the KL of the last round, the minutes of
-        all), ``curve`` (the exact values at every evaluation), ``made`` (the versions it was made with), of a policy of
-        all preferences its values ``along`` them, and ``failed_once`` if it did.
+        ``objectives`` (each with its exact value at the start and in the end, and its judge's in the end),
+        ``seconds``, ``tokens`` (generated), ``conduct`` (the least share of well-formed completions after `EARLY`, the
+        KL of the last round, the minutes of all), ``curve`` (the exact values at every evaluation), ``made`` (the
+        versions it was made with), of a policy of all preferences its values ``along`` them, and ``failed_once`` if it
+        did.
     """
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     rounds = [line for line in lines if "seconds/step" in line]
@@ -124,8 +148,8 @@ def outcome(folder: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
         for line in lines
         if f"eval/gold/{names[0]}" in line
     ]
-    objectives = {name: {key: summary["objectives"][name][key] for key in ("start", "gold")} for name in names}
-    made = f"heed {heed.__version__}, torch {torch.__version__}, Python {platform.python_version()}"
+    objectives = {name: {key: summary["objectives"][name][key] for key in ("start", "gold", "proxy")} for name in names}
+    made = summary.get("made", f"heed {summary['version']}")
     tokens = sum(line["tokens_per_second"] * line["seconds/generation"] for line in rounds)
     came = {"objectives": objectives, "seconds": summary["seconds"], "tokens": round(tokens), "conduct": conduct}
     came |= {"curve": curve, "made": made}

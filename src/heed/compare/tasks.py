@@ -64,5 +64,15 @@ def all_settings(kind: str, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def summary_of(task: Task) -> dict[str, Any]:
-    """The run's summary."""
-    return RunFolder.open(task.folder, writable=False).read_summary()
+    """The run's summary; ``failed_once`` says why it failed before it was tried once more."""
+    summary, failed = RunFolder.open(task.folder, writable=False).read_summary(), _failure_of(task)
+    return summary | ({"failed_once": failed.read_text(encoding="utf-8")} if failed.exists() else {})
+
+
+def note_failure(task: Task, reason: str) -> None:
+    """Write down why a run failed, beside its folder, where it stays when the run is tried once more."""
+    _failure_of(task).write_text(reason, encoding="utf-8")
+
+
+def _failure_of(task: Task) -> Path:
+    return task.folder.with_name(f"{task.folder.name}.failed")

@@ -151,5 +151,5 @@ def test_a_kl_of_its_own_row_is_refused_beside_likelihood():
 
 
 def test_words_that_the_tokenizer_does_not_have_are_refused_before_anything_runs():
-    with pytest.raises(HeedError, match="do not show the numbers"):
+    with pytest.raises(HeedError, match="show 1 of the 5 preferences"):
         tiny_trainer(FUNCTIONS[:2], weighting=weighting_from_name("ric", 2), model=tiny_model())

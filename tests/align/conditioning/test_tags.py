@@ -5,6 +5,7 @@ from tiny_policies import TOKENIZER, WORLD, lora, tiny_model
 
 from heed.align.conditioning.tags import check_tags, tagged, write_tag
 from heed.align.models.policy import Policy
+from heed.balance.preferences import spread_preferences
 from heed.errors import HeedError
 from heed.worlds.apothecary import Apothecary
 from heed.worlds.apothecary.language import render_shares, vocabulary, words
@@ -26,19 +27,24 @@ def test_it_stands_before_what_the_user_says_last_and_nothing_else_changes():
         tagged(talk[:1], ["help"], [1.0])
 
 
-def test_the_world_writes_ninths_in_its_own_words_and_nears_tell_apart():
-    shown = [render_shares([i / 8]) for i in range(9)]
-    assert len(set(shown)) == 9 and shown[0] == "1 1 . " and shown[8] == "3 3 . "
+def test_the_world_writes_27_levels_in_its_own_words_and_tells_preferences_apart():
+    shown = [render_shares([i / 26]) for i in range(27)]
+    assert len(set(shown)) == 27 and shown[0] == "1 1 1 . " and shown[26] == "3 3 3 . "
+    for count in range(2, 13):
+        assert len({render_shares(preference) for preference in spread_preferences(count, 2)}) == count
     assert {word for text in shown for word in words(text)} <= set(vocabulary())
-    assert Apothecary().write_tag(["help", "harmless"], [0.1, 0.9]) == "1 2 , 3 2 . "
-    assert render_shares([-0.3, 1.4]) == "1 1 , 3 3 . "
+    assert Apothecary().write_tag(["help", "harmless"], [0.1, 0.9]) == "1 2 1 , 3 2 3 . "
+    assert render_shares([-0.3, 1.4]) == "1 1 1 , 3 3 3 . "
 
 
 def test_numbers_that_the_tokens_do_not_show_are_refused():
     policy = Policy(tiny_model(), TOKENIZER, lora())
     names = ("help", "harmless")
-    with pytest.raises(HeedError, match="do not show the numbers"):
-        check_tags([{"prompt": "take one"}], policy, names, write_tag, 4)  # words that this tokenizer does not have
+    told = [[0.3, 0.7], [0.7, 0.3]]
+    with pytest.raises(HeedError, match="show 1 of the 2 preferences that prompts carry apart"):
+        check_tags(
+            [{"prompt": "take one"}], policy, names, write_tag, 4, told
+        )  # words that this tokenizer does not have
     with pytest.raises(HeedError, match="prompt 1 with its numbers has"):
         rows = [{"prompt": "take"}, {"prompt": "take " * (policy.context - 5)}]
-        check_tags(rows, policy, names, WORLD.write_tag, 4)
+        check_tags(rows, policy, names, WORLD.write_tag, 4, told)

@@ -185,7 +185,8 @@ def test_going_on_needs_an_alignment_run_with_a_checkpoint(tmp_path):
         ({"ensemble": 2}, "gold needs no judges .--ensemble"),
         ({"ensemble": 0}, "0 judges are none"),
         ({"rewards": "learnt", "judges": "j", "ensemble": 2}, "the judges are given, and so are not made"),
-        ({"pessimism": -1.0}, "a pessimism of -1.0 .--pessimism"),
+        ({"rewards": "learnt", "ensemble": 2, "pessimism": -1.0}, "a pessimism of -1.0 .--pessimism"),
+        ({"rewards": "learnt", "pessimism": 2.0}, "one judge disagrees with nobody .--pessimism"),
         *(
             ({name: value}, f"a world brings its own model, prompts and objectives .--{name}")
             for name, value in (*OWN.items(), ("split", "train"), ("eval_data", "p.jsonl"))

@@ -50,6 +50,10 @@ class Conditioning:
         """The rollout that is learnt from, once its rewards [K, B] are known."""
         return rollout
 
+    def told(self) -> list[list[float]]:
+        """The numbers that prompts carry for each preference."""
+        return []
+
     def turn_to(self, minibatch: int) -> None:
         """Make the next solve about a minibatch, counted from 0."""
 
@@ -99,6 +103,10 @@ class ByPreference(Conditioning):
         for minibatch, part in enumerate(rewards.chunk(self.config.minibatches, dim=1)):
             self.turn_to(minibatch)
             balancer.observe(part)
+
+    def told(self) -> list[list[float]]:
+        """The preferences themselves."""
+        return [list(preference) for preference in self.preferences]
 
     def turn_to(self, minibatch: int) -> None:
         """Make the next solve about a minibatch; those of later epochs are the first's again."""
@@ -150,6 +158,10 @@ class ByReward(Conditioning):
         rollout = sampler.roll(asked, generator, columns)
         rollout.prompts = list(prompts)
         return rollout
+
+    def told(self) -> list[list[float]]:
+        """The rewards that are wanted for each preference."""
+        return [self.method.wanted(preference).tolist() for preference in self.preferences]
 
     def relabelled(self, rollout: Rollout, rewards: Tensor) -> Rollout:
         """The same completions behind the levels that they got; their probabilities are yet to be taken."""

@@ -52,7 +52,12 @@ def tagged(prompt: Prompt, names: Sequence[str], shares: Sequence[float], write:
 
 
 def check_tags(
-    rows: Sequence[dict[str, Any]], policy: Policy, names: Sequence[str], write: WriteTag, max_completion_tokens: int
+    rows: Sequence[dict[str, Any]],
+    policy: Policy,
+    names: Sequence[str],
+    write: WriteTag,
+    max_completion_tokens: int,
+    told: Sequence[Sequence[float]],
 ) -> None:
     """Refuse prompts that cannot carry their numbers.
 
@@ -62,19 +67,20 @@ def check_tags(
         names: of the objectives.
         write: how the numbers are written.
         max_completion_tokens: room that is left for completions.
+        told: the numbers that prompts will carry, for each preference.
 
     Raises:
-        HeedError: numbers that the tokens do not show, or a prompt that no longer fits the context.
+        HeedError: numbers of two preferences that the tokens do not tell apart, or a prompt that no longer fits the
+            context.
     """
-    K = len(names)
-    one, other = ([0.3] * (K - 1) + [0.7], [0.7] + [0.3] * (K - 1))
     for i, row in enumerate(rows):
         tools = None if isinstance(row["prompt"], str) else row.get("tools")
-        ids = prompt_ids(tagged(row["prompt"], names, one, write), policy.tokenizer, tools)
+        ids = prompt_ids(tagged(row["prompt"], names, told[0], write), policy.tokenizer, tools)
         if i == 0:
-            if K > 1 and ids == prompt_ids(tagged(row["prompt"], names, other, write), policy.tokenizer, tools):
-                what = "the policy's tokens do not show the numbers that a prompt carries"
-                raise HeedError(what, "tokenizer", "take a tokenizer and a chat template that write them")
+            shown = {tuple(prompt_ids(tagged(row["prompt"], names, n, write), policy.tokenizer, tools)) for n in told}
+            if len(shown) < len(told):
+                what = f"the policy's tokens show {len(shown)} of the {len(told)} preferences that prompts carry apart"
+                raise HeedError(what, "tokenizer", "give fewer --preferences, or a tokenizer that writes the numbers")
             require_rows(ids, policy.causal_lm, policy.tokenizer, "prompt 0 with its numbers")
         room = policy.context - max_completion_tokens
         if len(ids) > room:

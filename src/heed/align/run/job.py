@@ -251,6 +251,10 @@ def check_source(job: AlignJob) -> None:
                 raise HeedError("gold needs no judges", f"--{name}", "leave it out, or take --rewards learnt")
         if job.judges is not None and job.ensemble > 1:
             raise HeedError("the judges are given, and so are not made", "--ensemble", "leave out it, or --judges")
+        if job.ensemble == 1 and job.pessimism != AlignJob().pessimism:
+            raise HeedError(
+                "one judge disagrees with nobody", "--pessimism", "leave it out, or give --ensemble 2 or more"
+            )
         if not (job.pessimism >= 0 and math.isfinite(job.pessimism)):
             raise HeedError(f"a pessimism of {job.pessimism}", "--pessimism", "give deviations, >= 0")
         return

@@ -94,13 +94,13 @@ def render_prompt(complaints: Sequence[int]) -> str:
 
 
 def render_shares(shares: Sequence[float]) -> str:
-    """Numbers in [0, 1] as what may stand before a prompt: ninths, each in two digits of 1 to 3.
+    """Numbers in [0, 1] as what may stand before a prompt: one of 27 levels each, in three digits of 1 to 3.
 
     >>> render_shares((0.0, 0.5, 1.0))
-    '1 1 , 2 2 , 3 3 . '
+    '1 1 1 , 2 2 2 , 3 3 3 . '
     """
-    ninths = (min(max(round(8 * share), 0), 8) for share in shares)
-    return f"{' , '.join(f'{1 + ninth // 3} {1 + ninth % 3}' for ninth in ninths)} . "
+    levels = (min(max(round(26 * share), 0), 26) for share in shares)
+    return f"{' , '.join(f'{1 + level // 9} {1 + level // 3 % 3} {1 + level % 3}' for level in levels)} . "
 
 
 def customers() -> list[tuple[int, ...]]:

@@ -20,7 +20,8 @@ class RiC(OneGradient):
 
     A completion is learnt by its likelihood, behind its prompt and the rewards that it got, each as a level between the
     lowest and the highest seen. First all completions are learnt from, later those alone that no other completion of
-    the same prompt beats in every objective (rejection). Whoever wants a preference then asks for high levels.
+    the same prompt beats: is as good in every objective, and better in one (rejection). Whoever wants a preference
+    then asks for high levels.
 
     **Our reading**: levels lie between the 5% quantile of the first round and the highest 95% quantile of any round;
     the most wanted objective is asked for at 1 and each other at its share of that one's weight; and the completions of
