@@ -37,6 +37,10 @@ class MethodPoints:
     seeds: Floats
 
 
+LABEL = 30
+"""Characters in a line of a method's name beside the panels."""
+
+
 def plot_front(
     layout: Layout, names: list[str], methods: Sequence[MethodPoints], exact: Exact | None, optima: Floats
 ) -> Figure:
@@ -133,7 +137,8 @@ def plot_comparison(layout: Layout, columns: Sequence[str], rows: Sequence[Mappi
         rows: ``{"method", column: {"mean", "low", "high"}}``.
     """
     narrow = layout.columns == 2
-    height = 0.55 + 0.24 * len(rows)
+    labels = [folded(str(row["method"])) for row in rows]
+    height = 0.55 + (0.1 + 0.14 * max(label.count("\n") + 1 for label in labels)) * len(rows)
     figure, grid = panels(layout, len(columns), height, columns=1 if narrow else min(len(columns), 3))
     places = np.arange(len(rows))[::-1]
     across = 1 if narrow else min(len(columns), 3)
@@ -151,7 +156,7 @@ def plot_comparison(layout: Layout, columns: Sequence[str], rows: Sequence[Mappi
             axes.plot(mean, place, "o", color=colour_of(0), markersize=5, markeredgewidth=0, zorder=3)
         if window is not None:
             axes.set_xlim(*window)
-        axes.set_yticks(places, [str(row["method"]) for row in rows] if index % across == 0 else [])
+        axes.set_yticks(places, labels if index % across == 0 else [])
         axes.set_ylim(-0.6, len(rows) - 0.4)
         axes.tick_params(axis="y", colors=INK)
         axes.grid(axis="x", color=RULE, linewidth=0.6)
@@ -159,6 +164,21 @@ def plot_comparison(layout: Layout, columns: Sequence[str], rows: Sequence[Mappi
         axes.xaxis.set_major_locator(MaxNLocator(nbins=4))
         name_panel(axes, str(column))
     return figure
+
+
+def folded(method: str) -> str:
+    r"""A method's name in lines that leave room for the panels, folded before its settings.
+
+    >>> folded("gapo:p=1"), folded("lagrangian:constraints=harmless>=-0.5:rate=0.05")
+    ('gapo:p=1', 'lagrangian\n:constraints=harmless>=-0.5\n:rate=0.05')
+    """
+    lines = [""]
+    for piece in method.replace(":", "\n:").splitlines():
+        if lines[-1] and len(lines[-1]) + len(piece) > LABEL:
+            lines.append(piece)
+        else:
+            lines[-1] += piece
+    return "\n".join(lines)
 
 
 def crowd(means: Sequence[float]) -> tuple[float, float] | None:
