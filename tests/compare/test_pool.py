@@ -290,4 +290,4 @@ def test_a_pool_whose_processes_die_before_they_begin_ends(tmp_path, monkeypatch
 
     monkeypatch.setattr(pool._Pool, "_run_until_broken", breaks)
     with pytest.raises(RunFailed, match="one failed twice: died"):
-        run_all([task_of(tmp_path / "one")], 1)
+        run_all([task_of(tmp_path / "runs" / "one")], 1)

@@ -71,6 +71,7 @@ def summary_of(task: Task) -> dict[str, Any]:
 
 def note_failure(task: Task, reason: str) -> None:
     """Write down why a run failed, beside its folder, where it stays when the run is tried once more."""
+    task.folder.parent.mkdir(parents=True, exist_ok=True)  # it may have died before it made anything
     _failure_of(task).write_text(reason, encoding="utf-8")
 
 
