@@ -170,7 +170,7 @@ def test_one_policy_for_all_preferences_tells_its_values_at_each(heed, heed_cach
         assert f"at {preference}: help {point['values']['help']:.3f}  harmless {point['values']['harmless']:.3f}" in err
     assert "asked for each preference" in (desk / "one" / "report.html").read_text()
     code, _, err = heed("align", *OWN, *REWARDS, *QUICK, *told, "--out", "two")  # its tokenizer has no word for percent
-    assert code == 2 and "do not show the numbers" in err and not (desk / "two").exists()
+    assert code == 2 and "show 1 of the 3 preferences" in err and not (desk / "two").exists()
 
 
 def test_a_full_disk_ends_with_1_and_names_the_checkpoint_that_survives(heed, desk, monkeypatch):

@@ -78,7 +78,8 @@ def test_the_demo_goes_from_nothing_to_a_report(heed, heed_cache, tmp_path, monk
 
 
 def test_a_table_of_methods_is_printed_and_gone_on_with(heed, heed_cache, tmp_path, monkeypatch):
-    def pretend(job, out, on_progress, resumed, on_stage):
+    def pretend(job, out, on_progress, resumed, on_stage, results):
+        assert results is None
         on_stage("warm start", 1, 2)
         on_progress(Progress(1, 2, 10, 20, "mgda seed 0"))
         asked.append((job, resumed))
