@@ -94,6 +94,19 @@ def test_a_setting_for_all_methods_is_taken_by_those_that_have_it(monkeypatch, t
     assert seen == {"gapo seed 0": {"p": 3.0}, "gapo:p=2 seed 0": {"p": 2}, "mgda seed 0": {}}
 
 
+def test_the_warm_start_is_that_of_prompts_that_carry_nothing():
+    """RiC's prompts carry rewards even before the first round; its start is no warm start of the others."""
+
+    def run(start, end):
+        objectives = {name: {"start": start, "gold": end} for name in NAMES}
+        return pretended(None, {"objectives": objectives, "seconds": 1.0})
+
+    table = methods_module._table(NAMES, {"ric": [run(-9.0, 1.0)], "mgda": [run(-3.0, 2.0)]}, FRONT, [], [])
+    assert [(row["method"], row["help"]["mean"]) for row in table["rows"][:3]] == [
+        ("warm start", -3.0), ("ric", 1.0), ("mgda", 2.0)
+    ]  # fmt: skip
+
+
 def test_rows_are_the_exact_values_of_the_runs_over_seeds(made):
     out, _, table = made
     assert [row["method"] for row in table["rows"]] == [

@@ -7,6 +7,7 @@ import pytest
 from heed.align.run.train import resume
 from heed.compare import front as front_module
 from heed.compare.front import FrontJob, run_front, spread_preferences
+from heed.compare.one_policy import one_policy_settings
 from heed.errors import HeedError
 from heed.runs.folder import RunFolder
 from heed.worlds.apothecary import Apothecary
@@ -49,6 +50,12 @@ def test_each_method_s_settings_reach_it(made):
     )
     assert conditioned["preferences"] == 3 and conditioned["inner_settings"] == {"mu": 0.07, "floor": 0.1}
     assert ric == {"preferences": 3, "offline": 1}
+
+
+def test_inner_settings_reach_the_inner_method_and_a_flag_goes_over_them():
+    settings = tiny_settings(inner_settings={"mu": 0.2, "floor": 0.3}, floor=0.1)
+    own = one_policy_settings(settings, "conditioned:tchebycheff", 3)["weighting"]
+    assert own["inner_settings"] == {"mu": 0.2, "floor": 0.1}
 
 
 def test_a_point_is_what_its_tag_asks_the_policy_for(made):

@@ -7,11 +7,12 @@ import pytest
 
 from heed.compare import front as front_module
 from heed.compare import methods as methods_module
+from heed.compare import results as results_module
 from heed.compare.front import FrontJob, run_front
 from heed.compare.methods import MethodsJob, compare_methods
 from heed.compare.results import Results, outcome
 from heed.compare.tasks import Task
-from heed.errors import HeedError
+from heed.errors import HeedError, Stopped
 from tiny_runs import metrics, run_all_here, tiny_settings
 
 
@@ -77,6 +78,34 @@ def test_a_front_of_the_file_is_the_front_of_the_folders_trunks_and_one_policy_i
         run_front(
             FrontJob(["soups"], 2, 1, 1, tiny_settings(eval_prompts=20)), tmp_path / "soups", results=Results(file)
         )
+
+
+def test_the_runs_that_tell_a_front_s_scale_are_in_the_file_too(tmp_path, monkeypatch):
+    """Learnt judges: what leans on one objective each tells ideal and nadir, and so every run's settings."""
+
+    def pretend(tasks, workers, on_progress, told):
+        began.extend(task.label for task in tasks)
+        for task in tasks:
+            if not task.label.startswith("anchor"):
+                raise Stopped
+            lean = task.settings["weighting"]["preference"][0]
+            told(task, {name: {"start": 0.0, "gold": lean, "proxy": 1 + lean} for name in ("help", "harmless")})
+        return []
+
+    def here(folder, summary):
+        made = {"seconds": 1.0, "tokens": 1, "conduct": {}, "curve": [], "made": "by hand"}
+        return {"objectives": summary, **made}
+
+    began, file = [], tmp_path / "runs.jsonl"
+    monkeypatch.setattr(results_module, "outcome", here)
+    monkeypatch.setattr(front_module, "prepare_world", lambda *_: None)
+    job = FrontJob(["tchebycheff"], 2, 1, 1, tiny_settings(rewards="learnt", eval_prompts=20))
+    monkeypatch.setattr(front_module, "run_all", pretend)
+    for _ in range(2):
+        with pytest.raises(Stopped):
+            run_front(job, tmp_path / "front", results=Results(file))
+    anchors = [label for label in began if label.startswith("anchor")]
+    assert anchors == ["anchor-help", "anchor-harmless"]  # and not again
 
 
 def test_what_a_run_came_to_is_what_its_files_say(made):

@@ -114,7 +114,22 @@ def kl_row(config: AlignConfig) -> bool:
     return config.kl_beta > 0 and config.kl_in == "once"
 
 
-class GroupEstimator:
+class LearnsNothing:
+    """The part of an estimator that keeps nothing from round to round."""
+
+    def learn(self) -> dict[str, float]:
+        """Nothing."""
+        return {}
+
+    def state(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Nothing."""
+
+
+class GroupEstimator(LearnsNothing):
     """Advantages against the other completions of the same prompt; nothing is learnt.
 
     Args:
@@ -143,17 +158,6 @@ class GroupEstimator:
         """The objectives' advantages [K, B] of their rewards [K, B]."""
         baseline = group_relative if self.config.advantage == "group" else leave_one_out
         return baseline(rewards, group)
-
-    def learn(self) -> dict[str, float]:
-        """Nothing."""
-        return {}
-
-    def state(self) -> dict[str, Any]:
-        """Nothing."""
-        return {}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Nothing."""
 
 
 class CombinedEstimator(GroupEstimator):
@@ -193,7 +197,7 @@ class CombinedEstimator(GroupEstimator):
         return {"combination/kept": self.kept}
 
 
-class PairEstimator:
+class PairEstimator(LearnsNothing):
     """What a loss on pairs needs of a rollout, in the place of advantages: the rewards, and the reference.
 
     Args:
@@ -216,19 +220,8 @@ class PairEstimator:
         reference = (scored.reference_logp * scored.sequences.mask).sum(1)
         return torch.cat([rewards, reference[None].to(rewards)])
 
-    def learn(self) -> dict[str, float]:
-        """Nothing."""
-        return {}
 
-    def state(self) -> dict[str, Any]:
-        """Nothing."""
-        return {}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Nothing."""
-
-
-class KeptEstimator:
+class KeptEstimator(LearnsNothing):
     """One for completions that are learnt from as they stand, zero for the others: supervised learning (RiC).
 
     Args:
@@ -252,13 +245,6 @@ class KeptEstimator:
     def learn(self) -> dict[str, float]:
         """The share of the completions that is learnt from."""
         return {"combination/kept": self.kept}
-
-    def state(self) -> dict[str, Any]:
-        """Nothing."""
-        return {}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Nothing."""
 
 
 class CriticEstimator:

@@ -48,8 +48,16 @@ def _shared(u: Tensor, advantages: Tensor) -> Cotangents:
     return Cotangents.from_dense(u * advantages)
 
 
+class Unclipped:
+    """The part of a surrogate that clips nothing."""
+
+    def clipped(self, logp: Tensor, old_logp: Tensor) -> Tensor:  # noqa: ARG002 - the protocol's
+        """Nothing is clipped."""
+        return torch.zeros_like(logp, dtype=torch.bool)
+
+
 @dataclass(frozen=True)
-class Plain:
+class Plain(Unclipped):
     """The policy gradient itself, ``A_k logp``: on-policy REINFORCE with a baseline.
 
     >>> one = torch.ones(1, 1)
@@ -68,10 +76,6 @@ class Plain:
     ) -> Cotangents:
         """``s_k = w A_k``."""
         return _shared(weight.to(logp.dtype), advantages)
-
-    def clipped(self, logp: Tensor, old_logp: Tensor) -> Tensor:  # noqa: ARG002 - the protocol's
-        """Nothing is clipped."""
-        return torch.zeros_like(logp, dtype=torch.bool)
 
 
 @dataclass(frozen=True)
@@ -146,7 +150,7 @@ class PPOClip:
 
 
 @dataclass(frozen=True)
-class Pairs:
+class Pairs(Unclipped):
     """A loss on the pairs of a prompt's completions, at the policy as it is: no importance weight, nothing clipped.
 
     Args:
@@ -172,10 +176,6 @@ class Pairs:
         log_ratio = (logp * (weight > 0)).sum(1) - reference
         pulls = self.loss.coefficients(torch.stack(rewards), log_ratio, self.beta, self.group)
         return Cotangents((Term(weight.to(logp.dtype), pulls[None].to(logp.dtype)),))
-
-    def clipped(self, logp: Tensor, old_logp: Tensor) -> Tensor:  # noqa: ARG002 - the protocol's
-        """Nothing is clipped."""
-        return torch.zeros_like(logp, dtype=torch.bool)
 
 
 def surrogate_for(weighting: object, config: AlignConfig) -> Surrogate:

@@ -29,7 +29,7 @@ from heed.compare.tasks import Task
 from heed.errors import HeedError
 from heed.runs.sections import full_name, typed
 from heed.runs.statistics import improvement_cell, interquartile_cell, mean_cell, share_cell
-from heed.worlds.apothecary import Apothecary
+from heed.worlds.apothecary import Apothecary, ExactFront
 
 VALUES = (
     "average raw",
@@ -207,44 +207,66 @@ def compare_methods(
         tasks = tasks_of(each, job.seeds_from(settings["seed"]), out, _slug, "align")
         done = outcomes(tasks, results, make)
         came = {method: done[number * job.seeds : (number + 1) * job.seeds] for number, method in enumerate(chosen)}
-        values = {method: np.array([_gold(one, names) for one in runs]) for method, runs in came.items()}
-        untold = next((m for m in came if not is_of_one_policy(m)), job.methods[0])  # prompts without a preference
-        start = np.array([[one["objectives"][n]["start"] for n in names] for one in came[untold]])
-        rows = [_row("warm start", start, names, front)]
-        rows += [_row(method, values[method], names, front) | _conduct(runs) for method, runs in came.items()]
-        rows.append(_row("exact: best scaled average", front.optimum(1 / front.ranges)[None], names, front))
-        for constraints in _constraints(each.values()) if settings["rewards"] == "gold" else ():  # levels of gold
-            rows.append(_row(f"exact: {constraints}", front.constrained(levels_of(constraints))[None], names, front))
         seconds += sum(one["seconds"] for one in done)
-        replies = settings["prompts_per_step"] * settings["completions_per_prompt"]
-        notes.append(
-            f"{job.seeds} seeds, {settings['steps']} rounds of {replies} replies, "
-            f"advantage {settings['advantage']}, {settings['gram']} Gram matrix, {settings['rewards']} rewards, "
-            f"{seconds / 3600:.2f} hours of training in all; 95% t-intervals over seeds, but a bootstrap's of the "
-            "interquartile mean"
-        )
-        notes += [
+        notes += _notes(job, tasks, done, seconds)
+        levels = _constraints(each.values()) if settings["rewards"] == "gold" else []  # levels of gold
+        table = _table(names, came, front, levels, notes)
+        write_table(run, record, table, seconds)
+    return table
+
+
+def _notes(job: MethodsJob, tasks: Sequence[Task], done: Sequence[Mapping[str, Any]], seconds: float) -> list[str]:
+    """What a table's reader needs to know of the runs, and of the columns."""
+    settings = job.settings
+    replies = settings["prompts_per_step"] * settings["completions_per_prompt"]
+    return [
+        f"{job.seeds} seeds, {settings['steps']} rounds of {replies} replies, "
+        f"advantage {settings['advantage']}, {settings['gram']} Gram matrix, {settings['rewards']} rewards, "
+        f"{seconds / 3600:.2f} hours of training in all; 95% t-intervals over seeds, but a bootstrap's of the "
+        "interquartile mean",
+        *(
             f"{task.label} failed once ({one['failed_once']}) and went on from its last checkpoint"
             for task, one in zip(tasks, done, strict=True)
             if "failed_once" in one
-        ]
-        notes.append("made with " + " and ".join(sorted({one["made"] for one in done})))
-        notes.append(
-            "scaled: 0 is an objective's worst value on the exact front, 1 its best; least readable: the smallest "
-            f"share of well-formed replies in any round after the first {EARLY:.0%}; a run fell if it was below "
-            f"{READABLE:.0%}; KL: nats a token to the reference "
-            "in the last round"
-        )
-        table = {
-            "title": "Balancing " + " and ".join(names),
-            "columns": [*names, *VALUES, FELL, *CONDUCT],
-            "rows": rows,
-            "notes": notes,
-            "rounds": by_rounds(came, names, front),
-            "improvement": improvement({m: [float(front.scale(v).mean()) for v in f] for m, f in values.items()}),
-        }
-        write_table(run, record, table, seconds)
-    return table
+        ),
+        "made with " + " and ".join(sorted({one["made"] for one in done})),
+        "scaled: 0 is an objective's worst value on the exact front, 1 its best; least readable: the smallest "
+        f"share of well-formed replies in any round after the first {EARLY:.0%}; a run fell if it was below "
+        f"{READABLE:.0%}; KL: nats a token to the reference in the last round",
+    ]
+
+
+def _table(
+    names: Sequence[str],
+    came: Mapping[str, Sequence[Mapping[str, Any]]],
+    front: ExactFront,
+    levels: Sequence[str],
+    notes: Sequence[str],
+) -> dict[str, Any]:
+    """The table of what each method's runs came to, beside the exact optima.
+
+    Args:
+        names: of the objectives.
+        came: `outcome` of each method's runs, one for each seed.
+        front: of the world.
+        levels: constraints whose exact optimum is shown.
+        notes: below the table.
+    """
+    values = {method: np.array([_gold(one, names) for one in runs]) for method, runs in came.items()}
+    untagged = next((method for method in came if not is_of_one_policy(method)), next(iter(came)))
+    start = np.array([[one["objectives"][name]["start"] for name in names] for one in came[untagged]])
+    rows = [_row("warm start", start, names, front)]
+    rows += [_row(method, values[method], names, front) | _conduct(runs) for method, runs in came.items()]
+    rows.append(_row("exact: best scaled average", front.optimum(1 / front.ranges)[None], names, front))
+    rows += [_row(f"exact: {each}", front.constrained(levels_of(each))[None], names, front) for each in levels]
+    return {
+        "title": "Balancing " + " and ".join(names),
+        "columns": [*names, *VALUES, FELL, *CONDUCT],
+        "rows": rows,
+        "notes": list(notes),
+        "rounds": by_rounds(came, names, front),
+        "improvement": improvement({m: [float(front.scale(v).mean()) for v in f] for m, f in values.items()}),
+    }
 
 
 def _compare_own(

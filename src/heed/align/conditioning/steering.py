@@ -34,13 +34,19 @@ class Conditioning:
     def roll(
         self,
         sampler: Sampler,
-        step: int,  # noqa: ARG002 - for those who draw what prompts carry
+        step: int,
         prompts: Sequence[Any],
         generator: torch.Generator,
         columns: Mapping[str, list[Any]],
     ) -> Rollout:
         """A round's completions; its prompts are those without what they carried."""
-        return sampler.roll(prompts, generator, columns)
+        rollout = sampler.roll(self.asked(step, prompts), generator, columns)
+        rollout.prompts = list(prompts)
+        return rollout
+
+    def asked(self, step: int, prompts: Sequence[Any]) -> list[Any]:  # noqa: ARG002 - for those who draw what they carry
+        """A round's prompts with what they carry."""
+        return list(prompts)
 
     def observe(self, balancer: Balancer, rewards: Tensor) -> None:
         """Show a round's rewards, [K, B], to the weighting."""
@@ -79,24 +85,14 @@ class ByPreference(Conditioning):
         self.preferences = weighting.preferences
         self.drawn: list[int] = []
 
-    def roll(
-        self,
-        sampler: Sampler,
-        step: int,
-        prompts: Sequence[Any],
-        generator: torch.Generator,
-        columns: Mapping[str, list[Any]],
-    ) -> Rollout:
-        """A round's completions; the same preferences in every process, whose gradients are averaged."""
+    def asked(self, step: int, prompts: Sequence[Any]) -> list[Any]:
+        """A round's prompts; with the same preferences in every process, whose gradients are averaged."""
         own = torch.Generator().manual_seed(self.config.seed * 1_000_003 + step)
         count, minibatches = len(self.preferences), self.config.minibatches
         orders = [torch.randperm(count, generator=own) for _ in range(-(-minibatches // count))]
         self.drawn = torch.cat(orders)[:minibatches].tolist()
         each = len(prompts) // minibatches
-        asked = [self.shown([prompt], self.preferences[self.drawn[i // each]])[0] for i, prompt in enumerate(prompts)]
-        rollout = sampler.roll(asked, generator, columns)
-        rollout.prompts = list(prompts)
-        return rollout
+        return [self.shown([prompt], self.preferences[self.drawn[i // each]])[0] for i, prompt in enumerate(prompts)]
 
     def observe(self, balancer: Balancer, rewards: Tensor) -> None:
         """Show each minibatch's rewards to its preference's own weighting."""
@@ -140,24 +136,15 @@ class ByReward(Conditioning):
         self.method, self.names, self.config, self.write = method, names, config, write
         self.preferences, self.tokenizer = method.preferences, tokenizer
 
-    def roll(
-        self,
-        sampler: Sampler,
-        step: int,
-        prompts: Sequence[Any],
-        generator: torch.Generator,
-        columns: Mapping[str, list[Any]],
-    ) -> Rollout:
-        """A round's completions of bare prompts, and later of prompts that ask for what a random preference wants."""
-        asked, group = list(prompts), self.config.completions_per_prompt
-        if self.method.asks:
-            own = torch.Generator().manual_seed((self.config.seed * 1_000_003 + step) * 1009 + distributed.rank())
-            draws = -torch.rand(len(prompts) // group, len(self.names), generator=own, dtype=torch.float64).log()
-            weights = draws / draws.sum(1, keepdim=True)  # evenly over the simplex
-            asked = [self.shown([prompt], weights[i // group].tolist())[0] for i, prompt in enumerate(prompts)]
-        rollout = sampler.roll(asked, generator, columns)
-        rollout.prompts = list(prompts)
-        return rollout
+    def asked(self, step: int, prompts: Sequence[Any]) -> list[Any]:
+        """A round's bare prompts, and later those that ask for what a random preference wants."""
+        if not self.method.asks:
+            return list(prompts)
+        group = self.config.completions_per_prompt
+        own = torch.Generator().manual_seed((self.config.seed * 1_000_003 + step) * 1009 + distributed.rank())
+        draws = -torch.rand(len(prompts) // group, len(self.names), generator=own, dtype=torch.float64).log()
+        weights = draws / draws.sum(1, keepdim=True)  # evenly over the simplex
+        return [self.shown([prompt], weights[i // group].tolist())[0] for i, prompt in enumerate(prompts)]
 
     def told(self) -> list[list[float]]:
         """The rewards that are wanted for each preference."""
