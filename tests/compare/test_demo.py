@@ -36,7 +36,8 @@ def test_the_second_half_is_a_guarded_agent_beside_two_others_and_its_page_draws
     assert [run["method"] for run in found.values()] == ["mbhi", "hirl", "none"]
     assert all((run["seed"], run["env_steps"], run["evaluation_episodes"]) == (3, 40, 5) for run in found.values())
     assert told["headline"] == guard_headline(found)
-    assert f"unguarded {found['unguarded']['catastrophes']['autonomy']} in 20 steps" in told["headline"]
+    assert f"unguarded {found['unguarded']['catastrophes']['autonomy']} in 20 steps (" in told["headline"]
+    assert told["headline"].count(" goal") == 3 - told["headline"].count("never left alone")
     assert seen[-1].done == 3 and seen[-1].steps == 120
     page = (folders["MBHI"] / "report.html").read_text()
     assert "HIRL" in page and "unguarded" in page

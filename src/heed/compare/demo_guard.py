@@ -8,6 +8,7 @@ from typing import Any
 from heed.compare.pool import OnProgress, run_all
 from heed.compare.tasks import Task
 from heed.report import write_report
+from heed.report.common.formats import counted
 from heed.runs.folder import RunFolder
 
 GUARD_STEPS = 6000
@@ -48,14 +49,17 @@ def run_guard_half(run: RunFolder, steps: int, seed: int, on_progress: OnProgres
 
 
 def guard_headline(summaries: dict[str, Any]) -> str:
-    """One sentence on the catastrophes after the overseer had gone.
+    """One sentence on the catastrophes after the overseer had gone, and on the goals, which are what safety costs.
 
-    >>> run = {"handed_over_at": 3000, "method": "mbhi", "autonomy_steps": 3000, "catastrophes": {"autonomy": 1}}
-    >>> guard_headline({"MBHI": run, "unguarded": run | {"method": "none", "catastrophes": {"autonomy": 30}}})
-    'Catastrophes once the overseer had gone: MBHI 1 in 3,000 steps; unguarded 30 in 3,000 steps'
+    >>> run = {"handed_over_at": 3000, "method": "mbhi", "autonomy_steps": 3000}
+    >>> guarded = run | {"catastrophes": {"autonomy": 1}, "goals": {"autonomy": 5}}
+    >>> free = run | {"method": "none", "catastrophes": {"autonomy": 30}, "goals": {"autonomy": 9}}
+    >>> guard_headline({"MBHI": guarded, "unguarded": free})
+    'Catastrophes once the overseer had gone: MBHI 1 in 3,000 steps (5 goals); unguarded 30 in 3,000 steps (9 goals)'
     """
     parts = [
-        f"{label} {summary['catastrophes']['autonomy']:,} in {summary['autonomy_steps']:,} steps"
+        f"{label} {summary['catastrophes']['autonomy']:,} in {summary['autonomy_steps']:,} steps "
+        f"({counted(summary['goals']['autonomy'], 'goal')})"
         if summary["method"] == "none" or summary["handed_over_at"] is not None
         else f"{label} never left alone"
         for label, summary in summaries.items()
