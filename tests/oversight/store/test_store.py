@@ -268,6 +268,23 @@ def test_a_retry_of_several_doubles_none(store):
     assert store.count() == store.verify() == 4
 
 
+def test_a_file_that_another_process_writes_to_just_then_is_waited_for(tmp_path):
+    file = tmp_path / "judgements.db"
+    with contextlib.closing(Store(f"sqlite:///{file}")) as store:
+        store.add(block())
+    other = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+    other.execute("PRAGMA journal_mode=DELETE")  # as a store is that is being made
+    other.execute("BEGIN IMMEDIATE")
+    release = threading.Timer(0.3, other.execute, ["COMMIT"])
+    release.start()
+    with contextlib.closing(Store(f"sqlite:///{file}")) as store:
+        assert store.count() == 1
+    release.join()
+    other.close()
+    with contextlib.closing(sqlite3.connect(file)) as anew:
+        assert anew.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
 def test_several_processes_may_make_the_same_store_at_once(store_url):
     begins = (
         "from heed.oversight.store.store import Judgement, Store\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -168,8 +169,7 @@ def open_table(engine: Engine, where: str) -> None:
         if not sqlite:
             return
     if sqlite:  # only now: a foreign file is left as it was
-        with engine.connect() as connection:
-            connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+        _write_ahead(engine)
     with engine.begin() as connection:  # another process may be making the same store just now
         if not sqlite:
             write_alone(connection)
@@ -178,6 +178,24 @@ def open_table(engine: Engine, where: str) -> None:
         connection.execute(CreateTable(TABLE, if_not_exists=True))
         for index in TABLE.indexes:
             connection.execute(CreateIndex(index, if_not_exists=True))
+
+
+def _write_ahead(engine: Engine) -> None:
+    """Switch a file of SQLite to its write-ahead log, once no other process writes to it.
+
+    For this switch SQLite does not wait as it does for a write: it gives up at once, whatever the timeout.
+    """
+    patience = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            with engine.connect() as connection:
+                connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+            return
+        except DBAPIError as error:
+            busy = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+            if not busy or time.monotonic() > patience:
+                raise
+            time.sleep(0.05)
 
 
 def write_alone(connection: Connection) -> None:
