@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any
 
 MOVED: dict[str, tuple[str, ...]] = {
+    "heed.align.clipping": ("heed.align.updates.clipping",),
     "heed.align.conversations": ("heed.align.data.conversations",),
     "heed.align.critics": ("heed.align.models.critics",),
     "heed.align.estimators": ("heed.align.advantages",),
@@ -36,6 +37,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     "heed.align.pretrained": ("heed.align.models.pretrained",),
     "heed.align.reward_models": ("heed.align.objectives.reward_models",),
     "heed.align.reward_service": ("heed.align.objectives.reward_service",),
+    "heed.align.schedules": ("heed.align.updates.schedules",),
     "heed.align.speaker": ("heed.align.labelling.sampling_model",),
     "heed.align.tables": ("heed.align.data.tables",),
     "heed.balance.classical": (

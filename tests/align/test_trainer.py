@@ -345,7 +345,7 @@ class TestABadReward:
 
         trainer, whole = (tiny_trainer([some, vowels], advantage=advantage, steps=1) for _ in range(2))
         all_scored = RewardFunction(lambda completions, **_: [1.0] * len(completions), name="some")
-        whole.objectives = ObjectiveSet([all_scored, RewardFunction(vowels)])
+        whole.scoring.objectives = ObjectiveSet([all_scored, RewardFunction(vowels)])
         gradients = [Round(each).total for each in (trainer, whole)]
         assert close(gradients[0][1], gradients[1][1]) and not close(gradients[0][0], gradients[1][0])
         metrics = trainer.round()
@@ -597,13 +597,13 @@ def test_the_entropy_bonus_is_counted_in_each_objectives_own_deviations_and_fall
     rewards = torch.tensor([[1.0, 3.0], [10.0, 50.0]]).repeat(1, len(prompts) // 2)
     found = []
     for step in range(4):
-        trainer.step = step
-        found.append(trainer.measure(rollout, rewards).entropy)
+        trainer.scoring.observe(rewards)
+        found.append(trainer.scoring.measure(rollout, rewards, step).entropy)
     for step, left in enumerate((1.0, 2 / 3, 1 / 3, 0.0)):
         torch.testing.assert_close(found[step], 0.5 * left * torch.tensor([1.0, 20.0]))
-    trainer.reward_scale.zero_()
-    assert torch.equal(trainer.measure(rollout, rewards).rewards, rewards)  # which stay in their own units
-    assert tiny_trainer(FUNCTIONS[:2]).measure(rollout, rewards).entropy is None
+    trainer.scoring.scale.value.zero_()
+    assert torch.equal(trainer.scoring.measure(rollout, rewards, 3).rewards, rewards)  # which stay in their own units
+    assert tiny_trainer(FUNCTIONS[:2]).scoring.measure(rollout, rewards, 0).entropy is None
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,9 @@ class Round:
                 parameter += 0.05 * torch.randn(parameter.shape, generator=generator)
         self.asked, columns = trainer.prompts.draw(0)
         self.rollout = trainer.sampler.roll(self.asked, trainer.generator, columns)
-        self.rewards = trainer.score(self.rollout)
-        self.scored = trainer.measure(self.rollout, self.rewards)
+        self.rewards = trainer.scoring.rewards(self.rollout)
+        trainer.scoring.observe(self.rewards)
+        self.scored = trainer.scoring.measure(self.rollout, self.rewards, trainer.step)
         size = config.micro_batch or len(self.asked)
         self.parts = [slice(lo, lo + size) for lo in range(0, len(self.asked), size)]
         self.advantages = trainer.estimator.advantages(self.scored, self.parts)

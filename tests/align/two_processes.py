@@ -57,7 +57,7 @@ def gradients_of_the_joint_batch(trainer):
     """The accumulated Jacobian after its reduction, and the one process's way over both processes' sequences."""
     prompts, columns = trainer.prompts.draw(0)
     rollout = trainer.sampler.roll(prompts, trainer.generator, columns)
-    scored = trainer.measure(rollout, trainer.score(rollout))
+    scored = trainer.scoring.measure(rollout, trainer.scoring.rewards(rollout), 0)
     advantages = trainer.estimator.advantages(scored, [slice(0, 8)])
     trainer.accumulate(scored, advantages, torch.arange(8))
     reduced = trainer.jacobian.total().clone()
@@ -100,7 +100,7 @@ def whitened_advantages():
     trainer = a_trainer([], None, weighting=method, kl_beta=0.0)
     prompts, columns = trainer.prompts.draw(0)
     rollout = trainer.sampler.roll(prompts, trainer.generator, columns)
-    scored = trainer.measure(rollout, trainer.score(rollout))
+    scored = trainer.scoring.measure(rollout, trainer.scoring.rewards(rollout), 0)
     found = trainer.estimator.advantages(scored, [slice(0, 8)])[0]
     both = [None, None]
     distributed.all_gather_object(both, scored.rewards.tolist())
@@ -119,7 +119,7 @@ def main(folder: Path) -> None:
     found["critics"]["critics"] = flat([*trainer.estimator.critics.parameters(), *trainer.estimator.critics.buffers()])
     _, found["groups"] = train(surrogate="ppo", normalise_rewards=True)
     found["whitened"] = whitened_advantages()
-    bound = {"surrogate": "ppo", "max_kl": 2e-3, "learning_rate": 0.1, "warmup_steps": 0}
+    bound = {"surrogate": "ppo", "max_fall": 0.1, "max_kl": 2e-3, "learning_rate": 0.1, "warmup_steps": 0}
     bounded, found["bounded"] = train(weighting=weighting_from_name("gdpo", 2), **bound)
     found["taken_back"] = bounded.journal.totals
     resumed = a_trainer([], None, **settings)

@@ -88,6 +88,11 @@ class ScoredRollout:
         """``logp - logp_ref`` of each token, [B, T]: unbiased for the KL."""
         return (self.logp - self.reference_logp) * self.sequences.mask
 
+    def worth(self, kl_beta: float) -> Tensor:
+        """What training raises, [K, B]: each objective's reward less the KL's weight, with the entropy's bonus."""
+        worth = self.rewards - kl_beta * self.kl.sum(1)
+        return worth if self.entropy is None else worth + self.entropy[:, None] * self.surprise.sum(1)
+
 
 class AdvantageEstimator(Protocol):
     """Rewards to advantages."""

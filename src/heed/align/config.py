@@ -13,7 +13,7 @@ _LEAST = {
     **dict.fromkeys(("checkpoint_every", "max_completion_tokens", "eval_completions", "critic_epochs"), 1),
     **dict.fromkeys(("seed", "micro_batch", "top_k", "warmup_steps", "eval_every", "eval_prompts"), 0),
     **dict.fromkeys(("log_completions_every", "weight_decay", "max_grad_norm", "max_grad_ratio", "max_kl"), 0),
-    **dict.fromkeys(("clip_low", "clip_high", "importance_cap", "kl_beta", "entropy_beta"), 0),
+    **dict.fromkeys(("max_fall", "clip_low", "clip_high", "importance_cap", "kl_beta", "entropy_beta"), 0),
     **dict.fromkeys(("gamma", "gae_lambda", "cooldown_steps"), 0),
     **dict.fromkeys(("beta1", "beta2", "gram_memory", "critic_value_clip", "critic_rank"), 0),
 }
@@ -54,6 +54,8 @@ class AlignConfig:
             hundred with a hundredfold gradient) from undoing the policy.
         max_kl: how far the updates of a round may move the policy, nats a token of its completions; the step that goes
             further is halved, three times at most, and then undone. 0 lets every step stand.
+        max_fall: where the next round's replies are worse by more standard errors than this in every objective, the
+            round is undone, and the next steps are half as long. 0 lets every round stand.
         clip_updates: shorten a tensor's step where its gradient is larger than Adam's memory is prepared for
             (StableAdamW).
         advantage: gae (K critics), group (relative to the prompt's other completions, over their deviation) or
@@ -113,6 +115,7 @@ class AlignConfig:
     max_grad_norm: float = 1.0
     max_grad_ratio: float = 3.0
     max_kl: float = 0.0
+    max_fall: float = 0.0
     clip_updates: bool = False
     advantage: Literal["gae", "group", "leave_one_out"] = "gae"
     surrogate: Literal["ppo", "cispo", "plain"] = "ppo"

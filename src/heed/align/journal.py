@@ -22,8 +22,8 @@ from heed.errors import RunFailed
 from heed.runs.config import config_hash
 from heed.runs.folder import RunFolder
 
-TAKEN_BACK = ("steps_halved", "steps_undone")
-"""Metrics that a run with ``max_kl`` counts up."""
+TAKEN_BACK = ("steps_halved", "steps_undone", "rounds_undone")
+"""Metrics that a run with ``max_kl`` or ``max_fall`` counts up."""
 
 
 class Journal:

@@ -22,22 +22,24 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from heed.align import distributed
 from heed.align.advantages import ScoredRollout, estimator_of, kl_row
 from heed.align.balancing import Balance, Balancer
-from heed.align.clipping import GradientBound
 from heed.align.conditioning.steering import conditioning_of
 from heed.align.conditioning.tags import WriteTag, check_tags, write_tag
 from heed.align.config import AlignConfig
 from heed.align.evaluation import Evaluation, Gold, evaluate
 from heed.align.gradients import MinibatchGradients, Pass, minibatches_of, parts_of
 from heed.align.importance import Importance
-from heed.align.journal import Journal, deviation_of
+from heed.align.journal import Journal
 from heed.align.models.policy import Policy
 from heed.align.models.precision import REMEDY, not_finite
 from heed.align.objectives.base import Objective, ObjectiveSet
 from heed.align.prompts import PromptStream, checked_rows
-from heed.align.rollouts import Rollout, Sampler, Sampling
-from heed.align.schedules import entropy_weight, learning_rate
-from heed.align.steps import Steps
+from heed.align.rollouts import Sampler, Sampling
+from heed.align.scoring import Replies, Scoring
 from heed.align.surrogates import surrogate_for
+from heed.align.updates.clipping import GradientBound
+from heed.align.updates.falls import FallCheck
+from heed.align.updates.schedules import learning_rate
+from heed.align.updates.steps import Steps
 from heed.balance import GAPO, Linear
 from heed.balance.jacobian import JacobianAccumulator
 from heed.balance.reward_combination import OneGradient
@@ -115,6 +117,7 @@ class AlignTrainer:
         self.surrogate = surrogate_for(self.weighting, config)
         self.conditioning = conditioning_of(self.weighting, self.objectives.names, config, self.policy.tokenizer, write)
         self.importance = Importance(config.importance_cap)
+        self.scoring = Scoring(self.objectives, self.policy, self.importance, config)
         if config.gradient_checkpointing:
             self.policy.checkpoint_activations()
         self.jacobian = JacobianAccumulator(
@@ -138,8 +141,8 @@ class AlignTrainer:
             parameters, lr=config.learning_rate, betas=betas, weight_decay=config.weight_decay
         )
         self.generator = torch.Generator(self.policy.device).manual_seed(config.seed + 1_000_003 * distributed.rank())
-        self.reward_scale = torch.zeros(self.K)
         self.steps = Steps(self.optimizer, parameters, config.max_kl, config.clip_updates)
+        self.falls = FallCheck(self.optimizer, parameters, config.max_fall)
         self.bound = GradientBound(config.max_grad_norm, config.max_grad_ratio)
         self.eval_rows = self.prompts.first(config.eval_prompts)
         if eval_prompts is not None:
@@ -191,13 +194,11 @@ class AlignTrainer:
     def round(self) -> dict[str, float]:
         """One rollout and the update on it."""
         clock = time.perf_counter()
-        prompts, columns = self.prompts.draw(self.step)
-        rollout = self.conditioning.roll(self.sampler, self.step, prompts, self.generator, columns)
-        generated = time.perf_counter()
-        rewards = self.score(rollout)
+        replies, told = self.replies()
+        rollout, rewards, scored = replies.rollout, replies.rewards, replies.scored
         self.conditioning.observe(self.balancer, rewards)
-        rollout = self.conditioning.relabelled(rollout, rewards)
-        scored = self.measure(rollout, rewards)
+        if (other := self.conditioning.relabelled(rollout, rewards)) is not rollout:
+            rollout, scored = other, self.scoring.measure(other, rewards, self.step)
         parts = parts_of(len(rollout.sequences), self.config.micro_batch)
         advantages = self.estimator.advantages(scored, parts)
         if self.policy.device.type == "cuda":  # which does the scoring when it is asked for, but later
@@ -230,10 +231,11 @@ class AlignTrainer:
             "entropy": -float((scored.logp * scored.sequences.mask).sum() / scored.sequences.mask.sum()),
             "clip_ratio": clipped / (self.config.epochs * self.config.minibatches),
             **moved,
-            "tokens_per_second": distributed.world_size() * float(scored.sequences.mask.sum()) / (generated - clock),
+            **told,
+            "tokens_per_second": distributed.world_size() * replies.tokens / replies.seconds,
             "seconds/step": ended - clock,
-            "seconds/generation": generated - clock,
-            "seconds/scoring": measured - generated,
+            "seconds/generation": replies.seconds,
+            "seconds/scoring": measured - clock - replies.seconds,
             "seconds/gradients": gradient_seconds,
         }
         every = self.config.log_completions_every
@@ -242,36 +244,33 @@ class AlignTrainer:
         values = distributed.mean_of_known(torch.tensor(list(metrics.values()), dtype=torch.float64))
         return dict(zip(metrics, values.tolist(), strict=True))
 
-    def score(self, rollout: Rollout) -> Tensor:
-        """The objectives' rewards of a rollout, [K, B], NaN where not scored."""
-        columns = rollout.columns | {"completion_ids": rollout.completion_ids}
-        return self.objectives.score(rollout.prompts, rollout.completions, columns).T.contiguous()
+    def replies(self) -> tuple[Replies, dict[str, float]]:
+        """A round's scored completions, and metrics; where all fell by the round before, that one is undone."""
+        prompts, columns = self.prompts.draw(self.step)
+        scale = self.scoring.scale.value
+        replies = self.draw(prompts, columns)
+        if self.config.max_fall <= 0:
+            return replies, {}
+        if undone := self.falls.fell(self.scoring.worth(replies.scored)):
+            told = "round %d: every objective fell by over %g standard errors; the round before is undone"
+            logger.warning(told, self.step + 1, self.config.max_fall)
+            self.falls.go_back()
+            self.scoring.scale.value = scale
+            replies = self.draw(prompts, columns) + replies
+        else:
+            self.falls.stands()
+        self.falls.keep(self.scoring.worth(replies.scored))
+        return replies, {"rounds_undone": float(undone)}
 
-    @torch.no_grad()
-    def measure(self, rollout: Rollout, rewards: Tensor) -> ScoredRollout:
-        """Log-probabilities of the sampling policy and of the reference, and the rewards in training units."""
-        parts = [rollout.sequences.rows(part) for part in parts_of(len(rollout.sequences), self.config.micro_batch)]
-        temperature = self.config.temperature
-        logp, importance = rollout.logp, None
-        if logp is None or self.importance.needed(self.policy.causal_lm.dtype):
-            logp = torch.cat([self.policy.logp(part, temperature) for part in parts])
-            if rollout.logp is not None:
-                importance = self.importance.weights(logp, rollout.logp, rollout.sequences.mask)
-        reference = torch.cat([self.policy.reference_logp(part, temperature) for part in parts])
-        if self.config.normalise_rewards or self.config.entropy_beta > 0:
-            scale, deviation = self.reward_scale, distributed.mean_of_known(torch.stack([*map(deviation_of, rewards)]))
-            keep = torch.where(scale > 0, 0.9, 0.0)
-            # An objective that scored nothing keeps its scale.
-            self.reward_scale = torch.where(deviation.isnan(), scale, keep * scale + (1 - keep) * deviation)
-            # An objective that has been constant so far has no scale yet.
-            if self.config.normalise_rewards:
-                rewards = rewards / torch.where(self.reward_scale > 0, self.reward_scale, 1.0)[:, None]
-        entropy = None
-        if self.config.entropy_beta > 0:
-            unit = torch.ones(self.K) if self.config.normalise_rewards else self.reward_scale
-            entropy = (entropy_weight(self.config, self.step) * unit).to(logp.device)
-        rewards = rewards.to(logp.device)
-        return ScoredRollout(rollout.sequences, rewards, logp, reference, entropy, rollout.logp, importance)
+    def draw(self, prompts: list[Any], columns: dict[str, list[Any]]) -> Replies:
+        """One completion for each prompt, scored and measured."""
+        clock = time.perf_counter()
+        rollout = self.conditioning.roll(self.sampler, self.step, prompts, self.generator, columns)
+        seconds = time.perf_counter() - clock
+        rewards = self.scoring.rewards(rollout)
+        self.scoring.observe(rewards)
+        scored = self.scoring.measure(rollout, rewards, self.step)
+        return Replies(rollout, rewards, scored, seconds, float(scored.sequences.mask.sum()))
 
     def accumulate(self, scored: ScoredRollout, advantages: Tensor, rows: Tensor, unmoved: bool = False) -> Pass:
         """Take the K gradients over a minibatch, drawn by the policy as it still is or not."""
@@ -292,7 +291,7 @@ class AlignTrainer:
         if length > bound:
             torch.nn.utils.clip_grad_norm_(parameters, bound)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.config, self.step)
+            group["lr"] = self.falls.share * learning_rate(self.config, self.step)
         self.steps.take()
         self.optimizer.zero_grad(set_to_none=True)
         self._require_finite()
@@ -360,7 +359,8 @@ class AlignTrainer:
             "optimizer": self.optimizer.state_dict(),
             "estimator": self.estimator.state(),
             "balancer": self.balancer.state(),
-            "reward_scale": self.reward_scale,
+            "reward_scale": self.scoring.scale.value,
+            "falls": self.falls.state(),
             "typical_norm": self.bound.typical,
             "processes": distributed.gather((self.generator.get_state(), capture_randomness())),
             "journal": self.journal.state(),
@@ -382,7 +382,8 @@ class AlignTrainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.estimator.restore(state["estimator"])
         self.balancer.restore(state["balancer"])
-        self.reward_scale = state["reward_scale"]
+        self.scoring.scale.value = state["reward_scale"]
+        self.falls.restore(state["falls"])
         self.bound.typical = state["typical_norm"]
         generator, randomness = processes[distributed.rank()]
         self.generator.set_state(generator)

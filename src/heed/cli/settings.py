@@ -57,7 +57,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "Optimiser and adapter": (
         *("learning_rate", "warmup_steps", "cooldown_steps", "beta1", "beta2", "weight_decay"),
-        *("max_grad_norm", "max_grad_ratio", "max_kl", "clip_updates"),
+        *("max_grad_norm", "max_grad_ratio", "max_kl", "max_fall", "clip_updates"),
         *("lora_r", "lora_alpha", "lora_targets", "dtype"),
     ),
     "Evaluation": ("eval_every", "eval_prompts", "eval_completions", "log_completions_every"),

@@ -18,7 +18,7 @@ from heed.align.objectives.spec import parse_objective
 from heed.align.run.apothecary import SetupProgress
 from heed.align.run.job import check_source, defaults, in_sections, record_in_sections, split_settings
 from heed.align.run.weighting import config_class_of, refuse_unused, settings_of_method, weighting_of
-from heed.align.schedules import entropy_weight, learning_rate
+from heed.align.updates.schedules import entropy_weight, learning_rate
 from heed.balance import PREFERENCE_METHODS, settings_of
 from heed.balance.preferences import spread_preferences as spread_preferences
 from heed.compare.align_runs import prepare_world

@@ -66,7 +66,7 @@ def test_values_are_those_of_the_prompts_that_carried_the_preference():
     scale = {"ideal": [9.0, 9.0], "nadir": [-9.0, -9.0], "settle": 0, "average": 0.0}
     trainer = conditioned_trainer("conditioned:tchebycheff", {"inner_settings": scale})
     _, rollout = rolled(trainer)
-    rewards = trainer.score(rollout)
+    rewards = trainer.scoring.rewards(rollout)
     trainer.conditioning.observe(trainer.balancer, rewards)
     for half, index in enumerate(trainer.conditioning.drawn):
         kept = trainer.weighting.weightings[index].values
@@ -109,14 +109,14 @@ def test_what_is_learnt_stands_behind_the_rewards_that_it_got():
             assert [text.split() for text in asked_of(rollout)] == [
                 prompt.replace("?", " ?").split() for prompt in prompts
             ]
-        rewards = trainer.score(rollout)
+        rewards = trainer.scoring.rewards(rollout)
         trainer.conditioning.observe(trainer.balancer, rewards)
         relabelled = trainer.conditioning.relabelled(rollout, rewards)
         levels = trainer.weighting.levels(rewards).T.tolist()
         expected = [render_shares(level) + prompt for level, prompt in zip(levels, prompts, strict=True)]
         assert [t.split() for t in asked_of(relabelled)] == [t.split() for t in expected]
         assert relabelled.completion_ids == rollout.completion_ids and relabelled.logp is None
-        scored = trainer.measure(relabelled, rewards)
+        scored = trainer.scoring.measure(relabelled, rewards, trainer.step)
         advantages = trainer.estimator.advantages(scored, [slice(0, 8)])
         assert advantages.tolist() == [trainer.weighting.kept(rewards, 2).double().tolist()]
         if trainer.step == 0:

@@ -43,6 +43,7 @@ SETTINGS = {
     },
     "a weighting that draws": {"weighting": PCGrad, "functions": (vowels, length, some), "kl_place": "loss"},
     "adam's metric, scaled rewards": {"gram": "adam", "normalise_rewards": True, "adapter": HEAD_TOO},
+    "rounds that are undone": {"max_fall": 0.05, "learning_rate": 0.1, "warmup_steps": 0},
     "all parameters": {"adapter": None, "advantage": "gae"},
     "transformers' generate": {"sampler": "generate", "epochs": 2},
 }

@@ -37,7 +37,7 @@ def lengths_taken(trainer, wanted):
 def prepared(trainer):
     prompts, columns = trainer.prompts.draw(0)
     rollout = trainer.sampler.roll(prompts, trainer.generator, columns)
-    scored = trainer.measure(rollout, trainer.score(rollout))
+    scored = trainer.scoring.measure(rollout, trainer.scoring.rewards(rollout), trainer.step)
     advantages = trainer.estimator.advantages(scored, [slice(0, len(prompts))])
     return scored, advantages, torch.arange(len(prompts))
 

@@ -9,7 +9,7 @@ import torch
 from tiny_trainers import FUNCTIONS, tiny_trainer
 
 from heed.align.gradients import divergence
-from heed.align.steps import Steps
+from heed.align.updates.steps import Steps
 from heed.errors import HeedError
 
 
