@@ -27,6 +27,8 @@ from heed.errors import HeedError
 
 OF_REWARDS = ("dvao", "gd2po", "gdpo", "mo-grpo", "modpo", "ric")  # test_combinations.py, test_modpo.py, test_ric.py
 OF_GRADIENTS = [name for name in METHODS if name not in OF_REWARDS]
+UNWEIGHED = ("inner_settings", "preferences", "through", "shared")
+"""Settings of conditioned that change no weights of a Gram matrix: test_conditioned.py, test_by_adapter.py."""
 OPTIONS = {
     "pgapo": {"preference": [0.2, 0.3, 0.5]},
     "conditioned": {"inner": "pgapo"},
@@ -142,7 +144,7 @@ def drawn(name, options, k=3):
 def test_there_is_a_changed_value_of_every_setting_of_every_method():
     known = {(name, setting) for name, options in CHANGED.items() for setting in options}
     all_settings = {(n, field.name) for n in OF_GRADIENTS for field in dataclasses.fields(WEIGHTINGS[n])}
-    conditioned = {("conditioned", setting) for setting in ("inner_settings", "preferences")}  # test_conditioned.py
+    conditioned = {("conditioned", setting) for setting in UNWEIGHED}
     assert all_settings == known | set(NEEDS_FOUR) | {("cr-mogm", "inner_settings")} | conditioned
 
 

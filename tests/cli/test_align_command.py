@@ -162,14 +162,16 @@ def test_the_built_in_world_is_one_flag(heed, heed_cache, desk):
 
 def test_one_policy_for_all_preferences_tells_its_values_at_each(heed, heed_cache, desk):
     told = ("--method", "conditioned:pgapo", "--preferences", "3")
-    code, _, err = heed("align", *tiny_flags(steps=2, minibatches=2), *told, "--out", "one")
+    code, _, err = heed("align", *tiny_flags(steps=2, minibatches=2, advantage="group"), *told, "--out", "one")
     assert code == 0, err
     along = json.loads((desk / "one" / "summary.json").read_text())["along"]
     assert [point["preference"] for point in along] == [[0.1, 0.9], [0.5, 0.5], [0.9, 0.1]]
     for point, preference in zip(along, ("0.1,0.9", "0.5,0.5", "0.9,0.1"), strict=True):
         assert f"at {preference}: help {point['values']['help']:.3f}  harmless {point['values']['harmless']:.3f}" in err
     assert "asked for each preference" in (desk / "one" / "report.html").read_text()
-    code, _, err = heed("align", *OWN, *REWARDS, *QUICK, *told, "--out", "two")  # its tokenizer has no word for percent
+    code, _, err = heed(
+        "align", *OWN, *REWARDS, *QUICK, *told, "--through", "prompt", "--out", "two"
+    )
     assert code == 2 and "show 1 of the 3 preferences" in err and not (desk / "two").exists()
 
 

@@ -217,6 +217,8 @@ TYPED = {
     "judged": ("help", "help"),
     "preferences": ("7", 7),
     "offline": ("7", 7),
+    "through": ("prompt", "prompt"),
+    "shared": ("0.25", 0.25),
     "inner_settings": ('{"c": 0.3}', {"c": 0.3}),
 }
 """What is typed for a setting of a weighting, and what that means."""

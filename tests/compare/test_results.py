@@ -58,7 +58,7 @@ def test_what_is_missing_in_the_file_is_made_and_added(made, tmp_path, monkeypat
 def test_a_front_of_the_file_is_the_front_of_the_folders_trunks_and_one_policy_included(
     heed_cache, tmp_path, monkeypatch
 ):
-    settings = tiny_settings(steps=3, settle=2, eval_every=2, eval_prompts=20, learning_rate=0.02)
+    settings = tiny_settings(steps=3, settle=2, eval_every=2, eval_prompts=20, learning_rate=0.02, through="prompt")
     job, file = FrontJob(["tchebycheff", "conditioned:linear"], 2, 1, 1, settings), tmp_path / "runs.jsonl"
     monkeypatch.setattr(front_module, "run_all", run_all_here)
     made = run_front(job, tmp_path / "front", results=Results(file))

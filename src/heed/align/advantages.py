@@ -171,13 +171,9 @@ class CombinedEstimator(GroupEstimator):
     Args:
         combination: the method.
         config: the run's, of which `advantage` is not asked.
-
-    Raises:
-        HeedError: there is no group to compare within.
     """
 
     def __init__(self, combination: RewardCombination, config: AlignConfig) -> None:
-        check_groups(combination, config)
         super().__init__(config)
         self.combination, self.kept = combination, 1.0
 
@@ -206,15 +202,10 @@ class PairEstimator(LearnsNothing):
     """What a loss on pairs needs of a rollout, in the place of advantages: the rewards, and the reference.
 
     Args:
-        loss: the method.
         config: the run's.
-
-    Raises:
-        HeedError: there are no pairs, or the KL is not where the loss has it.
     """
 
-    def __init__(self, loss: PairLoss, config: AlignConfig) -> None:
-        check_groups(loss, config)
+    def __init__(self, config: AlignConfig) -> None:
         self.config = config
 
     def advantages(self, scored: ScoredRollout, parts: list[slice]) -> Tensor:  # noqa: ARG002 - the protocol's
@@ -232,13 +223,9 @@ class KeptEstimator(LearnsNothing):
     Args:
         method: says which.
         config: the run's.
-
-    Raises:
-        HeedError: there are no groups, or the KL is to be a gradient of its own.
     """
 
     def __init__(self, method: RiC, config: AlignConfig) -> None:
-        check_groups(method, config)
         self.method, self.group, self.kept = method, config.completions_per_prompt, 1.0
 
     def advantages(self, scored: ScoredRollout, parts: list[slice]) -> Tensor:  # noqa: ARG002 - the protocol's
@@ -324,12 +311,15 @@ def check_groups(weighting: object, config: AlignConfig) -> None:
     """Refuse a method that compares the completions of a prompt where there is one of each, or they are torn apart.
 
     Raises:
-        HeedError: there is no group to compare within, a loss on pairs is to have its KL elsewhere, or a memory of Gram
-            matrices spans several preferences.
+        HeedError: there is no group to compare within, a loss on pairs is to have its KL elsewhere, a memory of Gram
+            matrices spans several preferences, or critics are to judge policies that differ by their adapter alone.
     """
     if isinstance(weighting, Conditioned) and config.gram_memory > 0:
         what = "a running Gram matrix would mix the preferences of a conditioned policy"
         raise HeedError(what, "--gram_memory", "give 0 (--preset modern has one), or one policy for each preference")
+    if isinstance(weighting, Conditioned) and weighting.through == "adapter" and config.advantage == "gae":
+        what = "critics are not told the preference that an adapter follows"
+        raise HeedError(what, "--advantage gae", "take leave_one_out or group, or --through prompt")
     if not isinstance(weighting, OneGradient):
         return
     name, group = type(weighting).__name__, config.completions_per_prompt
@@ -350,11 +340,16 @@ def check_groups(weighting: object, config: AlignConfig) -> None:
 
 
 def estimator_of(policy: Policy, objectives: int, config: AlignConfig, weighting: object = None) -> AdvantageEstimator:
-    """The estimator that the settings name, or that of a method which makes one gradient of all rewards."""
+    """The estimator that the settings name, or that of a method which makes one gradient of all rewards.
+
+    Raises:
+        HeedError: the settings do not fit the method (`check_groups`).
+    """
+    check_groups(weighting, config)
     if isinstance(weighting, RewardCombination):
         return CombinedEstimator(weighting, config)
     if isinstance(weighting, PairLoss):
-        return PairEstimator(weighting, config)
+        return PairEstimator(config)
     if isinstance(weighting, RiC):
         return KeptEstimator(weighting, config)
     return CriticEstimator(policy, objectives, config) if config.advantage == "gae" else GroupEstimator(config)

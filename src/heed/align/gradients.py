@@ -9,10 +9,11 @@ from torch import Tensor
 
 from heed.align import distributed
 from heed.align.advantages import ScoredRollout, kl_row
+from heed.align.conditioning.steering import Conditioning
 from heed.align.config import AlignConfig
 from heed.align.importance import Importance
 from heed.align.models.policy import Policy
-from heed.align.models.sequences import Sequences
+from heed.align.models.sequences import Sequences, parts_of
 from heed.align.surrogates import Surrogate, kl_cotangent
 from heed.balance.cotangents import Cotangents, Term
 from heed.balance.jacobian import JacobianAccumulator
@@ -42,6 +43,7 @@ class MinibatchGradients:
         importance: measures the sampler against the policy while this is still the one that drew.
         config: the run's.
         objectives: gradients to take: K, or the one of a combination.
+        conditioning: says which policy drew a minibatch.
     """
 
     def __init__(
@@ -52,12 +54,14 @@ class MinibatchGradients:
         importance: Importance,
         config: AlignConfig,
         objectives: int,
+        conditioning: Conditioning,
     ) -> None:
         self.policy, self.jacobian, self.surrogate = policy, jacobian, surrogate
+        self.conditioning = conditioning
         self.importance, self.config, self.K = importance, config, objectives
 
     def take(self, scored: ScoredRollout, advantages: Tensor, rows: Tensor, unmoved: bool = False) -> Pass:
-        """Take the K gradients over a minibatch.
+        """Take the K gradients over a minibatch, of the policy that drew it.
 
         Args:
             scored: the rollout.
@@ -65,6 +69,11 @@ class MinibatchGradients:
             rows: of the rollout, int [b].
             unmoved: the policy is still the one that drew the completions.
         """
+        self.jacobian.factors = self.conditioning.factors(self.jacobian.slices)
+        with self.conditioning.acting():
+            return self._take(scored, advantages, rows, unmoved)
+
+    def _take(self, scored: ScoredRollout, advantages: Tensor, rows: Tensor, unmoved: bool) -> Pass:
         config, mask = self.config, scored.sequences.mask
         self.jacobian.zero()
         terms = mask[rows].sum() if config.average_over == "tokens" else torch.tensor(len(rows))
@@ -108,9 +117,10 @@ class MinibatchGradients:
     def moved(self, scored: ScoredRollout, rows: Tensor) -> float:
         """`Pass.moved` over some rows of the rollout, by a forward pass of its own."""
         total = 0.0
-        for part in parts_of(len(rows), self.config.micro_batch):
-            batch, old = scored.sequences.rows(rows[part]), scored.logp[rows[part]]
-            total += float(divergence(self.policy.logp(batch, self.config.temperature), old, batch.mask))
+        with self.conditioning.acting():
+            for part in parts_of(len(rows), self.config.micro_batch):
+                batch, old = scored.sequences.rows(rows[part]), scored.logp[rows[part]]
+                total += float(divergence(self.policy.logp(batch, self.config.temperature), old, batch.mask))
         return _over_all(total, float(scored.sequences.mask[rows].sum()))
 
     def _with_kl(self, cotangents: Cotangents, kl: Tensor, known: Tensor) -> Cotangents:
@@ -162,12 +172,6 @@ def minibatches_of(
         for _ in range(config.epochs)
     ]
     return [part.flatten().to(device) for epoch in epochs for part in epoch.chunk(config.minibatches)]
-
-
-def parts_of(rows: int, size: int) -> list[slice]:
-    """Slices of at most ``size`` rows each; one of all where that is 0."""
-    size = size or rows
-    return [slice(lo, min(lo + size, rows)) for lo in range(0, rows, size)]
 
 
 def _over_all(total: float, tokens: float) -> float:

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from heed.align.advantages import ScoredRollout
+from heed.align.conditioning.steering import Conditioning
 from heed.align.config import AlignConfig
-from heed.align.gradients import parts_of
 from heed.align.importance import Importance
 from heed.align.models.policy import Policy
+from heed.align.models.sequences import parts_of
 from heed.align.objectives.base import ObjectiveSet
 from heed.align.rollouts import Rollout
 from heed.align.scale import RewardScale
@@ -49,14 +50,23 @@ class Scoring:
         objectives: what scores them.
         policy: what drew them.
         importance: weighs tokens where the model is in half precision.
+        conditioning: says which policy drew what.
         config: the run's.
 
     Attributes:
         scale: of each objective's rewards.
     """
 
-    def __init__(self, objectives: ObjectiveSet, policy: Policy, importance: Importance, config: AlignConfig) -> None:
+    def __init__(
+        self,
+        objectives: ObjectiveSet,
+        policy: Policy,
+        importance: Importance,
+        conditioning: Conditioning,
+        config: AlignConfig,
+    ) -> None:
         self.objectives, self.policy, self.importance, self.config = objectives, policy, importance, config
+        self.conditioning = conditioning
         self.scale = RewardScale(len(objectives.names))
 
     def rewards(self, rollout: Rollout) -> Tensor:
@@ -77,7 +87,7 @@ class Scoring:
         parts = [rollout.sequences.rows(part) for part in parts_of(len(rollout.sequences), config.micro_batch)]
         logp, importance = rollout.logp, None
         if logp is None or self.importance.needed(self.policy.causal_lm.dtype):
-            logp = torch.cat([self.policy.logp(part, temperature) for part in parts])
+            logp = self.conditioning.logp(self.policy, rollout.sequences)
             if rollout.logp is not None:
                 importance = self.importance.weights(logp, rollout.logp, rollout.sequences.mask)
         reference = torch.cat([self.policy.reference_logp(part, temperature) for part in parts])

@@ -22,15 +22,16 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from heed.align import distributed
 from heed.align.advantages import ScoredRollout, estimator_of, kl_row
 from heed.align.balancing import Balance, Balancer
-from heed.align.conditioning.steering import conditioning_of
+from heed.align.conditioning.by_method import conditioning_of
 from heed.align.conditioning.tags import WriteTag, check_tags, write_tag
 from heed.align.config import AlignConfig
 from heed.align.evaluation import Evaluation, Gold, evaluate
-from heed.align.gradients import MinibatchGradients, Pass, minibatches_of, parts_of
+from heed.align.gradients import MinibatchGradients, Pass, minibatches_of
 from heed.align.importance import Importance
 from heed.align.journal import Journal
 from heed.align.models.policy import Policy
 from heed.align.models.precision import REMEDY, not_finite
+from heed.align.models.sequences import parts_of
 from heed.align.objectives.base import Objective, ObjectiveSet
 from heed.align.prompts import PromptStream, checked_rows
 from heed.align.rollouts import Sampler, Sampling
@@ -115,9 +116,9 @@ class AlignTrainer:
         self.balanced = ("combined",) if one else self.objectives.names
         self.estimator = estimator_of(self.policy, self.K, config, self.weighting)
         self.surrogate = surrogate_for(self.weighting, config)
-        self.conditioning = conditioning_of(self.weighting, self.objectives.names, config, self.policy.tokenizer, write)
+        self.conditioning = conditioning_of(self.weighting, self.objectives.names, config, self.policy, write)
         self.importance = Importance(config.importance_cap)
-        self.scoring = Scoring(self.objectives, self.policy, self.importance, config)
+        self.scoring = Scoring(self.objectives, self.policy, self.importance, self.conditioning, config)
         if config.gradient_checkpointing:
             self.policy.checkpoint_activations()
         self.jacobian = JacobianAccumulator(
@@ -130,8 +131,8 @@ class AlignTrainer:
             checkpointing=config.gradient_checkpointing and self.policy.recomputes_vectorised,
             unfactored=self.policy.unfactored,
         )
-        few = len(self.balanced)
-        self.gradients = MinibatchGradients(self.policy, self.jacobian, self.surrogate, self.importance, config, few)
+        given = (self.surrogate, self.importance, config, len(self.balanced), self.conditioning)
+        self.gradients = MinibatchGradients(self.policy, self.jacobian, *given)
         others = ObjectiveSet(held_out) if held_out else None
         self.journal = Journal(run if distributed.rank() == 0 else None, self.objectives, gold, others)
         scope, kept = self.policy.last_layer(), self.journal.last_checkpoint
@@ -148,8 +149,7 @@ class AlignTrainer:
         if eval_prompts is not None:
             self.eval_rows = checked_rows(eval_prompts, self.policy, config.max_completion_tokens)
         rows = [*self.prompts.rows, *self.eval_rows]
-        if self.conditioning.preferences:
-            numbers = self.conditioning.told()
+        if numbers := self.conditioning.told():
             check_tags(rows, self.policy, self.objectives.names, write, config.max_completion_tokens, numbers)
         for judges in filter(None, (self.objectives, others)):
             judges.check([row["prompt"] for row in rows], [row.get("tools") for row in rows])
@@ -328,7 +328,8 @@ class AlignTrainer:
         def shown(prompts: Sequence[Any]) -> list[Any]:
             return self.conditioning.shown(prompts, preference)
 
-        return evaluate(self.sampler, self.objectives, self.eval_rows, self.config, gold, others, shown)
+        with self.conditioning.acting(preference or [1 / self.K] * self.K):
+            return evaluate(self.sampler, self.objectives, self.eval_rows, self.config, gold, others, shown)
 
     def minibatches(self) -> list[Tensor]:
         """Rows of each optimiser step; the completions of a prompt stay together."""
@@ -343,6 +344,7 @@ class AlignTrainer:
 
         def write(folder: Path) -> None:
             self.policy.save(folder)
+            self.conditioning.save(folder)
             torch.save(state, folder / "trainer.pt")
 
         self.journal.save_checkpoint(self.step, write)

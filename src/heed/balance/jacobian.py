@@ -96,6 +96,7 @@ class JacobianAccumulator:
         self._rows = torch.zeros(objectives, size, dtype=dtype, device=first.device)
         self._closed = torch.zeros_like(self._rows) if keep_micro_grams else None
         self.micro_grams: list[Tensor] = []
+        self.factors: Tensor | None = None
         candidates = {name: parameter for name, parameter in named.items() if name not in unfactored}
         linears, others = recordable_linears(model, candidates)
         self._others = [name for name in named if name in {*others, *unfactored}]
@@ -158,13 +159,16 @@ class JacobianAccumulator:
         """Close a micro-batch: its Gram matrix is kept by itself and its gradients join the total."""
         if self._closed is None:
             raise ValueError("micro-batch Gram matrices are kept only with keep_micro_grams=True")
-        self.micro_grams.append(self._gram_of(self._rows, None, None))
+        self.micro_grams.append(self._gram_of(self._chained(self._rows), None, None))
         self._closed += self._rows
         self._rows.zero_()
 
     def total(self) -> Tensor:
         """The Jacobian [K, n] over all micro-batches so far."""
-        return self._rows if self._closed is None else self._closed + self._rows
+        return self._chained(self._rows if self._closed is None else self._closed + self._rows)
+
+    def _chained(self, rows: Tensor) -> Tensor:
+        return rows if self.factors is None else rows * self.factors
 
     def all_reduce(self) -> None:
         """Average the Jacobian over the processes of torch.distributed, once per optimiser step."""

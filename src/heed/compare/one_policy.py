@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from heed.align.conditioning.gates import write_adapter
 from heed.align.conditioning.tags import WriteTag
 from heed.align.run.weighting import settings_of_method
 from heed.balance.weightings.combinations.ric import RiC
@@ -13,6 +14,8 @@ from heed.balance.weightings.conditioned import ConditionedConfig
 from heed.compare.results import Make, Results, newest_adapter, outcomes
 from heed.compare.tasks import Task
 
+ALONG = "along"
+"""The folder, in a run's, of one adapter for each preference."""
 OF_ONE_POLICY = ("conditioned", "ric")
 """Methods in `heed front` that train one policy for all preferences."""
 
@@ -77,9 +80,11 @@ def one_policy_points(
         results: runs that are done.
 
     Returns:
-        Points of the front, as `heed.compare.front` lists them; ``tag`` is what to put before a prompt.
+        Points of the front, as `heed.compare.front` lists them: with an adapter of their own each, or with one for all
+        and ``tag``, what to put before a prompt.
     """
     chosen = one_policy_settings(settings, method, len(grid))
+    gated = method != "ric" and ConditionedConfig(**chosen["weighting"]).through == "adapter"
     slug = method.replace(":", "-")
     tasks = [Task(f"{slug}-seed{s}", chosen | {"seed": s}, out / "runs" / f"{slug}-seed{s}") for s in seeds]
     points = []
@@ -88,8 +93,14 @@ def one_policy_points(
         for each in summary["along"]:
             point = {"preference": each["preference"], "method": method, "seed": seed}
             point |= {"values": [each["values"][name] for name in names], "seconds": summary["seconds"] / len(grid)}
-            point |= {"adapter": newest_adapter(task.folder, out)}
-            points.append(point | {"tag": write(names, _shares(method, each["preference"]))})
+            adapter = newest_adapter(task.folder, out)
+            if not gated:
+                point["tag"] = write(names, _shares(method, each["preference"]))
+            elif adapter is not None:
+                own = task.folder.relative_to(out) / ALONG / "-".join(f"{x:g}" for x in each["preference"])
+                write_adapter(out / adapter, each["preference"], out / own)
+                adapter = str(own)
+            points.append(point | {"adapter": adapter})
     return points
 
 

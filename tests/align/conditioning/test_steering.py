@@ -16,7 +16,8 @@ PREFERENCES = [[0.1, 0.9], [0.5, 0.5], [0.9, 0.1]]
 
 
 def conditioned_trainer(method="conditioned:linear", options=None, **settings):
-    weighting = weighting_from_name(method, 2, **{"preferences": 3, **(options or {})})
+    through = {} if method == "ric" else {"through": "prompt"}
+    weighting = weighting_from_name(method, 2, **{"preferences": 3, **through, **(options or {})})
     settings = {"minibatches": 2, "prompts_per_step": 4, "write": WORLD.write_tag, **settings}
     return tiny_trainer(FUNCTIONS[:2], weighting=weighting, **settings)
 
@@ -82,7 +83,7 @@ def test_one_policy_learns_to_follow_what_it_is_told():
 
     trainer = tiny_trainer(
         [long, short],
-        weighting=weighting_from_name("conditioned:linear", 2, preferences=2),
+        weighting=weighting_from_name("conditioned:linear", 2, preferences=2, through="prompt"),
         write=WORLD.write_tag,
         adapter={"target_modules": [*EVERY_LAYER, "lm_head"], "r": 16},
         steps=40,

@@ -1,5 +1,6 @@
-"""Prompts that carry numbers: one policy that is told, in each prompt, which preference it is to follow."""
+"""One policy for all preferences: told by numbers in its prompts, or by what the ranks of its adapter count."""
 
+from heed.align.conditioning.gates import write_adapter
 from heed.align.conditioning.tags import WriteTag, tagged
 
-__all__ = ["WriteTag", "tagged"]
+__all__ = ["WriteTag", "tagged", "write_adapter"]

@@ -1,8 +1,10 @@
-"""What prompts carry in a round, and what becomes of it: nothing, a preference, or the rewards that are wanted."""
+"""What steers a policy in a round: nothing, a preference in its prompts, or the rewards that are wanted in them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,25 +13,32 @@ from transformers import PreTrainedTokenizerBase
 
 from heed.align import distributed
 from heed.align.balancing import Balancer
-from heed.align.conditioning.tags import WriteTag, tagged, write_tag
+from heed.align.conditioning.tags import WriteTag, tagged
 from heed.align.config import AlignConfig
 from heed.align.data.conversations import prompt_ids
-from heed.align.models.sequences import Sequences
+from heed.align.models.policy import Policy
+from heed.align.models.sequences import Sequences, parts_of
 from heed.align.rollouts import Rollout, Sampler, pad_left
 from heed.balance.weightings.combinations.ric import RiC
 from heed.balance.weightings.conditioned import Conditioned
 
 
 class Conditioning:
-    """Prompts as they are: they carry nothing.
+    """A policy of one behaviour: its prompts carry nothing, its adapter is as it is.
 
     Attributes:
         preferences: the preferences that one policy is judged at; none here, where a policy follows at most one.
         in_order: whether the minibatches of a round are its prompts in order.
+
+    Args:
+        config: the run's.
     """
 
     preferences: Sequence[Sequence[float]] = ()
     in_order = False
+
+    def __init__(self, config: AlignConfig) -> None:
+        self.config = config
 
     def roll(
         self,
@@ -61,14 +70,31 @@ class Conditioning:
         return []
 
     def turn_to(self, minibatch: int) -> None:
-        """Make the next solve about a minibatch, counted from 0."""
+        """Make the next gradients, and the next solve, about a minibatch, counted from 0."""
+
+    def acting(self, preference: Sequence[float] | None = None) -> AbstractContextManager[None]:  # noqa: ARG002
+        """Within: the policy is that of a preference; by default of the minibatch's."""
+        return nullcontext()
+
+    def factors(self, slices: Mapping[str, slice]) -> Tensor | None:  # noqa: ARG002 - for those who act by the adapter
+        """What the minibatch's gradients are multiplied by, [n], for parameters at these places; None for 1."""
+        return None
+
+    def logp(self, policy: Policy, sequences: Sequences) -> Tensor:
+        """Log-probabilities [B, T] of a round's completions under the policies that drew them."""
+        temperature, size = self.config.temperature, self.config.micro_batch
+        parts = [sequences.rows(part) for part in parts_of(len(sequences), size)]
+        return torch.cat([policy.logp(part, temperature) for part in parts])
+
+    def save(self, folder: Path) -> None:
+        """Write what a saved policy needs in order to be steered, into its folder."""
 
     def shown(self, prompts: Sequence[Any], preference: Sequence[float] | None) -> list[Any]:  # noqa: ARG002 - the others'
         """Prompts as the policy is asked for a preference in an evaluation."""
         return list(prompts)
 
 
-class ByPreference(Conditioning):
+class ByPrompt(Conditioning):
     """Each minibatch's prompts carry one of the trained preferences, drawn anew each round.
 
     Args:
@@ -81,17 +107,22 @@ class ByPreference(Conditioning):
     in_order = True
 
     def __init__(self, weighting: Conditioned, names: Sequence[str], config: AlignConfig, write: WriteTag) -> None:
-        self.weighting, self.names, self.config, self.write = weighting, names, config, write
+        super().__init__(config)
+        self.weighting, self.names, self.write = weighting, names, write
         self.preferences = weighting.preferences
         self.drawn: list[int] = []
 
-    def asked(self, step: int, prompts: Sequence[Any]) -> list[Any]:
-        """A round's prompts; with the same preferences in every process, whose gradients are averaged."""
+    def draw(self, step: int) -> None:
+        """Draw the minibatches' preferences: the same in every process, whose gradients are averaged."""
         own = torch.Generator().manual_seed(self.config.seed * 1_000_003 + step)
         count, minibatches = len(self.preferences), self.config.minibatches
         orders = [torch.randperm(count, generator=own) for _ in range(-(-minibatches // count))]
         self.drawn = torch.cat(orders)[:minibatches].tolist()
-        each = len(prompts) // minibatches
+
+    def asked(self, step: int, prompts: Sequence[Any]) -> list[Any]:
+        """A round's prompts, each with its minibatch's preference."""
+        self.draw(step)
+        each = len(prompts) // self.config.minibatches
         return [self.shown([prompt], self.preferences[self.drawn[i // each]])[0] for i, prompt in enumerate(prompts)]
 
     def observe(self, balancer: Balancer, rewards: Tensor) -> None:
@@ -133,7 +164,8 @@ class ByReward(Conditioning):
         write: WriteTag,
         tokenizer: PreTrainedTokenizerBase,
     ) -> None:
-        self.method, self.names, self.config, self.write = method, names, config, write
+        super().__init__(config)
+        self.method, self.names, self.write = method, names, write
         self.preferences, self.tokenizer = method.preferences, tokenizer
 
     def asked(self, step: int, prompts: Sequence[Any]) -> list[Any]:
@@ -175,26 +207,3 @@ class ByReward(Conditioning):
         weights = [1 / len(self.names)] * len(self.names) if preference is None else preference
         wanted = self.method.wanted(weights).tolist()
         return [tagged(prompt, self.names, wanted, self.write) for prompt in prompts]
-
-
-def conditioning_of(
-    weighting: object,
-    names: Sequence[str],
-    config: AlignConfig,
-    tokenizer: PreTrainedTokenizerBase,
-    write: WriteTag = write_tag,
-) -> Conditioning:
-    """What a method has prompts carry.
-
-    Args:
-        weighting: the method.
-        names: of the objectives.
-        config: the run's.
-        tokenizer: the policy's.
-        write: how numbers are written before a prompt.
-    """
-    if isinstance(weighting, Conditioned):
-        return ByPreference(weighting, names, config, write)
-    if isinstance(weighting, RiC):
-        return ByReward(weighting, names, config, write, tokenizer)
-    return Conditioning()

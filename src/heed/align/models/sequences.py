@@ -42,3 +42,9 @@ def positions(attention: Tensor) -> Tensor:
     [[0, 0, 1]]
     """
     return (attention.cumsum(-1) - 1).clamp(min=0)
+
+
+def parts_of(rows: int, size: int) -> list[slice]:
+    """Slices of at most ``size`` rows each; one of all where that is 0."""
+    size = size or rows
+    return [slice(lo, min(lo + size, rows)) for lo in range(0, rows, size)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor
@@ -27,20 +27,22 @@ from heed.errors import HeedError
 
 
 class Conditioned(Weighting[PSDMatrix]):
-    """Weighs the gradients of prompts that carry a preference by that preference's own weighting.
+    """Weighs the gradients of one preference's policy by that preference's own weighting.
 
-    `heed align` writes a preference before each prompt and takes an optimiser step on those with the same one; which
-    it is, :meth:`turn_to` says. What a weighting keeps from step to step (Tchebycheff's values) it keeps for its
+    `heed align` takes each optimiser step for one preference, which the policy is told by its adapter or its prompts;
+    which it is, :meth:`turn_to` says. What a weighting keeps from step to step (Tchebycheff's values) it keeps for its
     preference alone.
 
     Args:
         weightings: one for each preference.
         preferences: of the weightings, [N, K].
+        through: what tells the policy the preference: its prompts, or its adapter.
+        shared: of an adapter's ranks, the share that all preferences have in common.
 
     Shape: Gram matrix [K, K] -> weights [K].
 
     Raises:
-        HeedError: there are no preferences, or not as many as weightings.
+        HeedError: there are no preferences, or not as many as weightings; a share below 0, or of all ranks.
 
     >>> from heed.balance import PGAPO
     >>> both = Conditioned([PGAPO([0.9, 0.1]), PGAPO([0.1, 0.9])], [[0.9, 0.1], [0.1, 0.9]])
@@ -49,8 +51,17 @@ class Conditioned(Weighting[PSDMatrix]):
     tensor([0.1000, 0.9000])
     """
 
-    def __init__(self, weightings: Sequence[Weighting[PSDMatrix]], preferences: Sequence[Sequence[float]]) -> None:
+    def __init__(
+        self,
+        weightings: Sequence[Weighting[PSDMatrix]],
+        preferences: Sequence[Sequence[float]],
+        through: Literal["adapter", "prompt"] = "adapter",
+        shared: float = 0.5,
+    ) -> None:
         super().__init__()
+        if not 0 <= shared < 1:
+            raise HeedError(f"a share of {shared:g} of the ranks", "--shared", "give at least 0, and less than 1")
+        self.through, self.shared = through, shared
         if not weightings or len(weightings) != len(preferences):
             what = f"{len(weightings)} weightings for {len(preferences)} preferences"
             raise HeedError(what, "Conditioned", "give one for each, and at least one")
@@ -86,6 +97,9 @@ class ConditionedConfig(WeightingConfig):
         inner: a method that follows a preference.
         inner_settings: that method's own settings, by name, without the preference.
         preferences: how many preferences are trained, evenly spread.
+        through: what tells the policy the preference: adapter (each objective has ranks of its own, which the
+            preference weighs) or prompt (it stands before each).
+        shared: of an adapter's ranks, the share that all preferences have in common.
     """
 
     argument: ClassVar[str | None] = "inner"
@@ -93,6 +107,8 @@ class ConditionedConfig(WeightingConfig):
     inner: str = "tchebycheff"
     inner_settings: dict[str, Any] = field(default_factory=dict)
     preferences: int = 5
+    through: Literal["adapter", "prompt"] = "adapter"
+    shared: float = 0.5
 
     def build(self, objectives: Objectives) -> Conditioned:
         """A weighting for each preference."""
@@ -112,4 +128,4 @@ class ConditionedConfig(WeightingConfig):
         if isinstance(built[0], OneGradient):
             what = f"{self.inner} makes one gradient of the rewards, and has no weights to take turns"
             raise HeedError(what, "--inner", "take a weighting of gradients")
-        return Conditioned(built, grid)
+        return Conditioned(built, grid, self.through, self.shared)
