@@ -17,7 +17,7 @@ def prepared(trainer, shift=0.0):
     prompts, columns = trainer.prompts.draw(0)
     rollout = trainer.sampler.roll(prompts, trainer.generator, columns)
     rollout.logp = rollout.logp + shift * rollout.sequences.mask
-    return trainer.measure(rollout, trainer.score(rollout))
+    return trainer.scoring.measure(rollout, trainer.scoring.rewards(rollout), trainer.step)
 
 
 def test_each_tokens_gradient_is_weighted_for_every_objective():

@@ -40,8 +40,8 @@ def test_a_run_is_scored_on_the_device_beside_a_function(device, judge):
     trainer = tiny_trainer(objectives, model=tiny_model().to(device), eval_prompts=0)
     prompts, columns = trainer.prompts.draw(0)
     rollout = trainer.sampler.roll(prompts, trainer.generator, columns)
-    rewards = trainer.score(rollout)
+    rewards = trainer.scoring.rewards(rollout)
     alone = RewardModel(judge, "judge", head=1, device="cpu").score(rollout.prompts, rollout.completions, {})
     assert torch.allclose(rewards[0].cpu(), alone[:, 0], atol=1e-4)
-    scored = trainer.measure(rollout, rewards)
+    scored = trainer.scoring.measure(rollout, rewards, trainer.step)
     assert scored.rewards.device.type == scored.logp.device.type == device.type
