@@ -23,7 +23,7 @@ from heed.compare.front import (
     spread_preferences,
     summarise,
 )
-from heed.compare.front_measures import exact_optima, measures
+from heed.compare.front_measures import exact_optima, front_table, measures, values_table
 from heed.errors import HeedError, RunFailed, Stopped
 from heed.report import write_report
 from heed.runs import folder as folder_module
@@ -345,6 +345,36 @@ def test_a_front_of_the_exact_optima_is_at_no_distance_from_them():
     scaled = FRONT.scale(optima)
     apart = [min(np.abs(a - b).sum() for b in scaled if b is not a) for a in scaled]
     assert found["spacing"] == pytest.approx(np.std(apart, ddof=1))
+
+
+def test_the_tables_of_fronts_tell_shares_worst_seeds_and_values_beside_the_exact_ones():
+    points = points_of(3)
+    points += [{**p, "method": "conditioned:linear", "values": [v + 1 for v in p["values"]]} for p in points]
+    summary = summarise(["help", "harmless"], GRID, points, tiny_settings())
+    table = front_table(summary)
+    row = table["rows"][0]
+    best = exact_optima(FRONT, "linear", GRID)
+    fronts = [np.array([p["values"] for p in points[:6] if p["seed"] == seed]) for seed in range(3)]
+    shares = [hypervolume(f, FRONT.references[1]) for f in fronts]
+    shares = [share / hypervolume(best["tchebycheff_optima"], FRONT.references[1]) for share in shares]
+    assert row["staircase, reference 2"] == mean_cell(shares)
+    assert row["staircase, reference 2, worst seed"]["mean"] == pytest.approx(min(shares), abs=1e-3)
+    assert row["rank correlation"]["mean"] == 1 and row["minutes"]["mean"] == pytest.approx(2 / 60)
+    assert row["fit"] == mean_cell([measures(FRONT, "linear", GRID, f)["fit"] for f in fronts])
+    assert set(row) == {"method", *table["columns"]} and "2 preferences, 3 seeds" in table["notes"][0]
+    values = values_table(summary)["rows"]
+    assert [row["method"] for row in values][1:3] == ["linear at 0.9, 0.1", "conditioned:linear at 0.1, 0.9"]
+    assert [row["help"]["mean"] for row in values] == pytest.approx([1.0, 9.0, 2.0, 10.0])  # of seeds 0 to 2
+    exact = [[row["help, exact"]["mean"], row["harmless, exact"]["mean"]] for row in values]
+    np.testing.assert_allclose(exact, [*best["linear_optima"], *best["linear_optima"]], atol=1e-3)
+
+
+def test_without_a_world_the_table_has_volumes_and_no_exact_values():
+    summary = summarise(["a", "b"], GRID, points_of(2), tiny_settings(world=None))
+    row = front_table(summary)["rows"][0]
+    assert row["hull, reference 1"] == mean_cell(summary["methods"]["linear"]["volumes"][1]["volumes"])
+    assert "fit" not in row and len(front_table(summary)["notes"]) == 2
+    assert values_table(summary)["columns"] == ["a", "b"]
 
 
 def test_distances_are_in_units_of_the_front_and_a_better_front_is_no_farther():

@@ -18,7 +18,7 @@ from unittest import mock
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "evidence"
 BEGIN, END = "<!-- made by the command above -->", "<!-- end -->"
-MADE = re.compile(rf"```sh\n(heed compare [^`]*)\n```\n\n{BEGIN}\n\n(.*?)\n\n{END}", flags=re.DOTALL)
+MADE = re.compile(rf"```sh\n(heed (?:compare|front) [^`]*)\n```\n\n{BEGIN}\n\n(.*?)\n\n{END}", flags=re.DOTALL)
 
 
 def pages() -> list[Path]:
@@ -33,17 +33,21 @@ def commands(page: Path) -> Iterator[tuple[str, str]]:
 
 def printed(command: str) -> str:
     """The tables that a command prints of the runs that are kept; none is made."""
-    from heed.cli.compare import run
+    from heed.cli import compare, front
 
     def none_is_made(tasks: object, *_: object) -> list[object]:
         if tasks:
             raise AssertionError(f"runs are missing in the file of: {command}\n{tasks}")
         return []
 
-    arguments = shlex.split(command.replace("\\\n", " "))[2:]
+    _, name, *arguments = shlex.split(command.replace("\\\n", " "))
+    run, runs = {
+        "compare": (compare.run, "heed.compare.methods.run_all"),
+        "front": (front.run, "heed.compare.front.run_all"),
+    }[name]
     results = arguments.index("--results") + 1
     arguments[results] = str(ROOT / arguments[results])
-    with tempfile.TemporaryDirectory() as folder, mock.patch("heed.compare.methods.run_all", none_is_made):
+    with tempfile.TemporaryDirectory() as folder, mock.patch(runs, none_is_made):
         said = io.StringIO()
         with contextlib.redirect_stdout(said):
             run([*arguments, "--out", f"{folder}/table"])

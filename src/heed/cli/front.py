@@ -11,8 +11,9 @@ from heed.cli.compare import following, refuse_of_one_run
 from heed.cli.console import quiet_libraries, say
 from heed.cli.settings import AlignCommand
 from heed.compare.front import FrontJob, resumed_front, run_front
-from heed.compare.front_measures import MEASURES
+from heed.compare.front_measures import MEASURES, front_table, values_table
 from heed.compare.results import RESULTS, Results
+from heed.compare.tables import format_table
 from heed.report import write_report
 
 FRONT = {
@@ -29,7 +30,7 @@ reply that pays; and enough rounds to come near the front, the last third of the
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Parse, train every point, print the volumes, report."""
+    """Parse, train every point, print the fronts as a table and their volumes, report."""
     quiet_libraries()
     command = AlignCommand("front", "Train one policy per preference and judge the front.", changes=FRONT)
     command.add(
@@ -54,6 +55,8 @@ def run(arguments: Sequence[str]) -> None:
         job = FrontJob(parsed.methods, parsed.preferences, parsed.seeds, parsed.workers, settings)
     with following("front", out) as (show, prepare):
         summary = run_front(job, out, show, parsed.resume is not None, prepare, results)
+    print(format_table(front_table(summary)) + "\n")
+    print(format_table(values_table(summary)) + "\n")
     for line in lines(summary):
         say(line)
     print(write_report(out))

@@ -52,13 +52,13 @@ def summarise(
     }
     for method in methods:
         fronts = [_values(points, method, seed) for seed in seeds]
+        optima = {} if front is None else exact_optima(front, method.rpartition(":")[2], grid)
         rows: dict[str, Any] = {"follows": [follows(grid, found) for found in fronts], "volumes": []}
         for which, reference in enumerate(references):
             for hull in (False, True):
                 volumes = [hypervolume(found, reference, hull=hull) for found in fronts]
                 row = {"reference": which, "hull": hull, "volumes": volumes}
                 if front is not None:
-                    optima = exact_optima(front, method, grid)
                     row["of_exact_front"] = [front.share(found, reference, hull) for found in fronts]
                     for name, best in optima.items():
                         whole = hypervolume(best, reference, hull=hull)
@@ -66,11 +66,60 @@ def summarise(
                 rows["volumes"].append(row)
         if front is not None:
             rows["measures"] = [measures(front, method, grid, found) for found in fronts]
-            rows["optima"] = {name: best.tolist() for name, best in exact_optima(front, method, grid).items()}
+            rows["optima"] = {
+                name: best.tolist() for name, best in exact_optima(front, method.rpartition(":")[2], grid).items()
+            }
         rows["pooled"] = follows(list(grid) * len(seeds), np.concatenate(fronts))
         summary["methods"][method] = rows
         summary["hypervolume"][method] = float(np.mean(rows["volumes"][0]["volumes"]))
     return summary
+
+
+def front_table(summary: dict[str, Any]) -> dict[str, Any]:
+    """The fronts of a summary as a table: columns, rows of cells over seeds, notes.
+
+    On a world the volumes are shares of those of the exact Tchebycheff optima at the same preferences.
+    """
+    rows = []
+    for method, found in summary["methods"].items():
+        row: dict[str, Any] = {"method": method}
+        for which in found["volumes"]:
+            name = f"{'hull' if which['hull'] else 'staircase'}, reference {which['reference'] + 1}"
+            shares = which.get("of_tchebycheff_optima", which["volumes"])
+            row |= {name: mean_cell(shares), f"{name}, worst seed": mean_cell([min(shares)])}
+        row["rank correlation"] = mean_cell([min(each) for each in found["follows"]])
+        row |= {name: mean_cell([each[name] for each in found["measures"]]) for name in MEASURES if "measures" in found}
+        seconds = [p["seconds"] for p in summary["points"] if p["method"] == method]
+        row["minutes"] = mean_cell([sum(seconds) / summary["seeds"] / 60])
+        rows.append(row)
+    count = len({tuple(point["preference"]) for point in summary["points"]})
+    notes = [
+        f"{count} preferences, {summary['seeds']} seeds, {summary['steps']} rounds a run; "
+        "95% t-intervals over seeds; minutes: of training a front, of one seed"
+    ]
+    if summary["exact_hypervolume"] is not None:
+        notes += ["staircase and hull: hypervolume as a share of the exact optima's at the same preferences"]
+        notes += [f"in units of the exact front's ranges: {'; '.join(f'{n}, {told}' for n, told in MEASURES.items())}"]
+    notes += ["rank correlation: of an objective's value with its weight, of the objective that follows least"]
+    columns = list(dict.fromkeys(name for row in rows for name in row if name != "method"))
+    return {"columns": columns, "rows": rows, "notes": notes}
+
+
+def values_table(summary: dict[str, Any]) -> dict[str, Any]:
+    """The objectives' values of each method at each preference, over seeds; on a world beside the exact optima's."""
+    rows = []
+    for method, found in summary["methods"].items():
+        points = [point for point in summary["points"] if point["method"] == method]
+        for index, preference in enumerate(dict.fromkeys(tuple(point["preference"]) for point in points)):
+            values = np.array([point["values"] for point in points if tuple(point["preference"]) == preference])
+            row: dict[str, Any] = {"method": f"{method} at {', '.join(f'{x:g}' for x in preference)}"}
+            row |= {name: mean_cell(column) for name, column in zip(summary["names"], values.T, strict=True)}
+            if optima := found.get("optima"):
+                best = optima.get("linear_optima", optima["tchebycheff_optima"])[index]
+                row |= {f"{name}, exact": mean_cell([x]) for name, x in zip(summary["names"], best, strict=True)}
+            rows.append(row)
+    columns = list(dict.fromkeys(name for row in rows for name in row if name != "method"))
+    return {"columns": columns, "rows": rows, "notes": []}
 
 
 def measures(front: Any, method: str, grid: Sequence[Sequence[float]], found: Array) -> dict[str, float]:
