@@ -45,6 +45,7 @@ def test_each_process_draws_prompts_and_tokens_of_its_own_and_all_end_with_the_s
 def test_both_processes_take_the_same_steps_back(together):
     _, (first, second) = together
     assert first["taken_back"]["steps_halved"] == second["taken_back"]["steps_halved"] > 3
+    assert first["taken_back"]["rounds_undone"] == second["taken_back"]["rounds_undone"] >= 1
 
 
 def test_combined_advantages_are_normalised_over_all_processes(together):

@@ -168,7 +168,7 @@ def test_one_policy_for_all_preferences_tells_its_values_at_each(heed, heed_cach
     assert [point["preference"] for point in along] == [[0.1, 0.9], [0.5, 0.5], [0.9, 0.1]]
     for point, preference in zip(along, ("0.1,0.9", "0.5,0.5", "0.9,0.1"), strict=True):
         assert f"at {preference}: help {point['values']['help']:.3f}  harmless {point['values']['harmless']:.3f}" in err
-    assert "asked for each preference" in (desk / "one" / "report.html").read_text()
+    assert "told each preference" in (desk / "one" / "report.html").read_text()
     code, _, err = heed("align", *OWN, *REWARDS, *QUICK, *told, "--through", "prompt", "--out", "two")
     assert code == 2 and "show 1 of the 3 preferences" in err and not (desk / "two").exists()
 

@@ -89,9 +89,11 @@ class ScoredRollout:
         return (self.logp - self.reference_logp) * self.sequences.mask
 
     def worth(self, kl_beta: float) -> Tensor:
-        """What training raises, [K, B]: each objective's reward less the KL's weight, with the entropy's bonus."""
-        worth = self.rewards - kl_beta * self.kl.sum(1)
-        return worth if self.entropy is None else worth + self.entropy[:, None] * self.surprise.sum(1)
+        """What a completion is worth to each objective, [K, B]: its reward less the KL's weight.
+
+        The bonus of entropy is left out: a policy that falls into noise would earn it.
+        """
+        return self.rewards - kl_beta * self.kl.sum(1)
 
 
 class AdvantageEstimator(Protocol):
@@ -320,6 +322,7 @@ def check_groups(weighting: object, config: AlignConfig) -> None:
     if isinstance(weighting, Conditioned) and weighting.through == "adapter" and config.advantage == "gae":
         what = "critics are not told the preference that an adapter follows"
         raise HeedError(what, "--advantage gae", "take leave_one_out or group, or --through prompt")
+    _check_falls(weighting, config)
     if not isinstance(weighting, OneGradient):
         return
     name, group = type(weighting).__name__, config.completions_per_prompt
@@ -337,6 +340,18 @@ def check_groups(weighting: object, config: AlignConfig) -> None:
     if config.kl_beta == 0 or config.kl_place != "reward" or config.kl_in != "each":
         what = f"{name} has the KL in its own loss, and needs its weight"
         raise HeedError(what, "--kl_beta, --kl_place, --kl_in", "give a weight above 0, and leave out the others")
+
+
+def _check_falls(weighting: object, config: AlignConfig) -> None:
+    """Refuse to compare rounds that are not of the same preferences."""
+    if config.max_fall <= 0:
+        return
+    if isinstance(weighting, RiC):
+        what = "a round of RiC asks for other rewards than the one before, so that one is no fall of the other"
+        raise HeedError(what, "--max_fall", "leave it out")
+    if isinstance(weighting, Conditioned) and config.minibatches % (count := len(weighting.preferences)):
+        what = f"{config.minibatches} minibatches are not of the same ones of {count} preferences in each round"
+        raise HeedError(what, "--max_fall", f"leave it out, or give a multiple of {count} --minibatches")
 
 
 def estimator_of(policy: Policy, objectives: int, config: AlignConfig, weighting: object = None) -> AdvantageEstimator:

@@ -177,6 +177,8 @@ class AlignConfig:
                 "--completions_per_prompt",
                 "raise it, or take --advantage gae",
             )
+        if self.max_fall > 0 and self.prompts_per_step < 2:
+            raise HeedError("one prompt tells no fall from chance", "--max_fall", "give more --prompts_per_step, or 0")
         if self.prompts_per_step % self.minibatches:
             raise HeedError(
                 f"{self.prompts_per_step} prompts do not divide into {self.minibatches} minibatches",

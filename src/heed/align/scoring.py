@@ -38,8 +38,8 @@ class Replies:
     seconds: float
     tokens: float
 
-    def __add__(self, discarded: Replies) -> Replies:
-        """These replies at the cost of both, where others were drawn and discarded."""
+    def after(self, discarded: Replies) -> Replies:
+        """These replies at the cost of both, where others were drawn before them and discarded."""
         return replace(self, seconds=self.seconds + discarded.seconds, tokens=self.tokens + discarded.tokens)
 
 
@@ -106,7 +106,7 @@ class Scoring:
             self.scale.observe(rewards)
 
     def worth(self, scored: ScoredRollout) -> Tensor:
-        """What training raises, by prompt, [K, prompts of all processes]: reward, KL and entropy, in rewards' units."""
+        """What completions are worth, by prompt, [K, prompts of all processes], in the rewards' units."""
         worth = scored.worth(self.config.kl_beta).cpu()
         if self.config.normalise_rewards:
             worth = worth * self.scale.unit()[:, None]

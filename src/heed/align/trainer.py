@@ -181,6 +181,8 @@ class AlignTrainer:
         while self.step < self.config.steps:
             metrics = self.round()
             self.step += 1
+            if self.step == self.config.steps and self.config.max_fall > 0:  # no later round looks at the last one
+                metrics["rounds_undone"] += self.replies()[1]["rounds_undone"]
             if (self.config.eval_every and self.step % self.config.eval_every == 0) or self.step == self.config.steps:
                 metrics |= self.journal.evaluated(self.step, self.evaluate())
             self.journal.log(self.step, metrics)
@@ -197,8 +199,6 @@ class AlignTrainer:
         replies, told = self.replies()
         rollout, rewards, scored = replies.rollout, replies.rewards, replies.scored
         self.conditioning.observe(self.balancer, rewards)
-        if (other := self.conditioning.relabelled(rollout, rewards)) is not rollout:
-            rollout, scored = other, self.scoring.measure(other, rewards, self.step)
         parts = parts_of(len(rollout.sequences), self.config.micro_batch)
         advantages = self.estimator.advantages(scored, parts)
         if self.policy.device.type == "cuda":  # which does the scoring when it is asked for, but later
@@ -256,7 +256,7 @@ class AlignTrainer:
             logger.warning(told, self.step + 1, self.config.max_fall)
             self.falls.go_back()
             self.scoring.scale.value = scale
-            replies = self.draw(prompts, columns) + replies
+            replies = self.draw(prompts, columns).after(replies)
         else:
             self.falls.stands()
         self.falls.keep(self.scoring.worth(replies.scored))
@@ -269,6 +269,7 @@ class AlignTrainer:
         seconds = time.perf_counter() - clock
         rewards = self.scoring.rewards(rollout)
         self.scoring.observe(rewards)
+        rollout = self.conditioning.relabelled(rollout, rewards)
         scored = self.scoring.measure(rollout, rewards, self.step)
         return Replies(rollout, rewards, scored, seconds, float(scored.sequences.mask.sum()))
 
@@ -385,7 +386,8 @@ class AlignTrainer:
         self.estimator.restore(state["estimator"])
         self.balancer.restore(state["balancer"])
         self.scoring.scale.value = state["reward_scale"]
-        self.falls.restore(state["falls"])
+        if "falls" in state:  # older ones have none
+            self.falls.restore(state["falls"])
         self.bound.typical = state["typical_norm"]
         generator, randomness = processes[distributed.rank()]
         self.generator.set_state(generator)

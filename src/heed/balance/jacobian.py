@@ -97,6 +97,8 @@ class JacobianAccumulator:
         self._closed = torch.zeros_like(self._rows) if keep_micro_grams else None
         self.micro_grams: list[Tensor] = []
         self.factors: Tensor | None = None
+        """What gradients are multiplied by when they are read, [n]; None for 1. For parameters whose multiple the model
+        computes with (the chain rule)."""
         candidates = {name: parameter for name, parameter in named.items() if name not in unfactored}
         linears, others = recordable_linears(model, candidates)
         self._others = [name for name in named if name in {*others, *unfactored}]

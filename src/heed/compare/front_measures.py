@@ -66,9 +66,7 @@ def summarise(
                 rows["volumes"].append(row)
         if front is not None:
             rows["measures"] = [measures(front, method, grid, found) for found in fronts]
-            rows["optima"] = {
-                name: best.tolist() for name, best in exact_optima(front, method.rpartition(":")[2], grid).items()
-            }
+            rows["optima"] = {name: best.tolist() for name, best in optima.items()}
         rows["pooled"] = follows(list(grid) * len(seeds), np.concatenate(fronts))
         summary["methods"][method] = rows
         summary["hypervolume"][method] = float(np.mean(rows["volumes"][0]["volumes"]))

@@ -5,13 +5,14 @@ import json
 import pytest
 import torch
 from peft import PeftModel
-from tiny_policies import TOKENIZER, tiny_model
+from tiny_policies import TOKENIZER, lora, tiny_model
 from tiny_trainers import FUNCTIONS, tiny_trainer
 from torch.func import functional_call
 
 from heed.align.conditioning.by_adapter import ByAdapter, joined
-from heed.align.conditioning.gates import GATES, PreferenceGates, gates, write_adapter
+from heed.align.conditioning.gates import GATES, PreferenceGates, check_rank, gates, write_adapter
 from heed.align.models.policy import Policy
+from heed.align.run.job import AlignJob
 from heed.balance import weighting_from_name
 from heed.errors import HeedError
 
@@ -52,9 +53,13 @@ def test_ranks_count_what_their_objective_weighs(rank, preference, shared, expec
 
 
 def test_an_adapter_without_a_rank_for_each_objective_is_refused_with_the_rank_that_would_do():
-    with pytest.raises(HeedError, match=r"rank 3, of which 50% belong to all.*give at least 5"):
+    with pytest.raises(HeedError, match=r"of rank 3 with 50% for all.*give at least 4"):
         gates(3, [0.5, 0.5], 0.5)
-    assert gates(5, [0.5, 0.5], 0.5).tolist() == [1, 1, 1, 1, 1]
+    assert gates(4, [1.0, 0.0], 0.5).tolist() == [1, 1, 2, 0]
+    for rank, shared in ((10, 0.8), (20, 0.9), (3, 1 / 3)):  # 2 are left, though 10 * (1 - 0.8) is 1.9999...
+        assert check_rank(rank, 2, shared) == 1
+        with pytest.raises(HeedError, match=f"give at least {rank},"):
+            check_rank(rank - 1, 2, shared)
 
 
 def test_a_policy_without_such_an_adapter_is_refused():
@@ -64,6 +69,29 @@ def test_a_policy_without_such_an_adapter_is_refused():
         gated_trainer(advantage="gae")
     with pytest.raises(HeedError, match="would mix the preferences"):
         gated_trainer(gram_memory=0.9)
+
+
+def test_an_adapter_whose_rows_are_no_ranks_is_refused():
+    policy = Policy(tiny_model(), TOKENIZER, lora())
+    name = next(name for name in policy.trainable() if ".lora_A." in name)
+    layer = policy.model.get_submodule(name.rpartition(".lora_A.")[0])
+    layer.lora_A["default"].weight = torch.nn.Parameter(torch.zeros(4, 3, 2, 2))  # as of a convolution
+    with pytest.raises(HeedError, match="on experts or convolutions"):
+        PreferenceGates(policy, 2, 0.5)
+
+
+def test_rounds_of_other_preferences_are_not_compared():
+    with pytest.raises(HeedError, match="2 minibatches are not of the same ones of 3 preferences"):
+        gated_trainer(max_fall=3.0)
+    with pytest.raises(HeedError, match="RiC asks for other rewards"):
+        gated_trainer("ric", max_fall=3.0)
+    assert gated_trainer(options={"preferences": 2}, max_fall=3.0).config.max_fall == 3
+
+
+@pytest.mark.parametrize("rank", [0, 3])
+def test_a_job_whose_adapter_has_too_few_ranks_is_refused_before_anything_is_prepared(rank):
+    with pytest.raises(HeedError, match="--lora_r"):
+        AlignJob(method="conditioned:pgapo", lora_r=rank).build_weighting(["help", "harmless"])
 
 
 def test_within_the_change_of_weights_is_the_weighed_sum_of_the_ranks_and_afterwards_as_before():
@@ -210,10 +238,11 @@ def test_one_policy_learns_to_follow_each_preference():
 
 def test_a_resumed_run_is_the_uninterrupted_one(tmp_path):
     def made(name):
-        return gated_trainer(run=tmp_path / name, steps=4, checkpoint_every=2, max_kl=0.01, max_fall=0.1)
+        return gated_trainer(run=tmp_path / name, steps=4, checkpoint_every=2, max_kl=1e-4, learning_rate=0.05)
 
     whole, halted = made("whole"), made("halted")
     first = whole.train()
+    assert first["steps_halved"] > 0
 
     def stop(step, _):
         if step == 2:
@@ -222,7 +251,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         halted.train(stop)
     halted.journal.run.close()
-    fresh = gated_trainer(steps=4, checkpoint_every=2, max_kl=0.01, max_fall=0.1)
+    fresh = gated_trainer(steps=4, checkpoint_every=2, max_kl=1e-4, learning_rate=0.05)
     fresh.restore(tmp_path / "halted" / "checkpoints" / "step-2")
     assert fresh.train()["along"] == first["along"] and len(first["along"]) == 3
     for a, b in zip(fresh.policy.trainable().values(), whole.policy.trainable().values(), strict=True):

@@ -111,7 +111,6 @@ def test_what_is_learnt_stands_behind_the_rewards_that_it_got():
                 prompt.replace("?", " ?").split() for prompt in prompts
             ]
         rewards = trainer.scoring.rewards(rollout)
-        trainer.conditioning.observe(trainer.balancer, rewards)
         relabelled = trainer.conditioning.relabelled(rollout, rewards)
         levels = trainer.weighting.levels(rewards).T.tolist()
         expected = [render_shares(level) + prompt for level, prompt in zip(levels, prompts, strict=True)]

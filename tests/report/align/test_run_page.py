@@ -62,7 +62,7 @@ def test_hostile_names_are_text_everywhere(tmp_path):
 
 
 def test_a_run_of_one_policy_for_all_preferences_shows_its_values_at_each(align_run):
-    assert "asked for each preference" not in read(align_run).text
+    assert "told each preference" not in read(align_run).text
     summary = json.loads((align_run / "summary.json").read_text())
     values = ({"help": 3.25, "harmless": -0.125}, {"help": 9.5, "harmless": -1.75})
     preferences = ([0.1, 0.9], [0.9, 0.1])
@@ -70,7 +70,7 @@ def test_a_run_of_one_policy_for_all_preferences_shows_its_values_at_each(align_
     write_json(align_run / "summary.json", summary)
     text = read(align_run).text
     assert "0.1 / 0.9 3.25 −0.13" in text.replace("−0.125", "−0.13") and "0.9 / 0.1 9.50 −1.75" in text
-    assert "asked for each preference" in text
+    assert "told each preference" in text
 
 
 def test_a_run_without_a_world_says_so(tmp_path):

@@ -12,8 +12,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name
 from torch import Tensor
 
 from heed.align.conditioning.gates import PreferenceGates
-from heed.align.conditioning.steering import ByPrompt
-from heed.align.conditioning.tags import WriteTag
+from heed.align.conditioning.steering import ByMinibatch
 from heed.align.config import AlignConfig
 from heed.align.models.policy import Policy
 from heed.align.models.sequences import Sequences, parts_of
@@ -21,24 +20,21 @@ from heed.align.rollouts import Rollout, Sampler
 from heed.balance.weightings.conditioned import Conditioned
 
 
-class ByAdapter(ByPrompt):
+class ByAdapter(ByMinibatch):
     """Each minibatch is drawn and learnt from by the policy of one preference, which its adapter's gates make.
 
     Args:
         weighting: a weighting for each preference.
         names: of the objectives.
         config: the run's.
-        write: of no use here.
         policy: with a LoRA adapter.
 
     Raises:
         HeedError: no LoRA adapter, or too few ranks.
     """
 
-    def __init__(
-        self, weighting: Conditioned, names: Sequence[str], config: AlignConfig, write: WriteTag, policy: Policy
-    ) -> None:
-        super().__init__(weighting, names, config, write)
+    def __init__(self, weighting: Conditioned, names: Sequence[str], config: AlignConfig, policy: Policy) -> None:
+        super().__init__(weighting, names, config)
         self.gates = PreferenceGates(policy, len(names), weighting.shared)
 
     def roll(
@@ -63,10 +59,6 @@ class ByAdapter(ByPrompt):
         parts = parts_of(rows, rows // self.config.minibatches)
         return [(part, self.preferences[index]) for part, index in zip(parts, self.drawn, strict=True)]
 
-    def told(self) -> list[list[float]]:
-        """Prompts carry nothing."""
-        return []
-
     def acting(self, preference: Sequence[float] | None = None) -> AbstractContextManager[None]:
         """Within: the policy is that of a preference; by default of the minibatch's."""
         return self.gates.acting(self.preferences[self.weighting.turn] if preference is None else preference)
@@ -86,10 +78,6 @@ class ByAdapter(ByPrompt):
     def save(self, folder: Path) -> None:
         """Write down whose the adapter's ranks are."""
         self.gates.save(folder, self.names)
-
-    def shown(self, prompts: Sequence[Any], preference: Sequence[float] | None) -> list[Any]:  # noqa: ARG002 - the others'
-        """Prompts carry nothing."""
-        return list(prompts)
 
 
 def joined(rollouts: Sequence[Rollout], pad: int) -> Rollout:

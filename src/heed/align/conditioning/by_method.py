@@ -34,7 +34,7 @@ def conditioning_of(
     """
     if isinstance(weighting, Conditioned):
         if weighting.through == "adapter":
-            return ByAdapter(weighting, names, config, write, policy)
+            return ByAdapter(weighting, names, config, policy)
         return ByPrompt(weighting, names, config, write)
     if isinstance(weighting, RiC):
         return ByReward(weighting, names, config, write, policy.tokenizer)

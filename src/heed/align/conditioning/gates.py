@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from peft.tuners.lora.layer import LoraLayer, ParamWrapper
 from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -22,6 +24,7 @@ GATES = "gates.json"
 """Beside an adapter: whose its ranks are."""
 GATED = ("lora_A", "lora_embedding_A")
 """The factors of an adapter whose rows are its ranks."""
+ROUNDING = 1e-9
 
 
 def gates(rank: int, preference: Sequence[float], shared: float) -> Tensor:
@@ -42,12 +45,34 @@ def gates(rank: int, preference: Sequence[float], shared: float) -> Tensor:
     [1.0, 1.0, 0.5, 0.5, 1.5, 1.5]
     """
     K = len(preference)
-    own = int(rank * (1 - shared)) // K
-    if own < 1:
-        what = f"an adapter of rank {rank}, of which {shared:.0%} belong to all, has no rank for each of {K} objectives"
-        raise HeedError(what, "--lora_r", f"give at least {int(K / (1 - shared)) + 1}, or a smaller --shared")
+    own = check_rank(rank, K, shared)
     weights = check_preference(preference, K).float()
     return torch.cat([torch.ones(rank - K * own), (K * weights).repeat_interleave(own)])
+
+
+def check_rank(rank: int, objectives: int, shared: float) -> int:
+    """How many ranks of an adapter each objective has of its own.
+
+    Args:
+        rank: of the adapter; 0 without one.
+        objectives: K.
+        shared: share of the ranks that belongs to all.
+
+    Raises:
+        HeedError: none.
+
+    >>> check_rank(10, objectives=2, shared=0.8)
+    1
+    """
+    if rank < 1:
+        what = "without a LoRA adapter there are no ranks that a preference could weigh"
+        raise HeedError(what, "--through adapter", "take --through prompt, or train an adapter (--lora_r)")
+    own = int(rank * (1 - shared) + ROUNDING) // objectives
+    if own < 1:
+        least = math.ceil(objectives / (1 - shared) - ROUNDING)
+        what = f"of rank {rank} with {shared:.0%} for all, an adapter has no rank for each of {objectives} objectives"
+        raise HeedError(what, "--lora_r", f"give at least {least}, or a smaller --shared")
+    return own
 
 
 class PreferenceGates:
@@ -69,12 +94,14 @@ class PreferenceGates:
     def __init__(self, policy: Policy, objectives: int, shared: float) -> None:
         self.policy, self.shared = policy, shared
         self.names = [name for name in policy.trainable() if _is_gated(name)]
-        if not self.names:
-            what = "without a LoRA adapter there are no ranks that a preference could weigh"
-            raise HeedError(what, "--through adapter", "take --through prompt, or train an adapter (--lora_r)")
-        equal = [1 / objectives] * objectives
-        for parameter in self._gated().values():
-            gates(len(parameter), equal, shared)
+        ranks = [len(parameter) for parameter in self._gated().values()]
+        for rank in ranks or [0]:
+            check_rank(rank, objectives, shared)
+        layers = [layer for layer in policy.model.modules() if isinstance(layer, LoraLayer)]
+        flat = all(parameter.ndim == 2 for parameter in self._gated().values())
+        if not flat or any(isinstance(layer, ParamWrapper) for layer in layers):
+            what = "the ranks of an adapter on experts or convolutions are not rows that a preference could weigh"
+            raise HeedError(what, "--through adapter", "take --through prompt, or adapt linear layers alone")
 
     def _gated(self) -> dict[str, torch.nn.Parameter]:
         held = self.policy.trainable()
@@ -88,10 +115,10 @@ class PreferenceGates:
         """Within: the policy is that of a preference; then the adapter is to the bit what it was."""
         parameters = list(self._gated().values())
         before = [parameter.detach().clone() for parameter in parameters]
-        with torch.no_grad():
-            for parameter in parameters:
-                parameter.mul_(self._gates(parameter, preference))
         try:
+            with torch.no_grad():
+                for parameter in parameters:
+                    parameter.mul_(self._gates(parameter, preference))
             yield
         finally:
             with torch.no_grad():
@@ -116,7 +143,7 @@ class PreferenceGates:
         write_whole(folder / GATES, json.dumps({"objectives": list(names), "shared": self.shared}) + "\n")
 
 
-def write_adapter(folder: Path, preference: Sequence[float], into: Path) -> None:
+def write_adapter(folder: str | Path, preference: Sequence[float], into: str | Path) -> None:
     """Make of a policy of all preferences the adapter of one, which peft loads like any other.
 
     Args:
@@ -129,9 +156,10 @@ def write_adapter(folder: Path, preference: Sequence[float], into: Path) -> None
 
     Example::
 
-        write_adapter(Path("runs/one/checkpoints/step-200"), [0.3, 0.7], Path("careful"))
+        write_adapter("runs/one/checkpoints/step-200", [0.3, 0.7], "careful")
         PeftModel.from_pretrained(base, "careful")
     """
+    folder, into = Path(folder), Path(into)
     try:
         told = json.loads((folder / GATES).read_text(encoding="utf-8"))
     except FileNotFoundError as error:

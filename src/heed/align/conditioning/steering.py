@@ -94,21 +94,20 @@ class Conditioning:
         return list(prompts)
 
 
-class ByPrompt(Conditioning):
-    """Each minibatch's prompts carry one of the trained preferences, drawn anew each round.
+class ByMinibatch(Conditioning):
+    """Each minibatch is of one of the trained preferences, drawn anew each round.
 
     Args:
         weighting: a weighting for each preference.
         names: of the objectives.
         config: the run's.
-        write: how numbers are written before a prompt.
     """
 
     in_order = True
 
-    def __init__(self, weighting: Conditioned, names: Sequence[str], config: AlignConfig, write: WriteTag) -> None:
+    def __init__(self, weighting: Conditioned, names: Sequence[str], config: AlignConfig) -> None:
         super().__init__(config)
-        self.weighting, self.names, self.write = weighting, names, write
+        self.weighting, self.names = weighting, names
         self.preferences = weighting.preferences
         self.drawn: list[int] = []
 
@@ -119,25 +118,40 @@ class ByPrompt(Conditioning):
         orders = [torch.randperm(count, generator=own) for _ in range(-(-minibatches // count))]
         self.drawn = torch.cat(orders)[:minibatches].tolist()
 
-    def asked(self, step: int, prompts: Sequence[Any]) -> list[Any]:
-        """A round's prompts, each with its minibatch's preference."""
-        self.draw(step)
-        each = len(prompts) // self.config.minibatches
-        return [self.shown([prompt], self.preferences[self.drawn[i // each]])[0] for i, prompt in enumerate(prompts)]
-
     def observe(self, balancer: Balancer, rewards: Tensor) -> None:
         """Show each minibatch's rewards to its preference's own weighting."""
         for minibatch, part in enumerate(rewards.chunk(self.config.minibatches, dim=1)):
             self.turn_to(minibatch)
             balancer.observe(part)
 
-    def told(self) -> list[list[float]]:
-        """The preferences themselves."""
-        return [list(preference) for preference in self.preferences]
-
     def turn_to(self, minibatch: int) -> None:
         """Make the next solve about a minibatch; those of later epochs are the first's again."""
         self.weighting.turn_to(self.drawn[minibatch % self.config.minibatches])
+
+
+class ByPrompt(ByMinibatch):
+    """The prompts of a minibatch carry its preference.
+
+    Args:
+        weighting: a weighting for each preference.
+        names: of the objectives.
+        config: the run's.
+        write: how numbers are written before a prompt.
+    """
+
+    def __init__(self, weighting: Conditioned, names: Sequence[str], config: AlignConfig, write: WriteTag) -> None:
+        super().__init__(weighting, names, config)
+        self.write = write
+
+    def asked(self, step: int, prompts: Sequence[Any]) -> list[Any]:
+        """A round's prompts, each with its minibatch's preference."""
+        self.draw(step)
+        each = len(prompts) // self.config.minibatches
+        return [self.shown([prompt], self.preferences[self.drawn[i // each]])[0] for i, prompt in enumerate(prompts)]
+
+    def told(self) -> list[list[float]]:
+        """The preferences themselves."""
+        return [list(preference) for preference in self.preferences]
 
     def shown(self, prompts: Sequence[Any], preference: Sequence[float] | None) -> list[Any]:
         """Prompts that carry a preference; equal weights where none is asked for."""
@@ -183,7 +197,11 @@ class ByReward(Conditioning):
         return [self.method.wanted(preference).tolist() for preference in self.preferences]
 
     def relabelled(self, rollout: Rollout, rewards: Tensor) -> Rollout:
-        """The same completions behind the levels that they got; their probabilities are yet to be taken."""
+        """The same completions behind the levels that they got; their probabilities are yet to be taken.
+
+        Which rewards there are, of all processes, is taken in first.
+        """
+        self.method.see(torch.cat(distributed.gather(rewards.cpu()), dim=1))
         levels = self.method.levels(rewards.cpu()).T.tolist()
         tools = rollout.columns.get("tools") or [None] * len(rollout.prompts)
         rows = [
@@ -198,9 +216,8 @@ class ByReward(Conditioning):
         columns = rollout.columns
         return Rollout(rollout.prompts, rollout.completions, sequences, rollout.finished, columns, None)
 
-    def observe(self, balancer: Balancer, rewards: Tensor) -> None:  # noqa: ARG002 - it weighs nothing
-        """Take in which rewards there are, of all processes."""
-        self.method.see(torch.cat(distributed.gather(rewards.cpu()), dim=1))
+    def observe(self, balancer: Balancer, rewards: Tensor) -> None:
+        """Nothing: it weighs nothing."""
 
     def shown(self, prompts: Sequence[Any], preference: Sequence[float] | None) -> list[Any]:
         """Prompts that ask for what a preference wants; all at the best where none is asked for."""

@@ -12,11 +12,13 @@ from peft import LoraConfig
 from torchjd.aggregation import Weighting
 from torchjd.linalg import PSDMatrix
 
+from heed.align.conditioning.gates import check_rank
 from heed.align.config import PRESETS, AlignConfig
 from heed.align.models.pretrained import lora_config
 from heed.align.run.apothecary import Rewards
 from heed.align.run.weighting import weighting_config, weighting_for, weighting_of
 from heed.balance import WEIGHTINGS, WeightingConfig, methods_with
+from heed.balance.weightings.conditioned import Conditioned
 from heed.errors import HeedError
 from heed.runs.sections import full_name, leaves, named
 from heed.worlds.apothecary import Apothecary
@@ -80,10 +82,14 @@ class AlignJob:
         """The job's weighting of objectives of these names, on a world or without.
 
         Raises:
-            HeedError: a setting out of its range or missing, or a preference off the simplex.
+            HeedError: a setting out of its range or missing, a preference off the simplex, or an adapter with too few
+                ranks for a policy of all preferences.
         """
         known = world if self.rewards == "gold" else None  # the exact front is that of the gold values
-        return weighting_for(weighting_config(self.method, self.weighting), names, known)
+        weighting = weighting_for(weighting_config(self.method, self.weighting), names, known)
+        if isinstance(weighting, Conditioned) and weighting.through == "adapter":
+            check_rank(self.lora_r, len(names), weighting.shared)
+        return weighting
 
     def adapter(self) -> LoraConfig | None:
         """The adapter that is trained; None where all parameters are."""

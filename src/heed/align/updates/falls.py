@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
+from scipy import stats
 from torch import Tensor
 
 from heed.align import distributed
@@ -22,7 +24,7 @@ class FallCheck:
     Args:
         optimizer: AdamW over ``parameters``.
         parameters: what it trains.
-        max_fall: standard errors by which every objective must have fallen; 0 never looks.
+        max_fall: standard errors by which every objective must have fallen, as of many prompts; 0 never looks.
 
     Attributes:
         share: of the planned learning rate.
@@ -52,15 +54,14 @@ class FallCheck:
 
         Args:
             values: of the fresh replies, [K, prompts] (a prompt's mean; NaN where it is not scored), of all processes.
-                An objective that was not scored twice in both rounds has no say.
+                An objective that was not scored twice in both rounds, or that is the same constant in both, has no say.
         """
         if self.max_fall <= 0 or self._kept is None:
             return False
         losses = []
         for before, now in zip(self._kept["values"], values.cpu(), strict=True):
-            (mean, error, count), (mean_now, error_now, count_now) = map(_summary, (before, now))
-            if min(count, count_now) > 1:
-                losses.append(mean - mean_now > self.max_fall * (error**2 + error_now**2) ** 0.5)
+            if (loss := _loss(before, now)) is not None:
+                losses.append(loss > self.max_fall)
         return bool(losses) and all(losses)
 
     def keep(self, values: Tensor) -> None:
@@ -97,7 +98,14 @@ class FallCheck:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to what :meth:`state` returned."""
-        self.share, self._kept = state["share"], state["kept"]
+        self.share, kept = state["share"], state["kept"]
+        if kept is not None:  # a checkpoint is read on the CPU, where Adam's count of steps stays
+            moments = [
+                {name: value if name == "step" else value.to(parameter.device) for name, value in held.items()}
+                for parameter, held in zip(self.parameters, kept["moments"], strict=True)
+            ]
+            kept = {**kept, "moments": moments}
+        self._kept = kept
 
 
 def by_prompt(values: Tensor, group: int) -> Tensor:
@@ -117,9 +125,17 @@ def by_prompt(values: Tensor, group: int) -> Tensor:
     return torch.cat(distributed.gather(means.cpu()), dim=1)
 
 
-def _summary(values: Tensor) -> tuple[float, float, int]:
-    """Mean, standard error and number of what is known."""
-    known = values[~values.isnan()].double()
-    if len(known) < 2:
-        return 0.0, 0.0, len(known)
-    return float(known.mean()), float(known.std() / len(known) ** 0.5), len(known)
+def _loss(before: Tensor, now: Tensor) -> float | None:
+    """By how many standard errors a mean has fallen; None where that is not known, or nothing ever changes.
+
+    Of few prompts a mean strays further: a t statistic (Welch) is told as the normal one of the same probability.
+    """
+    known, known_now = (values[~values.isnan()].double() for values in (before, now))
+    if min(len(known), len(known_now)) < 2:
+        return None
+    fall = float(known.mean() - known_now.mean())
+    first, second = (float(values.var()) / len(values) for values in (known, known_now))
+    if first + second == 0:
+        return math.copysign(math.inf, fall) if fall else None
+    freedom = (first + second) ** 2 / (first**2 / (len(known) - 1) + second**2 / (len(known_now) - 1))
+    return float(stats.norm.isf(stats.t.sf(fall / (first + second) ** 0.5, freedom)))

@@ -161,7 +161,7 @@ def along_table(run: RunRecord) -> list[Block]:
         [" / ".join(f"{weight:g}" for weight in point["preference"]), *(number(point["values"][n]) for n in names)]
         for point in along
     ]
-    caption = "One policy, asked for each preference in its prompts. Everything else on this page is of equal weights."
+    caption = "One policy, told each preference by its adapter or its prompts. Everything else is of equal weights."
     return [Table(["preference", *names], rows, caption)]
 
 
