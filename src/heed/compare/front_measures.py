@@ -92,8 +92,8 @@ def front_table(summary: dict[str, Any]) -> dict[str, Any]:
         rows.append(row)
     count = len({tuple(point["preference"]) for point in summary["points"]})
     notes = [
-        f"{count} preferences, {summary['seeds']} seeds, {summary['steps']} rounds a run; "
-        "95% t-intervals over seeds; minutes: of training a front, of one seed, rounds that its runs share counted in each"
+        f"{count} preferences, {summary['seeds']} seeds, {summary['steps']} rounds a run; 95% t-intervals over seeds; "
+        "minutes: of training a front, of one seed, rounds that its runs share counted in each"
     ]
     if summary["exact_hypervolume"] is not None:
         notes += ["staircase and hull: hypervolume as a share of the exact optima's at the same preferences"]
