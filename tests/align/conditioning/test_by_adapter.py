@@ -9,14 +9,14 @@ from tiny_policies import TOKENIZER, lora, tiny_model
 from tiny_trainers import FUNCTIONS, tiny_trainer
 from torch.func import functional_call
 
-from heed.align.conditioning.by_adapter import ByAdapter, joined
+from heed.align.conditioning.by_adapter import ByAdapter
 from heed.align.conditioning.gates import GATES, PreferenceGates, check_rank, gates, write_adapter
+from heed.align.conditioning.joining import joined
 from heed.align.models.policy import Policy
 from heed.align.run.job import AlignJob
 from heed.balance import weighting_from_name
 from heed.errors import HeedError
 
-EVERY_LAYER = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "lm_head")
 PREFERENCES = [[0.1, 0.9], [0.5, 0.5], [0.9, 0.1]]
 
 
@@ -208,51 +208,3 @@ def test_what_is_no_policy_of_all_preferences_gives_no_adapter(tmp_path):
     (tmp_path / GATES).write_text('{"objectives": ["a", "b"], "shared": 0.5}')
     with pytest.raises(HeedError, match="3 weights for 2 objectives"):
         write_adapter(tmp_path, [0.2, 0.4, 0.4], tmp_path / "own")
-
-
-def test_one_policy_learns_to_follow_each_preference():
-    def long(completions, **_):
-        return [float(len(said)) for said in completions]
-
-    def short(completions, **_):
-        return [-float(len(said)) for said in completions]
-
-    trainer = tiny_trainer(
-        [long, short],
-        weighting=weighting_from_name("conditioned:linear", 2, preferences=2),
-        adapter={"target_modules": list(EVERY_LAYER), "r": 16},
-        steps=20,
-        minibatches=2,
-        prompts_per_step=32,
-        completions_per_prompt=4,
-        kl_beta=0.0,
-        learning_rate=1e-2,
-        max_completion_tokens=1,
-        eval_prompts=20,
-    )
-    along = trainer.train()["along"]
-    assert [point["preference"] for point in along] == [[0.1, 0.9], [0.9, 0.1]]
-    at_short, at_long = (point["values"]["long"] for point in along)
-    assert at_long > at_short + 4
-
-
-def test_a_resumed_run_is_the_uninterrupted_one(tmp_path):
-    def made(name):
-        return gated_trainer(run=tmp_path / name, steps=4, checkpoint_every=2, max_kl=1e-4, learning_rate=0.05)
-
-    whole, halted = made("whole"), made("halted")
-    first = whole.train()
-    assert first["steps_halved"] > 0
-
-    def stop(step, _):
-        if step == 2:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        halted.train(stop)
-    halted.journal.run.close()
-    fresh = gated_trainer(steps=4, checkpoint_every=2, max_kl=1e-4, learning_rate=0.05)
-    fresh.restore(tmp_path / "halted" / "checkpoints" / "step-2")
-    assert fresh.train()["along"] == first["along"] and len(first["along"]) == 3
-    for a, b in zip(fresh.policy.trainable().values(), whole.policy.trainable().values(), strict=True):
-        assert torch.equal(a, b)

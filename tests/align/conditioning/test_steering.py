@@ -74,7 +74,8 @@ def test_values_are_those_of_the_prompts_that_carried_the_preference():
         torch.testing.assert_close(kept.float(), rewards[:, 4 * half : 4 * half + 4].mean(1))
 
 
-def test_one_policy_learns_to_follow_what_it_is_told():
+@pytest.mark.parametrize(("through", "steps"), [("prompt", 40), ("adapter", 20)])
+def test_one_policy_learns_to_follow_what_it_is_told(through, steps):
     def long(completions, **_):
         return [float(len(said)) for said in completions]
 
@@ -83,10 +84,10 @@ def test_one_policy_learns_to_follow_what_it_is_told():
 
     trainer = tiny_trainer(
         [long, short],
-        weighting=weighting_from_name("conditioned:linear", 2, preferences=2, through="prompt"),
+        weighting=weighting_from_name("conditioned:linear", 2, preferences=2, through=through),
         write=WORLD.write_tag,
         adapter={"target_modules": [*EVERY_LAYER, "lm_head"], "r": 16},
-        steps=40,
+        steps=steps,
         minibatches=2,
         prompts_per_step=32,
         completions_per_prompt=4,
@@ -124,13 +125,23 @@ def test_what_is_learnt_stands_behind_the_rewards_that_it_got():
     assert trainer.conditioning.shown([prompts[0]], [0.2, 0.8]) == [f"{render_shares([0.25, 1.0])}{prompts[0]}"]
 
 
-@pytest.mark.parametrize(("method", "options"), [("conditioned:linear", {}), ("ric", {"offline": 1})])
-def test_a_resumed_run_is_the_uninterrupted_one(method, options, tmp_path):
-    def made(name):
-        return conditioned_trainer(method, options, run=tmp_path / name, steps=4, checkpoint_every=2)
+@pytest.mark.parametrize(
+    ("method", "options", "settings"),
+    [
+        ("conditioned:linear", {}, {}),
+        ("conditioned:linear", {"through": "adapter"}, {"max_kl": 1e-4, "learning_rate": 0.05}),
+        ("ric", {"offline": 1}, {}),
+    ],
+    ids=["prompt", "adapter, with steps taken back", "ric"],
+)
+def test_a_resumed_run_is_the_uninterrupted_one(method, options, settings, tmp_path):
+    def made(name=None):
+        run = None if name is None else tmp_path / name
+        return conditioned_trainer(method, options, run=run, steps=4, checkpoint_every=2, **settings)
 
     whole, halted = made("whole"), made("halted")
     first = whole.train()
+    assert not settings or first["steps_halved"] > 0
 
     def stop(step, _):
         if step == 2:
@@ -139,10 +150,11 @@ def test_a_resumed_run_is_the_uninterrupted_one(method, options, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         halted.train(stop)
     halted.journal.run.close()
-    fresh = conditioned_trainer(method, options, steps=4, checkpoint_every=2)
+    fresh = made()
     fresh.restore(tmp_path / "halted" / "checkpoints" / "step-2")
-    again = fresh.train()
-    assert again["along"] == first["along"] and len(first["along"]) == 3
+    assert fresh.train()["along"] == first["along"] and len(first["along"]) == 3
+    for a, b in zip(fresh.policy.trainable().values(), whole.policy.trainable().values(), strict=True):
+        assert torch.equal(a, b)
 
 
 def test_a_kl_of_its_own_row_is_refused_beside_likelihood():

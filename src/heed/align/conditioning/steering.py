@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from heed.align import distributed
 from heed.align.balancing import Balancer
+from heed.align.conditioning.joining import joined
 from heed.align.conditioning.tags import WriteTag, tagged
 from heed.align.config import AlignConfig
 from heed.align.data.conversations import prompt_ids
@@ -49,9 +50,18 @@ class Conditioning:
         columns: Mapping[str, list[Any]],
     ) -> Rollout:
         """A round's completions; its prompts are those without what they carried."""
-        rollout = sampler.roll(self.asked(step, prompts), generator, columns)
+        asked, rollouts = self.asked(step, prompts), []
+        for part, preference in self.parts(len(asked)):
+            own = {name: column[part] for name, column in columns.items()}
+            with self.acting(preference):
+                rollouts.append(sampler.roll(asked[part], generator, own))
+        rollout = joined(rollouts, sampler.policy.tokenizer.pad_token_id)
         rollout.prompts = list(prompts)
         return rollout
+
+    def parts(self, rows: int) -> list[tuple[slice, Sequence[float] | None]]:
+        """The rows of a round that one policy draws, with the preference that it acts by."""
+        return [(slice(0, rows), None)]
 
     def asked(self, step: int, prompts: Sequence[Any]) -> list[Any]:  # noqa: ARG002 - for those who draw what they carry
         """A round's prompts with what they carry."""
@@ -82,9 +92,13 @@ class Conditioning:
 
     def logp(self, policy: Policy, sequences: Sequences) -> Tensor:
         """Log-probabilities [B, T] of a round's completions under the policies that drew them."""
-        temperature, size = self.config.temperature, self.config.micro_batch
-        parts = [sequences.rows(part) for part in parts_of(len(sequences), size)]
-        return torch.cat([policy.logp(part, temperature) for part in parts])
+        found = []
+        for part, preference in self.parts(len(sequences)):
+            drawn = sequences.rows(part)
+            with self.acting(preference):
+                few = [drawn.rows(each) for each in parts_of(len(drawn), self.config.micro_batch)]
+                found += [policy.logp(each, self.config.temperature) for each in few]
+        return torch.cat(found)
 
     def save(self, folder: Path) -> None:
         """Write what a saved policy needs in order to be steered, into its folder."""
