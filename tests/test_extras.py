@@ -83,7 +83,6 @@ MISSING = {
         "heed judgements": ("fastapi", "web"),
         "heed demo": ("stable-baselines3", "guard"),
         "heed compare guard": ("stable-baselines3", "guard"),
-        "heed bench plan": ("stable-baselines3", "guard"),
     },
     "guard": {
         "heed.align": ("transformers", "align"),
@@ -100,7 +99,6 @@ MISSING = {
         "heed judgements": ("fastapi", "web"),
         "heed demo": ("transformers", "align"),
         "heed compare align": ("transformers", "align"),
-        "heed bench gradients": ("transformers", "align"),
     },
     "web": {
         "heed.align": ("transformers", "align"),
@@ -118,8 +116,6 @@ MISSING = {
         "heed demo": ("transformers", "align,guard"),
         "heed compare align": ("transformers", "align"),
         "heed compare guard": ("stable-baselines3", "guard"),
-        "heed bench gradients": ("transformers", "align"),
-        "heed bench plan": ("stable-baselines3", "guard"),
     },
 }
 """By what was installed: the package that is missed, and the extras to install. What is not named here works."""

@@ -18,19 +18,13 @@ from transformers import MistralConfig, MistralForSequenceClassification
 import heed
 from heed._moved import MOVED
 from heed.align.config import AlignConfig
-from heed.align.labelling.pairs import PairSampling
+from heed.align.labelling.config import PairSampling
 from heed.align.preferences import RewardTrainingConfig
 from heed.align.run.job import TYPES as ALIGN
 from heed.align.run.job import AlignJob
-from heed.align.run.reward import RewardJob
+from heed.align.run.reward_job import RewardJob
 from heed.balance import WEIGHTINGS
-from heed.bench.coverage import CoverageBench
-from heed.bench.generate import GenerateBench
-from heed.bench.kills import KillBench
-from heed.bench.oversight import OversightBench
-from heed.bench.plan import PlanBench
-from heed.bench.proposals import ProposalsBench
-from heed.bench.step import StepBench
+from heed.cli.bench import BENCHMARKS
 from heed.guard.run.config import TYPES as GUARD
 from heed.guard.run.config import GuardJob
 from heed.runs.sections import documented, flat, leaves
@@ -161,7 +155,7 @@ def commands(text):
 
 def test_every_flag_in_the_pages_is_a_commands():
     source = "\n".join(file.read_text() for file in (ROOT / "src" / "heed" / "cli").glob("*.py"))
-    benches = (CoverageBench, KillBench, OversightBench, PlanBench, ProposalsBench, StepBench, GenerateBench)
+    benches = tuple(each.asked for each in BENCHMARKS.values())
     classes = (PairSampling, RewardJob, RewardTrainingConfig, *benches)
     flags = NAMES | {field.name for each in classes for field in dataclasses.fields(each)}
     flags |= {flag.replace("-", "_") for flag in re.findall(r'"--([\w-]+)"', source)} | {"help", "debug"}

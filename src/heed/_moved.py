@@ -27,12 +27,12 @@ MOVED: dict[str, tuple[str, ...]] = {
         "heed.align.run.train",
         "heed.align.run.job",
     ),
-    "heed.align.job_weighting": ("heed.align.run.weighting", "heed.balance.weightings.tchebycheff"),
+    "heed.align.job_weighting": ("heed.align.run.weighting", "heed.balance.methods.tchebycheff"),
     "heed.align.objective_spec": ("heed.align.objectives.spec",),
     "heed.align.pair_scores": ("heed.align.labelling.margins",),
     "heed.align.pairing": ("heed.align.labelling.pairs",),
     "heed.align.policy": ("heed.align.models.policy", "heed.align.models.sequences"),
-    "heed.align.preferences.reward_job": ("heed.align.run.reward",),
+    "heed.align.preferences.reward_job": ("heed.align.run.reward_job", "heed.align.run.reward"),
     "heed.align.preparation": ("heed.align.run.apothecary",),
     "heed.align.pretrained": ("heed.align.models.pretrained",),
     "heed.align.reward_models": ("heed.align.objectives.reward_models",),
@@ -48,14 +48,14 @@ MOVED: dict[str, tuple[str, ...]] = {
     "heed.balance.tchebycheff": ("heed.balance.weightings.tchebycheff", "heed.balance.observing"),
     "heed.compare.bench_coverage": ("heed.bench.coverage",),
     "heed.compare.bench_gradients": ("heed.bench.gradients",),
-    "heed.compare.bench_kills": ("heed.bench.kills",),
+    "heed.compare.bench_kills": ("heed.bench.pages.kills",),
     "heed.compare.bench_model": ("heed.bench.gradient_model", "heed.bench.shapes"),
-    "heed.compare.bench_oversight": ("heed.bench.oversight",),
+    "heed.compare.bench_oversight": ("heed.bench.pages.oversight",),
     "heed.compare.bench_plan": ("heed.bench.plan",),
     "heed.compare.bench_timing": ("heed.bench.timing",),
-    "heed.compare.killed_pages": ("heed.bench.killed_pages",),
-    "heed.compare.killed_servers": ("heed.bench.killed_servers",),
-    "heed.compare.watching_pages": ("heed.bench.watching_pages",),
+    "heed.compare.killed_pages": ("heed.bench.pages.killed_pages",),
+    "heed.compare.killed_servers": ("heed.bench.pages.killed_servers",),
+    "heed.compare.watching_pages": ("heed.bench.pages.watching_pages",),
     "heed.guard.agent": (
         "heed.guard.learners.sb3",
         "heed.guard.learners.replay",
@@ -219,7 +219,7 @@ LEFT: dict[str, tuple[str, ...]] = {
     "heed.align.distributed": (),
     "heed.align.objectives": ("heed.align.objectives.base",),
     "heed.compare.pool": ("heed.compare.tasks", "heed.compare.align_runs"),
-    "heed.balance.registry": ("heed.balance.weightings",),
+    "heed.balance.registry": ("heed.balance.methods",),
     "heed.balance.weightings": ("heed.balance", "heed.balance.checks", "heed.balance.divisors"),
     "heed.compare.guards": ("heed.runs.statistics",),
     "heed.compare.tables": ("heed.runs.statistics",),
@@ -252,10 +252,10 @@ _LAST = "the old name goes with 0.2"
 def _found(old: str, name: str, modules: tuple[str, ...]) -> tuple[str, Any] | None:
     """Where a name of a module of old is now, as it was or renamed, and what it stands for; None if nowhere."""
     for module in modules if not name.startswith("__") else ():
-        names = vars(importlib.import_module(module))
+        there = importlib.import_module(module)
         for known in (name, RENAMED.get(f"{old}.{name}", RENAMED.get(name, name))):
-            if known in names:
-                return f"{module}.{known}", names[known]
+            if known in vars(there) or (module != old and known in vars(there).get("__all__", ())):  # or on demand
+                return f"{module}.{known}", getattr(there, known)
     return None
 
 

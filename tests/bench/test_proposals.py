@@ -11,11 +11,11 @@ from heed.bench.proposals import ProposalsBench, frozen_proposals, judged, propo
 from heed.cli.bench import run
 from heed.errors import HeedError
 from heed.guard.intervention import Lookahead, Off
-from heed.guard.models.config import ModelsConfig
-from heed.guard.models.ensemble import BatchConfig, FitConfig
-from heed.guard.phases import PhasesConfig
+from heed.guard.learners.config import LearnerConfig
+from heed.guard.models.config import BatchConfig, FitConfig, ModelsConfig
+from heed.guard.phases_config import PhasesConfig
 from heed.guard.planning.config import PlanningConfig
-from heed.guard.run.config import GuardJob, LearnerConfig
+from heed.guard.run.config import GuardJob
 from heed.guard.run.train import train_guard
 from heed.worlds.point_hazard.geometry import Hazards, advance, doomed
 

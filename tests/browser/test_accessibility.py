@@ -50,7 +50,7 @@ def test_axe_finds_nothing_while_a_reaction_is_measured_or_a_block_is_held(watch
     proposal_of(page)
     page.keyboard.press(" ")
     shows(page, "watching")
-    page.keyboard.press("h")
+    page.keyboard.down("h")
     page.wait_for_selector("#hold[aria-pressed='true']")
     clean(page)
     page.keyboard.press("r")
@@ -115,7 +115,7 @@ def test_axe_finds_nothing_on_the_pages_beside_which_tell_the_run_and_what_was_s
     for path in ("/judgements", "/run", "/"):
         page.click(f"nav a[href^='{path}#']")
         page.wait_for_selector(f"nav a[href^='{path}#'][aria-current=page]")
-        page.wait_for_selector("#state:not([data-state='disconnected'])")
+        page.wait_for_selector("#state:not([data-state='connecting'], [data-state='disconnected'])")
         clean(page)
     store.close()
 

@@ -175,7 +175,8 @@ def test_a_lost_server_is_told_and_found_again(run):
     shows(page, "running")
     run.served.close()
     shows(page, "disconnected")
-    assert "lost" in page.inner_text("#state") and page.locator(chart("kl")).count() == 1  # what was drawn stays
+    says(page, "#state", "lost")
+    assert page.locator(chart("kl")).count() == 1  # what was drawn stays
     run.log({"step": 2, "kl": 3.0})
     run.serve_again()
     says(page, f"{chart('kl')} output", "3 nats at step 2")
@@ -186,7 +187,7 @@ def test_a_wrong_token_is_told_and_not_tried_again(run):
     run.begin()
     page = run.page(token="guess", stands_still=True)
     shows(page, "disconnected")
-    assert "the token is wrong" in page.inner_text("#state")
+    says(page, "#state", "the token is wrong")
     assert asked_in_a_minute(page) == ["/pages"]
 
 

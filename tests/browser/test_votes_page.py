@@ -16,10 +16,10 @@ def test_a_proposal_waits_for_the_second_person_and_one_block_of_two_is_a_block(
     proposal_of(bob)
     ada.keyboard.press("e")
     for page in (ada, bob):
-        says(page, "#state", "(2 people judge each; nobody has)")
+        says(page, "#state", "every action waits for you; 2 people judge each: nobody has")
     ada.keyboard.press("a")
-    for page in (ada, bob):
-        says(page, "#state", "(2 people judge each; ada has)")
+    says(ada, "#state", "your verdict stands: it waits for 1 more, from bob")
+    says(bob, "#state", "every action waits for you; 2 people judge each: ada has")
     assert ada.is_disabled("#allow") and bob.is_enabled("#allow")
     assert watched.agent.verdicts.empty() and watched.overseer.desk.proposal == 1
     bob.keyboard.press("b")

@@ -107,12 +107,12 @@ def test_a_held_block_blocks_everything(watched):
     proposal_of(page)
     page.keyboard.press(" ")
     shows(page, "watching")
-    page.keyboard.press("h")
+    page.keyboard.down("h")
     page.wait_for_selector("#hold[aria-pressed='true']")
     while not watched.verdict().block:
         pass
     assert [watched.verdict().block for _ in range(5)] == [True] * 5
-    page.keyboard.press("h")
+    page.keyboard.up("h")
     page.wait_for_selector("#hold[aria-pressed='false']")
     while watched.verdict().block:
         pass
@@ -220,13 +220,63 @@ def test_hostile_words_stay_words(watched):
     watched.server.title = "<img src=x onerror='document.title=1'>"
     page = watched.page()
     says(page, "#title", "<img src=x")
-    assert page.title() == "heed: watch"
+    assert page.title() == "paused – heed"
 
 
 def test_nothing_is_wider_than_a_phone(watched):
     page = watched.page(viewport={"width": 380, "height": 800})
     proposal_of(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 380
+
+
+@pytest.mark.parametrize("ends", ["blur", "line", "hidden"])
+def test_a_held_block_is_let_go_with_the_window_and_with_the_line(watched, ends):
+    page = watched.browser.new_page()
+    wire = Wire(page, "/watch")
+    watched.open(page)
+    proposal_of(page)
+    page.keyboard.press(" ")
+    shows(page, "watching")
+    page.keyboard.down("h")
+    page.wait_for_selector("#hold[aria-pressed='true']")
+    if ends == "line":
+        wire.cut()
+        shows(page, "paused")
+        page.keyboard.press(" ")
+    elif ends == "blur":
+        page.evaluate("window.dispatchEvent(new Event('blur'))")
+    else:
+        page.evaluate("Object.defineProperty(document, 'hidden', {value: true})")
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    page.wait_for_selector("#hold[aria-pressed='false']")
+    while watched.verdict().block:
+        pass
+
+
+def test_escape_blocks_what_is_proposed_and_lets_the_agent_wait(watched):
+    page = watched.page()
+    proposal_of(page)
+    page.keyboard.press("e")
+    shows(page, "deciding")
+    page.keyboard.press("Escape")
+    verdict = watched.verdict()
+    assert (verdict.block, verdict.person) == (True, "ada")
+    shows(page, "paused")
+    waits(watched)
+
+
+def test_a_run_that_is_over_says_how_it_ended_and_is_not_waited_for(watched):
+    page = watched.page()
+    proposal_of(page)
+    page.keyboard.press(" ")
+    shows(page, "watching")
+    watched.overseer.end("the run is over: 7 goals; its report is runs/x/report.html")
+    shows(page, "over")
+    watched.stop()
+    page.wait_for_timeout(1500)
+    assert page.inner_text("#state") == "the run is over: 7 goals; its report is runs/x/report.html"
+    assert page.title() == "over – heed"
+    assert all(page.is_disabled(f"#{name}") for name in ("block", "allow", "go", "each", "hold", "take", "undo"))
 
 
 def test_every_button_orders_what_it_says(watched):
@@ -238,11 +288,12 @@ def test_every_button_orders_what_it_says(watched):
     page.click("#slower")
     page.click("#go")
     says(page, "#state", "an action passes after 100 s in view")
-    page.click("#hold")
+    page.hover("#hold")
+    page.mouse.down()
     assert watched.verdict().block is False  # of the one step
     assert watched.verdict().block is True
     says(page, "#hold", "Let go: everything is blocked")
-    page.click("#hold")
+    page.mouse.up()
     page.wait_for_selector("#hold[aria-pressed='false']")
     page.click("#faster")
     says(page, "#state", "an action passes after 1/20 s in view")
@@ -384,6 +435,9 @@ def test_an_agent_that_asks_gets_a_verdict(watching):
     proposal_of(page)
     page.keyboard.press(" ")
     says(page, "#allow", "Let it pass: it asks you")
+    assert re.fullmatch(r"it asks you: (60|5\d) s left, then it is blocked", page.inner_text("#state"))
+    says(page, "#state", "it asks you: 58 s left, then it is blocked")  # it counts
+    assert page.title() == "asks you – heed"
     page.wait_for_selector("#allow[aria-disabled='false']")
     page.keyboard.press("a")
     verdict = watched.verdict()
@@ -452,7 +506,7 @@ def test_a_verdict_that_is_not_known_to_be_on_disk_is_sent_again_and_is_one(watc
 
 def test_a_block_that_never_arrived_holds_when_the_line_is_back(watched):
     page = watched.browser.new_page()
-    wire = Wire(page, "/watch", loses='"block"')
+    wire = Wire(page, "/watch", loses='"do":"block"')
     watched.open(page)
     proposal_of(page)
     page.keyboard.press("e")
@@ -483,7 +537,7 @@ def test_a_page_that_freezes_stops_the_agent_and_is_known_again_when_it_thaws(wa
     tools.send("Debugger.enable")
     tools.send("Debugger.pause")
     shows(eve, "disconnected")
-    says(eve, "#state", "nobody is watching")
+    says(eve, "#state", "nobody who may judge is here: the agent waits")
     waits(watched)
     tools.send("Debugger.disable")
     shows(page, "paused")
@@ -507,7 +561,7 @@ def test_a_held_block_is_let_go_when_its_page_dies(watched):
     proposal_of(bob)
     ada.keyboard.press(" ")
     shows(bob, "watching")
-    ada.keyboard.press("h")
+    ada.keyboard.down("h")
     says(bob, "#hold", "ada blocks everything")
     assert bob.is_disabled("#hold")
     while not watched.verdict().block:

@@ -102,4 +102,4 @@ def test_ctrl_c_on_a_front_ends_all_runs_and_resume_completes_it(desk, heed, hee
     assert out.startswith("| method | staircase") and "| linear at 0.1, 0.9 |" in out
     for run in ("linear-0.1-0.9-seed0", "linear-0.9-0.1-seed0"):
         assert [line["step"] for line in metrics(desk / "front" / "runs" / run)] == list(range(41))
-    assert "hull" in err
+    assert "hull, reference 1" in out

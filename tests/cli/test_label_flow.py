@@ -12,8 +12,9 @@ from labelling import TOLD, compare
 from scipy.stats import binomtest
 
 from heed.align import HeadSpec, ManyHeadedRewardModel, ObjectiveSet
+from heed.align.labelling.config import PairSampling
 from heed.align.labelling.margins import with_margins
-from heed.align.labelling.pairs import PairSampling, sample_pairs
+from heed.align.labelling.pairs import sample_pairs
 from heed.align.preferences import read_comparisons
 from heed.align.run.apothecary import ApothecarySetup, prepare
 from heed.cli.label import run as run_label

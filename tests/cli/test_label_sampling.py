@@ -153,7 +153,7 @@ def test_what_contradicts_itself_or_is_not_there_is_one_clear_line(heed, desk, f
     ],
 )
 def test_scores_that_cannot_be_had_are_refused_before_anything_is_sampled(heed, desk, monkeypatch, flags, said):
-    monkeypatch.setattr("heed.cli.label_pairs.sample_pairs", lambda *_: pytest.fail("sampled"))
+    monkeypatch.setattr("heed.align.labelling.pairs.sample_pairs", lambda *_: pytest.fail("sampled"))
     error = heed.refused("label", "--objectives", "help,harmless", *OWN, *flags)
     for words in said:
         assert words in error, error

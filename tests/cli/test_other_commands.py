@@ -87,7 +87,7 @@ def test_a_table_of_methods_is_printed_and_gone_on_with(heed, heed_cache, tmp_pa
 
     asked = []
     monkeypatch.setattr("heed.compare.methods.compare_methods", pretend)
-    monkeypatch.setattr("heed.cli.compare.write_report", lambda out: out / "report.html")
+    monkeypatch.setattr("heed.report.write_report", lambda out: out / "report.html")
     out = tmp_path / "table"
     code, printed, err = heed("compare", "align", "--methods", "mgda,gapo:p=2", "--budget", "7", "--out", out)
     assert code == 0 and "| mgda | 1 |" in printed and printed.endswith(f"{out / 'report.html'}\n")

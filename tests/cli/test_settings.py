@@ -11,7 +11,7 @@ import yaml
 from heed.align.config import AlignConfig
 from heed.align.run.job import AlignJob, defaults, split_settings
 from heed.balance import WEIGHTINGS
-from heed.balance.weightings.gapo import GAPOConfig
+from heed.balance.methods.gapo import GAPOConfig
 from heed.cli.command import Command, out_folder
 from heed.cli.settings import GROUPS, QUICK, SETTINGS, AlignCommand
 from heed.errors import HeedError
@@ -316,4 +316,4 @@ def test_a_short_name_of_several_settings_is_refused_with_their_full_names(tmp_p
     with pytest.raises(SystemExit):
         command.show_help({})
     text = " ".join(capsys.readouterr().out.split())
-    assert "first.: the one: --first.rate RATE of the part. (type: float, default: 0.5)" in text
+    assert "first.: the one: --first.rate RATE of the part. (number, default: 0.5)" in text

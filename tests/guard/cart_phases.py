@@ -9,12 +9,13 @@ from guard_worlds import WALL, CartEnv, advance, braking, full_ahead
 from heed.guard.decision_log import DecisionLog
 from heed.guard.guard import Guard
 from heed.guard.labels import LabelCollector
-from heed.guard.models.config import ModelsConfig
-from heed.guard.models.ensemble import FitConfig
+from heed.guard.models.config import FitConfig, ModelsConfig
 from heed.guard.models.labels import Labels
 from heed.guard.models.models import Models
-from heed.guard.phases import Phases, PhasesConfig
-from heed.guard.planning.config import Controllers, PlanningConfig
+from heed.guard.phases import Phases
+from heed.guard.phases_config import PhasesConfig
+from heed.guard.planning.building import Controllers
+from heed.guard.planning.config import PlanningConfig
 from heed.oversight.overseers.scripted import LocalOverseer
 
 FAST = FitConfig(updates=300, check_every=50)

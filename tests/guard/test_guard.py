@@ -17,7 +17,8 @@ from heed.errors import HeedError
 from heed.guard.guard import Guard
 from heed.guard.intervention import AskWhenUnsure, Lookahead, Nobody, Off, Overseen, Shadow
 from heed.guard.learners.sb3 import GuardedSAC, controller
-from heed.guard.phases import Phases, PhasesConfig
+from heed.guard.phases import Phases
+from heed.guard.phases_config import PhasesConfig
 from heed.guard.planning.imagination import Imagination
 from heed.guard.planning.lookahead import Lookout
 from heed.guard.planning.optimizers import ChoiceCEM

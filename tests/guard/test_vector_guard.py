@@ -16,12 +16,13 @@ from heed.guard.decision_log import DecisionLog
 from heed.guard.guard import Guard
 from heed.guard.intervention import Lookahead, Nobody, Off, Overseen, Shadow
 from heed.guard.labels import LabelCollector
-from heed.guard.models.config import ModelsConfig
+from heed.guard.models.config import FitConfig, ModelsConfig
 from heed.guard.models.dynamics import KnownDynamics
-from heed.guard.models.ensemble import FitConfig
 from heed.guard.models.models import Models
-from heed.guard.phases import Phase, Phases, PhasesConfig
-from heed.guard.planning.config import Controllers, PlanningConfig
+from heed.guard.phases import Phase, Phases
+from heed.guard.phases_config import PhasesConfig
+from heed.guard.planning.building import Controllers
+from heed.guard.planning.config import PlanningConfig
 from heed.guard.planning.imagination import Imagination
 from heed.guard.planning.lookahead import Lookout
 from heed.guard.planning.optimizers import ICEM

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from heed.errors import HeedError
-from heed.guard.models.ensemble import BatchConfig
+from heed.guard.models.config import BatchConfig
 from heed.runs.state import read_state, write_state
 
 STATE = {

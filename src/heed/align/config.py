@@ -8,6 +8,9 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from heed.errors import HeedError
 
+Rewards = Literal["learnt", "gold"]
+"""What scores a built-in world's replies: judges learnt from noisy comparisons, or the world's own rewards."""
+
 _LEAST = {
     **dict.fromkeys(("steps", "prompts_per_step", "completions_per_prompt", "epochs", "minibatches"), 1),
     **dict.fromkeys(("checkpoint_every", "max_completion_tokens", "eval_completions", "critic_epochs"), 1),
@@ -260,3 +263,19 @@ def from_preset(preset: str, **changes: Any) -> AlignConfig:
     if unknown := sorted(set(changes) - known):
         raise HeedError(f"no setting is called {unknown[0]}", "config", "see heed align --help")
     return AlignConfig(**{**PRESETS[preset], **changes})
+
+
+def check_adapter(rank: int, alpha: int) -> None:
+    """Refuse an adapter that cannot be, or would learn nothing.
+
+    Args:
+        rank: of the adapter; 0 trains all parameters.
+        alpha: its scale.
+
+    Raises:
+        HeedError: a negative rank, or a scale with which nothing is learnt.
+    """
+    if rank < 0:
+        raise HeedError(f"a rank of {rank}", "--lora_r", "give at least 1, or 0 to train all parameters")
+    if rank > 0 and alpha < 1:
+        raise HeedError(f"an adapter of scale {alpha} learns nothing", "--lora_alpha", "give at least 1")

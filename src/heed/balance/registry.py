@@ -11,12 +11,13 @@ import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
-
-from torchjd.aggregation import Weighting
-from torchjd.linalg import PSDMatrix
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from heed.errors import HeedError
+
+if TYPE_CHECKING:
+    from torchjd.aggregation import Weighting
+    from torchjd.linalg import PSDMatrix
 
 
 @dataclass(frozen=True)

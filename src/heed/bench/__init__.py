@@ -10,23 +10,37 @@
 | `coverage` | blocks that a conformal threshold misses, over random splits | the share that it promises |
 | `proposals` | a frozen policy's proposals that a finished guard lets pass or blocks | the exact doomed states |
 | `kills` | acknowledged judgements after servers were killed | none lost, doubled or altered |
+| `startup` | help, refusals and a small query, from Enter to the prompt | .6 s |
 | `oversight` | a key until its judgement is on disk, a proposal until it is shown | a person's reaction |
 """
 
 from typing import TYPE_CHECKING
 
-from heed.runs.on_demand import on_demand
+from heed._on_demand import on_demand
 
 if TYPE_CHECKING:
-    from heed.bench.coverage import CoverageBench, coverage_table, run_coverage_bench
-    from heed.bench.generate import GenerateBench, generate_table, run_generate_bench
-    from heed.bench.gradients import GradientBench, gradient_table, run_gradient_bench
-    from heed.bench.kills import KillBench, kill_table, run_kill_bench
-    from heed.bench.min_norm import MinNormBench, min_norm_table, run_min_norm_bench
-    from heed.bench.oversight import OversightBench, oversight_table, run_oversight_bench
-    from heed.bench.plan import PlanBench, plan_table, run_plan_bench
-    from heed.bench.proposals import ProposalsBench, proposals_table, run_proposals_bench
-    from heed.bench.step import StepBench, run_step_bench, step_table
+    from heed.bench.coverage import coverage_table, run_coverage_bench
+    from heed.bench.generate import generate_table, run_generate_bench
+    from heed.bench.gradients import gradient_table, run_gradient_bench
+    from heed.bench.min_norm import min_norm_table, run_min_norm_bench
+    from heed.bench.options import (
+        CoverageBench,
+        GenerateBench,
+        GradientBench,
+        KillBench,
+        MinNormBench,
+        OversightBench,
+        PlanBench,
+        ProposalsBench,
+        StartupBench,
+        StepBench,
+    )
+    from heed.bench.pages.kills import kept, kill_table, run_kill_bench
+    from heed.bench.pages.oversight import oversight_table, run_oversight_bench
+    from heed.bench.plan import plan_table, run_plan_bench
+    from heed.bench.proposals import proposals_table, run_proposals_bench
+    from heed.bench.startup import run_startup_bench, startup_table
+    from heed.bench.step import run_step_bench, step_table
 
 __all__ = [
     "CoverageBench",
@@ -37,10 +51,12 @@ __all__ = [
     "OversightBench",
     "PlanBench",
     "ProposalsBench",
+    "StartupBench",
     "StepBench",
     "coverage_table",
     "generate_table",
     "gradient_table",
+    "kept",
     "kill_table",
     "min_norm_table",
     "oversight_table",
@@ -54,21 +70,28 @@ __all__ = [
     "run_oversight_bench",
     "run_plan_bench",
     "run_proposals_bench",
+    "run_startup_bench",
     "run_step_bench",
+    "startup_table",
     "step_table",
 ]
 
 __getattr__ = on_demand(
     __name__,
     {
-        "coverage": ["CoverageBench", "coverage_table", "run_coverage_bench"],
-        "generate": ["GenerateBench", "generate_table", "run_generate_bench"],
-        "gradients": ["GradientBench", "gradient_table", "run_gradient_bench"],
-        "kills": ["KillBench", "kill_table", "run_kill_bench"],
-        "min_norm": ["MinNormBench", "min_norm_table", "run_min_norm_bench"],
-        "oversight": ["OversightBench", "oversight_table", "run_oversight_bench"],
-        "plan": ["PlanBench", "plan_table", "run_plan_bench"],
-        "proposals": ["ProposalsBench", "proposals_table", "run_proposals_bench"],
-        "step": ["StepBench", "run_step_bench", "step_table"],
+        "coverage": ["coverage_table", "run_coverage_bench"],
+        "generate": ["generate_table", "run_generate_bench"],
+        "gradients": ["gradient_table", "run_gradient_bench"],
+        "pages.kills": ["kept", "kill_table", "run_kill_bench"],
+        "options": [
+            *("CoverageBench", "GenerateBench", "GradientBench", "KillBench", "MinNormBench", "OversightBench"),
+            *("PlanBench", "ProposalsBench", "StartupBench", "StepBench"),
+        ],
+        "min_norm": ["min_norm_table", "run_min_norm_bench"],
+        "pages.oversight": ["oversight_table", "run_oversight_bench"],
+        "plan": ["plan_table", "run_plan_bench"],
+        "proposals": ["proposals_table", "run_proposals_bench"],
+        "startup": ["run_startup_bench", "startup_table"],
+        "step": ["run_step_bench", "step_table"],
     },
 )

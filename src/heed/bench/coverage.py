@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,11 @@ from scipy.stats import betabinom
 from torch import Tensor
 
 import heed
+from heed.bench.options import CoverageBench
 from heed.errors import HeedError
 from heed.guard.actions import ActionCoder
-from heed.guard.models.blockers import BLOCKERS_FIT, Blockers
+from heed.guard.models.blockers import Blockers
+from heed.guard.models.config import BLOCKERS_FIT
 from heed.guard.models.cross_conformal import CalibratedBlockers
 from heed.guard.models.relevance import relevant_columns
 from heed.guard.run.environment import surroundings
@@ -26,29 +28,6 @@ MEMBERS = 5
 """Blockers, each of which does without a fifth of the episodes."""
 HOLD = 15
 """Steps for which a random action is held at most, so that what moves gains speed and crashes."""
-
-
-@dataclass(frozen=True)
-class CoverageBench:
-    """What is measured.
-
-    Args:
-        splits: random splits of the episodes: half to fit and calibrate, half to judge by.
-        episodes: of random actions, each with an overseer's verdict at every step.
-        overseer: local or far-sighted.
-        env: a world whose oracle can judge so.
-        eps: miss rates to promise.
-        updates: of the blockers' fit at most.
-        seed: of everything.
-    """
-
-    splits: int = 200
-    episodes: int = 200
-    overseer: str = "local"
-    env: str = "heed/PointHazard-v0"
-    eps: tuple[float, ...] = (0.05, 0.1, 0.2)
-    updates: int = BLOCKERS_FIT.updates
-    seed: int = 0
 
 
 def run_coverage_bench(bench: CoverageBench, tell: Callable[[int, int], None] | None = None) -> dict[str, Any]:

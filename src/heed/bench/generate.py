@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args, get_type_hints
+from dataclasses import asdict
+from typing import Any, get_args, get_type_hints
 
 import torch
 from peft import LoraConfig
@@ -17,11 +17,11 @@ from peft import LoraConfig
 from heed.align.config import AlignConfig
 from heed.align.models.policy import Policy
 from heed.align.rollouts import Sampler, Sampling
+from heed.bench.options import GenerateBench
 from heed.bench.shapes import (
     LORA_RANK,
     SHAPES,
     base_model,
-    check_device,
     circumstances,
     dtype_on,
     never_end,
@@ -37,38 +37,6 @@ SAMPLERS: tuple[str, ...] = tuple(name for name in get_args(get_type_hints(Align
 
 Roll = Callable[[], int]
 """Draws completions and returns how many tokens these are."""
-
-
-@dataclass(frozen=True)
-class GenerateBench:
-    """Options of ``heed bench generate``.
-
-    Args:
-        device: cpu or cuda.
-        shape: tiny, 2m, 30m, 60m, 1.1b or mistral-7b (random weights).
-        batches: numbers of completions that are drawn at once.
-        tokens: tokens of each completion, at least 2.
-        repeats: rounds; each times every sampler once, in a shuffled order.
-        seed: of weights, prompts, tokens and orders.
-    """
-
-    device: Literal["cpu", "cuda"] = "cpu"
-    shape: str = "2m"
-    batches: tuple[int, ...] = (1, 8, 64)
-    tokens: int = 32
-    repeats: int = 5
-    seed: int = 0
-
-    def check(self) -> None:
-        """Raise `HeedError` where an option cannot be had."""
-        check_device(self.device, self.shape)
-        if not self.batches or min(self.batches) < 1:
-            raise HeedError("numbers of completions are at least 1", "--batches", "write 1,8,64")
-        if self.tokens < 2:
-            what = f"a decode step cannot be told from the prompt's by {self.tokens} tokens"
-            raise HeedError(what, "--tokens", "give at least 2")
-        if self.repeats < 1:
-            raise HeedError(f"{self.repeats} repeats measure nothing", "--repeats", "give at least 1")
 
 
 def run_generate_bench(options: GenerateBench, progress: Callable[[str], None] = lambda _: None) -> dict[str, Any]:

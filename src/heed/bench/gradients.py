@@ -13,8 +13,8 @@ import gc
 import random
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 import torch
 from peft import PeftModel
@@ -24,9 +24,9 @@ from torchjd.autojac import jac
 from heed.balance import GAPO
 from heed.balance.jacobian import JacobianAccumulator, JacobianPath
 from heed.bench.gradient_model import Batch, Losses, build_model, enable_checkpointing
-from heed.bench.shapes import LORA_RANK, SHAPES, ModelShape, check_device, circumstances, dtype_on
+from heed.bench.options import GradientBench
+from heed.bench.shapes import LORA_RANK, SHAPES, ModelShape, circumstances, dtype_on
 from heed.bench.timing import Spread, count_flops, flops_of_layers, interleaved, matmul_ceiling
-from heed.errors import HeedError
 
 K_FOLD_REPEATS = 2
 """Rounds that methods take part in whose cost grows with K: their ratios are far from 1, where fewer rounds tell."""
@@ -43,42 +43,6 @@ METHODS: dict[str, str] = {
     "torchjd-chunk1": "torchjd jac, parallel_chunk_size=1",
 }
 """The rows' names and what each is."""
-
-
-@dataclass(frozen=True)
-class GradientBench:
-    """Options of ``heed bench gradients``.
-
-    Args:
-        device: "cpu" or "cuda".
-        shape: "tiny", "2m", "30m", "60m", "1.1b" or "mistral-7b".
-        k: numbers of objectives, each at least 2.
-        repeats: rounds; each times every method once, in a shuffled order.
-        checkpointing: gradient checkpointing "off", "on" or "both".
-        seed: of weights, tokens, advantages and orders.
-        tokens: length of each sequence; 0 takes the shape's.
-    """
-
-    device: Literal["cpu", "cuda"] = "cpu"
-    shape: str = "60m"
-    k: tuple[int, ...] = (2, 4, 8)
-    repeats: int = 7
-    checkpointing: Literal["both", "off", "on"] = "both"
-    seed: int = 0
-    tokens: int = 0
-
-    def check(self) -> None:
-        """Raise `HeedError` where an option cannot be had."""
-        check_device(self.device, self.shape)
-        if not self.k or min(self.k) < 2:
-            raise HeedError("several gradients are at least 2", "--k", "give numbers from 2, as in 2,4,8")
-        if self.tokens < 0 or self.tokens == 1:
-            what = f"nothing can be learnt from sequences of {self.tokens} tokens"
-            raise HeedError(what, "--tokens", "give at least 2, or 0 for the shape's")
-        if self.repeats < 1:
-            raise HeedError(f"{self.repeats} repeats measure nothing", "--repeats", "give at least 1")
-        if self.checkpointing not in ("both", "off", "on"):
-            raise HeedError(f"checkpointing is '{self.checkpointing}'", "--checkpointing", "choose both, off or on")
 
 
 def run_gradient_bench(options: GradientBench, progress: Callable[[str], None] = lambda _: None) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,26 +12,12 @@ from torchjd.aggregation import MGDAWeighting
 
 import heed
 from heed.balance import min_norm_weights
+from heed.bench.options import MinNormBench
 from heed.bench.timing import Spread, interleaved
 from heed.errors import HeedError
 
 KINDS = ("unit", "two decades", "thin")
 """Gradients of like norms; of norms over two decades; of K gradients that span K / 2 dimensions."""
-
-
-@dataclass(frozen=True)
-class MinNormBench:
-    """What is measured.
-
-    Args:
-        k: numbers of objectives.
-        repeats: Gram matrices of each kind.
-        seed: of the gradients and of the order.
-    """
-
-    k: tuple[int, ...] = (2, 4, 8, 16, 32, 64)
-    repeats: int = 20
-    seed: int = 0
 
 
 def run_min_norm_bench(bench: MinNormBench) -> dict[str, Any]:

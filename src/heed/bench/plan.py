@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,41 +11,13 @@ import torch
 from torch import Tensor, nn
 
 import heed
+from heed.bench.options import PlanBench
 from heed.bench.timing import interleaved
 from heed.errors import HeedError
 from heed.guard.models import Blockers, EnsembleDynamics, FitConfig, Transitions
 from heed.guard.planning import ICEM, Imagination, Lookout, SafePlanner
 
 STATE, ACTION = 4, 2
-
-
-@dataclass(frozen=True)
-class PlanBench:
-    """What is measured.
-
-    Args:
-        members: of the dynamics and of the blockers.
-        particles: of each member, in a look; a plan takes one.
-        hidden: units of each of the dynamics' two hidden layers.
-        look_horizon: steps of a look.
-        plan_horizon: steps of a plan.
-        samples: plans of every iteration.
-        iterations: of a plan's search.
-        repeats: of each.
-        threads: that torch may use.
-        seed: of weights and order.
-    """
-
-    members: int = 5
-    particles: int = 4
-    hidden: int = 200
-    look_horizon: int = 15
-    plan_horizon: int = 12
-    samples: int = 64
-    iterations: int = 3
-    repeats: int = 50
-    threads: int = 1
-    seed: int = 0
 
 
 def run_plan_bench(bench: PlanBench) -> dict[str, Any]:

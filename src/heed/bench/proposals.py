@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 import heed
+from heed.bench.options import ProposalsBench
 from heed.errors import HeedError
 from heed.guard.actions import state_vector
 from heed.guard.guard import Guard
@@ -32,27 +33,6 @@ from heed.worlds import oracle_of
 Stage = Literal["train", "propose", "judge"]
 Tell = Callable[[Stage, int, int], None]
 """Follows the work: which stage, done, all."""
-
-
-@dataclass(frozen=True)
-class ProposalsBench:
-    """What is measured.
-
-    Args:
-        run: folder of a finished guarded run, in a world whose oracle knows its motion and its doomed states.
-        proposals: of the frozen policy, one a step of an unguarded run.
-        policy_steps: for which that policy was trained before, unguarded, with the learner's defaults; one that is
-            trained for long proposes nothing dangerous, and tells nothing.
-        seed: of its training and its exploration.
-        frozen: a .npz file that keeps the proposals, to ask several guards the same at once's price; it is made if it
-            is not there. "" keeps them nowhere.
-    """
-
-    run: str
-    proposals: int = 10_000
-    policy_steps: int = 1_500
-    seed: int = 0
-    frozen: str = ""
 
 
 @dataclass(frozen=True, eq=False)

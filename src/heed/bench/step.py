@@ -11,9 +11,9 @@ import gc
 import random
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from peft import LoraConfig
@@ -24,12 +24,12 @@ from heed.align.models.pretrained import quiet_transformers
 from heed.align.objectives.reward_functions import RewardFunction
 from heed.align.trainer import AlignTrainer
 from heed.balance import GAPO
+from heed.bench.options import GROUP, StepBench
 from heed.bench.shapes import (
     LORA_RANK,
     SHAPES,
     ModelShape,
     base_model,
-    check_device,
     circumstances,
     dtype_on,
     never_end,
@@ -38,54 +38,11 @@ from heed.bench.shapes import (
 )
 from heed.bench.timing import Spread, copy_bandwidth, interleaved, matmul_ceiling
 from heed.bench.trl_step import Reward, TRLStep, trl_is_installed
-from heed.errors import HeedError
 
 PROMPT_TOKENS = 16
-GROUP = 8
-"""Completions of each prompt, TRL's default."""
-
 PARTS = ("generation", "scoring", "gradients")
 FAILURES = (ImportError, TypeError, ValueError, AttributeError, RuntimeError)
 """What a TRL that fits neither this transformers nor this memory ends with: its row says so."""
-
-
-@dataclass(frozen=True)
-class StepBench:
-    """Options of ``heed bench step``.
-
-    Args:
-        device: cpu or cuda.
-        shape: tiny, 2m, 30m, 60m, 1.1b or mistral-7b (random weights).
-        k: numbers of objectives.
-        completions: completions of a step, eight of each prompt.
-        tokens: tokens of each completion.
-        repeats: rounds; each times every trainer once, in a shuffled order.
-        advantage: heed's: group, as TRL's, or gae with a critic for each objective.
-        peer: trl, where that is installed, or none.
-        seed: of weights, prompts, tokens and orders.
-    """
-
-    device: Literal["cpu", "cuda"] = "cpu"
-    shape: str = "2m"
-    k: tuple[int, ...] = (1, 2, 4, 8)
-    completions: int = 64
-    tokens: int = 32
-    repeats: int = 5
-    advantage: Literal["group", "gae"] = "group"
-    peer: Literal["trl", "none"] = "trl"
-    seed: int = 0
-
-    def check(self) -> None:
-        """Raise `HeedError` where an option cannot be had."""
-        check_device(self.device, self.shape)
-        if not self.k or min(self.k) < 1 or len(set(self.k)) < len(self.k):
-            raise HeedError("numbers of objectives are different and at least 1", "--k", "write 1,2,4,8")
-        if self.completions < GROUP or self.completions % GROUP:
-            what = f"{self.completions} completions do not divide into groups of {GROUP}"
-            raise HeedError(what, "--completions", f"give a multiple of {GROUP}")
-        for name in ("tokens", "repeats"):
-            if getattr(self, name) < 1:
-                raise HeedError(f"{getattr(self, name)} {name} measure nothing", f"--{name}", "give at least 1")
 
 
 def run_step_bench(options: StepBench, progress: Callable[[str], None] = lambda _: None) -> dict[str, Any]:

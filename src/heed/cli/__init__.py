@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import sys
 import traceback
@@ -68,7 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(0)
     try:
         if given[0] not in COMMANDS:
-            raise HeedError(f"there is no command '{given[0]}'", "heed", f"take one of {', '.join(COMMANDS)}")
+            close = difflib.get_close_matches(given[0], COMMANDS, n=1)
+            fix = f"did you mean heed {close[0]}?" if close else f"take one of {', '.join(COMMANDS)}"
+            raise HeedError(f"there is no command '{given[0]}'", "heed", fix)
         _run(given)
     except HeedError as error:
         if debug:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from heed.align import distributed
+from heed import report
 from heed.align.run.job import split_settings
-from heed.align.run.train import resume, start, train
-from heed.align.trainer import AlignTrainer
 from heed.cli.command import out_folder
 from heed.cli.console import Bar, quiet_libraries, say, stopping_at_rounds
 from heed.cli.settings import AlignCommand
 from heed.errors import Stopped
-from heed.report import write_report
+
+if TYPE_CHECKING:
+    from heed.align.trainer import AlignTrainer
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -21,6 +22,10 @@ def run(arguments: Sequence[str]) -> None:
     quiet_libraries()
     command = AlignCommand("align", "Fine-tune a language model to several objectives at once.")
     parsed, settings, asked = command.settings(arguments)
+
+    from heed.align import distributed  # what works is imported once it is asked for, so that --help answers at once
+    from heed.align.run.train import resume, start
+
     if parsed.resume is not None:
         trainer, out = resume(Path(parsed.resume), asked), Path(parsed.resume)
     else:
@@ -34,6 +39,9 @@ def run(arguments: Sequence[str]) -> None:
 
 def _train(trainer: AlignTrainer, out: Path) -> None:
     """Train with a bar; Ctrl-C keeps a checkpoint. Of several processes the first one tells."""
+    from heed.align import distributed
+    from heed.align.run.train import train
+
     names, tells = trainer.objectives.names, distributed.rank() == 0
     with stopping_at_rounds() as wanted, Bar("align") as bar:
 
@@ -52,7 +60,7 @@ def _train(trainer: AlignTrainer, out: Path) -> None:
             raise SystemExit(130) from None
     if not tells:
         return
-    page = write_report(out)
+    page = report.write_report(out)
     for name, values in summary["objectives"].items():
         exact = values["gold"] if values["gold"] is not None else values["proxy"]
         say(f"{name}: {_figure(values['start'])} -> {_figure(exact)}")

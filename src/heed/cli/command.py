@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import json
 import re
 import types
 import typing
-from argparse import ArgumentTypeError
+from argparse import SUPPRESS, Action, ArgumentTypeError
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from jsonargparse import ArgumentError, ArgumentParser, Namespace
+from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter, Namespace
 
 from heed.errors import HeedError
 from heed.runs.config import read_yaml
@@ -76,6 +77,36 @@ def settings_in(default: Any, prefix: str = "") -> dict[str, Setting]:
     }
 
 
+def in_words(kind: Any) -> str:
+    """What a setting of this type takes, as --help says it; "" for text, and where the choices stand beside its flag.
+
+    >>> in_words(float), in_words(int | None), in_words(list[float] | None), in_words(Literal["cpu", "cuda"])
+    ('number', 'whole number', 'numbers with commas between', '')
+    """
+    origin, parts = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(filter(None, map(in_words, parts)))
+    if origin in (list, tuple):
+        return f"{in_words(parts[0]) or 'word'}s with commas between"
+    if origin is dict:
+        return "JSON object"
+    return {int: "whole number", float: "number", bool: "true or false"}.get(kind, "")
+
+
+class HelpInWords(DefaultHelpFormatter):
+    """--help with types in words, and no more of a default than there is."""
+
+    def _get_help_string(self, action: Action) -> str:
+        kind = getattr(action, "_typehint", action.type)
+        notes = ["required"] if action.required and action.option_strings else []
+        notes += [told] if action.nargs is None and (told := in_words(kind)) else []
+        if action.default not in (None, SUPPRESS, [], {}) and not (action.nargs == 0 and action.default is False):
+            several = isinstance(action.default, list)
+            notes.append(f"default: {','.join(map(str, action.default))}" if several else "default: %(default)s")
+        text = (action.help or "").replace("``", "")
+        return text + (f" ({', '.join(notes)})" if notes else "")
+
+
 class Command:
     """One command's parser.
 
@@ -90,7 +121,13 @@ class Command:
     """
 
     def __init__(self, name: str, description: str, epilog: str | None = None) -> None:
-        self.parser = ArgumentParser(prog=f"heed {name}", description=description, epilog=epilog, exit_on_error=False)
+        self.parser = ArgumentParser(
+            prog=f"heed {name}",
+            description=description,
+            epilog=epilog,
+            exit_on_error=False,
+            formatter_class=HelpInWords,
+        )
         self.kinds: dict[str, Any] = {}
         self.known_settings: dict[str, Setting] = {}
         self._groups: list[tuple[str, list[str]]] = []
@@ -210,7 +247,7 @@ class Command:
     def _add_setting(self, group: Any, name: str) -> None:
         setting, short = self.known_settings[name], short_name(name, self.kinds)
         options = {"metavar": name.rpartition(".")[2].upper(), **setting.flag}
-        if setting.kind is bool or typing.get_origin(setting.kind) is typing.Literal:
+        if setting.kind is bool or typing.get_origin(setting.kind) is Literal:
             del options["metavar"]  # --help shows the choices
         kind = str if "nargs" in options else setting.kind
         group.add_argument(f"--{short}", dest=name, type=kind, default=setting.default, help=setting.help, **options)
@@ -303,3 +340,36 @@ def out_folder(given: str | None, stem: str) -> Path:
     root = Path("runs")
     number = next(n for n in range(1, 1_000_000) if not (root / f"{stem}-{n}").exists())
     return root / f"{stem}-{number}"
+
+
+def show_kinds(command: str, kinds: Mapping[str, str]) -> None:
+    """Print what a command of several kinds can do, and end the program.
+
+    Args:
+        command: its name.
+        kinds: by name, each with one sentence.
+    """
+    width = max(map(len, kinds)) + 2
+    print(f"usage: heed {command} KIND ...\n")
+    for name, about in kinds.items():
+        print(f"  {name:<{width}}{about}")
+    print(f"\nheed {command} KIND --help tells a kind's options.")
+    raise SystemExit(0)
+
+
+def refused_kind(what: str, command: str, kinds: Collection[str], arguments: Sequence[str]) -> HeedError:
+    """What to say where a command of several kinds was given none that there is.
+
+    Args:
+        what: is asked.
+        command: its name.
+        kinds: that there are.
+        arguments: as typed.
+
+    >>> str(refused_kind("what shall be compared?", "compare", ["align", "guard"], ["gaurd"]))
+    'what shall be compared? (heed compare gaurd): did you mean heed compare guard?'
+    """
+    typed = arguments[0] if arguments and not arguments[0].startswith("-") else ""
+    close = difflib.get_close_matches(typed, kinds, n=1)
+    fix = f"did you mean heed {command} {close[0]}?" if close else f"heed {command} {', '.join(kinds)}"
+    return HeedError(what, f"heed {command} {typed}".strip(), fix)

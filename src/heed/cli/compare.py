@@ -6,22 +6,28 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from heed.cli.command import Command, out_folder
+from heed import report
+from heed.cli.command import Command, out_folder, refused_kind, show_kinds
 from heed.cli.console import Bar, quiet_libraries, say, stopping_at_rounds
 from heed.compare.pool import OnProgress, Progress
 from heed.compare.tables import format_table
 from heed.errors import HeedError, Stopped
-from heed.report import write_report
+
+KINDS = {
+    "align": "methods of balancing, on a world with exact answers or on a model of your own",
+    "guard": "ways of guarding, in one environment",
+}
 
 
 def run(arguments: Sequence[str]) -> None:
     """Parse, run the table, print it, report."""
     quiet_libraries()
     kinds = {"align": _align, "guard": _guard}
-    kind = "align" if arguments and arguments[0] in ("--help", "-h") else (arguments or [""])[0]
-    if kind not in kinds:
-        raise HeedError("what shall be compared?", "heed compare", "heed compare align, or heed compare guard")
-    kinds[kind](arguments[1:] if arguments[0] == kind else arguments)
+    if arguments and arguments[0] in ("--help", "-h"):
+        show_kinds("compare", KINDS)
+    if not arguments or arguments[0] not in kinds:
+        raise refused_kind("what shall be compared?", "compare", KINDS, arguments)
+    kinds[arguments[0]](arguments[1:])
 
 
 def refuse_of_one_run(by_flags: Collection[str], unit: str) -> None:
@@ -70,7 +76,6 @@ def following(name: str, out: Path) -> Iterator[tuple[OnProgress, Callable[[str,
 
 def _align(arguments: Sequence[str]) -> None:
     from heed.cli.settings import AlignCommand  # each half's packages are for those who compare in it
-    from heed.compare.methods import MethodsJob, compare_methods, table_of
     from heed.compare.results import RESULTS, Results
 
     command = AlignCommand(
@@ -91,6 +96,9 @@ def _align(arguments: Sequence[str]) -> None:
     command.add("--workers", type=int, default=2, help="runs at once")
     command.add("--results", type=str, default=None, help=RESULTS)
     parsed, settings, asked = command.settings(arguments)
+
+    from heed.compare.methods import MethodsJob, compare_methods, table_of  # once it is asked for
+
     refuse_of_one_run(command.given_by_flags, "rounds")
     results = None if parsed.results is None else Results(Path(parsed.results))
     if parsed.budget is not None:
@@ -107,12 +115,11 @@ def _align(arguments: Sequence[str]) -> None:
     print(format_table(table))
     for each in (table[name] for name in ("rounds", "improvement") if name in table):
         print(f"\n{each['title']}:\n\n{format_table(each)}")
-    print(write_report(out))
+    print(report.write_report(out))
 
 
 def _guard(arguments: Sequence[str]) -> None:
     from heed.cli.guard import guard_settings
-    from heed.compare.guards import GuardsJob, compare_guards
     from heed.guard.run.methods import COMPARED
 
     command = Command("compare guard", "Compare ways of guarding in one environment.")
@@ -124,6 +131,9 @@ def _guard(arguments: Sequence[str]) -> None:
     command.add("--out", type=str, default=None, help="the run folder (default: below runs/)")
     command.add("--resume", type=str, default=None, help="a comparison to go on with")
     parsed, asked = guard_settings(command, arguments)
+
+    from heed.compare.guards import GuardsJob, compare_guards  # once it is asked for
+
     refuse_of_one_run(command.flags(arguments), "steps")
     if parsed["out"] is not None and parsed["resume"] is not None:
         raise HeedError("a comparison that goes on stays where it is", "--out", "give one of --out and --resume")
@@ -140,4 +150,4 @@ def _guard(arguments: Sequence[str]) -> None:
     print(format_table(table))
     for each in table["efficiency"]:
         print(f"{each['title']}, median over seeds and quartiles:\n\n{format_table(each)}")
-    print(write_report(out))
+    print(report.write_report(out))

@@ -11,8 +11,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
-
 import heed
 from heed._extras import BASE, EXTRAS, missing_from
 from heed.balance import METHODS, weighting_from_name
@@ -25,6 +23,8 @@ def run(arguments: Sequence[str]) -> None:
     _, unknown = argparse.ArgumentParser(prog="heed doctor", description=about).parse_known_args(arguments)
     if unknown:
         raise HeedError(f"there is no option {' '.join(unknown)}", "heed doctor", "leave it out")
+    import torch  # once it is asked for, so that --help answers at once
+
     print(f"heed {heed.__version__}, Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores")
     for extra in EXTRAS:
         print(f"  {extra if extra != BASE else 'balance'}: {_state(extra)}")

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from heed import report
 from heed.cli.command import out_folder
 from heed.cli.compare import following, refuse_of_one_run
-from heed.cli.console import quiet_libraries, say
+from heed.cli.console import quiet_libraries
 from heed.cli.settings import AlignCommand
-from heed.compare.front import FrontJob, resumed_front, run_front
-from heed.compare.front_measures import MEASURES, front_table, values_table
 from heed.compare.results import RESULTS, Results
 from heed.compare.tables import format_table
-from heed.report import write_report
 
 FRONT = {
     "rewards": "gold",
@@ -30,7 +27,7 @@ reply that pays; and enough rounds to come near the front, the last third of the
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Parse, train every point, print the fronts as a table and their volumes, report."""
+    """Parse, train every point, print the fronts and their values as tables, report."""
     quiet_libraries()
     command = AlignCommand("front", "Train one policy per preference and judge the front.", changes=FRONT)
     command.add(
@@ -44,6 +41,10 @@ def run(arguments: Sequence[str]) -> None:
     command.add("--workers", type=int, default=2, help="runs at once")
     command.add("--results", type=str, default=None, help=RESULTS)
     parsed, settings, asked = command.settings(arguments)
+
+    from heed.compare.front import FrontJob, resumed_front, run_front  # once it is asked for: --help answers at once
+    from heed.compare.front_measures import front_table, values_table
+
     results = None if parsed.results is None else Results(Path(parsed.results))
     refuse_of_one_run(command.given_by_flags, "rounds")
     if parsed.resume is not None:
@@ -57,27 +58,4 @@ def run(arguments: Sequence[str]) -> None:
         summary = run_front(job, out, show, parsed.resume is not None, prepare, results)
     print(format_table(front_table(summary)) + "\n")
     print(format_table(values_table(summary)) + "\n")
-    for line in lines(summary):
-        say(line)
-    print(write_report(out))
-
-
-def lines(summary: dict[str, Any]) -> list[str]:
-    """The volumes and rank correlations as text, means over seeds."""
-    found = []
-    for method, rows in summary["methods"].items():
-        pooled = ", ".join(f"{x:.3f}" for x in rows["pooled"])
-        by_seed = "; ".join(",".join(f"{x:.2f}" for x in seed) for seed in rows["follows"])
-        found.append(f"{method}: rank correlation of value with preference {pooled} pooled; by seed {by_seed}")
-        for name, told in MEASURES.items():
-            if each := [seed[name] for seed in rows.get("measures", ())]:
-                found.append(f"  {told}: {sum(each) / len(each):.3f} ({min(each):.3f} to {max(each):.3f})")
-        for row in rows["volumes"]:
-            shares = ", ".join(
-                f"{sum(values) / len(values):.3f} ({min(values):.3f} to {max(values):.3f}) {name.replace('_', ' ')}"
-                for name, values in row.items()
-                if name not in ("reference", "hull")
-            )
-            shape = "hull" if row["hull"] else "staircase"
-            found.append(f"  reference {row['reference'] + 1}, {shape}: {shares}")
-    return found
+    print(report.write_report(out))

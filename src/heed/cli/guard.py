@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from heed import report
 from heed.cli.command import Command, out_folder
 from heed.cli.console import Bar, quiet_libraries, say, stopping_at_rounds
 from heed.errors import HeedError, Stopped
-from heed.guard.run.causes import collapse, in_words
 from heed.guard.run.config import GuardJob, job_of, settings_of
 from heed.guard.run.methods import guarded
-from heed.guard.run.progress import OnStep
-from heed.guard.run.train import resume_guard, train_guard
-from heed.oversight.overseers.human import HumanOverseer
-from heed.report import write_report
 from heed.runs.config import read_yaml
 from heed.runs.folder import CONFIG
+
+if TYPE_CHECKING:
+    from heed.guard.run.progress import OnStep
+    from heed.oversight.overseers.human import HumanOverseer
 
 QUICK = {
     "steps": 320, "oversight_steps": 200, "learning_starts": 80, "batch_size": 32, "hidden": 32, "members": 3,
@@ -71,6 +71,8 @@ def trained(
     Raises:
         SystemExit: the run was stopped.
     """
+    from heed.guard.run.train import train_guard  # once it is asked for, so that --help answers at once
+
     name = "guard" if person is None else "oversee"
     with _stopped_in_words(name, out):
         return train_guard(job, out, _shown(bar, name, job.steps, wanted), person)
@@ -91,6 +93,8 @@ def gone_on(
     Raises:
         SystemExit: the run was stopped.
     """
+    from heed.guard.run.train import resume_guard
+
     config = read_yaml(out / CONFIG) if (out / CONFIG).is_file() else {}
     steps = int(config.get("steps", GuardJob.steps))
     name = "guard" if person is None else "oversee"
@@ -120,7 +124,7 @@ def _stopped_in_words(name: str, out: Path) -> Iterator[None]:
 
 def tell(summary: dict[str, Any], out: Path) -> None:
     """Say what a run came to, and where its report is."""
-    page = write_report(out)
+    page = report.write_report(out)
     for line in lines(summary):
         say(line)
     print(page)
@@ -144,6 +148,8 @@ def guard_settings(command: Command, arguments: Sequence[str]) -> tuple[dict[str
 
 def lines(summary: dict[str, Any]) -> list[str]:
     """What a run came to, in words."""
+    from heed.guard.run.causes import collapse, in_words
+
     catastrophes = summary["catastrophes"]
     text = [fell] if (fell := collapse(summary)) else []
     text += [

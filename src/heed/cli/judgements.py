@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -15,15 +15,10 @@ from rich.table import Table
 from heed.cli.command import Command, refuse_both, refuse_unread, words
 from heed.cli.console import say, wait_until_stopped
 from heed.errors import HeedError
-from heed.oversight.agreement import Agreements, agreements
-from heed.oversight.comparisons.formats import export_comparisons
-from heed.oversight.store.export import by_person, export
-from heed.oversight.store.queries import Filter, passing
 from heed.oversight.store.store import KINDS, Judgement, Store, open_store
-from heed.web.app import create_app
-from heed.web.judgements import add_judgements
-from heed.web.people import People
-from heed.web.serving import serving
+
+if TYPE_CHECKING:
+    from heed.oversight.agreement import Agreements
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -68,6 +63,9 @@ def run(arguments: Sequence[str]) -> None:
             print(f"row {store.retract(parsed.retract, parsed.person, parsed.why)} takes {parsed.retract} back")
             return
         if parsed.agreement:
+            from heed.oversight.agreement import agreements  # statistics are for those who ask for them
+            from heed.oversight.store.queries import Filter, passing
+
             _agreement(agreements(passing(store, Filter(parsed.kind, parsed.person, parsed.of, "active"))))
             return
         found = store.effective(parsed.kind, parsed.person, parsed.of)
@@ -91,6 +89,11 @@ def _refuse_unread(given: Collection[str]) -> None:
 
 def _serve(store: Store, parsed: Any) -> None:
     """Until Ctrl-C."""
+    from heed.web.app import create_app  # for those who installed the pages
+    from heed.web.judgements import add_judgements
+    from heed.web.people import People
+    from heed.web.serving import serving
+
     people, app = People.named(words(parsed.people)), create_app()
     if not people.all:
         raise HeedError("nobody could look", "--people", "name at least one")
@@ -135,6 +138,9 @@ def _number(value: float | None, form: str, of: int = 0) -> str:
 
 def _export(found: Sequence[Judgement], parsed: Any) -> None:
     """Into a file: as they lie in the store, or comparisons as they are trained on."""
+    from heed.oversight.comparisons.formats import export_comparisons
+    from heed.oversight.store.export import export
+
     if parsed.format is None:
         export(found, Path(parsed.export))
         print(f"{len(found)} judgements in {parsed.export}")
@@ -148,6 +154,8 @@ def _export(found: Sequence[Judgement], parsed: Any) -> None:
 
 def _show(found: Sequence[Judgement], last: int) -> None:
     """Who judged how much, and the latest judgements."""
+    from heed.oversight.store.export import by_person
+
     console = Console(highlight=False)
     people = Table("person", "judgements", "blocks", "median ms")
     for row in by_person(found):

@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from heed.cli.command import Command, words
 from heed.cli.console import quiet_libraries, say, wait_until_stopped
 from heed.cli.label_pairs import add_options, pairs_of
 from heed.errors import HeedError
-from heed.oversight.comparisons.formats import export_comparisons
-from heed.oversight.comparisons.pairs import in_order, require_order
-from heed.oversight.comparisons.session import ComparisonSession, require_objectives
-from heed.oversight.store.export import require_ending
-from heed.oversight.store.store import Judgement, open_store
-from heed.web.compare import CompareServer
-from heed.web.judgements import add_judgements
-from heed.web.limits import Limits
-from heed.web.people import People
-from heed.web.serving import serving
+
+if TYPE_CHECKING:
+    from heed.oversight.store.store import Judgement
+    from heed.web.compare import CompareServer
+    from heed.web.limits import Limits
+    from heed.web.people import People
 
 
 def run(arguments: Sequence[str], limits: Limits | None = None) -> None:
@@ -49,6 +46,15 @@ def run(arguments: Sequence[str], limits: Limits | None = None) -> None:
     add_options(command)
     parsed = command.parse(arguments)
     asked = {name for name, value in vars(command.parse(arguments, defaults=False)).items() if value is not None}
+
+    from heed.oversight.comparisons.pairs import in_order, require_order  # once it is asked for: --help answers at once
+    from heed.oversight.comparisons.session import ComparisonSession, require_objectives
+    from heed.oversight.store.export import require_ending
+    from heed.oversight.store.store import open_store
+    from heed.web.compare import CompareServer
+    from heed.web.judgements import add_judgements
+    from heed.web.people import People
+
     names, objectives = words(parsed.people), words(parsed.objectives)
     if parsed.times > len(names):
         raise HeedError(f"{len(names)} cannot judge each pair {parsed.times} times", "--times", "name more people")
@@ -78,6 +84,8 @@ def run(arguments: Sequence[str], limits: Limits | None = None) -> None:
 
 def serve_pairs(server: CompareServer, people: People, host: str, port: int, limits: Limits | None) -> None:
     """Until everything is compared, or Ctrl-C."""
+    from heed.web.serving import serving
+
     with serving(server.app, host, port, limits) as address:
         for person in people.all:
             say(f"{person.name} compares at {address}/#token={people.token_of(person.name)}")
@@ -88,5 +96,8 @@ def _export(found: Sequence[Judgement], out: Path) -> None:
     if not found:
         say(f"nothing is compared yet: {out} is not written")
         return
+
+    from heed.oversight.comparisons.formats import export_comparisons
+
     count, _ = export_comparisons(found, out)
     print(f"{count} comparisons in {out}")

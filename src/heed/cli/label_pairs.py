@@ -5,20 +5,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from heed.align.data.dataset import load_prompts
-from heed.align.labelling.margins import with_margins
-from heed.align.labelling.pairs import PairSampling, sample_pairs
-from heed.align.objectives.base import ObjectiveSet
-from heed.align.objectives.spec import parse_objective
-from heed.align.run.apothecary import ApothecarySetup, prepare
+from heed.align.labelling.config import PairSampling
 from heed.align.run.job import APOTHECARY
 from heed.cli.command import Command
 from heed.cli.console import Bar, say
 from heed.errors import HeedError
 from heed.oversight.comparisons.pairs import Pair, read_pairs
-from heed.worlds.apothecary import Apothecary
+
+if TYPE_CHECKING:
+    from heed.align.objectives.base import ObjectiveSet
 
 SAMPLING = {field.name for field in dataclasses.fields(PairSampling)} - {"seed"} | {"batch_size", "split"}
 """The options that only sampling reads."""
@@ -67,7 +64,12 @@ def pairs_of(parsed: Any, asked: set[str], objectives: Sequence[str]) -> tuple[l
             fix = "give --reward for each objective, or take --next random"
             raise HeedError(f"sampled pairs have no score of {', '.join(unscored)}", f"--next {parsed.next}", fix)
         pairs = _sampled(parsed, asked, path)
-    return (pairs if rewards is None else with_margins(pairs, rewards)), path
+    if rewards is None:
+        return pairs, path
+
+    from heed.align.labelling.margins import with_margins  # models are for those who ask them
+
+    return with_margins(pairs, rewards), path
 
 
 def _beside(store: str) -> Path:
@@ -76,6 +78,9 @@ def _beside(store: str) -> Path:
 
 
 def _sampled(parsed: Any, asked: set[str], path: Path) -> list[Pair]:
+    from heed.align.data.dataset import load_prompts
+    from heed.align.labelling.pairs import sample_pairs
+
     settings = {field.name: parsed[field.name] for field in dataclasses.fields(PairSampling)}
     with Bar("pairs") as bar:
         if parsed.world is not None:
@@ -102,6 +107,9 @@ def _world(asked: set[str], settings: dict[str, Any], bar: Bar) -> tuple[list[An
     for name in ("prompts", "split", "model", "template_arguments"):
         if name in asked:
             raise HeedError("a world brings its own model and prompts", f"--{name}", "leave out it, or --world")
+    from heed.align.run.apothecary import ApothecarySetup, prepare
+    from heed.worlds.apothecary import Apothecary
+
     preparation = ApothecarySetup()
     settings["model"] = str(prepare(preparation, judges=False, on_stage=bar.show).policy)
     if "max_completion_tokens" not in asked:
@@ -113,6 +121,9 @@ def _rewards(specs: Sequence[str], objectives: Sequence[str]) -> ObjectiveSet | 
     """The reward models that are asked for scores; None if there are none."""
     if not specs:
         return None
+    from heed.align.objectives.base import ObjectiveSet
+    from heed.align.objectives.spec import parse_objective
+
     rewards = ObjectiveSet([parse_objective(text, "--reward") for text in specs])
     for name in rewards.names:
         if name not in objectives:

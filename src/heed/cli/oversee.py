@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from heed import report
 from heed.cli.command import Command, out_folder, words
 from heed.cli.console import Bar, quiet_libraries, say, stopping_at_rounds
-from heed.cli.guard import QUICK, gone_on, guard_settings, tell, trained
+from heed.cli.guard import QUICK, gone_on, guard_settings, lines, tell, trained
 from heed.errors import HeedError
 from heed.guard.run.config import job_of, settings_of
-from heed.guard.run.environment import drawing
 from heed.guard.run.methods import method_from_name
-from heed.oversight.overseers.specs import BROWSER
-from heed.report import report_of
 from heed.runs.config import read_yaml
 from heed.runs.folder import CONFIG
-from heed.web.served import serve
 
-PERSONS = {"overseer": BROWSER, "evaluation_episodes": 0, "ask_above": 0.25, "checkpoint_every": 50}
+PERSONS = {"evaluation_episodes": 0, "ask_above": 0.25, "checkpoint_every": 50}
 """What differs where people judge: they are asked again where the blockers disagree, watch no evaluation, and give few
 judgements again after a crash."""
 
@@ -39,6 +36,11 @@ def run(arguments: Sequence[str]) -> None:
     command.add("--out", type=str, default=None, help="the run folder (default: below runs/)")
     command.add("--quick", action="store_true", help="a few hundred steps, to see that everything works")
     parsed, asked = guard_settings(command, arguments)
+
+    from heed.guard.run.environment import drawing  # once it is asked for, so that --help answers at once
+    from heed.oversight.overseers.specs import BROWSER
+    from heed.web.served import serve
+
     if asked.get("overseer", BROWSER) != BROWSER:
         raise HeedError("here people are the overseers", "--overseer", "leave it out, or run heed guard")
     if "overseer_timeout" in command.flags(arguments):
@@ -47,7 +49,10 @@ def run(arguments: Sequence[str]) -> None:
         raise HeedError("a run that goes on stays where it is", "--out", "give one of --out and --resume")
     resumed = None if parsed["resume"] is None else Path(parsed["resume"])
     quick = QUICK if parsed["quick"] else {}
-    job = job_of(quick, PERSONS, asked) if resumed is None else job_of(read_yaml(resumed / CONFIG), where=str(resumed))
+    if resumed is None:
+        job = job_of(quick, PERSONS | {"overseer": BROWSER}, asked)
+    else:
+        job = job_of(read_yaml(resumed / CONFIG), where=str(resumed))
     if not method_from_name(job.method).guarded or job.mode == "shadow":
         raise HeedError("nobody's block would count", "--method none, --mode shadow", "leave it out, or run heed guard")
     job.env_kwargs = drawing(job.env) | job.env_kwargs
@@ -63,7 +68,7 @@ def run(arguments: Sequence[str]) -> None:
             votes=parsed["times"],
             store=job.store,
             run=out,
-            report=report_of,
+            report=report.report_of,
             stopping=lambda: bool(wanted),
             host=parsed["host"],
             port=parsed["port"],
@@ -75,4 +80,5 @@ def run(arguments: Sequence[str]) -> None:
             summary = trained(job, out, bar, wanted, person.human)
         else:
             summary = gone_on(out, bar, wanted, settings_of(quick) | asked, person.human)
+        person.human.end(f"the run is over: {lines(summary)[0]}; its report is {out / 'report.html'}")
     tell(summary, out)

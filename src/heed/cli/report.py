@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from heed import report
 from heed.cli.command import Command, refuse_both, refuse_unread, words
 from heed.cli.console import quiet_libraries, say, wait_until_stopped
 from heed.errors import HeedError
-from heed.report import report_of, write_report
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -30,7 +30,7 @@ def run(arguments: Sequence[str]) -> None:
     elif parsed.serve:
         _serve(Path(parsed.run), parsed)
     else:
-        print(write_report(parsed.run))
+        print(report.write_report(parsed.run))
 
 
 def _moving_picture(parsed: Any) -> Path:
@@ -54,7 +54,7 @@ def _serve(folder: Path, parsed: Any) -> None:
     people, app = People.named([], words(parsed.people)), create_app()
     if not people.all:
         raise HeedError("nobody could look", "--people", "name at least one")
-    add_run(app, folder, people, report_of)
+    add_run(app, folder, people, report.report_of)
     with serving(app, parsed.host, parsed.port) as address:
         for person in people.all:
             say(f"{person.name} watches {folder} at {address}/run#token={people.token_of(person.name)}")

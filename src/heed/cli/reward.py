@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from heed.align.preferences import RewardTrainingConfig, RewardTrainingReport
-from heed.align.run.reward import APOTHECARY, RewardJob, learn_rewards
+from heed.align.preferences.config import RewardTrainingConfig
+from heed.align.run.reward_job import APOTHECARY, RewardJob
 from heed.cli.command import Command, words
 from heed.cli.console import Bar, quiet_libraries, say
-from heed.runs.statistics import binomial_bounds
+
+if TYPE_CHECKING:
+    from heed.align.preferences import RewardTrainingReport
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -30,6 +33,9 @@ def run(arguments: Sequence[str]) -> None:
     job = RewardJob(**{field.name: settings[field.name] for field in dataclasses.fields(RewardJob)})
     fields = dataclasses.fields(RewardTrainingConfig)
     config = RewardTrainingConfig(**{field.name: settings[field.name] for field in fields})
+
+    from heed.align.run.reward import learn_rewards  # once it is asked for, so that --help answers at once
+
     with Bar("reward models") as bar:
         report = learn_rewards(job, config, Path(settings["out"]), bar.show)
     for name, share in report.accuracy.items():
@@ -49,5 +55,7 @@ def _agreement(share: float | None, of: int) -> str:
     """How far a head agrees with held-out verdicts, with its exact 95% binomial interval."""
     if share is None:
         return "nothing was held out"
+    from heed.runs.statistics import binomial_bounds
+
     low, high = binomial_bounds(round(share * of), of)
     return f"agrees with {share:.0%} of {of} held out (95% interval {low:.0%} to {high:.0%})"

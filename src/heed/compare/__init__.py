@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from heed.runs.on_demand import on_demand
+from heed._on_demand import on_demand
 
 if TYPE_CHECKING:
     from heed.compare.demo import run_demo

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import heed
-from heed.align.run.apothecary import ApothecarySetup, SetupProgress, prepare
+from heed import report
 from heed.align.run.job import defaults
 from heed.compare.demo_guard import GUARD_STEPS, WORKERS, run_guard_half
 from heed.compare.pool import OnProgress, folder_of_runs, recorded, run_all
 from heed.compare.tasks import Task
-from heed.report import write_report
+
+if TYPE_CHECKING:
+    from heed.align.run.apothecary import SetupProgress
 
 STEPS, SEED = 70, 0
 """Defaults of a demonstration."""
@@ -47,6 +49,8 @@ def run_demo(
     Raises:
         HeedError: ``out`` holds no demonstration to go on with, or one of other steps or another seed.
     """
+    from heed.align.run.apothecary import ApothecarySetup, prepare  # what trains is for those who make one
+
     given = {"steps": steps, "seed": seed, "guard_steps": guard_steps}
     asked = {name: value for name, value in given.items() if value is not None}
     if resumed:
@@ -70,7 +74,7 @@ def run_demo(
         for i, (folder, _) in enumerate(variants.values()):
             others = [s for j, s in enumerate(siblings) if j != i]
             run.write_json(f"{folder}/siblings.json", others)
-            write_report(out / folder)
+            report.write_report(out / folder)
         guard = (
             run_guard_half(run, record["guard_steps"], settings["seed"], on_progress) if record["guard_steps"] else None
         )
@@ -94,7 +98,7 @@ def run_demo(
             "guard": None if guard is None else guard["headline"],
         }
         run.write_summary(summary)
-        write_report(out)
+        report.write_report(out)
     return summary
 
 

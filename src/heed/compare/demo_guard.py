@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from heed import report
 from heed.compare.pool import OnProgress, run_all
 from heed.compare.tasks import Task
-from heed.report import write_report
 from heed.report.common.formats import counted
 from heed.runs.folder import RunFolder
 
@@ -43,7 +43,7 @@ def run_guard_half(run: RunFolder, steps: int, seed: int, on_progress: OnProgres
     first = tasks[0].folder
     siblings = [{"label": task.label, "path": f"../{task.folder.name}"} for task in tasks[1:]]
     run.write_json(f"guard/{first.name}/siblings.json", siblings)
-    write_report(first)
+    report.write_report(first)
     runs = [{"label": task.label, "path": str(Path("guard") / task.folder.name)} for task in tasks]
     return {"runs": runs, "headline": guard_headline(summaries)}
 

@@ -16,7 +16,7 @@ from heed.align.run.apothecary import SetupProgress
 from heed.align.run.job import SEE, TYPES, check_source, defaults, in_sections, record_in_sections, split_settings
 from heed.align.run.weighting import config_class_of, method_of, refuse_unused, settings_of_method
 from heed.balance import methods_with, settings_of
-from heed.balance.weightings.running.lagrangian import levels_of
+from heed.balance.methods.running.lagrangian import levels_of
 from heed.compare.align_runs import prepare_world
 from heed.compare.one_policy import is_of_one_policy
 from heed.compare.own_model import compare_own, names_of

@@ -9,8 +9,8 @@ from typing import Any
 from heed.align.conditioning.gates import write_adapter
 from heed.align.conditioning.tags import WriteTag
 from heed.align.run.weighting import settings_of_method
+from heed.balance.methods.conditioned import ConditionedConfig
 from heed.balance.weightings.combinations.ric import RiC
-from heed.balance.weightings.conditioned import ConditionedConfig
 from heed.compare.results import Make, Results, newest_adapter, outcomes
 from heed.compare.tasks import Task
 

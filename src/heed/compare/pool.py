@@ -18,8 +18,6 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from heed.compare.tasks import Task, is_finished, note_failure, summary_of
 from heed.errors import HeedError, RunFailed, Stopped
 from heed.runs.config import refuse_other_settings
@@ -251,10 +249,14 @@ def _deaf_to_ctrl_c() -> Iterator[None]:
 
 def _threads_of_each(workers: int) -> int:
     """Threads of each process: its share of the cores, or what torch has here (`OMP_NUM_THREADS`) if that is fewer."""
+    import torch  # not for those who only ask for --help
+
     return max(1, min(torch.get_num_threads(), (os.cpu_count() or 1) // workers))
 
 
 def _settle(threads: int) -> None:
+    import torch
+
     torch.set_num_threads(threads)
     warnings.filterwarnings("ignore", category=FutureWarning)  # the libraries' talk among themselves
 

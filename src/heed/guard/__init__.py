@@ -9,7 +9,7 @@ without any of what training takes (`Guard.load`).
 
 from typing import TYPE_CHECKING
 
-from heed.runs.on_demand import on_demand
+from heed._on_demand import on_demand
 
 if TYPE_CHECKING:
     from heed.guard.agreement import Agreement
@@ -18,17 +18,20 @@ if TYPE_CHECKING:
     from heed.guard.guard import Guard
     from heed.guard.intervention import AskWhenUnsure, Beside, Intervention, Lookahead, Off, Overseen, Shadow
     from heed.guard.keeping.policy import PlainPolicy
+    from heed.guard.learners.config import LearnerConfig
     from heed.guard.learners.sb3 import GuardedDQN, GuardedSAC, GuardedTD3, controller
     from heed.guard.learners.vec_env import GuardedVecEnv
     from heed.guard.models.blockers import DangerJudge
     from heed.guard.models.config import ModelsConfig
     from heed.guard.models.models import Models
-    from heed.guard.phases import Phases, PhasesConfig
-    from heed.guard.planning.config import Controllers, PlanningConfig
+    from heed.guard.phases import Phases
+    from heed.guard.phases_config import PhasesConfig
+    from heed.guard.planning.building import Controllers
+    from heed.guard.planning.config import PlanningConfig
     from heed.guard.planning.imagination import Controller
     from heed.guard.planning.optimizers import Search
     from heed.guard.planning.risk import RiskStrategy
-    from heed.guard.run.config import GuardJob, LearnerConfig
+    from heed.guard.run.config import GuardJob
     from heed.guard.run.train import resume_guard, train_guard
     from heed.guard.vector_guard import VectorGuard
 
@@ -81,13 +84,16 @@ __getattr__ = on_demand(
         "models.blockers": ["DangerJudge"],
         "models.config": ["ModelsConfig"],
         "models.models": ["Models"],
-        "phases": ["Phases", "PhasesConfig"],
-        "planning.config": ["Controllers", "PlanningConfig"],
+        "phases": ["Phases"],
+        "phases_config": ["PhasesConfig"],
+        "planning.building": ["Controllers"],
+        "planning.config": ["PlanningConfig"],
         "planning.imagination": ["Controller"],
         "planning.optimizers": ["Search"],
         "planning.risk": ["RiskStrategy"],
         "keeping.policy": ["PlainPolicy"],
-        "run.config": ["GuardJob", "LearnerConfig"],
+        "learners.config": ["LearnerConfig"],
+        "run.config": ["GuardJob"],
         "run.train": ["resume_guard", "train_guard"],
         "vector_guard": ["VectorGuard"],
     },

@@ -11,7 +11,8 @@ from heed.errors import HeedError
 from heed.guard.evaluation import dynamics_error
 from heed.guard.models.labels import Experience
 from heed.guard.models.models import Models, ModelsReport
-from heed.guard.planning.config import PlanningConfig, find_belief
+from heed.guard.planning.building import find_belief
+from heed.guard.planning.config import PlanningConfig
 
 
 @dataclass(frozen=True)

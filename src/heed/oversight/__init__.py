@@ -5,7 +5,7 @@ An overseer of one's own needs ``name``, ``judge(proposal)`` and ``reset(seed)``
 
 from typing import TYPE_CHECKING
 
-from heed.runs.on_demand import on_demand
+from heed._on_demand import on_demand
 
 if TYPE_CHECKING:
     from heed.oversight.overseers.base import DeclaresScope, Overseer, Proposal, Scope, Verdict, scope_of

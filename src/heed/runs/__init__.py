@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from heed.runs.on_demand import on_demand
+from heed._on_demand import on_demand
 
 if TYPE_CHECKING:
     from heed.runs.config import config_hash, describe_differences, read_yaml, refuse_other_settings, to_yaml

@@ -26,6 +26,9 @@ from heed.web.run import add_run
 from heed.web.serving import serving
 from heed.web.watch import WatchServer
 
+STOPPED = "the run has stopped: nothing is asked of you any more, and what you said is kept"
+"""What pages say where nobody else said how the run ended."""
+
 
 @dataclass(frozen=True)
 class ServedOverseer:
@@ -115,7 +118,8 @@ def serve(
         if judged is not None:
             add_judgements(server.app, judged, named, server.retracted)
         address = opened.enter_context(serving(server.app, host, port, limits))
-        opened.callback(ended.set)  # first of all at the end: nobody waits for a page that goes
+        opened.callback(ended.set)  # nobody waits for a page that goes
+        opened.callback(human.end, STOPPED)  # first of all at the end: every page says so before its server is gone
         addresses = {each.name: f"{address}/#token={named.token_of(each.name)}" for each in named.all}
         yield ServedOverseer(overseer, human, addresses)
 

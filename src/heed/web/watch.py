@@ -7,7 +7,8 @@ import contextlib
 import json
 import time
 from collections.abc import AsyncIterator
-from typing import Annotated
+from dataclasses import asdict
+from typing import Annotated, Any
 
 from fastapi import FastAPI, WebSocket
 from pydantic import Field
@@ -15,6 +16,7 @@ from pydantic.dataclasses import dataclass
 
 from heed.errors import HeedError, RunFailed
 from heed.oversight.control.records import Order
+from heed.oversight.control.said import said_of
 from heed.oversight.control.view import View
 from heed.oversight.overseers.human import HumanOverseer
 from heed.oversight.store.store import Judgement
@@ -158,13 +160,18 @@ class _Watching:
                 elif self.overseer.came_late(key):
                     del self._unwritten[key]
                     await page.send({"refused": {"do": "", "key": key, "why": LATE}})
-            status = json.dumps({"desk": self.overseer.status()})
-            if status != self._status:
-                self._status = status
-                await page.socket.send_text(status)
+            await self._tell(self.overseer.status())
             view = self.overseer.view
             if view is not None and view.number > self._sent and time.monotonic() >= self._rendering_until:
                 await self._show(view)
+
+    async def _tell(self, status: dict[str, Any]) -> None:
+        """Send how the desk stands and what that means to this person, if it is not what they were told last."""
+        told = status | asdict(said_of(status, self.page.person.name, self.page.person.judges))
+        lasting = json.dumps({name: value for name, value in told.items() if name not in ("left_s", "empty_s")})
+        if lasting != self._status:
+            self._status = lasting
+            await self.page.send({"desk": told})
 
     async def _show(self, view: View) -> None:
         self._sent, self._rendering_until = view.number, time.monotonic() + self._rendering_s

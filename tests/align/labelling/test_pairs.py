@@ -6,7 +6,8 @@ import pytest
 from tiny_policies import PROMPTS, TOKENIZER, tiny_model, tiny_policy
 
 from heed.align.labelling import pairs as pairs_module
-from heed.align.labelling.pairs import TRIES, PairSampling, sample_pairs
+from heed.align.labelling.config import PairSampling
+from heed.align.labelling.pairs import TRIES, sample_pairs
 from heed.errors import HeedError, Stopped
 
 CHAT = "{% for m in messages %}{{ m.content }} {% endfor %}{% if add_generation_prompt %}. {% endif %}"

@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from heed.align.data.conversations import prompt_ids
 from heed.align.models.policy import Policy
-from heed.align.preferences.training import TrainingConfig
+from heed.align.preferences.config import TrainingConfig
 from heed.align.preferences.warm_start import collate_demonstrations, encode_demonstration, supervised_warm_start
 from heed.errors import HeedError, RunFailed
 

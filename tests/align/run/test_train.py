@@ -15,9 +15,9 @@ from heed.align.run.apothecary import ApothecarySetup, prepare
 from heed.align.run.job import AlignJob, defaults, split_settings
 from heed.align.run.train import resume, start, train
 from heed.balance import GAPO, PGAPO, Linear
-from heed.balance.weightings.fixed import LinearConfig
-from heed.balance.weightings.gapo import GAPOConfig, PGAPOConfig
-from heed.balance.weightings.tchebycheff import TchebycheffConfig
+from heed.balance.methods.fixed import LinearConfig
+from heed.balance.methods.gapo import GAPOConfig, PGAPOConfig
+from heed.balance.methods.tchebycheff import TchebycheffConfig
 from heed.errors import HeedError, RunFailed, Stopped
 from heed.runs.folder import RunFolder
 from heed.worlds.apothecary import Apothecary

@@ -15,10 +15,9 @@ from kept_runs import Ledge, Steps, decisions, surroundings, trained
 from heed.errors import HeedError
 from heed.guard.guard import Guard
 from heed.guard.intervention import AskWhenUnsure, Off, Shadow
-from heed.guard.models.config import ModelsConfig
-from heed.guard.models.ensemble import FitConfig
+from heed.guard.models.config import FitConfig, ModelsConfig
 from heed.guard.models.support import Range
-from heed.guard.phases import PhasesConfig
+from heed.guard.phases_config import PhasesConfig
 from heed.guard.planning.config import PlanningConfig
 from heed.guard.vector_guard import VectorGuard
 from heed.oversight.overseers.base import Verdict

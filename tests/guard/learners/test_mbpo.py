@@ -17,7 +17,8 @@ from heed.guard.models.config import ModelsConfig
 from heed.guard.models.dynamics import KnownDynamics
 from heed.guard.models.models import Models
 from heed.guard.models.support import Range
-from heed.guard.phases import Phase, Phases, PhasesConfig
+from heed.guard.phases import Phase, Phases
+from heed.guard.phases_config import PhasesConfig
 from heed.guard.planning.config import PlanningConfig
 from heed.guard.planning.imagination import Imagination
 from heed.oversight.overseers.scripted import RuleOverseer

@@ -13,7 +13,8 @@ from heed.guard.guard import Guard
 from heed.guard.intervention import fail_closed
 from heed.guard.labels import LabelCollector
 from heed.guard.learners.recovery import Recovery, RecoveryPhases, RecoverySAC
-from heed.guard.phases import Phase, PhasesConfig
+from heed.guard.phases import Phase
+from heed.guard.phases_config import PhasesConfig
 
 SETTINGS = {"learning_starts": 10, "seed": 0, "device": "cpu", "buffer_size": 500, "policy_kwargs": {"net_arch": [16]}}
 

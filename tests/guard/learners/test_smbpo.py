@@ -12,10 +12,10 @@ from heed.guard.intervention import Off
 from heed.guard.labels import LabelCollector
 from heed.guard.learners.mbpo import Rollouts
 from heed.guard.learners.smbpo import ABSORBED, AbsorbingReplayBuffer, AbsorbingSAC, UnaskedModels, absorbing_cost
-from heed.guard.models.config import ModelsConfig
-from heed.guard.models.ensemble import FitConfig
+from heed.guard.models.config import FitConfig, ModelsConfig
 from heed.guard.models.models import Models
-from heed.guard.phases import Phase, PhasesConfig
+from heed.guard.phases import Phase
+from heed.guard.phases_config import PhasesConfig
 from heed.guard.planning.imagination import Imagination
 
 SPACES = (CartEnv.observation_space, CartEnv.action_space)

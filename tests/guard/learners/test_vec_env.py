@@ -10,7 +10,8 @@ from heed.errors import HeedError
 from heed.guard.guard import Guard
 from heed.guard.learners.sb3 import GuardedSAC, controller
 from heed.guard.learners.vec_env import GuardedVecEnv
-from heed.guard.phases import Phases, PhasesConfig
+from heed.guard.phases import Phases
+from heed.guard.phases_config import PhasesConfig
 from heed.guard.vector_guard import VectorGuard
 from heed.oversight.overseers.base import Verdict
 

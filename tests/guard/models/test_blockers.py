@@ -5,7 +5,7 @@ import torch
 
 from heed.errors import HeedError
 from heed.guard.models.blockers import Blockers, KnownBlockers, combined, reliability_curve
-from heed.guard.models.ensemble import FitConfig
+from heed.guard.models.config import FitConfig
 
 QUICK = FitConfig(updates=300, learning_rate=5e-3, weight_decay=1e-4)
 

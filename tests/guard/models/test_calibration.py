@@ -14,7 +14,7 @@ from heed.guard.models.calibration import (
     hirl_threshold,
     smallest_eps,
 )
-from heed.guard.models.ensemble import FitConfig
+from heed.guard.models.config import FitConfig
 
 
 def test_the_threshold_is_the_score_of_the_rank_that_split_conformal_prediction_names():

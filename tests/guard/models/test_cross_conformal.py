@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from heed.guard.models.blockers import Blockers
+from heed.guard.models.config import BatchConfig
 from heed.guard.models.cross_conformal import CalibratedBlockers, FirstSteps
 from heed.guard.models.dynamics import KnownDynamics
-from heed.guard.models.ensemble import BatchConfig
 from heed.guard.models.labels import Labels
 
 FIT = BatchConfig(updates=150, learning_rate=1e-2, weight_decay=1e-4)

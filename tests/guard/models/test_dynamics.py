@@ -6,8 +6,8 @@ from double_integrator import driven
 from torch.distributions import Normal
 
 from heed.errors import HeedError
+from heed.guard.models.config import FitConfig
 from heed.guard.models.dynamics import EnsembleDynamics, KnownDynamics, gaussian_nll
-from heed.guard.models.ensemble import FitConfig
 from heed.guard.models.rewards import WithReward
 from heed.guard.models.transitions import Transitions
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from heed.errors import HeedError
-from heed.guard.models.ensemble import FitConfig, Normaliser, StackedMLP, balanced, fit_members, shuffled
+from heed.guard.models.config import FitConfig
+from heed.guard.models.ensemble import Normaliser, StackedMLP, balanced, fit_members, shuffled
 
 
 def test_each_member_is_the_network_that_its_own_weights_make():

@@ -11,14 +11,15 @@ from guard_worlds import WALL, Cart, CartEnv, Wall, advance, full_ahead
 
 from heed.errors import HeedError
 from heed.guard.guard import Guard
-from heed.guard.models.config import ModelsConfig
-from heed.guard.models.ensemble import FitConfig
+from heed.guard.models.config import FitConfig, ModelsConfig
 from heed.guard.models.models import Models
 from heed.guard.models.support import Range
 from heed.guard.models.termination import LEAST_ENDS, LearntTermination
 from heed.guard.models.transitions import Transitions
-from heed.guard.phases import Phase, Phases, PhasesConfig
-from heed.guard.planning.config import PlanningConfig, lookout_of
+from heed.guard.phases import Phase, Phases
+from heed.guard.phases_config import PhasesConfig
+from heed.guard.planning.building import lookout_of
+from heed.guard.planning.config import PlanningConfig
 from heed.guard.planning.imagination import Imagination
 from heed.guard.planning.risk import Worst
 from heed.oversight.overseers.scripted import LocalOverseer

@@ -8,7 +8,8 @@ from heed.guard.labels import LabelCollector
 from heed.guard.models.models import Models
 from heed.guard.models.transitions import Transitions, real_windows
 from heed.guard.planning import config as planning
-from heed.guard.planning.config import PlanningConfig, find_belief
+from heed.guard.planning.building import find_belief
+from heed.guard.planning.config import PlanningConfig
 from heed.guard.planning.drift import ALPHA, MOST, belief_by_step
 from heed.guard.planning.imagination import Imagination
 from heed.guard.planning.lookahead import Lookout

@@ -19,7 +19,8 @@ from heed.guard.models.dynamics import KnownDynamics
 from heed.guard.models.models import Models
 from heed.guard.models.support import Range
 from heed.guard.phases import Phases
-from heed.guard.planning.config import Controllers, PlanningConfig, lookout_of, planner_of
+from heed.guard.planning.building import Controllers, lookout_of, planner_of
+from heed.guard.planning.config import PlanningConfig
 from heed.guard.planning.imagination import Imagination
 from heed.guard.planning.lookahead import Lookout
 from heed.guard.planning.optimizers import ICEM

@@ -7,15 +7,16 @@ import yaml
 
 from heed.errors import HeedError
 from heed.guard import phases
+from heed.guard.learners.config import LearnerConfig
 from heed.guard.models import config as models
 from heed.guard.models.calibration import Judged, accept_refit
 from heed.guard.models.config import ModelsConfig
-from heed.guard.phases import PhasesConfig
+from heed.guard.phases_config import PhasesConfig
 from heed.guard.planning import config as planning
 from heed.guard.planning.config import PlanningConfig
 from heed.guard.run import config
 from heed.guard.run.build import build
-from heed.guard.run.config import TYPES, GuardJob, LearnerConfig, complete, job_of, settings_of, variant
+from heed.guard.run.config import TYPES, GuardJob, complete, job_of, settings_of, variant
 from heed.guard.run.methods import METHODS
 from heed.runs.config import to_yaml
 from heed.runs.sections import typed

@@ -14,13 +14,13 @@ from heed.guard.evaluation import LEAST, dynamics_error, since
 from heed.guard.guard import Guard
 from heed.guard.labels import LabelCollector
 from heed.guard.models.blockers import KnownBlockers
-from heed.guard.models.config import ModelsConfig
+from heed.guard.models.config import FitConfig, ModelsConfig
 from heed.guard.models.dynamics import KnownDynamics
-from heed.guard.models.ensemble import FitConfig
 from heed.guard.models.models import Models
 from heed.guard.models.transitions import Transitions
 from heed.guard.models.unseen import folds_of
-from heed.guard.phases import Phases, PhasesConfig
+from heed.guard.phases import Phases
+from heed.guard.phases_config import PhasesConfig
 from heed.guard.planning.config import PlanningConfig
 from heed.guard.run.diagnostics import blockers_reliability, diagnosed
 from heed.oversight.overseers.base import Verdict

@@ -6,17 +6,17 @@ from stable_baselines3 import PPO
 
 from heed.errors import HeedError
 from heed.guard.learners.balanced_sac import BalancedSAC
+from heed.guard.learners.config import LearnerConfig
 from heed.guard.learners.lagrangian import LagrangianSAC
 from heed.guard.learners.mbpo import MixedReplayBuffer
 from heed.guard.learners.recovery import RecoveryPhases, RecoverySAC
 from heed.guard.learners.sb3 import GuardedDQN, GuardedSAC, GuardedTD3
 from heed.guard.learners.smbpo import ABSORBED, AbsorbingReplayBuffer, AbsorbingSAC, UnaskedModels
-from heed.guard.models.config import ModelsConfig
-from heed.guard.models.ensemble import FitConfig
-from heed.guard.phases import PhasesConfig
+from heed.guard.models.config import FitConfig, ModelsConfig
+from heed.guard.phases_config import PhasesConfig
 from heed.guard.planning.config import PlanningConfig
 from heed.guard.run.build import build
-from heed.guard.run.config import GuardJob, LearnerConfig, settings_of
+from heed.guard.run.config import GuardJob, settings_of
 from heed.guard.run.train import train_guard
 from heed.runs.sections import replaced
 

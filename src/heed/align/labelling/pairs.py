@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
 
 from heed.align.data.conversations import Message, Prompt, completion_text
+from heed.align.labelling.config import PairSampling
 from heed.align.labelling.sampling_model import is_adapter, load_sampling_model
 from heed.align.models.policy import Policy
 from heed.align.prompts import checked_rows
@@ -26,62 +27,6 @@ TRIES = 8
 
 OnPrompts: TypeAlias = Callable[[int, int], None]
 """Called with the number of prompts that are done, and of all."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PairSampling:
-    """How pairs are sampled: from which models, with which settings.
-
-    Args:
-        model: a model folder or hub id.
-        adapter: an adapter on it, merged before sampling.
-        against: what the second completion of each pair is sampled from: another model, or another adapter of
-            ``model``; the same as the first if None.
-        template_arguments: variables of the model's chat template, such as {"enable_thinking": false}.
-        pairs_per_prompt: how many pairs of each prompt.
-        max_completion_tokens: longest completion, tokens.
-        temperature: of sampling.
-        top_p: nucleus of sampling; 1 keeps all tokens.
-        top_k: likeliest tokens kept in sampling; 0 keeps all.
-        seed: of the sampling.
-
-    Raises:
-        HeedError: a number out of its range.
-    """
-
-    model: str
-    adapter: str | None = None
-    against: str | None = None
-    template_arguments: dict[str, Any] | None = None
-    pairs_per_prompt: int = 1
-    max_completion_tokens: int = 256
-    temperature: float = 1.0
-    top_p: float = 1.0
-    top_k: int = 0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse numbers with which nothing can be sampled."""
-        for name, right, wanted in (
-            ("pairs_per_prompt", self.pairs_per_prompt >= 1, "at least 1"),
-            ("max_completion_tokens", self.max_completion_tokens >= 1, "at least 1"),
-            ("temperature", self.temperature > 0, "a positive number"),
-            ("top_p", 0 < self.top_p <= 1, "a number above 0 and at most 1"),
-            ("top_k", self.top_k >= 0, "0 or more"),
-            ("seed", self.seed >= 0, "0 or more"),
-        ):
-            if not right:
-                raise HeedError(f"{name} is {getattr(self, name)}", f"--{name}", f"give {wanted}")
-
-    def sampling_models(self) -> tuple[Policy, Policy]:
-        """Load the models of the first and of the second completions."""
-        variables = self.template_arguments
-        first = load_sampling_model(self.model, self.adapter, variables)
-        if self.against is None:
-            return first, first
-        if is_adapter(self.against):
-            return first, load_sampling_model(self.model, self.against, variables)
-        return first, load_sampling_model(self.against, None, variables)
 
 
 def sample_pairs(
@@ -189,7 +134,7 @@ class _Drawing:
 
     def __init__(self, sampling: PairSampling, prompts: Sequence[Prompt]) -> None:
         self.seed = sampling.seed
-        models = sampling.sampling_models()
+        models = _models(sampling)
         drawing = Sampling(sampling.max_completion_tokens, sampling.temperature, sampling.top_p, sampling.top_k)
         for policy in dict.fromkeys(models):
             checked_rows([{"prompt": prompt} for prompt in prompts], policy, drawing.max_tokens)
@@ -216,3 +161,14 @@ def _texts(sampler: Sampler, prompts: Sequence[Any], generator: torch.Generator)
 def _differ(first: str, second: str) -> bool:
     """Whether there is anything to compare: space at the ends does not count."""
     return first.strip() != second.strip()
+
+
+def _models(sampling: PairSampling) -> tuple[Policy, Policy]:
+    """The models of the first and of the second completions, loaded."""
+    variables = sampling.template_arguments
+    first = load_sampling_model(sampling.model, sampling.adapter, variables)
+    if sampling.against is None:
+        return first, first
+    if is_adapter(sampling.against):
+        return first, load_sampling_model(sampling.model, sampling.against, variables)
+    return first, load_sampling_model(sampling.against, None, variables)

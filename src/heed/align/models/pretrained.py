@@ -18,6 +18,7 @@ from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
+from heed.align.config import check_adapter
 from heed.errors import HeedError
 
 _ROUNDING = {torch.bfloat16: 0.1, torch.float16: 0.02}
@@ -167,12 +168,9 @@ def lora_config(rank: int, alpha: int, targets: str) -> LoraConfig | None:
     >>> lora_config(0, 32, "all-linear") is None, lora_config(4, 8, "q_proj,v_proj").r
     (True, 4)
     """
-    if rank < 0:
-        raise HeedError(f"a rank of {rank}", "--lora_r", "give at least 1, or 0 to train all parameters")
+    check_adapter(rank, alpha)
     if rank == 0:
         return None
-    if alpha < 1:
-        raise HeedError(f"an adapter of scale {alpha} learns nothing", "--lora_alpha", "give at least 1")
     names = targets if targets == "all-linear" else targets.split(",")
     return LoraConfig(r=rank, lora_alpha=alpha, target_modules=names, task_type="CAUSAL_LM")
 

@@ -12,12 +12,12 @@ from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
 
 from heed.align.data.conversations import Message, completion_text, is_messages, located, tools_of
 from heed.align.data.tables import Table, read_table
+from heed.align.preferences.config import Format
 from heed.errors import HeedError
 
 logger = logging.getLogger(__name__)
 
 Verdict: TypeAlias = Literal["left", "right", "tie", "skip"]
-Format: TypeAlias = Literal["auto", "heed", "pku", "hh", "trl", "shp", "strength", "rated", "unpaired"]
 VERDICTS = ("left", "right", "tie", "skip")
 _ASSISTANT = "\n\nAssistant:"
 _TURN = "<extra_id_1>"

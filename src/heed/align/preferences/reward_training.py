@@ -28,9 +28,9 @@ from heed.align.models.pretrained import (
 )
 from heed.align.objectives.reward_models import FORM_KEY, SHIFT_KEY
 from heed.align.preferences.comparisons import Comparison
+from heed.align.preferences.config import RewardTrainingConfig
 from heed.align.preferences.training import (
     OnStep,
-    TrainingConfig,
     best_device,
     fit,
     preserved_randomness,
@@ -42,28 +42,6 @@ from heed.errors import HeedError
 logger = logging.getLogger(__name__)
 
 SIGNS = {"left": 1.0, "right": -1.0, "tie": 0.0, "skip": 0.0}
-
-
-@dataclass(frozen=True, kw_only=True)
-class RewardTrainingConfig(TrainingConfig):
-    """How a reward model is trained; the fields of ``TrainingConfig``, and these.
-
-    Args:
-        held_out: share of the comparisons that is kept for the accuracy, 0 to below 1.
-        centre: record each head's mean score on the training completions, which ``RewardModel`` then subtracts.
-    """
-
-    epochs: float = 1.0
-    held_out: float = 0.1
-    centre: bool = True
-
-    def __post_init__(self) -> None:
-        """Refuse numbers out of range."""
-        super().__post_init__()
-        if not 0 <= self.held_out < 1:
-            raise HeedError(
-                f"held_out is {self.held_out}", where="training config", fix="give a share from 0 to below 1"
-            )
 
 
 @dataclass(frozen=True)

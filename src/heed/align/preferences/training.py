@@ -5,63 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from heed.align.models.pretrained import quiet_transformers
+from heed.align.preferences.config import TrainingConfig
 from heed.errors import HeedError, RunFailed
 from heed.runs.randomness import capture_randomness, restore_randomness, seed_everything
 
 OnStep: TypeAlias = Callable[[int, int, float], None]
 """Called after each optimiser step with the step, the total of steps and the step's loss."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingConfig:
-    """How a supervised training runs.
-
-    Args:
-        epochs: passes over the data.
-        batch_size: examples (or comparisons) on each device in one forward pass.
-        accumulation: batches in one optimiser step.
-        learning_rate: AdamW's, after the warm-up; then it falls linearly to 0.
-        warmup_steps: optimiser steps over which the learning rate rises.
-        weight_decay: AdamW's.
-        max_grad_norm: the gradient is clipped to this norm.
-        max_length: tokens of prompt and completion together; the model's context if None.
-        precision: "bfloat16" computes under autocast; the weights stay as they are.
-        gradient_checkpointing: recompute activations, for large models.
-        seed: of the order of the data, the dropout and new weights. The global generators are left as they were.
-
-    Raises:
-        HeedError: a number out of its range.
-    """
-
-    epochs: float = 3.0
-    batch_size: int = 16
-    accumulation: int = 1
-    learning_rate: float = 2e-5
-    warmup_steps: int = 10
-    weight_decay: float = 0.0
-    max_grad_norm: float = 1.0
-    max_length: int | None = None
-    precision: Literal["float32", "bfloat16"] = "float32"
-    gradient_checkpointing: bool = False
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse numbers with which there is nothing to train."""
-        for name in ("epochs", "batch_size", "accumulation", "learning_rate", "max_grad_norm"):
-            if not getattr(self, name) > 0:
-                raise HeedError(
-                    f"{name} is {getattr(self, name)}", where="training config", fix="give a positive number"
-                )
 
 
 @contextmanager

@@ -17,7 +17,8 @@ from heed.align.data.conversations import (
     require_prompt_shown,
 )
 from heed.align.models.pretrained import context_of, pad_right, require_rows, with_pad_token
-from heed.align.preferences.training import OnStep, TrainingConfig, fit, require_empty, save
+from heed.align.preferences.config import TrainingConfig
+from heed.align.preferences.training import OnStep, fit, require_empty, save
 from heed.errors import HeedError
 
 logger = logging.getLogger(__name__)

@@ -13,12 +13,13 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import platformdirs
 import torch
 
 import heed
+from heed.align.config import Rewards
 from heed.align.models.policy import Policy
 from heed.align.models.pretrained import quiet_transformers
 from heed.align.objectives.base import Objective
@@ -26,8 +27,9 @@ from heed.align.objectives.ensembles import Ensemble
 from heed.align.objectives.reward_functions import RewardFunction
 from heed.align.objectives.reward_models import HeadSpec, ManyHeadedRewardModel
 from heed.align.preferences.comparisons import Comparison
-from heed.align.preferences.reward_training import RewardTrainingConfig, train_reward_model
-from heed.align.preferences.training import OnStep, TrainingConfig
+from heed.align.preferences.config import RewardTrainingConfig, TrainingConfig
+from heed.align.preferences.reward_training import train_reward_model
+from heed.align.preferences.training import OnStep
 from heed.align.preferences.warm_start import supervised_warm_start
 from heed.align.rollouts import Sampler, Sampling
 from heed.errors import HeedError
@@ -36,7 +38,6 @@ from heed.worlds.apothecary import Apothecary
 
 SetupProgress = Callable[[str, int, int], None]
 """Called with the stage's name, the step and the number of steps."""
-Rewards = Literal["learnt", "gold"]
 
 
 @dataclass(frozen=True)

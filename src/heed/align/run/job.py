@@ -6,22 +6,21 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from peft import LoraConfig
-from torchjd.aggregation import Weighting
-from torchjd.linalg import PSDMatrix
-
-from heed.align.conditioning.gates import check_rank
-from heed.align.config import PRESETS, AlignConfig
-from heed.align.models.pretrained import lora_config
-from heed.align.run.apothecary import Rewards
+from heed.align.config import PRESETS, AlignConfig, Rewards, check_adapter
 from heed.align.run.weighting import weighting_config, weighting_for, weighting_of
 from heed.balance import WEIGHTINGS, WeightingConfig, methods_with
-from heed.balance.weightings.conditioned import Conditioned
+from heed.balance.methods.conditioned import ConditionedConfig
 from heed.errors import HeedError
 from heed.runs.sections import full_name, leaves, named
-from heed.worlds.apothecary import Apothecary
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
+    from torchjd.aggregation import Weighting
+    from torchjd.linalg import PSDMatrix
+
+    from heed.worlds.apothecary import Apothecary
 
 
 @dataclass
@@ -75,7 +74,7 @@ class AlignJob:
 
     def __post_init__(self) -> None:
         """Refuse an adapter that cannot be, and settings of another method than the job's."""
-        self.adapter()
+        check_adapter(self.lora_r, self.lora_alpha)
         self.weighting = weighting_config(self.method, self.weighting)
 
     def build_weighting(self, names: Sequence[str], world: Apothecary | None = None) -> Weighting[PSDMatrix]:
@@ -86,13 +85,18 @@ class AlignJob:
                 ranks for a policy of all preferences.
         """
         known = world if self.rewards == "gold" else None  # the exact front is that of the gold values
-        weighting = weighting_for(weighting_config(self.method, self.weighting), names, known)
-        if isinstance(weighting, Conditioned) and weighting.through == "adapter":
-            check_rank(self.lora_r, len(names), weighting.shared)
+        config = weighting_config(self.method, self.weighting)
+        weighting = weighting_for(config, names, known)
+        if isinstance(config, ConditionedConfig) and config.through == "adapter":
+            from heed.align.conditioning.gates import check_rank
+
+            check_rank(self.lora_r, len(names), config.shared)
         return weighting
 
     def adapter(self) -> LoraConfig | None:
         """The adapter that is trained; None where all parameters are."""
+        from heed.align.models.pretrained import lora_config
+
         return lora_config(self.lora_r, self.lora_alpha, self.lora_targets)
 
 

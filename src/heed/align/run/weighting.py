@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-from torchjd.aggregation import Weighting
-from torchjd.linalg import PSDMatrix
+from typing import TYPE_CHECKING, Any
 
 from heed.balance import (
     WEIGHTINGS,
@@ -19,11 +16,16 @@ from heed.balance import (
     settings_for,
     settings_of,
 )
-from heed.balance.weightings.running.lagrangian import LagrangianConfig, levels_of
+from heed.balance.methods.running.lagrangian import LagrangianConfig, levels_of
 from heed.errors import HeedError
 from heed.runs.importing import named
 from heed.runs.sections import leaves, typed
-from heed.worlds.apothecary import Apothecary
+
+if TYPE_CHECKING:
+    from torchjd.aggregation import Weighting
+    from torchjd.linalg import PSDMatrix
+
+    from heed.worlds.apothecary import Apothecary
 
 
 def config_class_of(method: str) -> type[WeightingConfig]:

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
-
 import torch
 from torch import Tensor
 from torchjd.aggregation import Weighting
 from torchjd.linalg import PSDMatrix
 
-from heed.balance.observing import ObservesSpreads, ObservesValues
-from heed.balance.registry import Objectives, WeightingConfig, build_weighting, config_class, register, settings_for
-from heed.balance.reward_combination import OneGradient
 from heed.errors import HeedError
 
 
@@ -50,36 +44,3 @@ class CRMOGM(Weighting[PSDMatrix]):
         self.average.copy_(torch.lerp(now, self.average, self.alpha) if int(self.steps) else now)
         self.steps += 1
         return self.average.to(gramian, copy=True)
-
-
-@register("cr-mogm")
-@dataclass(frozen=True)
-class CRMOGMConfig(WeightingConfig):
-    """What is smoothed, and how much; ``cr-mogm:NAME`` names the inner weighting.
-
-    Args:
-        inner: the weighting that is smoothed.
-        inner_settings: that weighting's own settings, by name.
-        alpha: share of the past in the weights, in [0, 1]; 0 does not smooth.
-    """
-
-    argument: ClassVar[str | None] = "inner"
-
-    inner: str = "upgrad"
-    inner_settings: dict[str, Any] = field(default_factory=dict)
-    alpha: float = 0.9
-
-    def build(self, objectives: Objectives) -> Weighting[PSDMatrix]:
-        """The weighting around its inner one."""
-        kind = config_class(self.inner)
-        config = kind(**settings_for(self.inner, kind, self.inner_settings))
-        inner = build_weighting(config, objectives)
-        if isinstance(inner, OneGradient):
-            fix = "take a weighting of gradients"
-            raise HeedError(
-                f"{self.inner} makes one gradient of the rewards, and has no weights to smooth", "--inner", fix
-            )
-        if isinstance(inner, ObservesValues | ObservesSpreads):
-            fix = "take a method that looks at gradients alone"
-            raise HeedError(f"{self.inner} follows the objectives' values, and smooths them by itself", "--inner", fix)
-        return CRMOGM(inner, objectives.count, self.alpha)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -12,9 +10,8 @@ from torchjd.aggregation import RandomWeighting, Weighting
 from torchjd.linalg import PSDMatrix
 
 from heed.balance.adapters import Seeded
-from heed.balance.checks import check_count, check_preference, checked_vector
+from heed.balance.checks import check_count, checked_vector
 from heed.balance.gramian import checked_gram
-from heed.balance.registry import Objectives, WeightingConfig, register
 from heed.errors import HeedError
 
 
@@ -46,31 +43,6 @@ class Linear(Weighting[PSDMatrix]):
     def extra_repr(self) -> str:
         """The settings, for `repr`."""
         return f"weights={self.weights.tolist()}"
-
-
-@register("linear")
-@dataclass(frozen=True)
-class LinearConfig(WeightingConfig):
-    """Linear scalarisation's settings; without any, all objectives weigh alike and the weights sum to 1.
-
-    Args:
-        preference: one weight per objective, on the simplex.
-        weights: raw weights, where they are not a preference.
-    """
-
-    preference: list[float] | None = None
-    weights: list[float] | None = None
-
-    def build(self, objectives: Objectives) -> Weighting[PSDMatrix]:
-        """The weighting."""
-        count = objectives.count
-        if self.weights is None:
-            return Linear([1 / count] * count if self.preference is None else check_preference(self.preference, count))
-        if self.preference is not None:
-            raise HeedError("linear has both weights and a preference", "--weights, --preference", "give one of them")
-        if len(self.weights) != count:
-            raise HeedError(f"{len(self.weights)} weights for {count} objectives", "--weights", f"give {count}")
-        return Linear(self.weights)
 
 
 class Single(Weighting[PSDMatrix]):
@@ -109,35 +81,6 @@ class Single(Weighting[PSDMatrix]):
         return f"index={self.index}"
 
 
-@register("single")
-@dataclass(frozen=True)
-class SingleConfig(WeightingConfig):
-    """Which objective is trained alone; ``single:NAME`` names it.
-
-    Args:
-        objective: its name; without it the index counts.
-        index: its place, from 0.
-    """
-
-    argument: ClassVar[str | None] = "objective"
-
-    objective: str | None = None
-    index: int = 0
-
-    def build(self, objectives: Objectives) -> Weighting[PSDMatrix]:
-        """The weighting."""
-        if self.objective is None:
-            if not 0 <= self.index < objectives.count:
-                what = f"there is no objective {self.index} among {objectives.count}"
-                raise HeedError(what, "--index", "count them from 0")
-            return Single(self.index)
-        if self.objective not in objectives.names:
-            known = ", ".join(objectives.names)
-            where = f"--method single:{self.objective}"
-            raise HeedError(f"there is no objective '{self.objective}'", where, f"choose from {known}")
-        return Single(objectives.names.index(self.objective))
-
-
 class Random(Seeded):
     """Random positive weights that sum to 1, new at each call (Lin et al. 2021): softmax of normal draws.
 
@@ -147,19 +90,3 @@ class Random(Seeded):
 
     def __init__(self, seed: int = 0) -> None:
         super().__init__(RandomWeighting(), seed)
-
-
-@register("random")
-@dataclass(frozen=True)
-class RandomConfig(WeightingConfig):
-    """Random weighting's settings: the litmus test that a weighting must pass.
-
-    Args:
-        seed: of the weighting's own random draws.
-    """
-
-    seed: int = 0
-
-    def build(self, objectives: Objectives) -> Weighting[PSDMatrix]:  # noqa: ARG002 - of any number
-        """The weighting."""
-        return Random(self.seed)

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torchjd.aggregation import Weighting
 from torchjd.linalg import PSDMatrix
 
-from heed.balance.checks import check_count, check_preference, checked_floor, required_preference
+from heed.balance.checks import check_count, check_preference, checked_floor
 from heed.balance.divisors import Divisors
 from heed.balance.gramian import checked_gram, cosines, norms
 from heed.balance.minnorm import min_norm_weights
-from heed.balance.registry import Objectives, WeightingConfig, register
 from heed.errors import HeedError
 
 
@@ -70,24 +68,6 @@ class GAPO(Weighting[PSDMatrix]):
         return f"p={self.p:g}, floor={self.floor:g}"
 
 
-@register("gapo")
-@dataclass(frozen=True)
-class GAPOConfig(WeightingConfig):
-    """GAPO's settings.
-
-    Args:
-        p: power of the gradient norm, by which each gradient is divided; 0 is MGDA, 1 and 2 are the paper's.
-        floor: norms below this share of their median are raised to it before they divide gradients; 0 is no floor.
-    """
-
-    p: float = 1.0
-    floor: float = 0.0
-
-    def build(self, objectives: Objectives) -> Weighting[PSDMatrix]:  # noqa: ARG002 - of any number
-        """The weighting."""
-        return GAPO(self.p, self.floor)
-
-
 class PGAPO(Weighting[PSDMatrix]):
     """The user's preference over unit gradients (P-GAPO, Li et al. 2025): ``w_k = lambda_k / ||g_k||``.
 
@@ -124,21 +104,3 @@ class PGAPO(Weighting[PSDMatrix]):
     def extra_repr(self) -> str:
         """The settings, for `repr`."""
         return f"preference={self.preference.tolist()}, floor={self.floor:g}"
-
-
-@register("pgapo")
-@dataclass(frozen=True)
-class PGAPOConfig(WeightingConfig):
-    """P-GAPO's settings.
-
-    Args:
-        preference: one weight per objective, on the simplex.
-        floor: norms below this share of their median are raised to it before they divide gradients; 0 is no floor.
-    """
-
-    preference: list[float] | None = None
-    floor: float = 0.0
-
-    def build(self, objectives: Objectives) -> Weighting[PSDMatrix]:
-        """The weighting; refuses to be without a preference."""
-        return PGAPO(required_preference("pgapo", self.preference, objectives.count), self.floor)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from torchjd.aggregation import GradVacWeighting, Weighting
-from torchjd.linalg import PSDMatrix
+from torchjd.aggregation import GradVacWeighting
 
 from heed.balance.adapters import Seeded, Stateful
-from heed.balance.registry import Objectives, WeightingConfig, register
 
 
 class GradVac(Stateful, Seeded):
@@ -27,23 +23,3 @@ class GradVac(Stateful, Seeded):
 
     def __init__(self, beta: float = 0.5, eps: float = 1e-8, seed: int = 0) -> None:
         super().__init__(GradVacWeighting(beta, eps), seed)
-
-
-@register("gradvac")
-@dataclass(frozen=True)
-class GradVacConfig(WeightingConfig):
-    """GradVac's settings.
-
-    Args:
-        beta: share of the latest cosine in the moving average, in [0, 1].
-        eps: added to denominators, >= 0.
-        seed: of the weighting's own random draws.
-    """
-
-    beta: float = 0.5
-    eps: float = 1e-8
-    seed: int = 0
-
-    def build(self, objectives: Objectives) -> Weighting[PSDMatrix]:  # noqa: ARG002 - of any number
-        """The weighting."""
-        return GradVac(self.beta, self.eps, self.seed)

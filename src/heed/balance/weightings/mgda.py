@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import Tensor
-from torchjd.aggregation import MGDAWeighting, Weighting
+from torchjd.aggregation import Weighting
 from torchjd.linalg import PSDMatrix
 
-from heed.balance.adapters import ScaleFree
 from heed.balance.minnorm import min_norm_weights
-from heed.balance.registry import Objectives, WeightingConfig, register
 
 
 class MGDA(Weighting[PSDMatrix]):
@@ -29,31 +25,3 @@ class MGDA(Weighting[PSDMatrix]):
     def forward(self, gramian: PSDMatrix, /) -> Tensor:
         """Weights [K] from the Gram matrix [K, K]."""
         return min_norm_weights(gramian).weights.to(gramian)
-
-
-@register("mgda")
-@dataclass(frozen=True)
-class MGDAConfig(WeightingConfig):
-    """MGDA, exact; it has no settings."""
-
-    def build(self, objectives: Objectives) -> Weighting[PSDMatrix]:  # noqa: ARG002 - of any number
-        """The weighting."""
-        return MGDA()
-
-
-@register("mgda-frank-wolfe")
-@dataclass(frozen=True)
-class FrankWolfeConfig(WeightingConfig):
-    """torchjd's MGDA, by the Frank-Wolfe iterations of Sener and Koltun (2018), Algorithm 2.
-
-    Args:
-        epsilon: step below which the iterations end, > 0.
-        max_iterations: how many at most.
-    """
-
-    epsilon: float = 1e-3
-    max_iterations: int = 100
-
-    def build(self, objectives: Objectives) -> Weighting[PSDMatrix]:  # noqa: ARG002 - of any number
-        """Torchjd's weighting on the Gram matrix of trace 1."""
-        return ScaleFree(MGDAWeighting(self.epsilon, self.max_iterations))

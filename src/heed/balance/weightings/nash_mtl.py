@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,7 +12,6 @@ from torchjd.aggregation import Weighting
 from torchjd.linalg import PSDMatrix
 
 from heed.balance.gramian import checked_gram, project_psd
-from heed.balance.registry import Objectives, WeightingConfig, register
 
 
 class NashMTL(Weighting[PSDMatrix]):
@@ -62,23 +60,3 @@ class NashMTL(Weighting[PSDMatrix]):
         """Go on from the last step's weights [K]."""
         self.inner.reset()  # the problem is built anew at the next call, from these weights
         self.inner.prvs_alpha = state.numpy().copy()
-
-
-@register("nash-mtl")
-@dataclass(frozen=True)
-class NashMTLConfig(WeightingConfig):
-    """Nash-MTL's settings.
-
-    Args:
-        max_norm: largest norm of the combined gradient, in the gradients' units; 0 is no limit.
-        iterations: steps of the inner optimisation.
-        every: steps between two optimisations; the others take the last one's weights.
-    """
-
-    max_norm: float = 1.0
-    iterations: int = 20
-    every: int = 1
-
-    def build(self, objectives: Objectives) -> Weighting[PSDMatrix]:
-        """The weighting."""
-        return NashMTL(objectives.count, self.max_norm, self.iterations, self.every)

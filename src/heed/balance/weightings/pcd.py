@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import torch
 from torch import Tensor
-from torchjd.aggregation import PCDWeighting, Weighting
+from torchjd.aggregation import PCDWeighting
 from torchjd.linalg import PSDMatrix
 
 from heed.balance.adapters import Stateful
 from heed.balance.gramian import checked_gram, project_psd
-from heed.balance.registry import Objectives, WeightingConfig, register
 
 
 class PCD(Stateful):
@@ -38,28 +34,3 @@ class PCD(Stateful):
         """Weights [K] of the raw gradients from their Gram matrix [K, K]; moves on the average norms."""
         weights: Tensor = self.inner(project_psd(checked_gram(gramian)))
         return weights.to(gramian)
-
-
-@register("pcd")
-@dataclass(frozen=True)
-class PCDConfig(WeightingConfig):
-    """Priority-constrained descent's settings; the first objective leads.
-
-    Args:
-        tau: share of its own progress that each objective but the first is guaranteed, in [0, 1]; one for all, or a
-            list of them.
-        beta: share of the past in the moving average of squared norms, in [0, 1).
-        eps: added to denominators, >= 0.
-    """
-
-    tau: float | list[float] = 0.02
-    beta: float = 0.999
-    eps: float = 1e-8
-
-    def build(self, objectives: Objectives) -> Weighting[PSDMatrix]:
-        """The weighting."""
-        if not isinstance(self.tau, list):
-            return PCD(self.tau, self.beta, self.eps)
-        if len(self.tau) != objectives.count - 1:
-            raise ValueError(f"{len(self.tau)} values of tau for {objectives.count - 1} objectives after the first")
-        return PCD(torch.tensor(self.tau, dtype=torch.float64), self.beta, self.eps)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from torchjd.aggregation import PCGradWeighting, Weighting
-from torchjd.linalg import PSDMatrix
+from torchjd.aggregation import PCGradWeighting
 
 from heed.balance.adapters import Seeded
-from heed.balance.registry import Objectives, WeightingConfig, register
 
 
 class PCGrad(Seeded):
@@ -27,19 +23,3 @@ class PCGrad(Seeded):
 
     def __init__(self, seed: int = 0) -> None:
         super().__init__(PCGradWeighting(), seed)
-
-
-@register("pcgrad")
-@dataclass(frozen=True)
-class PCGradConfig(WeightingConfig):
-    """PCGrad's settings.
-
-    Args:
-        seed: of the weighting's own random draws.
-    """
-
-    seed: int = 0
-
-    def build(self, objectives: Objectives) -> Weighting[PSDMatrix]:  # noqa: ARG002 - of any number
-        """The weighting."""
-        return PCGrad(self.seed)

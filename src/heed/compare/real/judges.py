@@ -17,7 +17,8 @@ from heed.align.objectives.reward_models import RewardModel
 from heed.align.preferences import RewardTrainingConfig
 from heed.align.preferences.comparisons import Comparison, read_comparisons
 from heed.align.run.apothecary import SetupProgress
-from heed.align.run.reward import RewardJob, learn_rewards
+from heed.align.run.reward import learn_rewards
+from heed.align.run.reward_job import RewardJob
 from heed.compare.real.judgements import Part, agreement, as_chat, better_and_worse, deal, write
 from heed.compare.real.sizes import Size
 from heed.compare.real.sources import OBJECTIVES, Sources

@@ -27,7 +27,7 @@ from heed.guard.keeping.parts import Disagreement, LookaheadParts
 from heed.guard.keeping.policy import HasPlainPolicy, HasPlainValue, PlainPolicy, PlainValue
 from heed.guard.models.models import Models
 from heed.guard.models.termination import LearntTermination
-from heed.guard.planning.config import Controllers
+from heed.guard.planning.building import Controllers
 from heed.guard.situations import Situation
 from heed.oversight.overseers.base import Overseer
 from heed.runs.files import write_whole

@@ -10,7 +10,8 @@ import torch
 
 from heed.guard.actions import ActionCoder
 from heed.guard.models.models import Models
-from heed.guard.planning.config import Controllers, PlanningConfig, lookout_of, planner_of
+from heed.guard.planning.building import Controllers, lookout_of, planner_of
+from heed.guard.planning.config import PlanningConfig
 from heed.guard.planning.lookahead import Look, Lookout
 from heed.guard.planning.planner import SafePlanner
 

@@ -16,8 +16,8 @@ from torchjd.aggregation import Weighting
 from torchjd.linalg import PSDMatrix
 
 from heed.balance import GAPO
+from heed.guard.learners.config import LearnsFrom
 from heed.guard.learners.cost_critics import CostSAC, step_towards
-from heed.guard.learners.replay import LearnsFrom
 
 
 class BalancedSAC(CostSAC):

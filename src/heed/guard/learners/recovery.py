@@ -15,10 +15,12 @@ from heed.guard.decisions import Decision, Step
 from heed.guard.guard import Guarding
 from heed.guard.intervention import Intervention, Overseen, Shadow
 from heed.guard.labels import LabelCollector
+from heed.guard.learners.config import LearnsFrom
 from heed.guard.learners.cost_critics import CostSAC
-from heed.guard.learners.replay import ExecutedStep, LearnsFrom
+from heed.guard.learners.replay import ExecutedStep
 from heed.guard.models.models import ModelsReport
-from heed.guard.phases import Phase, PhasesConfig
+from heed.guard.phases import Phase
+from heed.guard.phases_config import PhasesConfig
 from heed.guard.situations import Situation
 
 logger = logging.getLogger(__name__)

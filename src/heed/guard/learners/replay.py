@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.buffers import ReplayBuffer
 
 from heed.guard.learners.attached import check_actions_between
-
-LearnsFrom = Literal["executed", "both", "proposed"]
+from heed.guard.learners.config import LearnsFrom
 
 
 @dataclass(frozen=True, eq=False)

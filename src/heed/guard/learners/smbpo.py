@@ -17,7 +17,8 @@ from heed.guard.labels import LabelCollector
 from heed.guard.learners.mbpo import MixedReplayBuffer
 from heed.guard.learners.sb3 import GuardedSAC
 from heed.guard.models.models import Models, ModelsReport
-from heed.guard.phases import Phase, PhasesConfig
+from heed.guard.phases import Phase
+from heed.guard.phases_config import PhasesConfig
 
 logger = logging.getLogger(__name__)
 

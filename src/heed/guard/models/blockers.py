@@ -11,14 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from heed.errors import HeedError
-from heed.guard.models.ensemble import BatchConfig, Normaliser, StackedMLP, balanced, learn_members
+from heed.guard.models.config import BLOCKERS_FIT, BatchConfig
+from heed.guard.models.ensemble import Normaliser, StackedMLP, balanced, learn_members
 
 BLOCKER_INPUTS = ("next_state", "state", "state_action")
 """What a blocker may judge."""
-
-BLOCKERS_FIT = BatchConfig(updates=2000, learning_rate=1e-2, weight_decay=1e-4)
-"""How blockers are fitted unless told otherwise: they are small, and labels are few. All updates are made: the rows
-that a member does not learn from are for calibration alone, so that nothing may be chosen by them."""
 
 
 class DangerJudge(Protocol):

@@ -3,17 +3,81 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from heed.errors import HeedError
-from heed.guard.models.blockers import BLOCKERS_FIT
-from heed.guard.models.ensemble import BatchConfig, FitConfig
-from heed.guard.models.termination import TerminationChoice
 from heed.runs.bounds import COUNT, SHARE, WHOLE, Bounds, check_bounds
 
 BOUNDS = {
     "members": COUNT, "dynamics_hidden": COUNT, "eps": Bounds(0, 1, open_below=True, open_above=True), "cap": SHARE,
     "range_margin": WHOLE,
 }  # fmt: skip
+
+TerminationChoice = Literal["auto", "given", "learnt", "none"]
+"""Who says which states end an imagined future harmlessly."""
+
+
+@dataclass(frozen=True)
+class BatchConfig:
+    """How an ensemble learns: Adam on batches, its learning rate falling to 0 along a cosine over the updates.
+
+    Args:
+        updates: batches learnt from, of a `FitConfig` at most; not epochs, so that the time it takes does not grow with
+            the data.
+        batch_size: rows of each member in one update.
+        learning_rate: of Adam, at the start.
+        weight_decay: L2 on the weights, not on biases.
+        bootstrap: each member learns from its own draw of the rows, with replacement; else all from all rows.
+
+    Raises:
+        HeedError: a number outside its range.
+    """
+
+    updates: int = 2000
+    batch_size: int = 128
+    learning_rate: float = 4e-3
+    weight_decay: float = 1e-5
+    bootstrap: bool = True
+
+    def __post_init__(self) -> None:
+        if min(self.updates, self.batch_size) < 1:
+            raise HeedError(f"{self}", type(self).__name__, "updates and batch_size are at least 1")
+        if self.learning_rate <= 0 or self.weight_decay < 0:
+            raise HeedError(f"{self}", type(self).__name__, "give a positive learning_rate and no negative number")
+
+
+@dataclass(frozen=True)
+class FitConfig(BatchConfig):
+    """The same until no member gets better: each one's best held-out weights are kept.
+
+    Args:
+        held_out: share of the rows that no member learns from.
+        check_every: updates between two looks at the held-out rows.
+        patience: looks without a member that got better, after which the fit ends.
+        improvement: what counts as better for the patience, in nats of the mean held-out loss.
+
+    Raises:
+        HeedError: a number outside its range.
+    """
+
+    held_out: float = 0.15
+    check_every: int = 50
+    patience: int = 8
+    improvement: float = 0.01
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if min(self.check_every, self.patience) < 1:
+            raise HeedError(f"{self}", "FitConfig", "check_every and patience are at least 1")
+        if not 0 < self.held_out < 1:
+            raise HeedError(f"held_out is {self.held_out}", "FitConfig", "give a share between 0 and 1")
+        if self.improvement < 0:
+            raise HeedError(f"{self}", "FitConfig", "give no negative improvement")
+
+
+BLOCKERS_FIT = BatchConfig(updates=2000, learning_rate=1e-2, weight_decay=1e-4)
+"""How blockers are fitted unless told otherwise: they are small, and labels are few. All updates are made: the rows
+that a member does not learn from are for calibration alone, so that nothing may be chosen by them."""
 
 
 @dataclass(frozen=True)

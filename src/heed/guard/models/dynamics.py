@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from heed.errors import HeedError
-from heed.guard.models.ensemble import FitConfig, Normaliser, StackedMLP, fit_members, shuffled
+from heed.guard.models.config import FitConfig
+from heed.guard.models.ensemble import Normaliser, StackedMLP, fit_members, shuffled
 from heed.guard.models.transitions import Transitions
 from heed.runs.state import State
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from heed.guard.models.ensemble import BatchConfig, Normaliser
+from heed.guard.models.config import BatchConfig
+from heed.guard.models.ensemble import Normaliser
 from heed.guard.models.unseen import QUICK_FIT, Unseen, ranking_errors, unseen_by_folds
 
 SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)

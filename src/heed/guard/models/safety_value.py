@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from heed.guard.models.config import BatchConfig
 from heed.guard.models.dynamics import Dynamics
-from heed.guard.models.ensemble import BatchConfig, Normaliser, StackedMLP, learn_members, shuffled
+from heed.guard.models.ensemble import Normaliser, StackedMLP, learn_members, shuffled
 
 logger = logging.getLogger(__name__)
 

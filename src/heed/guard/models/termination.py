@@ -6,22 +6,20 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
 
 from heed.errors import HeedError
-from heed.guard.models.blockers import BLOCKERS_FIT, Blockers
-from heed.guard.models.ensemble import BatchConfig
+from heed.guard.models.blockers import Blockers
+from heed.guard.models.config import BLOCKERS_FIT, BatchConfig, TerminationChoice
 from heed.guard.models.support import Range
 from heed.guard.models.transitions import Transitions
 from heed.runs.state import State
 
 logger = logging.getLogger(__name__)
 
-TerminationChoice = Literal["auto", "given", "learnt", "none"]
-"""Who says which states end an imagined future harmlessly."""
 LEAST_ENDS = 5
 """Harmless ends without which nothing is learnt, and known unseen without which no fit is accepted."""
 MARGIN = 0.02

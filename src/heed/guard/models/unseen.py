@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from heed.guard.models.ensemble import BatchConfig, StackedMLP, balanced, learn_members
+from heed.guard.models.config import BatchConfig
+from heed.guard.models.ensemble import StackedMLP, balanced, learn_members
 from heed.guard.models.labels import Labels
 
 STRETCH = 100

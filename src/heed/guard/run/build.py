@@ -24,8 +24,9 @@ from heed.guard.models.blockers import KnownBlockers
 from heed.guard.models.config import ModelsConfig
 from heed.guard.models.dynamics import KnownDynamics
 from heed.guard.models.models import Models
-from heed.guard.phases import Phases, PhasesConfig
-from heed.guard.planning.config import Controllers
+from heed.guard.phases import Phases
+from heed.guard.phases_config import PhasesConfig
+from heed.guard.planning.building import Controllers
 from heed.guard.planning.optimizers import search_from_name
 from heed.guard.run.causes import Causes
 from heed.guard.run.config import GuardJob

@@ -13,12 +13,13 @@ from heed.balance import GAPO, PGAPO, check_preference
 from heed.errors import HeedError
 from heed.guard.guard import Guard
 from heed.guard.learners.balanced_sac import BalancedSAC
+from heed.guard.learners.config import LearnerConfig
 from heed.guard.learners.lagrangian import LagrangianSAC
 from heed.guard.learners.mbpo import Imaginable, ImaginedRollouts, MixedReplayBuffer
 from heed.guard.learners.recovery import RecoverySAC
 from heed.guard.learners.sb3 import GuardedSAC, Learner, learner_class
 from heed.guard.learners.smbpo import ABSORBED, AbsorbingReplayBuffer, AbsorbingSAC
-from heed.guard.run.config import GuardJob, LearnerConfig
+from heed.guard.run.config import GuardJob
 from heed.guard.run.methods import method_from_name
 
 KEPT_STEPS = 1000

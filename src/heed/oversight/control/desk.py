@@ -5,28 +5,22 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from heed.errors import HeedError
 from heed.oversight.control.credit import Credit
-from heed.oversight.control.records import LONGEST_REACTION, DeskRecord, Order, Pace, State, agreed
+from heed.oversight.control.records import (
+    LONGEST_REACTION,
+    DeskRecord,
+    Judging,
+    Order,
+    Owed,
+    Pace,
+    State,
+    agreed,
+)
 from heed.oversight.overseers.base import Verdict
-
-
-@dataclass
-class _Page:
-    person: str
-    judges: bool
-    heartbeat: float
-
-
-@dataclass(frozen=True)
-class _Owed:
-    """A block that came between two proposals, and the number of the first one that it is about."""
-
-    verdict: Verdict
-    since: int
 
 
 class Desk:
@@ -47,6 +41,7 @@ class Desk:
         holding: who holds the block down, so that every proposal is blocked; None if nobody.
         acting: who acts in the agent's place; None if nobody.
         alone: the agent acts by itself, and puts down only what it is unsure of.
+        empty_since: when the last proposal left the desk.
 
     >>> now = [0.0]
     >>> desk = Desk(Pace(rates=(2.0,), rate=0), clock=lambda: now[0])
@@ -66,16 +61,16 @@ class Desk:
         self.state, self.why = State.DISCONNECTED, ""
         self.rate = self.pace.rate
         self.holding: str | None = None
-        self._pages: dict[str, _Page] = {}
+        self._pages: dict[str, Judging] = {}
         self._record: DeskRecord | None = None
         self._credit = Credit(self.pace.reaction)
-        self._owed: _Owed | None = None
+        self._owed: Owed | None = None
         self._last: tuple[int, Verdict] | None = None  # the proposal that left the desk last
         self._last_act: Any = None
         self._one_step = False
         self.acting: str | None = None
         self.alone, self._halted = False, False
-        self._last_order = clock()
+        self._last_order = self.empty_since = clock()
 
     @property
     def reactions(self) -> dict[str, float]:
@@ -102,9 +97,14 @@ class Desk:
         """Who has judged that proposal."""
         return [] if self._record is None else list(self._record.verdicts)
 
+    @property
+    def left(self) -> float | None:
+        """Seconds until a proposal that the agent asks about is blocked by itself; None where there is none."""
+        return None if self._record is None else self._record.left(self.clock(), self.pace.patience)
+
     def connect(self, page: str, person: str, judges: bool = True) -> None:
         """A page is there; the desk stays paused until somebody orders to go, unless the agent acts by itself."""
-        self._pages[page] = _Page(person, judges, self.clock())
+        self._pages[page] = Judging(person, judges, self.clock())
         if judges and self.state is State.DISCONNECTED:
             if self.alone and not self._halted:
                 self._run(State.WATCHING)
@@ -198,7 +198,7 @@ class Desk:
             return None
         verdict = record.decided(self.votes) or self._by_time(record, now)
         if verdict is not None:
-            self._record, self._last = None, (record.number, verdict)
+            self._record, self._last, self.empty_since = None, (record.number, verdict), now
             if self._one_step:
                 self._pause("")
         return verdict
@@ -291,7 +291,7 @@ class Desk:
         if record is None or decided:
             last = 0 if self._last is None else self._last[0]
             verdict = Verdict(True, person=person, key=order.key, catastrophe=catastrophe)
-            self._owed = _Owed(verdict, self._since(person, order, last))
+            self._owed = Owed(verdict, self._since(person, order, last))
             return
         record.verdicts[person] = Verdict(
             True,

@@ -92,6 +92,11 @@ class DeskRecord:
         """Since when it is in view; None where no page of somebody who may judge shows it."""
         return min(self.rendered.values(), default=None)
 
+    def left(self, now: float, patience: float) -> float | None:
+        """Seconds until it is blocked by itself, where the agent asks; None where it does not."""
+        since = self.since if self.in_view_since is None else self.in_view_since
+        return max(0.0, since + patience - now) if self.asked else None
+
     def decided(self, votes: int) -> Verdict | None:
         """The verdict by what people gave so far, where so many judge; None if that is not enough."""
         return self.forced or agreed(self.verdicts, votes)
@@ -108,6 +113,23 @@ def agreed(verdicts: Mapping[str, Verdict], votes: int) -> Verdict | None:
     if first is None or (len(verdicts) < votes and not first.acted):
         return None
     return replace(first, others=tuple(given for given in verdicts.values() if given is not first))
+
+
+@dataclass
+class Judging:
+    """A page that is connected: whose it is, whether they may judge, and when it was last heard."""
+
+    person: str
+    judges: bool
+    heartbeat: float
+
+
+@dataclass(frozen=True)
+class Owed:
+    """A block that came between two proposals, and the number of the first one that it is about."""
+
+    verdict: Verdict
+    since: int
 
 
 @dataclass

@@ -71,6 +71,7 @@ class HumanOverseer:
         self._late: dict[str, None] = {}  # keys of those that came as an episode ended
         self._given = GivenVerdicts()
         self._retractions: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._ended = ""
 
     def bind(self, recorder: Recorder, about: About | None = None) -> None:
         """A run begins: who writes the verdicts down, and what pages show beside a proposal."""
@@ -115,6 +116,11 @@ class HumanOverseer:
     def go_alone(self) -> None:
         """From now on the agent acts by itself, and asks where it is unsure."""
         self._change(self.desk.go_alone)
+
+    def end(self, words: str) -> None:
+        """The run is over, or stopped: nothing is asked any more, and pages say this instead."""
+        self._ended = self._ended or words
+        self._notify()
 
     def show(self, proposal: Proposal) -> None:
         """Show a proposal that nobody is asked about, if somebody looks, and not more of them than a film has."""
@@ -237,6 +243,10 @@ class HumanOverseer:
                 "votes": desk.votes,
                 "alone": desk.alone,
                 "recorded": self._recorder is not None,
+                "asked": desk.left is not None,
+                "left_s": desk.left,
+                "empty_s": 0.0 if desk.proposal is not None else desk.clock() - desk.empty_since,
+                "ended": self._ended,
             }
 
     def row_of(self, key: str) -> int | None:

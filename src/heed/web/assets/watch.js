@@ -6,11 +6,13 @@ import { announce, byId, enable, enabled, facts, Line, newKey, put } from "./com
 const BEAT_MS = 500;
 const SHOWN_RISKS = 100;
 
-const NOBODY = { state: "disconnected", why: "", proposal: null, acting: null, holding: null, judged_by: [], votes: 1, alone: false, recorded: false };
-let desk = NOBODY;
+const NAMES = ["block", "allow", "go", "step", "each", "slower", "faster", "take", "catastrophe", "undo", "react", "hold"];
+const NOBODY = { state: "disconnected", sentence: "", title: "heed: watch", calls: false, ended: "", left_s: null, proposal: null, acting: null, holding: null, alone: false, recorded: false };
+let desk = { ...NOBODY, buttons: {} };
+let arrived = 0; // when the desk last told how it stands
+let holding = false; // whether this page holds the block down
 let proposal = null; // the last one that was rendered
 let arriving = null; // the one whose frame is still to come
-let judges = false;
 let me = "";
 let frameUrl = null;
 let actTimer = null;
@@ -20,7 +22,10 @@ const unwritten = new Map(); // orders that are not known to be on disk, by key
 
 function received(message) {
   if (message.hello) greeted(message.hello);
-  if (message.desk) showDesk(message.desk);
+  if (message.desk) {
+    arrived = performance.now();
+    showDesk(message.desk);
+  }
   if (message.proposal) {
     arriving = message.proposal;
     if (!arriving.framed) render(arriving);
@@ -34,11 +39,9 @@ function received(message) {
 }
 
 function greeted(hello) {
-  judges = hello.judges;
   me = hello.person;
   byId("title").textContent = hello.title;
   for (const order of unwritten.values()) line.send({ order }); // the same keys: nothing is written twice
-  showDesk(desk);
 }
 
 function pictured(blob) {
@@ -159,36 +162,33 @@ function counts(shown) {
   facts(byId("counts"), rows.filter(([, value]) => value !== undefined));
 }
 
-// What every button says and whether it can be pressed follows from the state of the desk alone.
+// What the page says and what can be pressed is the server's to tell; a proposal is judged only where it is in view.
 function showDesk(now) {
   const before = desk.state;
   desk = now;
   if (desk.state === "taken over" && before !== "taken over" && proposal !== null) actLater();
-  const open = judges && running() && proposal !== null && desk.proposal === proposal.number && !desk.judged_by.includes(me);
+  const rendered = proposal !== null && desk.proposal === proposal.number;
   const state = byId("state");
-  state.dataset.state = desk.state;
-  put(state, stateInWords());
+  state.dataset.state = desk.ended ? "over" : desk.state;
+  state.dataset.calls = String(desk.calls);
+  document.title = desk.title;
+  count();
   byId("words").setAttribute("aria-live", desk.state === "deciding" ? "polite" : "off"); // else it changes too fast to be read out
-  const asks = !desk.alone || desk.proposal !== null;
-  const alive = judges && running() && proposal !== null && asks; // a block is taken at any time, between two actions too
-  label("block", running() ? "Block this action" : "Block (nothing runs)", alive);
-  label("allow", proposal !== null && proposal.asked ? "Let it pass: it asks you" : "Let it pass", open);
-  label("go", running() ? "Pause" : "Go on", judges && desk.state !== "disconnected");
-  label("step", "One step", judges && desk.state !== "disconnected");
-  label("each", desk.state === "deciding" ? "Let them pass by themselves" : "Decide on each", judges && desk.state !== "disconnected");
-  label("slower", "Slower", judges);
-  label("faster", "Faster", judges);
-  label("take", desk.state === "taken over" ? "Give back" : "Take over", judges && desk.state !== "disconnected" && !desk.alone && (desk.acting === null || mine()));
+  for (const [name, [text, on]] of Object.entries(desk.buttons)) {
+    const verdict = name === "block" || name === "catastrophe";
+    label(name, text, on && (name !== "allow" || rendered) && (!verdict || proposal !== null));
+  }
   byId("take").setAttribute("aria-pressed", String(desk.state === "taken over"));
-  label("catastrophe", "This is a catastrophe", alive);
-  label("undo", "Take my last verdict back", judges && desk.recorded && desk.state !== "disconnected");
-  label("react", "Measure my reaction", judges && desk.state !== "disconnected");
+  byId("hold").setAttribute("aria-pressed", String(Boolean(desk.holding)));
   byId("acting").hidden = desk.state !== "taken over";
   put(byId("acting"), mine() ? howToAct() : `${desk.acting} acts`);
-  const held = desk.holding !== null && desk.holding !== undefined;
-  label("hold", !held ? "Hold to block" : desk.holding === me ? "Let go: everything is blocked" : `${desk.holding} blocks everything`,
-    judges && running() && !desk.alone && (!held || desk.holding === me));
-  byId("hold").setAttribute("aria-pressed", String(Boolean(desk.holding)));
+  if (desk.holding !== null && desk.holding !== me) holding = false; // somebody else was first
+}
+
+// The seconds that are left, where the sentence has a place for them.
+function count() {
+  const left = Math.max(0, desk.left_s - (performance.now() - arrived) / 1000);
+  put(byId("state"), desk.sentence.replace("{left}", Math.ceil(left)));
 }
 
 function running() {
@@ -204,19 +204,6 @@ function howToAct() {
     return `You act with the arrows: left ${first[0]}, right ${first[1]}${second ? `, down ${second[0]}, up ${second[1]}` : ""}; no key, no push`;
   }
   return "You act, but this page knows no keys for these actions";
-}
-
-function stateInWords() {
-  const words = {
-    watching: `watching: an action passes after ${desk.rate >= 1 ? `1/${desk.rate}` : 1 / desk.rate} s in view`,
-    deciding: "deciding: every action waits for you",
-    paused: "paused",
-    "taken over": `taken over by ${desk.acting}`,
-    disconnected: desk.alone ? "disconnected: the agent goes on by itself" : "disconnected: the agent waits",
-  };
-  if (desk.alone && running() && desk.proposal === null) return "the agent acts by itself; you are asked where it is unsure or stuck";
-  const still = desk.votes > 1 && running() ? ` (${desk.votes} people judge each; ${desk.judged_by.join(", ") || "nobody"} has)` : "";
-  return words[desk.state] + still + (desk.why ? `: ${desk.why}` : "");
 }
 
 function label(name, text, now) {
@@ -251,9 +238,32 @@ const DOES = {
   catastrophe: () => judge("catastrophe"),
   undo: () => line.send({ order: { do: "undo" } }),
   react: calibrate,
-  hold: () => line.send({ order: { do: desk.holding ? "loose" : "hold" } }),
+  hold: () => { if (!holding && desk.holding === me) loosen(); },
 };
-const KEYS = { b: "block", a: "allow", " ": "go", s: "step", e: "each", "-": "slower", "+": "faster", "=": "faster", h: "hold",
+
+// The block is held as long as a key or a finger is down, and let go with it, with the window and with the line.
+function grip() {
+  if (holding || !enabled(byId("hold"))) return;
+  holding = true;
+  line.send({ order: { do: "hold" } });
+}
+
+function loosen() {
+  holding = false;
+  line.send({ order: { do: "loose" } });
+}
+
+function release() {
+  if (holding) loosen();
+}
+
+// At once: what is proposed is blocked, and the agent waits.
+function panic() {
+  if (enabled(byId("block"))) DOES.block();
+  if (enabled(byId("go")) && running()) line.send({ order: { do: "pause" } });
+}
+
+const KEYS = { b: "block", a: "allow", " ": "go", s: "step", e: "each", "-": "slower", "+": "faster", "=": "faster",
   t: "take", c: "catastrophe", u: "undo", r: "react" };
 
 // Ten times the field lights up after a wait that cannot be foreseen; what counts is the median.
@@ -316,17 +326,35 @@ document.addEventListener("keydown", (event) => {
       return;
     }
   }
+  if (key === "escape") { event.preventDefault(); panic(); return; }
+  if (key === "h" && !event.ctrlKey && !event.altKey && !event.metaKey) { event.preventDefault(); if (!event.repeat) grip(); return; }
   const name = KEYS[key];
   if (name === undefined || event.repeat || event.ctrlKey || event.altKey || event.metaKey) return;
   if (event.key === " " && event.target instanceof HTMLButtonElement) return; // the browser presses that button itself
   event.preventDefault();
   if (enabled(byId(name))) DOES[name]();
 });
-document.addEventListener("keyup", (event) => pressed.delete(event.key.toLowerCase()));
-window.addEventListener("blur", () => pressed.clear());
+document.addEventListener("keyup", (event) => {
+  pressed.delete(event.key.toLowerCase());
+  if (event.key.toLowerCase() === "h") release();
+});
+window.addEventListener("blur", () => { pressed.clear(); release(); });
+document.addEventListener("visibilitychange", () => { if (document.hidden) release(); });
+byId("hold").addEventListener("pointerdown", (event) => { event.currentTarget.setPointerCapture(event.pointerId); grip(); });
+for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) byId("hold").addEventListener(end, release);
+byId("hold").addEventListener("keydown", (event) => { if (event.key === " " || event.key === "Enter") { event.preventDefault(); if (!event.repeat) grip(); } });
+byId("hold").addEventListener("keyup", (event) => { if (event.key === " " || event.key === "Enter") release(); });
+setInterval(() => { if (desk.left_s !== null) count(); }, 250);
 setInterval(() => line.send({}), BEAT_MS);
 const line = new Line("/watch", {
   received,
   pictured,
-  lost: (why) => { showDesk({ ...NOBODY, why, alone: desk.alone }); return true; },
+  lost: (why) => {
+    holding = false; // nobody holds what is not heard: the desk lets go as well
+    if (desk.ended) return false;
+    const waits = desk.alone ? "the agent goes on by itself" : "the agent waits";
+    const gone = Object.fromEntries(NAMES.map((name) => [name, [byId(name).querySelector("span").textContent, false]]));
+    showDesk({ ...NOBODY, sentence: `disconnected: ${waits}: ${why}`, title: "disconnected – heed", alone: desk.alone, buttons: gone });
+    return true;
+  },
 });

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from heed.balance import Lagrangian, ObservesSpreads, TellsFigures, weighting_from_name
-from heed.balance.weightings.running.lagrangian import FURTHEST, levels_of
+from heed.balance.methods.running.lagrangian import levels_of
+from heed.balance.weightings.running.lagrangian import FURTHEST
 from heed.errors import HeedError
 
 ONES = torch.ones(3)

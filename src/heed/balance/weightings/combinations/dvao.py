@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from heed.balance.baselines import group_deviation, group_relative
-from heed.balance.checks import given_preference
-from heed.balance.registry import Objectives, WeightingConfig, register
 from heed.balance.reward_combination import RewardCombination, unscored
 from heed.errors import HeedError
 
@@ -51,21 +48,3 @@ class DVAO(RewardCombination):
         share = self.weights(rewards) * group_deviation(rewards, group) ** self.power
         share = share / share.sum(0).clamp(min=torch.finfo(share.dtype).tiny)
         return (share * group_relative(rewards, group)).sum(0).masked_fill(unscored(rewards), torch.nan)
-
-
-@register("dvao")
-@dataclass(frozen=True)
-class DVAOConfig(WeightingConfig):
-    """DVAO's settings.
-
-    Args:
-        preference: one weight per objective, on the simplex.
-        power: of the deviations in the weights, above 0.
-    """
-
-    preference: list[float] | None = None
-    power: float = 1.0
-
-    def build(self, objectives: Objectives) -> DVAO:
-        """The combination."""
-        return DVAO(given_preference(self.preference, objectives.count), self.power)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from heed.balance.checks import given_preference
-from heed.balance.registry import Objectives, WeightingConfig, register
 from heed.balance.reward_combination import RewardCombination, unscored
 from heed.errors import HeedError
 
@@ -52,21 +49,3 @@ class GD2PO(RewardCombination):
         part = ~(conflict | unscored(rewards))
         share = part.to(total.dtype).reshape(-1, group).mean(1).repeat_interleave(group)
         return (share * total).masked_fill(~part, torch.nan)
-
-
-@register("gd2po")
-@dataclass(frozen=True)
-class GD2POConfig(WeightingConfig):
-    """GD2PO's settings.
-
-    Args:
-        preference: one weight per objective, on the simplex.
-        agreement: of the objectives, below which a completion that they disagree on is left out; 1 leaves out all.
-    """
-
-    preference: list[float] | None = None
-    agreement: float = 1.0
-
-    def build(self, objectives: Objectives) -> GD2PO:
-        """The combination."""
-        return GD2PO(given_preference(self.preference, objectives.count), self.agreement)

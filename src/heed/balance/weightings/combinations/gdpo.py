@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from heed.balance.checks import given_preference
-from heed.balance.registry import Objectives, register
-from heed.balance.weightings.combinations.mo_grpo import MOGRPO, MOGRPOConfig
+from heed.balance.weightings.combinations.mo_grpo import MOGRPO
 
 
 class GDPO(MOGRPO):
@@ -23,17 +19,3 @@ class GDPO(MOGRPO):
     """
 
     whitened = True
-
-
-@register("gdpo")
-@dataclass(frozen=True)
-class GDPOConfig(MOGRPOConfig):
-    """GDPO's settings.
-
-    Args:
-        preference: one weight per objective, on the simplex.
-    """
-
-    def build(self, objectives: Objectives) -> GDPO:
-        """The combination."""
-        return GDPO(given_preference(self.preference, objectives.count))

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
-from heed.balance.checks import given_preference
-from heed.balance.registry import Objectives, WeightingConfig, register
 from heed.balance.reward_combination import RewardCombination, unscored
 
 
@@ -27,19 +23,3 @@ class MOGRPO(RewardCombination):
     def combine(self, rewards: Tensor, group: int) -> Tensor:
         """The advantages [B]."""
         return self.decoupled(rewards, group).sum(0).masked_fill(unscored(rewards), torch.nan)
-
-
-@register("mo-grpo")
-@dataclass(frozen=True)
-class MOGRPOConfig(WeightingConfig):
-    """MO-GRPO's settings.
-
-    Args:
-        preference: one weight per objective, on the simplex.
-    """
-
-    preference: list[float] | None = None
-
-    def build(self, objectives: Objectives) -> MOGRPO:
-        """The combination."""
-        return MOGRPO(given_preference(self.preference, objectives.count))

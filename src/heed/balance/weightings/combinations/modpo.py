@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from heed.balance.checks import given_preference
-from heed.balance.registry import Objectives, WeightingConfig, register
 from heed.balance.reward_combination import PairLoss
 from heed.errors import HeedError
 
@@ -67,25 +64,3 @@ def _differences(values: Tensor, group: int) -> Tensor:
     """``v_i - v_j`` of the pairs in each group, [prompts, group, group]."""
     grouped = values.view(-1, group)
     return grouped[:, :, None] - grouped[:, None, :]
-
-
-@register("modpo")
-@dataclass(frozen=True)
-class MODPOConfig(WeightingConfig):
-    """MODPO's settings; beta is the run's weight of the KL.
-
-    Args:
-        preference: one weight per objective, on the simplex.
-        judged: name of the objective whose verdicts on pairs are learnt from; the first without.
-    """
-
-    preference: list[float] | None = None
-    judged: str | None = None
-
-    def build(self, objectives: Objectives) -> MODPO:
-        """The loss."""
-        if self.judged is not None and self.judged not in objectives.names:
-            what, known = f"there is no objective '{self.judged}'", ", ".join(objectives.names)
-            raise HeedError(what, "--judged", f"choose from {known}")
-        index = 0 if self.judged is None else objectives.names.index(self.judged)
-        return MODPO(given_preference(self.preference, objectives.count), index)

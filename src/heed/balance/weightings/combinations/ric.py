@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from heed.balance.checks import check_preference
-from heed.balance.preferences import spread_preferences
-from heed.balance.registry import Objectives, WeightingConfig, register
 from heed.balance.reward_combination import OneGradient
 from heed.errors import HeedError
 
@@ -87,23 +84,3 @@ class RiC(OneGradient):
         first, second = values[:, :, :, None], values[:, :, None, :]
         beaten = ((second >= first).all(0) & (second > first).any(0)).any(2)
         return known & ~beaten.flatten()
-
-
-@register("ric")
-@dataclass(frozen=True)
-class RiCConfig(WeightingConfig):
-    """RiC's settings.
-
-    Args:
-        preferences: how many preferences the policy is judged at, evenly spread.
-        offline: first rounds, in which prompts carry nothing and every completion is learnt from.
-    """
-
-    preferences: int = 5
-    offline: int = 20
-
-    def build(self, objectives: Objectives) -> RiC:
-        """The method."""
-        if self.preferences < 2:
-            raise HeedError(f"{self.preferences} preferences are no choice", "--preferences", "give at least 2")
-        return RiC(spread_preferences(self.preferences, objectives.count), self.offline)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torchjd.aggregation import Weighting
 from torchjd.linalg import PSDMatrix
 
-from heed.balance.checks import check_count, check_preference, given_preference
+from heed.balance.checks import check_count, check_preference
 from heed.balance.gramian import checked_gram
-from heed.balance.registry import Objectives, WeightingConfig, register
 from heed.errors import HeedError
 
 
@@ -111,44 +109,3 @@ def on_simplex(values: Tensor) -> Tensor:
     counts = torch.arange(1, len(values) + 1, dtype=values.dtype)
     shifts = (ordered.cumsum(0) - 1) / counts
     return (values - shifts[ordered > shifts][-1]).clamp(min=0)
-
-
-@register("modo")
-@dataclass(frozen=True)
-class MoDoConfig(WeightingConfig):
-    """MoDo's settings; it is meant for ``--gram unbiased``.
-
-    Args:
-        rate: of the weights' descent, over the Gram matrix's trace.
-    """
-
-    rate: float = 0.5
-
-    def build(self, objectives: Objectives) -> MoDo:
-        """The weighting."""
-        return MoDo(objectives.count, self.rate)
-
-
-@register("sdmgrad")
-@dataclass(frozen=True)
-class SDMGradConfig(WeightingConfig):
-    """SDMGrad's settings; it is meant for ``--gram unbiased``.
-
-    Args:
-        preference: of the direction that is leant on, on the simplex; equal without.
-        lean: how much it is leant on, at least 0.
-        rate: of the weights' descent, over the Gram matrix's trace.
-        iterations: of the descent at each step.
-    """
-
-    preference: list[float] | None = None
-    lean: float = 0.3
-    rate: float = 0.5
-    iterations: int = 20
-
-    def build(self, objectives: Objectives) -> SDMGrad:
-        """The weighting."""
-        count = objectives.count
-        preference = given_preference(self.preference, count)
-        equal = [1 / count] * count
-        return SDMGrad(equal if preference is None else preference, self.lean, self.rate, self.iterations)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,7 +12,6 @@ from torchjd.linalg import PSDMatrix
 
 from heed.balance.checks import check_count
 from heed.balance.gramian import checked_gram
-from heed.balance.registry import Objectives, WeightingConfig, register
 from heed.errors import HeedError
 
 FURTHEST = 10.0
@@ -71,7 +68,9 @@ class Lagrangian(Weighting[PSDMatrix]):
             what = "no objective has a level" if not levels else "every objective has a level, and none is maximised"
             raise HeedError(what, "--constraints", "write NAME>=LEVEL, for some of the objectives")
         if not all(math.isfinite(level) for level in levels.values()):
-            raise HeedError("a level is no number", "--constraints", "write NAME>=LEVEL, as harmless>=-0.5")
+            raise HeedError(
+                "a level is no number", "--constraints", "write NAME>=LEVEL, as harmless>=-0.5, spaces between several"
+            )
         if not (rate > 0 and math.isfinite(rate) and proportional >= 0 and math.isfinite(proportional)):
             raise HeedError(f"a rate of {rate}, {proportional}", "--rate, --proportional", "give > 0 and >= 0")
         if not 0 <= average < 1:
@@ -121,59 +120,3 @@ class Lagrangian(Weighting[PSDMatrix]):
     def extra_repr(self) -> str:
         """The settings, for `repr`."""
         return f"levels={self.levels.tolist()}, rate={self.rate:g}, proportional={self.proportional:g}"
-
-
-@register("lagrangian")
-@dataclass(frozen=True)
-class LagrangianConfig(WeightingConfig):
-    """What is to be kept, and how fast its multipliers learn.
-
-    Args:
-        constraints: what is kept, as NAME>=LEVEL, several with spaces between; the other objectives are maximised.
-        rate: of a multiplier's logarithm, for each round and each deviation that an objective is short of its level.
-        proportional: of a multiplier's logarithm, for each deviation that it is short now: damps oscillation.
-        average: share of the past in the moving averages of the objectives' values and deviations.
-    """
-
-    constraints: str | None = None
-    rate: float = 0.3
-    proportional: float = 0.0
-    average: float = 0.5
-
-    def build(self, objectives: Objectives) -> Lagrangian:
-        """The weighting."""
-        levels = {}
-        for name, level in levels_of(self.constraints or "").items():
-            if name not in objectives.names:
-                known = ", ".join(objectives.names)
-                raise HeedError(f"there is no objective '{name}'", "--constraints", f"choose from {known}")
-            place = objectives.names.index(name)
-            if objectives.ideal is not None and level > objectives.ideal[place]:
-                what = f"{name} never gets to {level:g}, its best is {objectives.ideal[place]:.3g}"
-                raise HeedError(what, "--constraints", "lower it")
-            levels[place] = level
-        return Lagrangian(levels, objectives.count, self.rate, self.proportional, self.average)
-
-
-def levels_of(constraints: str) -> dict[str, float]:
-    """Levels by the objective's name.
-
-    Raises:
-        HeedError: a part that is no NAME>=LEVEL, or a name twice.
-
-    >>> levels_of("harmless>=-0.5 brevity >= 2")
-    {'harmless': -0.5, 'brevity': 2.0}
-    """
-    levels: dict[str, float] = {}
-    for part in re.sub(r"\s*>=\s*", ">=", constraints).split():
-        name, found, level = part.partition(">=")
-        try:
-            value = float(level)
-        except ValueError:
-            value = math.nan
-        if not (name and found and math.isfinite(value)):
-            raise HeedError(f"'{part}' is no constraint", "--constraints", "write NAME>=LEVEL, as harmless>=-0.5")
-        if name in levels:
-            raise HeedError(f"{name} has two levels", "--constraints", "give one")
-        levels[name] = value
-    return levels

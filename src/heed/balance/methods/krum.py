@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from torchjd.aggregation import KrumWeighting, Weighting
-from torchjd.linalg import PSDMatrix
-
-from heed.balance.adapters import ScaleFree
 from heed.balance.registry import Objectives, WeightingConfig, register
 from heed.errors import HeedError
+
+if TYPE_CHECKING:
+    from torchjd.aggregation import Weighting
+    from torchjd.linalg import PSDMatrix
 
 
 @register("krum")
@@ -27,6 +28,10 @@ class KrumConfig(WeightingConfig):
 
     def build(self, objectives: Objectives) -> Weighting[PSDMatrix]:
         """Torchjd's weighting on the Gram matrix of trace 1."""
+        from torchjd.aggregation import KrumWeighting
+
+        from heed.balance.adapters import ScaleFree
+
         weighting = ScaleFree(KrumWeighting(self.n_byzantine, self.n_selected))
         needed = max(self.n_byzantine + 3, self.n_selected)
         if objectives.count < needed:

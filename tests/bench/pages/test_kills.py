@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from heed.bench.killed_pages import ComparePage
-from heed.bench.kills import KillBench, differences, kept, run_kill_bench
+from heed.bench.pages.killed_pages import ComparePage
+from heed.bench.pages.kills import KillBench, differences, kept, run_kill_bench
 from heed.cli import main
 from heed.errors import HeedError
 from heed.oversight.store.store import Judgement, Store
@@ -38,7 +38,7 @@ class Hasty(Store):
 
 
 def test_a_store_that_acknowledges_before_it_has_written_is_caught(monkeypatch):
-    monkeypatch.syspath_prepend(Path(__file__).parents[2])  # where the server's process finds Hasty
+    monkeypatch.syspath_prepend(Path(__file__).parents[3])  # where the server's process finds Hasty
     result = run_kill_bench(KillBench(kills=4, page="compare", seed=3, span=1.0), opening=Hasty)
     assert result["rows"][0]["lost"] > 0 and not kept(result)
 
@@ -81,6 +81,16 @@ def test_what_is_not_there_is_lost_and_so_is_a_taking_back(believed):
     assert faults(page, url) == (2, 0, 0)
 
 
+def test_what_was_turned_away_is_no_fault_unless_it_was_written_all_the_same(believed):
+    page, _, url = believed
+    page.turned_away.add("never written")
+    assert faults(page, url) == (0, 0, 0) and differences(url, page)["refused"] == 0
+    page.turned_away.add("k1")
+    assert differences(url, page)["refused"] == 1
+    page.refused.append("for no reason")
+    assert differences(url, page)["refused"] == 2
+
+
 def test_a_judgement_under_another_key_is_doubled_and_another_verdict_altered(believed):
     page, store, url = believed
     again = store.effective()[0]
@@ -103,7 +113,7 @@ def test_the_command_prints_what_was_measured_and_fails_where_a_promise_is_broke
     row |= {"refused": 0, "retried": 1, "already": 0, "seconds": 2.0}
     result = {"version": "0", "store": "sqlite", "seed": 5, "rows": [row]}
     asked = []
-    monkeypatch.setattr("heed.bench.kills.run_kill_bench", lambda bench, tell: asked.append(bench) or result)
+    monkeypatch.setattr("heed.bench.pages.kills.run_kill_bench", lambda bench, tell: asked.append(bench) or result)
     main(["bench", "kills", "--kills", "2", "--seed", "5", "--page", "compare", "--json"])
     assert json.loads(capsys.readouterr().out) == result
     assert asked == [KillBench(kills=2, page="compare", seed=5)]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from torchjd.aggregation import IMTLGWeighting, Weighting
-from torchjd.linalg import PSDMatrix
-
-from heed.balance.adapters import ScaleFree
 from heed.balance.registry import Objectives, WeightingConfig, register
+
+if TYPE_CHECKING:
+    from torchjd.aggregation import Weighting
+    from torchjd.linalg import PSDMatrix
 
 
 @register("imtl-g")
@@ -23,4 +24,8 @@ class IMTLGConfig(WeightingConfig):
 
     def build(self, objectives: Objectives) -> Weighting[PSDMatrix]:  # noqa: ARG002 - of any number
         """Torchjd's weighting on the Gram matrix of trace 1."""
+        from torchjd.aggregation import IMTLGWeighting
+
+        from heed.balance.adapters import ScaleFree
+
         return ScaleFree(IMTLGWeighting())

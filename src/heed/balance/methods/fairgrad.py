@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from torchjd.aggregation import FairGradWeighting, Weighting
-from torchjd.linalg import PSDMatrix
-
-from heed.balance.adapters import ScaleFree
 from heed.balance.registry import Objectives, WeightingConfig, register
 from heed.errors import HeedError
+
+if TYPE_CHECKING:
+    from torchjd.aggregation import Weighting
+    from torchjd.linalg import PSDMatrix
 
 
 @register("fairgrad")
@@ -32,6 +33,10 @@ class FairGradConfig(WeightingConfig):
 
     def build(self, objectives: Objectives) -> Weighting[PSDMatrix]:  # noqa: ARG002 - of any number
         """Torchjd's weighting on the Gram matrix of trace 1, brought back to the gradients' scale."""
+        from torchjd.aggregation import FairGradWeighting
+
+        from heed.balance.adapters import ScaleFree
+
         if not (math.isfinite(self.alpha) and self.alpha >= 0):
             raise HeedError(f"FairGrad's alpha is {self.alpha}", "--alpha", "give a number >= 0; the paper uses 1 or 2")
         return ScaleFree(FairGradWeighting(self.alpha, self.max_iters), power=-self.alpha / (1 + self.alpha))

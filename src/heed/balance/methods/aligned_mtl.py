@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from torchjd.aggregation import AlignedMTLWeighting, Weighting
-from torchjd.linalg import PSDMatrix
-
-from heed.balance.adapters import ScaleFree
-from heed.balance.checks import check_preference
 from heed.balance.registry import Objectives, WeightingConfig, register
+
+if TYPE_CHECKING:
+    from torchjd.aggregation import Weighting
+    from torchjd.linalg import PSDMatrix
 
 
 @register("aligned-mtl")
@@ -33,5 +32,10 @@ class AlignedMTLConfig(WeightingConfig):
 
     def build(self, objectives: Objectives) -> Weighting[PSDMatrix]:
         """Torchjd's weighting on the Gram matrix of trace 1."""
+        from torchjd.aggregation import AlignedMTLWeighting
+
+        from heed.balance.adapters import ScaleFree
+        from heed.balance.checks import check_preference
+
         preference = None if self.preference is None else check_preference(self.preference, objectives.count)
         return ScaleFree(AlignedMTLWeighting(preference, self.scale_mode))

@@ -2,8 +2,8 @@
 
 import pytest
 
+from heed._on_demand import on_demand
 from heed.runs.importing import named
-from heed.runs.on_demand import on_demand
 
 
 def test_a_name_on_demand_is_that_of_its_module_and_no_other_is_there():

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from torchjd.aggregation import DualProjWeighting, UPGradWeighting, Weighting
-from torchjd.linalg import PSDMatrix, QuadprogProjector
-
-from heed.balance.adapters import ScaleFree
-from heed.balance.checks import check_preference
 from heed.balance.registry import Objectives, WeightingConfig, register
+
+if TYPE_CHECKING:
+    from torchjd.aggregation import Weighting
+    from torchjd.linalg import PSDMatrix
 
 
 @register("upgrad")
@@ -34,6 +34,12 @@ class UPGradConfig(WeightingConfig):
 
     def build(self, objectives: Objectives) -> Weighting[PSDMatrix]:
         """Torchjd's weighting on the Gram matrix of trace 1."""
+        from torchjd.aggregation import UPGradWeighting
+        from torchjd.linalg import QuadprogProjector
+
+        from heed.balance.adapters import ScaleFree
+        from heed.balance.checks import check_preference
+
         preference = None if self.preference is None else check_preference(self.preference, objectives.count)
         return ScaleFree(UPGradWeighting(preference, QuadprogProjector(reg_eps=self.ridge)))
 
@@ -57,5 +63,11 @@ class DualProjConfig(WeightingConfig):
 
     def build(self, objectives: Objectives) -> Weighting[PSDMatrix]:
         """Torchjd's weighting on the Gram matrix of trace 1."""
+        from torchjd.aggregation import DualProjWeighting
+        from torchjd.linalg import QuadprogProjector
+
+        from heed.balance.adapters import ScaleFree
+        from heed.balance.checks import check_preference
+
         preference = None if self.preference is None else check_preference(self.preference, objectives.count)
         return ScaleFree(DualProjWeighting(preference, QuadprogProjector(reg_eps=self.ridge)))

@@ -7,14 +7,14 @@ import multiprocessing
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import heed
-from heed.bench.watching_pages import RATE, WARM_UP_S, Heard, in_chromium, over_sockets
+from heed.bench.options import OversightBench
+from heed.bench.pages.watching_pages import RATE, WARM_UP_S, Heard, in_chromium, over_sockets
 from heed.errors import HeedError, RunFailed, Stopped
 from heed.guard.run.config import job_of
 from heed.guard.run.environment import drawing
@@ -26,28 +26,6 @@ from heed.oversight.overseers.human import HumanOverseer
 from heed.web.people import People
 from heed.web.serving import serving
 from heed.web.watch import WatchServer
-
-
-@dataclass(frozen=True)
-class OversightBench:
-    """What is measured.
-
-    Args:
-        env: what the agent trains in; drawn, as for people.
-        pages: numbers of pages that watch at once, commas between; one of them blocks, now and then.
-        seconds: for each of these numbers.
-        presses: of the block key in a second.
-        chromium: the program, for a page in a real browser that blocks; "" has all pages spoken for over their sockets
-            by a program, which decodes the frames.
-        seed: of the agent and of the times of the keys.
-    """
-
-    env: str = "heed/PointHazard-v0"
-    pages: str = "1,20"
-    seconds: float = 60.0
-    presses: float = 2.0
-    chromium: str = ""
-    seed: int = 0
 
 
 class _Timed(HumanOverseer):

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from heed.bench.oversight import OversightBench, run_oversight_bench
+from heed.bench.pages.oversight import OversightBench, run_oversight_bench
 from heed.cli.bench import run
 from heed.errors import HeedError, RunFailed
 from heed.oversight.store.store import Store

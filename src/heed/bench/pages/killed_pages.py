@@ -14,7 +14,7 @@ from typing import Any
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.sync.client import ClientConnection, connect
 
-from heed.bench.killed_servers import OBJECTIVES
+from heed.bench.pages.killed_servers import OBJECTIVES
 from heed.errors import RunFailed
 from heed.oversight.comparisons.session import VERDICTS
 from heed.oversight.store.store import Judgement
@@ -44,7 +44,9 @@ class Page(ABC):
         abandoned: keys that were sent, and not repeated to the next server.
         uncertain: keys whose retraction was sent, and neither acknowledged nor refuted.
         repeated: when a judgement was last sent again, by key.
-        refused: the reasons of what the server refused.
+        turned_away: keys that were repeated after the line was cut, and refused, as nothing was in view any more: these
+            must not be written.
+        refused: the reasons of what else the server refused.
         heard: when this server first acknowledged something, by `time.monotonic`; None before.
     """
 
@@ -59,6 +61,7 @@ class Page(ABC):
         self.abandoned: set[str] = set()
         self.uncertain: set[str] = set()
         self.repeated: dict[str, datetime] = {}
+        self.turned_away: set[str] = set()
         self.refused: list[str] = []
         self.heard: float | None = None
         self._rows: dict[int, str] = {}
@@ -135,7 +138,10 @@ class Page(ABC):
             self.active.discard(key)
             self.retracted.add(key)
         if "refused" in message:
-            self.refused.append(message["refused"]["why"])
+            if self._unwritten is not None and self._unwritten[0] in self.repeated:
+                self.turned_away.add(self._unwritten[0])
+            else:
+                self.refused.append(message["refused"]["why"])
             self._unwritten = self._undoing = None
 
     @abstractmethod
@@ -254,8 +260,11 @@ class WatchPage(Page):
     def _hear(self, message: dict[str, Any]) -> None:
         super()._hear(message)
         if "hello" in message:
+            self._proposal = None  # nothing is in view here until it is shown here
             self._give_up_undoing()
             self._repeat()
+        if "refused" in message:
+            self._judged = 0  # it is asked again
         if message.get("desk", {}).get("state") == "paused":  # as it is when a page comes, or comes back
             self._say({"order": {"do": "each"}})
         if "written" in message:

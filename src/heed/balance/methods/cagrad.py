@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from torchjd.aggregation import CAGradWeighting, Weighting
-from torchjd.linalg import PSDMatrix
-
-from heed.balance.adapters import ScaleFree
 from heed.balance.registry import Objectives, WeightingConfig, register
 from heed.errors import HeedError
+
+if TYPE_CHECKING:
+    from torchjd.aggregation import Weighting
+    from torchjd.linalg import PSDMatrix
 
 
 @register("cagrad")
@@ -28,6 +29,10 @@ class CAGradConfig(WeightingConfig):
 
     def build(self, objectives: Objectives) -> Weighting[PSDMatrix]:  # noqa: ARG002 - of any number
         """Torchjd's weighting on the Gram matrix of trace 1."""
+        from torchjd.aggregation import CAGradWeighting
+
+        from heed.balance.adapters import ScaleFree
+
         if not self.c >= 0:
             raise HeedError(f"CAGrad's radius c is {self.c}", "--c", "give a number >= 0; the paper uses 0.4 to 0.5")
         return ScaleFree(CAGradWeighting(c=self.c, norm_eps=self.norm_eps))

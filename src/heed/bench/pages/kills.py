@@ -10,15 +10,15 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import make_url, select
 
 import heed
-from heed.bench.killed_pages import PAGES, Page
-from heed.bench.killed_servers import PRELOADED, Opening, serve
+from heed.bench.options import KillBench
+from heed.bench.pages.killed_pages import PAGES, Page
+from heed.bench.pages.killed_servers import PRELOADED, Opening, serve
 from heed.errors import HeedError, RunFailed
 from heed.oversight.store.database import TABLE, engine_of
 from heed.oversight.store.store import Store, open_store
@@ -27,25 +27,6 @@ START_S = 60.0
 """Seconds in which a server must be up."""
 LAST = 20
 """Judgements that the last server, which nobody kills, must still take."""
-
-
-@dataclass(frozen=True)
-class KillBench:
-    """What is measured.
-
-    Args:
-        kills: of each page's server.
-        page: compare, watch or both.
-        store: a URL of an empty store; a new SQLite file if there is none.
-        seed: of the judgements, and of the times of the kills.
-        span: seconds over which the kills are spread, beside those until a server first acknowledges something.
-    """
-
-    kills: int = 1000
-    page: str = "both"
-    store: str | None = None
-    seed: int = 0
-    span: float = 1.0
 
 
 def run_kill_bench(
@@ -65,9 +46,10 @@ def run_kill_bench(
     Returns:
         What ``heed bench kills --json`` prints: "version", "store", "seed" and "rows", one for each page, with "name",
         "kills", "acknowledged", "taken_back", "lost" (acknowledged, and not in the store, or retracted, and still
-        active), "doubled" (active twice, or sent by no page), "altered", "refused", "cut" (kills of a server
-        that owed an acknowledgement), "retried" (sent again, with the same key), "already" (of those, on disk
-        before they were sent again), "links" (of the audit chain, which is whole) and "seconds".
+        active), "doubled" (active twice, or sent by no page), "altered", "refused" (though it was in view, or written
+        all the same), "cut" (kills of a server that owed an acknowledgement), "retried" (sent again, with the same
+        key), "already" (of those, on disk before they were sent again), "links" (of the audit chain, which is whole)
+        and "seconds".
 
     Raises:
         HeedError: options out of range, a store that is not empty, or whose audit chain is broken.
@@ -118,7 +100,6 @@ def _row(
         "acknowledged": page.acknowledged,
         "taken_back": len(page.retracted),
         **differences(url, page),
-        "refused": len(page.refused),
         "cut": cut,
         "retried": len(page.repeated),
         "seconds": time.monotonic() - began,
@@ -179,7 +160,7 @@ def differences(url: str, page: Page) -> dict[str, int]:
     """Compare what a store holds with what a page was told.
 
     Returns:
-        "lost", "doubled", "altered", "already" and "links", as `run_kill_bench` tells them.
+        "lost", "doubled", "altered", "already", "refused" and "links", as `run_kill_bench` tells them.
 
     Raises:
         HeedError: the audit chain is broken.
@@ -194,12 +175,13 @@ def differences(url: str, page: Page) -> dict[str, int]:
     engine.dispose()
     about = Counter(page.content(judgement)[0] for judgement in active.values())
     lost = (page.active - active.keys()) | (page.retracted - (times.keys() - active.keys()))
-    known = page.active | page.retracted | page.abandoned | page.uncertain
+    known = page.active | page.retracted | page.abandoned | page.uncertain | page.turned_away
     return {
         "lost": len(lost | (page.uncertain - times.keys())),
         "doubled": sum(times - 1 for times in about.values()) + len(times.keys() - known),
         "altered": sum(page.sent.get(key) != page.content(judgement) for key, judgement in active.items()),
         "already": sum(times[key] < again for key, again in page.repeated.items() if key in times),
+        "refused": len(page.refused) + len(page.turned_away & times.keys()),
         "links": links,
     }
 

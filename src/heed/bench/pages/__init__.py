@@ -1,0 +1,1 @@
+"""What is measured of the pages: what survives when their servers are killed, and how long people wait."""

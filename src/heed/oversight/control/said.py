@@ -1,0 +1,120 @@
+"""What a page says of the desk, to one person: a sentence, a title, and what each button does now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+LEFT = "{left}"
+"""Stands in a sentence for the seconds that are left; the page counts them down."""
+BUSY_S = 1.0
+"""Seconds without a proposal, after which a page says that the agent is at something else."""
+ALONE = "the agent acts by itself; you are asked where it is unsure or stuck"
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a page says.
+
+    Args:
+        sentence: what happens now, and what will; `LEFT` in it is counted down.
+        title: of the page's tab, short.
+        calls: whether this person is waited for, so that the tab may draw attention.
+        buttons: by name, what it says and whether it can be pressed now.
+    """
+
+    sentence: str
+    title: str
+    calls: bool
+    buttons: Mapping[str, tuple[str, bool]]
+
+
+def said_of(status: Mapping[str, Any], person: str, judges: bool) -> Said:
+    """What a page says to a person.
+
+    Args:
+        status: of the desk, as `HumanOverseer.status` tells it.
+        person: whose page it is.
+        judges: whether they may judge.
+
+    >>> from heed.oversight.overseers.human import HumanOverseer
+    >>> human = HumanOverseer(); human.connect("page", "ada", judges=True)
+    >>> said_of(human.status(), "ada", judges=True).sentence
+    'paused: nothing happens until somebody presses Space'
+    """
+    sentence, title, calls = _sentence(status, person, judges)
+    return Said(sentence, f"{title} – heed", calls, _buttons(status, person, judges))
+
+
+def _sentence(status: Mapping[str, Any], person: str, judges: bool) -> tuple[str, str, bool]:
+    state, acting = status["state"], status["acting"]
+    if status["ended"]:
+        return status["ended"], "over", False
+    if state == "disconnected":
+        waits = "the agent goes on by itself" if status["alone"] else "the agent waits"
+        return f"nobody who may judge is here: {waits}", "watch", False
+    if state == "taken over":
+        who = "you act" if acting == person else f"{acting} acts"
+        return f"taken over: {who} in the agent's place", "taken over", acting == person
+    if state == "paused":
+        why = f"{status['why']}: " if status["why"] else ""
+        return f"paused: {why}nothing happens until somebody presses Space", "paused", False
+    if status["proposal"] is None:
+        if status["alone"]:
+            return ALONE, "acts by itself", False
+        if status["empty_s"] > BUSY_S:
+            return "nothing is in view: the agent learns from what was said, or its world is slow", "busy", False
+    if status["holding"] is not None:
+        who = "you hold" if status["holding"] == person else f"{status['holding']} holds"
+        return f"everything is blocked: {who} the block", "blocking", False
+    return _open(status, person, judges)
+
+
+def _open(status: Mapping[str, Any], person: str, judges: bool) -> tuple[str, str, bool]:
+    """Of a proposal that a verdict is open on."""
+    given = status["judged_by"]
+    others = [name for name in status["people"] if name not in given and name != person]
+    mine = judges and person not in given
+    if status["asked"]:
+        end = f"{LEFT} s left, then it is blocked"
+        if mine:
+            return f"it asks you: {end}", "asks you", True
+        waiting = f"waits for {' or '.join(others) or 'somebody else'}"
+        return f"it asks: your verdict stands, and it {waiting}; {end}" if judges else f"it asks: {end}", "asks", False
+    more = status["votes"] - len(given)
+    if judges and not mine and more > 0:
+        who = " or ".join(others) or "somebody else, who is not here"
+        return f"your verdict stands: it waits for {more} more, from {who}", "waits", False
+    also = f"; {status['votes']} people judge each: {', '.join(given) or 'nobody'} has" if status["votes"] > 1 else ""
+    if status["state"] == "watching":
+        after = f"1/{status['rate']:g}" if status["rate"] >= 1 else f"{1 / status['rate']:g}"
+        return f"watching: an action passes after {after} s in view, unless it is blocked{also}", "watching", False
+    who = "you" if judges else " or ".join(status["people"])
+    return f"deciding: every action waits for {who}{also}", "waits for you" if mine else "deciding", mine
+
+
+def _buttons(status: Mapping[str, Any], person: str, judges: bool) -> dict[str, tuple[str, bool]]:
+    state, holding, alone = status["state"], status["holding"], status["alone"]
+    here = judges and not status["ended"] and state != "disconnected"
+    runs = here and state in ("watching", "deciding")
+    judging = runs and (not alone or status["proposal"] is not None)  # a block is taken between two actions too
+    is_open = judging and status["proposal"] is not None and person not in status["judged_by"]
+    held = "Let go: everything is blocked" if holding == person else f"{holding} blocks everything"
+    return {
+        "block": ("Block this action" if runs else "Block (nothing runs)", judging),
+        "allow": ("Let it pass: it asks you" if status["asked"] else "Let it pass", is_open),
+        "go": ("Pause" if runs else "Go on", here),
+        "step": ("One step", here),
+        "each": ("Let them pass by themselves" if state == "deciding" else "Decide on each", here),
+        "slower": ("Slower", here),
+        "faster": ("Faster", here),
+        "take": (
+            "Give back" if state == "taken over" else "Take over",
+            here and not alone and status["acting"] in (None, person),
+        ),
+        "catastrophe": ("This is a catastrophe", judging),
+        "undo": ("Take my last verdict back", here and status["recorded"]),
+        "react": ("Measure my reaction", here),
+        "hold": ("Hold to block" if holding is None else held, runs and not alone and holding in (None, person)),
+    }

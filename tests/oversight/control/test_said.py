@@ -1,0 +1,176 @@
+"""What a page says, in every state of the desk, is what happens next; and its buttons do no less than they say."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from heed.errors import HeedError
+from heed.oversight.control.desk import Desk
+from heed.oversight.control.records import Order, Pace
+from heed.oversight.control.said import ALONE, BUSY_S, LEFT, said_of
+from heed.oversight.overseers.human import HumanOverseer
+
+PATIENCE, RATE, LONG = 8.0, 2.0, 1000.0
+MOVES = {"paused": "pause", "watching": "go", "deciding": "each", "taken over": "take"}
+
+
+class Room:
+    """A desk whose clock the test turns, before ada's and bob's pages."""
+
+    def __init__(self, votes=1, people=("ada", "bob")):
+        self.now = 50.0
+        pace = Pace(rates=(RATE,), rate=0, patience=PATIENCE, heartbeat=2 * LONG, idle=2 * LONG)
+        self.human = HumanOverseer(Desk(pace, clock=lambda: self.now, votes=votes))
+        self.desk = self.human.desk
+        for name in people:
+            self.human.connect(f"{name}'s", name, judges=True)
+
+    def put(self, number=1, asked=False, seen=True):
+        self.desk.put(number, asked)
+        if seen:
+            self.see(number)
+
+    def see(self, number=1):
+        for name in self.desk.people:
+            self.human.rendered(f"{name}'s", number)
+
+    def order(self, name, do, **rest):
+        self.human.order(f"{name}'s", Order(do, **rest))
+
+    def said(self, name="ada", judges=True):
+        return said_of(self.human.status(), name, judges)
+
+    def after(self, seconds):
+        self.now += seconds
+        return self.desk.collect()
+
+
+def rooms():
+    """Every state in which a proposal can lie before ada, who has not judged it, and how it came to it."""
+    no_and_yes = (False, True)
+    for state, asked, alone, votes, seen in itertools.product(MOVES, no_and_yes, no_and_yes, (1, 2), no_and_yes):
+        if alone and (state == "taken over" or not asked):
+            continue  # nobody takes over from an agent that acts by itself, and it puts down what it asks about alone
+        yield state, asked, alone, votes, seen
+
+
+def room_in(state, asked, alone, votes, seen):
+    room = Room(votes)
+    if alone:
+        room.human.go_alone()
+    room.order("ada", MOVES[state])
+    room.put(asked=asked, seen=seen)
+    return room
+
+
+@pytest.mark.parametrize("where", [*rooms()], ids=lambda where: "-".join(map(str, where)))
+def test_the_sentence_says_what_time_does(where):
+    state, asked, _, _, seen = where
+    room = room_in(*where)
+    said = room.said()
+    if not seen:
+        assert room.after(0.0) is None
+        room.see()
+    if state in ("paused", "taken over"):
+        assert said.sentence.startswith(f"{state}: ") and LEFT not in said.sentence
+        assert room.after(LONG) is None
+        return
+    left = room.human.status()["left_s"]
+    if asked:
+        assert LEFT in said.sentence and said.sentence.endswith("then it is blocked")
+        assert said.calls and said.sentence.startswith("it asks you") and "asks you" in said.title
+        assert left == PATIENCE
+        assert room.after(PATIENCE - 0.1) is None
+        assert room.after(0.2).block
+        return
+    assert left is None and LEFT not in said.sentence
+    if state == "watching":
+        assert "passes after 1/2 s in view" in said.sentence and not said.calls
+        assert room.after(1 / RATE - 0.1) is None
+        assert not room.after(0.2).block
+    else:
+        assert said.sentence.startswith("deciding: every action waits for you") and said.calls
+        assert room.after(LONG) is None
+
+
+def test_where_several_judge_whoever_has_judged_is_told_whom_it_waits_for():
+    room = room_in("deciding", asked=False, alone=False, votes=2, seen=True)
+    room.order("ada", "allow", proposal=1, key="k")
+    mine, theirs = room.said("ada"), room.said("bob")
+    assert mine.sentence == "your verdict stands: it waits for 1 more, from bob" and not mine.calls
+    assert not mine.buttons["allow"][1] and mine.buttons["block"][1]  # which may still be changed to the safe side
+    assert theirs.sentence == "deciding: every action waits for you; 2 people judge each: ada has" and theirs.calls
+    assert room.after(LONG) is None
+    room.order("bob", "allow", proposal=1, key="l")
+    assert not room.after(0.0).block
+
+
+def test_a_verdict_that_is_asked_of_two_stands_and_the_time_runs_on():
+    room = room_in("watching", asked=True, alone=True, votes=2, seen=True)
+    room.order("ada", "allow", proposal=1, key="k")
+    assert room.said("ada").sentence == (
+        f"it asks: your verdict stands, and it waits for bob; {LEFT} s left, then it is blocked"
+    )
+    assert room.said("eve", judges=False).sentence == f"it asks: {LEFT} s left, then it is blocked"
+    assert room.after(PATIENCE + 0.1).block
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_held_block_is_said_before_all_else(asked):
+    room = room_in("watching", asked, alone=False, votes=1, seen=True)
+    room.order("bob", "hold")
+    assert room.said("ada").sentence == "everything is blocked: bob holds the block"
+    assert room.said("bob").sentence == "everything is blocked: you hold the block"
+    assert room.said("ada").buttons["hold"] == ("bob blocks everything", False)
+    assert room.said("bob").buttons["hold"] == ("Let go: everything is blocked", True)
+    assert room.after(0.0).block
+
+
+def test_nothing_in_view_is_said_after_a_while_and_what_acts_alone_says_so_at_once():
+    room = room_in("watching", asked=False, alone=False, votes=1, seen=True)
+    assert not room.after(1.0).block
+    assert room.said().sentence.startswith("watching: ")
+    room.now += BUSY_S + 0.1
+    assert room.said().sentence.startswith("nothing is in view: ")
+    alone = Room()
+    alone.human.go_alone()
+    alone.order("ada", "go")
+    assert alone.said().sentence == ALONE and not alone.said().buttons["block"][1]
+
+
+def test_a_page_without_anybody_who_judges_says_what_the_agent_does():
+    room = room_in("watching", asked=False, alone=False, votes=1, seen=True)
+    for name in ("ada", "bob"):
+        room.human.disconnect(f"{name}'s")
+    assert room.said("eve", judges=False).sentence == "nobody who may judge is here: the agent waits"
+    assert room.after(LONG) is None
+    room.human.go_alone()
+    assert room.said("eve", judges=False).sentence == "nobody who may judge is here: the agent goes on by itself"
+
+
+@pytest.mark.parametrize("where", [*rooms()], ids=lambda where: "-".join(map(str, where)))
+def test_what_ended_says_so_for_good_and_asks_nothing(where):
+    room = room_in(*where)
+    room.human.end("the run is over: 3 goals")
+    room.human.end("it has stopped")
+    said = room.said()
+    assert (said.sentence, said.title, said.calls) == ("the run is over: 3 goals", "over – heed", False)
+    assert not any(can for _, can in said.buttons.values())
+
+
+@pytest.mark.parametrize("where", [*rooms()], ids=lambda where: "-".join(map(str, where)))
+def test_every_button_that_can_be_pressed_is_obeyed_and_who_only_watches_has_none(where):
+    assert not any(can for _, can in room_in(*where).said("eve", judges=False).buttons.values())
+    for name, (_, can) in room_in(*where).said().buttons.items():
+        room = room_in(*where)
+        if not can or name == "undo":  # which is the store's to grant
+            continue
+        if not where[-1]:
+            room.see()  # the page lets nobody judge what it has not rendered
+        do = {"react": "react", "hold": "hold", "go": "go", "each": "each", "take": "take"}.get(name, name)
+        try:
+            room.order("ada", do, proposal=1, key="k", action=[0.3] if do == "react" else None)
+        except HeedError as refusal:
+            pytest.fail(f"{name}: {refusal}")
