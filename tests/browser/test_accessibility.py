@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from axe import NARROW, WIDE, clean
@@ -263,7 +265,6 @@ def test_a_screen_reader_hears_what_every_control_of_the_desk_does_now(watching)
     said = heard(page)
     for line in (
         'heading "heed/PointHazard-v0" [level=1]',
-        'status: "deciding: every action waits for you"',
         'img "the environment, as the agent is in it now"',
         'img "risk of the latest proposals"',
         'button "B Block this action"',
@@ -274,6 +275,7 @@ def test_a_screen_reader_hears_what_every_control_of_the_desk_does_now(watching)
         "paragraph: 20 futures; the worst has a risk of 95%",
     ):
         assert line in said, said
+    assert re.search(r'status: "it asks you: \d\d s left, then it is blocked"', said), said
     page.keyboard.press(" ")
     shows(page, "paused")
     assert 'button "B Block (nothing runs)" [disabled]' in heard(page)

@@ -209,7 +209,7 @@ TYPED = {
     **dict.fromkeys(("n_byzantine", "n_selected", "max_iterations", "iterations", "every", "settle"), ("7", 7)),
     **dict.fromkeys(("index", "seed", "max_iters"), ("7", 7)),
     **dict.fromkeys(("preference", "weights", "ideal", "nadir", "tau"), (".5,.5", [0.5, 0.5])),
-    **dict.fromkeys(("unit_gradients", "outer_preference"), ("true", True)),
+    **dict.fromkeys(("unit_gradients", "outer_preference", "keep_scale"), ("true", True)),
     "scale_mode": ("rmse", "rmse"),
     "constraints": ("help>=2", "help>=2"),
     "inner": ("mgda", "mgda"),

@@ -1,4 +1,4 @@
-"""Weightings by name: one declaration each, next to its code, that the command line, configs and comparisons read.
+"""Methods by name: one declaration each (`heed.balance.methods`), that the command line, configs and comparisons read.
 
 A declaration is a small frozen dataclass: its fields are the weighting's settings, `WeightingConfig.build` makes the
 weighting, and `register` gives it a name. A weighting with a field ``preference`` follows a preference.
@@ -91,7 +91,7 @@ def settings_of(config: type[WeightingConfig]) -> tuple[str, ...]:
     """The names of a weighting's settings.
 
     >>> settings_of(WEIGHTINGS["gapo"])
-    ('p', 'floor')
+    ('p', 'floor', 'keep_scale')
     """
     return tuple(field.name for field in dataclasses.fields(config))
 

@@ -10,7 +10,7 @@
 | `coverage` | blocks that a conformal threshold misses, over random splits | the share that it promises |
 | `proposals` | a frozen policy's proposals that a finished guard lets pass or blocks | the exact doomed states |
 | `kills` | acknowledged judgements after servers were killed | none lost, doubled or altered |
-| `startup` | help, refusals and a small query, from Enter to the prompt | .6 s |
+| `startup` | help, refusals and a small query, from Enter to the prompt | Python, nothing imported |
 | `oversight` | a key until its judgement is on disk, a proposal until it is shown | a person's reaction |
 """
 

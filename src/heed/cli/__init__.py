@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -83,6 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             traceback.print_exc()
         error_line(str(error))
         raise SystemExit(1) from None
+    except BrokenPipeError:  # whoever reads, as head does, has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to be flushed into it
+        raise SystemExit(0) from None
     except KeyboardInterrupt:
         error_line("interrupted; what was written last stands")
         raise SystemExit(130) from None

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import typing
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from heed import bench
 from heed.bench import options
 from heed.cli.command import Command, refused_kind, show_kinds
 from heed.cli.console import Bar, console, quiet_libraries
-from heed.errors import HeedError, RunFailed
-from heed.runs.sections import documented
+from heed.errors import RunFailed
 
 Shows = Callable[[Bar], Callable[..., None]]
 """From a bar to what a benchmark tells its progress to."""
@@ -39,14 +39,12 @@ class Benchmark:
         asked: the class of its options.
         name: of its functions, as in ``run_NAME_bench`` and ``NAME_table``.
         shows: what its progress is told to; None where it tells none.
-        lists: options that are lists of whole numbers: the name, and an example.
     """
 
     about: str
     asked: type[Any]
     name: str
     shows: Shows | None = None
-    lists: Mapping[str, str] = field(default_factory=dict)
 
 
 BENCHMARKS = {
@@ -55,28 +53,23 @@ BENCHMARKS = {
         options.GradientBench,
         "gradient",
         _in_lines,
-        {"k": "2,4,8"},
     ),
     "step": Benchmark(
         "A whole step of alignment, for several K, against TRL's GRPO on the same model.",
         options.StepBench,
         "step",
         _in_lines,
-        {"k": "1,2,4,8"},
     ),
     "generate": Benchmark(
         "Tokens a second of heed's samplers and of transformers' generate.",
         options.GenerateBench,
         "generate",
         _in_lines,
-        {"batches": "1,8,64"},
     ),
     "min-norm": Benchmark(
         "What the weights of K objectives take, and how exact they are.",
         options.MinNormBench,
         "min_norm",
-        None,
-        {"k": "2,4,8"},
     ),
     "plan": Benchmark("What a look ahead and a plan take.", options.PlanBench, "plan"),
     "coverage": Benchmark(
@@ -119,16 +112,12 @@ def run(arguments: Sequence[str]) -> None:
 
 def _measure(name: str, measured: Benchmark, arguments: Sequence[str]) -> None:
     command = Command(f"bench {name}", measured.about)
-    command.parser.add_class_arguments(measured.asked, as_group=False, skip=set(measured.lists))
-    for each in measured.lists:
-        default = ",".join(str(number) for number in getattr(measured.asked, each))
-        command.add(f"--{each}", default=default, help=f"{documented(measured.asked)[1][each]} Commas between.")
+    command.parser.add_class_arguments(measured.asked, as_group=False)
+    command.kinds |= typing.get_type_hints(measured.asked)
     command.add("--json", action="store_true", help="print one JSON object")
     parsed = vars(command.parse(arguments))
     as_json = parsed.pop("json")
-    asked = measured.asked(
-        **parsed | {each: _integers(parsed[each], each, measured.lists[each]) for each in measured.lists}
-    )
+    asked = measured.asked(**parsed)
     run_it, table = getattr(bench, f"run_{measured.name}_bench"), getattr(bench, f"{measured.name}_table")
     if measured.shows is None:
         result = run_it(asked)
@@ -138,10 +127,3 @@ def _measure(name: str, measured: Benchmark, arguments: Sequence[str]) -> None:
     print(json.dumps(result) if as_json else table(result))
     if isinstance(asked, options.KillBench) and not bench.kept(result):
         raise RunFailed("a promise is broken: a judgement was lost, doubled, altered or refused")
-
-
-def _integers(text: str, name: str, example: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in str(text).split(","))
-    except ValueError:
-        raise HeedError(f"'{text}' is not a list of numbers", f"--{name}", f"write {example}") from None

@@ -100,8 +100,10 @@ class HelpInWords(DefaultHelpFormatter):
         kind = getattr(action, "_typehint", action.type)
         notes = ["required"] if action.required and action.option_strings else []
         notes += [told] if action.nargs is None and (told := in_words(kind)) else []
-        if action.default not in (None, SUPPRESS, [], {}) and not (action.nargs == 0 and action.default is False):
-            several = isinstance(action.default, list)
+        if action.default not in (None, SUPPRESS, "", [], (), {}) and not (
+            action.nargs == 0 and action.default is False
+        ):
+            several = isinstance(action.default, list | tuple)
             notes.append(f"default: {','.join(map(str, action.default))}" if several else "default: %(default)s")
         text = (action.help or "").replace("``", "")
         return text + (f" ({', '.join(notes)})" if notes else "")

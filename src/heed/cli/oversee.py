@@ -80,5 +80,6 @@ def run(arguments: Sequence[str]) -> None:
             summary = trained(job, out, bar, wanted, person.human)
         else:
             summary = gone_on(out, bar, wanted, settings_of(quick) | asked, person.human)
-        person.human.end(f"the run is over: {lines(summary)[0]}; its report is {out / 'report.html'}")
+        page = report.write_report(out)
+        person.human.end(f"the run is over: {lines(summary)[0]}; its report is {page}")
     tell(summary, out)

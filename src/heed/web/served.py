@@ -26,7 +26,7 @@ from heed.web.run import add_run
 from heed.web.serving import serving
 from heed.web.watch import WatchServer
 
-STOPPED = "the run has stopped: nothing is asked of you any more, and what you said is kept"
+STOPPED = "the run has stopped: nothing is asked of you any more"
 """What pages say where nobody else said how the run ended."""
 
 
@@ -119,7 +119,8 @@ def serve(
             add_judgements(server.app, judged, named, server.retracted)
         address = opened.enter_context(serving(server.app, host, port, limits))
         opened.callback(ended.set)  # nobody waits for a page that goes
-        opened.callback(human.end, STOPPED)  # first of all at the end: every page says so before its server is gone
+        words = STOPPED + (", and what you said is kept" if judged is not None else "")
+        opened.callback(human.end, words)  # first of all at the end: every page says so before its server is gone
         addresses = {each.name: f"{address}/#token={named.token_of(each.name)}" for each in named.all}
         yield ServedOverseer(overseer, human, addresses)
 

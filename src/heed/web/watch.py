@@ -168,7 +168,8 @@ class _Watching:
     async def _tell(self, status: dict[str, Any]) -> None:
         """Send how the desk stands and what that means to this person, if it is not what they were told last."""
         told = status | asdict(said_of(status, self.page.person.name, self.page.person.judges))
-        lasting = json.dumps({name: value for name, value in told.items() if name not in ("left_s", "empty_s")})
+        due = None if told["left_s"] is None else round(time.monotonic() + told["left_s"], 1)
+        lasting = json.dumps([due, {name: told[name] for name in told if name not in ("left_s", "empty_s")}])
         if lasting != self._status:
             self._status = lasting
             await self.page.send({"desk": told})

@@ -111,6 +111,18 @@ def test_a_common_scale_c_multiplies_the_direction_by_c_to_the_1_minus_p(p):
     torch.testing.assert_close(scaled, direction * 1e3 ** (1 - p), rtol=1e-9, atol=0)
 
 
+@pytest.mark.parametrize("p", [0.0, 0.5, 1.0, 2.0])
+def test_what_keeps_the_scale_goes_the_same_way_and_grows_with_its_gradients(p):
+    gradients = torch.randn(3, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    gradients[1] *= 20
+    plain, kept = GAPO(p), GAPO(p, keep_scale=True)
+    short = kept(gradients @ gradients.T)
+    assert torch.allclose(kept(1e4 * gradients @ gradients.T), short)  # a hundredfold update of hundredfold gradients
+    norms = gradients.norm(dim=1)
+    factor = norms.mean() / norms.pow(1 - p).mean()
+    assert torch.allclose(short, factor * plain(gradients @ gradients.T))
+
+
 def test_pgapo_divides_the_preference_by_the_norms():
     gradients = structured("two decades", 5, 0)
     preference = torch.tensor([0.1, 0.2, 0.3, 0.4, 0.0], dtype=torch.float64)

@@ -110,7 +110,7 @@ def test_a_store_that_was_meddled_with_is_no_result(believed):
 
 def test_the_command_prints_what_was_measured_and_fails_where_a_promise_is_broken(monkeypatch, capsys):
     row = {"name": "compare", "kills": 2, "cut": 1, "acknowledged": 9, "lost": 0, "doubled": 0, "altered": 0}
-    row |= {"refused": 0, "retried": 1, "already": 0, "seconds": 2.0}
+    row |= {"refused": 0, "turned_away": 0, "retried": 1, "already": 0, "seconds": 2.0}
     result = {"version": "0", "store": "sqlite", "seed": 5, "rows": [row]}
     asked = []
     monkeypatch.setattr("heed.bench.pages.kills.run_kill_bench", lambda bench, tell: asked.append(bench) or result)

@@ -7,7 +7,7 @@ from guard_worlds import WALL, Cart, Wall, braking, full_ahead
 from heed.guard.labels import LabelCollector
 from heed.guard.models.models import Models
 from heed.guard.models.transitions import Transitions, real_windows
-from heed.guard.planning import config as planning
+from heed.guard.planning import building as planning
 from heed.guard.planning.building import find_belief
 from heed.guard.planning.config import PlanningConfig
 from heed.guard.planning.drift import ALPHA, MOST, belief_by_step

@@ -128,6 +128,38 @@ def test_a_held_block_is_said_before_all_else(asked):
     assert room.after(0.0).block
 
 
+def test_a_block_is_held_at_a_page_and_let_go_with_that_page_though_the_person_has_another():
+    room = Room()
+    room.order("ada", "go")
+    room.order("ada", "hold")
+    room.human.connect("ada's other", "ada", judges=True)
+    with pytest.raises(HeedError, match="only who holds it can let go"):
+        room.human.order("ada's other", Order("loose"))
+    room.human.disconnect("ada's")
+    assert room.human.status()["holding"] is None and room.said().buttons["hold"] == ("Hold to block", True)
+
+
+def test_who_is_missing_is_waited_for_and_said():
+    room = Room(votes=2, people=("ada",))
+    room.order("ada", "go")
+    room.put()
+    assert room.said().sentence == "every action waits for one more person to come: 2 judge each"
+    assert room.after(LONG) is None
+
+
+def test_one_step_of_an_agent_that_acts_alone_ends_in_a_pause_that_holds():
+    room = Room()
+    room.human.go_alone()
+    room.order("ada", "step")
+    room.put(asked=True)
+    room.order("ada", "allow", proposal=1, key="k")
+    assert not room.after(0.0).block
+    assert room.said().sentence == "paused: press Space to go on" and room.desk.halts(stepped=True)
+    for name in ("ada", "bob"):
+        room.human.disconnect(f"{name}'s")
+    assert room.said("eve", judges=False).sentence == "nobody who may judge is here: the agent waits"
+
+
 def test_nothing_in_view_is_said_after_a_while_and_what_acts_alone_says_so_at_once():
     room = room_in("watching", asked=False, alone=False, votes=1, seen=True)
     assert not room.after(1.0).block
@@ -169,8 +201,7 @@ def test_every_button_that_can_be_pressed_is_obeyed_and_who_only_watches_has_non
             continue
         if not where[-1]:
             room.see()  # the page lets nobody judge what it has not rendered
-        do = {"react": "react", "hold": "hold", "go": "go", "each": "each", "take": "take"}.get(name, name)
         try:
-            room.order("ada", do, proposal=1, key="k", action=[0.3] if do == "react" else None)
+            room.order("ada", name, proposal=1, key="k", action=[0.3] if name == "react" else None)
         except HeedError as refusal:
             pytest.fail(f"{name}: {refusal}")

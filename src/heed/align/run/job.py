@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from heed.align.config import PRESETS, AlignConfig, Rewards, check_adapter
 from heed.align.run.weighting import weighting_config, weighting_for, weighting_of
 from heed.balance import WEIGHTINGS, WeightingConfig, methods_with
-from heed.balance.methods.conditioned import ConditionedConfig
 from heed.errors import HeedError
 from heed.runs.sections import full_name, leaves, named
 
@@ -84,13 +83,13 @@ class AlignJob:
             HeedError: a setting out of its range or missing, a preference off the simplex, or an adapter with too few
                 ranks for a policy of all preferences.
         """
-        known = world if self.rewards == "gold" else None  # the exact front is that of the gold values
-        config = weighting_config(self.method, self.weighting)
-        weighting = weighting_for(config, names, known)
-        if isinstance(config, ConditionedConfig) and config.through == "adapter":
-            from heed.align.conditioning.gates import check_rank
+        from heed.align.conditioning.gates import check_rank  # a job is read without what computes
+        from heed.balance.weightings.conditioned import Conditioned
 
-            check_rank(self.lora_r, len(names), config.shared)
+        known = world if self.rewards == "gold" else None  # the exact front is that of the gold values
+        weighting = weighting_for(weighting_config(self.method, self.weighting), names, known)
+        if isinstance(weighting, Conditioned) and weighting.through == "adapter":
+            check_rank(self.lora_r, len(names), weighting.shared)
         return weighting
 
     def adapter(self) -> LoraConfig | None:
@@ -158,7 +157,7 @@ def split_settings(settings: Mapping[str, Any], where: str = "config") -> tuple[
 
     >>> job, _ = split_settings({"method": "gapo", "p": 2})
     >>> job.weighting
-    GAPOConfig(p=2.0, floor=0.0)
+    GAPOConfig(p=2.0, floor=0.0, keep_scale=False)
     """
     settings = in_sections(settings, where)
     own = settings.pop("weighting")

@@ -20,16 +20,18 @@ class GAPOConfig(WeightingConfig):
     Args:
         p: power of the gradient norm, by which each gradient is divided; 0 is MGDA, 1 and 2 are the paper's.
         floor: norms below this share of their median are raised to it before they divide gradients; 0 is no floor.
+        keep_scale: whether an update grows with its gradients, of which the paper's takes p powers away.
     """
 
     p: float = 1.0
     floor: float = 0.0
+    keep_scale: bool = False
 
     def build(self, objectives: Objectives) -> Weighting[PSDMatrix]:  # noqa: ARG002 - of any number
         """The weighting."""
         from heed.balance.weightings.gapo import GAPO
 
-        return GAPO(self.p, self.floor)
+        return GAPO(self.p, self.floor, self.keep_scale)
 
 
 @register("pgapo")

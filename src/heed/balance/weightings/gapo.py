@@ -30,6 +30,10 @@ class GAPO(Weighting[PSDMatrix]):
         p: power of the norm by which each gradient is divided, >= 0.
         floor: norms below ``floor * median(norms)`` are raised to it before they divide; 0 is the paper's.
             A gradient below the floor is then shorter than the others and throttles them, as in MGDA.
+        keep_scale: multiply the weights by ``mean ||g_k|| / mean ||h_k||``, so that the update is as long as that of
+            gradients of these lengths. The paper's is not: where all gradients grow a hundredfold, as they do when
+            completions become unreadable and are to be mended, its update stays as long (p=1) or shrinks a hundredfold
+            (p=2), and where all are noise it grows. Direction and balance are the same.
 
     Shape: Gram matrix [K, K] -> weights [K], for the *raw* gradients.
 
@@ -39,13 +43,17 @@ class GAPO(Weighting[PSDMatrix]):
 
     >>> GAPO(p=1)(torch.tensor([[4.0, 0.0], [0.0, 1.0]]))
     tensor([0.2500, 0.5000])
+    >>> GAPO(p=1, keep_scale=True)(torch.tensor([[4.0, 0.0], [0.0, 1.0]]))
+    tensor([0.3750, 0.7500])
     """
 
-    def __init__(self, p: float = 1.0, floor: float = 0.0) -> None:
+    keep_scale = False  # of what was kept by versions without it
+
+    def __init__(self, p: float = 1.0, floor: float = 0.0, keep_scale: bool = False) -> None:
         super().__init__()
         if not (math.isfinite(p) and p >= 0):
             raise HeedError(f"p is {p:g}", "--p", "give a power of at least 0; the paper uses 1 and 2")
-        self.p, self.floor = p, checked_floor(floor)
+        self.p, self.floor, self.keep_scale = p, checked_floor(floor), keep_scale
         self.divisors = Divisors()
 
     def forward(self, gramian: PSDMatrix, /) -> Tensor:
@@ -61,11 +69,14 @@ class GAPO(Weighting[PSDMatrix]):
             cosine = cosines(gram)[present][:, present]
             rescaled = cosine * length[:, None] * length[None, :]
             weights[present] = min_norm_weights(rescaled).weights / scale
+            if self.keep_scale:
+                weights *= norms(gram)[present].mean() / length.mean()
         return weights.to(gramian)
 
     def extra_repr(self) -> str:
         """The settings, for `repr`."""
-        return f"p={self.p:g}, floor={self.floor:g}"
+        kept = ", keep_scale=True" if self.keep_scale else ""
+        return f"p={self.p:g}, floor={self.floor:g}{kept}"
 
 
 class PGAPO(Weighting[PSDMatrix]):

@@ -27,6 +27,8 @@ PACE_S = 0.006
 """Seconds between two messages at least: a page may send `heed.web.limits.Limits.messages` a second."""
 UNDONE = 0.1
 """Share of the judgements that are taken back."""
+NOT_IN_VIEW = "nothing is in view"
+"""Why a watch page's verdict may be turned away after the line was cut."""
 DROPPED = 0.05
 """Share of the judgements after which the page loses its connection, and comes back."""
 
@@ -138,15 +140,16 @@ class Page(ABC):
             self.active.discard(key)
             self.retracted.add(key)
         if "refused" in message:
-            if self._unwritten is not None and self._unwritten[0] in self.repeated:
-                self.turned_away.add(self._unwritten[0])
-            else:
-                self.refused.append(message["refused"]["why"])
+            self._refused(**message["refused"])
             self._unwritten = self._undoing = None
 
     @abstractmethod
     def _go_on(self) -> None:
         """Send the next judgement, if it is the person's turn."""
+
+    def _refused(self, why: str, key: str = "", **_: Any) -> None:  # noqa: ARG002 - of whatever it was
+        """The server refused what was sent."""
+        self.refused.append(why)
 
     def _judge(self, key: str, about: Any, verdict: Any, message: dict[str, Any]) -> None:
         self.sent[key], self._unwritten = (about, verdict), (key, message)
@@ -250,6 +253,13 @@ class WatchPage(Page):
     def content(self, judgement: Judgement) -> tuple[Any, Any]:
         """See `Page.content`."""
         return tuple(judgement.shown["observation"]), judgement.verdict["block"]
+
+    def _refused(self, why: str, key: str = "", **of: Any) -> None:
+        """A verdict that is repeated on a new line is about what is not in view there yet, and refused."""
+        if key in self.repeated and NOT_IN_VIEW in why:
+            self.turned_away.add(key)
+        else:
+            super()._refused(why, key, **of)
 
     def _give_up_undoing(self) -> None:
         if self._undoing is not None:

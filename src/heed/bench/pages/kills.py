@@ -48,8 +48,8 @@ def run_kill_bench(
         "kills", "acknowledged", "taken_back", "lost" (acknowledged, and not in the store, or retracted, and still
         active), "doubled" (active twice, or sent by no page), "altered", "refused" (though it was in view, or written
         all the same), "cut" (kills of a server that owed an acknowledgement), "retried" (sent again, with the same
-        key), "already" (of those, on disk before they were sent again), "links" (of the audit chain, which is whole)
-        and "seconds".
+        key), "turned_away" (of those, refused as nothing was in view on the new line yet), "already" (of those, on
+        disk before they were sent again), "links" (of the audit chain, which is whole) and "seconds".
 
     Raises:
         HeedError: options out of range, a store that is not empty, or whose audit chain is broken.
@@ -102,6 +102,7 @@ def _row(
         **differences(url, page),
         "cut": cut,
         "retried": len(page.repeated),
+        "turned_away": len(page.turned_away),
         "seconds": time.monotonic() - began,
     }
 

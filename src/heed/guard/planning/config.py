@@ -67,13 +67,13 @@ class PlanningConfig:
             HeedError: names the option.
         """
         from heed.guard.planning.lookahead import check_block_when  # what computes is not for those who only declare
-        from heed.guard.planning.optimizers import SEARCHES
+        from heed.guard.planning.optimizers import PLANNERS
         from heed.guard.planning.risk import risk_strategy
 
         check_bounds(self, BOUNDS)
         risk_strategy(self.risk)
-        if self.planner not in (*SEARCHES, "none"):
-            raise HeedError(f"'{self.planner}' is no planner", "--planner", f"take {', '.join((*SEARCHES, 'none'))}")
+        if self.planner not in PLANNERS:
+            raise HeedError(f"'{self.planner}' is no planner", "--planner", f"take {', '.join(PLANNERS)}")
         if self.block_when != "auto":
             check_block_when(self.block_when)
 

@@ -307,6 +307,8 @@ class ChoiceCEM:
 
 SEARCHES = ("icem", "cem", "mppi")
 """Names that `search_from_name` knows."""
+PLANNERS = (*SEARCHES, "none")
+"""Names of planners."""
 
 
 def search_from_name(name: str, horizon: int, size: int, samples: int, discrete: bool) -> Search:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from heed.oversight.control.records import LONGEST_REACTION, ViewTimes
+from heed.errors import HeedError
+from heed.oversight.control.records import LONGEST_REACTION, Order, ViewTimes
 
 
 class Credit:
@@ -38,6 +39,17 @@ class Credit:
     def came_into_view(self, number: int, when: float) -> None:
         """A page has rendered a proposal for the first time."""
         self._view_times.times.append((number, when))
+
+    def measured(self, person: str, order: Order) -> None:
+        """A person's reaction time, which the order holds.
+
+        Raises:
+            HeedError: it holds none, or one that is no reaction.
+        """
+        seconds = order.action[0] if isinstance(order.action, list) and order.action else None
+        if not isinstance(seconds, int | float) or not 0 < seconds <= LONGEST_REACTION:
+            raise HeedError(f"a reaction time of {seconds} s", order.do, f"send one up to {LONGEST_REACTION} s")
+        self.reactions[person] = float(seconds)
 
     def since(self, person: str, shown: int | None, number: int, now: float) -> int:
         """The first proposal that a block pressed now is about.

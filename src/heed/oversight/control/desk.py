@@ -10,16 +10,7 @@ from typing import Any
 
 from heed.errors import HeedError
 from heed.oversight.control.credit import Credit
-from heed.oversight.control.records import (
-    LONGEST_REACTION,
-    DeskRecord,
-    Judging,
-    Order,
-    Owed,
-    Pace,
-    State,
-    agreed,
-)
+from heed.oversight.control.records import DeskRecord, Judging, Order, Owed, Pace, State, agreed
 from heed.oversight.overseers.base import Verdict
 
 
@@ -38,9 +29,9 @@ class Desk:
         state: what it does now.
         why: in words, why it stopped by itself; "" otherwise.
         rate: index of the pace's rate that proposals pass at.
-        holding: who holds the block down, so that every proposal is blocked; None if nobody.
         acting: who acts in the agent's place; None if nobody.
         alone: the agent acts by itself, and puts down only what it is unsure of.
+        halted: whether somebody paused it then.
         empty_since: when the last proposal left the desk.
 
     >>> now = [0.0]
@@ -60,7 +51,6 @@ class Desk:
         self.clock, self.votes = clock, votes
         self.state, self.why = State.DISCONNECTED, ""
         self.rate = self.pace.rate
-        self.holding: str | None = None
         self._pages: dict[str, Judging] = {}
         self._record: DeskRecord | None = None
         self._credit = Credit(self.pace.reaction)
@@ -69,8 +59,13 @@ class Desk:
         self._last_act: Any = None
         self._one_step = False
         self.acting: str | None = None
-        self.alone, self._halted = False, False
+        self.alone, self.halted = False, False
         self._last_order = self.empty_since = clock()
+
+    @property
+    def holding(self) -> str | None:
+        """Who holds the block down at a page, so that every proposal is blocked; None if nobody."""
+        return next((page.person for page in self._pages.values() if page.holds), None)
 
     @property
     def reactions(self) -> dict[str, float]:
@@ -106,31 +101,30 @@ class Desk:
         """A page is there; the desk stays paused until somebody orders to go, unless the agent acts by itself."""
         self._pages[page] = Judging(person, judges, self.clock())
         if judges and self.state is State.DISCONNECTED:
-            if self.alone and not self._halted:
+            if self.alone and not self.halted:
                 self._run(State.WATCHING)
             else:
                 self._pause("")
 
     def go_alone(self) -> None:
         """From now on the agent acts by itself; it waits first if it was paused, or somebody acted in its place."""
-        self.alone, self.holding = True, None
+        self.alone = True
+        for page in self._pages.values():
+            page.holds = False
         if self.state is State.TAKEN_OVER:
             self._pause("from now on the agent acts by itself")
-        self._halted = self.state is State.PAUSED
+        self.halted = self.state is State.PAUSED
 
     def disconnect(self, page: str) -> None:
         """A page is gone; with the last person who may judge, the desk stops."""
         left = self._pages.pop(page, None)
         if self._record is not None:
             self._record.rendered.pop(page, None)
-        if left is not None and left.person not in self.people:
-            if self.holding == left.person:
-                self.holding = None
-            if self.acting == left.person:
-                self._pause(f"{left.person}, who acted, is gone")
+        if left is not None and left.person not in self.people and self.acting == left.person:
+            self._pause(f"{left.person}, who acted, is gone")
         if not self.people and self.state is not State.DISCONNECTED:
             self._run(State.DISCONNECTED)
-            self.why, self.holding = "nobody is watching", None
+            self.why = "nobody is watching"
 
     def heartbeat(self, page: str) -> bool:
         """A page says that it is alive; whether it still counts as connected."""
@@ -184,6 +178,7 @@ class Desk:
         if order.do not in _ORDERS:
             raise HeedError(f"'{order.do}' is no order", "page", f"send one of {', '.join(_ORDERS)}")
         self.heartbeat(page)
+        self._by = by
         if order.do != "act" or order.action != self._last_act:  # a page acts on by itself while keys are held
             self._last_order = self.clock()
         _ORDERS[order.do](self, by.person, order)
@@ -201,6 +196,7 @@ class Desk:
             self._record, self._last, self.empty_since = None, (record.number, verdict), now
             if self._one_step:
                 self._pause("")
+                self.halted = self.alone
         return verdict
 
     def halts(self, stepped: bool) -> bool:
@@ -208,8 +204,8 @@ class Desk:
         self._drop_silent_pages()
         if self._one_step and stepped:
             self._pause("")
-            self._halted = True
-        return self._halted
+            self.halted = True
+        return self.halted
 
     def due(self) -> float:
         """Seconds until time itself may change something; nothing else can before then."""
@@ -263,7 +259,7 @@ class Desk:
         self.state, self.why, self._one_step, self.acting = State.PAUSED, why, False, None
 
     def _run(self, state: State) -> None:
-        self._halted &= state is State.DISCONNECTED  # whoever leaves has not ordered to go
+        self.halted &= state is State.DISCONNECTED  # whoever leaves has not ordered to go
         self.state, self.why, self._one_step, self.acting = state, "", False, None
 
     def _since(self, person: str, order: Order, number: int) -> int:
@@ -321,14 +317,11 @@ class Desk:
         record.verdicts[person] = Verdict(False, latency, person=person, key=order.key)
 
     def _react(self, person: str, order: Order) -> None:
-        seconds = order.action[0] if isinstance(order.action, list) and order.action else None
-        if not isinstance(seconds, int | float) or not 0 < seconds <= LONGEST_REACTION:
-            raise HeedError(f"a reaction time of {seconds} s", order.do, f"send one up to {LONGEST_REACTION} s")
-        self.reactions[person] = float(seconds)
+        self._credit.measured(person, order)
 
     def _stop(self, _person: str, _order: Order) -> None:
         self._pause("")
-        self._halted = True
+        self.halted = True
 
     def _go(self, _person: str, _order: Order) -> None:
         self._run(State.WATCHING)
@@ -351,12 +344,12 @@ class Desk:
         self._require_oversight(order)
         if self.holding not in (None, person):
             raise HeedError(f"{self.holding} holds the block already", order.do, "nothing is left to do")
-        self.holding = person
+        self._by.holds = True
 
-    def _loose(self, person: str, order: Order) -> None:
-        if self.holding != person:
+    def _loose(self, _person: str, order: Order) -> None:
+        if not self._by.holds:
             raise HeedError(f"{self.holding or 'nobody'} holds the block", order.do, "only who holds it can let go")
-        self.holding = None
+        self._by.holds = False
 
     def _take(self, person: str, order: Order) -> None:
         self._require_oversight(order)

@@ -117,11 +117,12 @@ def agreed(verdicts: Mapping[str, Verdict], votes: int) -> Verdict | None:
 
 @dataclass
 class Judging:
-    """A page that is connected: whose it is, whether they may judge, and when it was last heard."""
+    """A page that is connected: whose it is, whether they may judge, when it was last heard, whether it blocks all."""
 
     person: str
     judges: bool
     heartbeat: float
+    holds: bool = False
 
 
 @dataclass(frozen=True)

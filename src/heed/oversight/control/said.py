@@ -41,7 +41,7 @@ def said_of(status: Mapping[str, Any], person: str, judges: bool) -> Said:
     >>> from heed.oversight.overseers.human import HumanOverseer
     >>> human = HumanOverseer(); human.connect("page", "ada", judges=True)
     >>> said_of(human.status(), "ada", judges=True).sentence
-    'paused: nothing happens until somebody presses Space'
+    'paused: press Space to go on'
     """
     sentence, title, calls = _sentence(status, person, judges)
     return Said(sentence, f"{title} – heed", calls, _buttons(status, person, judges))
@@ -52,14 +52,14 @@ def _sentence(status: Mapping[str, Any], person: str, judges: bool) -> tuple[str
     if status["ended"]:
         return status["ended"], "over", False
     if state == "disconnected":
-        waits = "the agent goes on by itself" if status["alone"] else "the agent waits"
+        waits = "the agent goes on by itself" if status["alone"] and not status["halted"] else "the agent waits"
         return f"nobody who may judge is here: {waits}", "watch", False
     if state == "taken over":
         who = "you act" if acting == person else f"{acting} acts"
         return f"taken over: {who} in the agent's place", "taken over", acting == person
     if state == "paused":
         why = f"{status['why']}: " if status["why"] else ""
-        return f"paused: {why}nothing happens until somebody presses Space", "paused", False
+        return f"paused: {why}{'press Space to go on' if judges else 'the agent waits'}", "paused", False
     if status["proposal"] is None:
         if status["alone"]:
             return ALONE, "acts by itself", False
@@ -82,10 +82,12 @@ def _open(status: Mapping[str, Any], person: str, judges: bool) -> tuple[str, st
             return f"it asks you: {end}", "asks you", True
         waiting = f"waits for {' or '.join(others) or 'somebody else'}"
         return f"it asks: your verdict stands, and it {waiting}; {end}" if judges else f"it asks: {end}", "asks", False
-    more = status["votes"] - len(given)
+    more, absent = status["votes"] - len(given), status["votes"] - len(status["people"])
+    if absent > 0:
+        who = "one more person" if absent == 1 else f"{absent} more people"
+        return f"every action waits for {who} to come: {status['votes']} judge each", "waits", False
     if judges and not mine and more > 0:
-        who = " or ".join(others) or "somebody else, who is not here"
-        return f"your verdict stands: it waits for {more} more, from {who}", "waits", False
+        return f"your verdict stands: it waits for {more} more, from {' or '.join(others)}", "waits", False
     also = f"; {status['votes']} people judge each: {', '.join(given) or 'nobody'} has" if status["votes"] > 1 else ""
     if status["state"] == "watching":
         after = f"1/{status['rate']:g}" if status["rate"] >= 1 else f"{1 / status['rate']:g}"
@@ -103,7 +105,7 @@ def _buttons(status: Mapping[str, Any], person: str, judges: bool) -> dict[str, 
     held = "Let go: everything is blocked" if holding == person else f"{holding} blocks everything"
     return {
         "block": ("Block this action" if runs else "Block (nothing runs)", judging),
-        "allow": ("Let it pass: it asks you" if status["asked"] else "Let it pass", is_open),
+        "allow": ("Let it pass: it asks you" if status["asked"] and here else "Let it pass", is_open),
         "go": ("Pause" if runs else "Go on", here),
         "step": ("One step", here),
         "each": ("Let them pass by themselves" if state == "deciding" else "Decide on each", here),

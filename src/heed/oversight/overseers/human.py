@@ -242,6 +242,7 @@ class HumanOverseer:
                 "judged_by": desk.judged_by,
                 "votes": desk.votes,
                 "alone": desk.alone,
+                "halted": desk.halted,
                 "recorded": self._recorder is not None,
                 "asked": desk.left is not None,
                 "left_s": desk.left,

@@ -7,10 +7,10 @@ const BEAT_MS = 500;
 const SHOWN_RISKS = 100;
 
 const NAMES = ["block", "allow", "go", "step", "each", "slower", "faster", "take", "catastrophe", "undo", "react", "hold"];
-const NOBODY = { state: "disconnected", sentence: "", title: "heed: watch", calls: false, ended: "", left_s: null, proposal: null, acting: null, holding: null, alone: false, recorded: false };
+const NOBODY = { state: "disconnected", sentence: "", title: "heed: watch", calls: false, ended: "", left_s: null, proposal: null, acting: null, holding: null, alone: false, halted: false, recorded: false };
 let desk = { ...NOBODY, buttons: {} };
 let arrived = 0; // when the desk last told how it stands
-let holding = false; // whether this page holds the block down
+let holding = ""; // what holds the block down here: the code of a key, "pointer", or "latch"; "" if nothing
 let proposal = null; // the last one that was rendered
 let arriving = null; // the one whose frame is still to come
 let me = "";
@@ -182,13 +182,22 @@ function showDesk(now) {
   byId("hold").setAttribute("aria-pressed", String(Boolean(desk.holding)));
   byId("acting").hidden = desk.state !== "taken over";
   put(byId("acting"), mine() ? howToAct() : `${desk.acting} acts`);
-  if (desk.holding !== null && desk.holding !== me) holding = false; // somebody else was first
+  if (desk.holding !== null && desk.holding !== me) holding = ""; // somebody else was first
 }
 
-// The seconds that are left, where the sentence has a place for them.
+// The sentence, and in it the seconds that are left, which nobody is read out each second.
 function count() {
-  const left = Math.max(0, desk.left_s - (performance.now() - arrived) / 1000);
-  put(byId("state"), desk.sentence.replace("{left}", Math.ceil(left)));
+  const left = Math.ceil(Math.max(0, desk.left_s - (performance.now() - arrived) / 1000));
+  const [before, after] = desk.sentence.split("{left}");
+  const state = byId("state");
+  if (after === undefined) { put(state, before); return; }
+  if (state.dataset.sentence !== desk.sentence || state.children.length === 0) {
+    const seconds = document.createElement("span");
+    seconds.setAttribute("aria-live", "off");
+    state.replaceChildren(before, seconds, after);
+  }
+  state.dataset.sentence = desk.sentence;
+  put(state.firstElementChild, String(left));
 }
 
 function running() {
@@ -238,29 +247,26 @@ const DOES = {
   catastrophe: () => judge("catastrophe"),
   undo: () => line.send({ order: { do: "undo" } }),
   react: calibrate,
-  hold: () => { if (!holding && desk.holding === me) loosen(); },
+  hold: () => (holding ? release() : grip("latch")), // by an assistant, which presses no key and no pointer
 };
 
 // The block is held as long as a key or a finger is down, and let go with it, with the window and with the line.
-function grip() {
+function grip(by) {
   if (holding || !enabled(byId("hold"))) return;
-  holding = true;
+  holding = by;
   line.send({ order: { do: "hold" } });
 }
 
-function loosen() {
-  holding = false;
-  line.send({ order: { do: "loose" } });
-}
-
 function release() {
-  if (holding) loosen();
+  if (!holding) return;
+  holding = "";
+  line.send({ order: { do: "loose" } });
 }
 
 // At once: what is proposed is blocked, and the agent waits.
 function panic() {
   if (enabled(byId("block"))) DOES.block();
-  if (enabled(byId("go")) && running()) line.send({ order: { do: "pause" } });
+  if (enabled(byId("go")) && desk.state !== "paused") line.send({ order: { do: "pause" } });
 }
 
 const KEYS = { b: "block", a: "allow", " ": "go", s: "step", e: "each", "-": "slower", "+": "faster", "=": "faster",
@@ -312,7 +318,7 @@ function calibrate() {
 
 for (const [name, does] of Object.entries(DOES)) {
   byId(name).addEventListener("click", (event) => {
-    if (enabled(event.currentTarget)) does();
+    if (enabled(event.currentTarget) && (name !== "hold" || event.detail === 0)) does();
     if (event.detail > 0) event.currentTarget.blur(); // clicked, not pressed by key: Space is to pause, not to press it again
   });
 }
@@ -327,7 +333,7 @@ document.addEventListener("keydown", (event) => {
     }
   }
   if (key === "escape") { event.preventDefault(); panic(); return; }
-  if (key === "h" && !event.ctrlKey && !event.altKey && !event.metaKey) { event.preventDefault(); if (!event.repeat) grip(); return; }
+  if (key === "h" && !event.ctrlKey && !event.altKey && !event.metaKey) { event.preventDefault(); if (!event.repeat) grip(event.code); return; }
   const name = KEYS[key];
   if (name === undefined || event.repeat || event.ctrlKey || event.altKey || event.metaKey) return;
   if (event.key === " " && event.target instanceof HTMLButtonElement) return; // the browser presses that button itself
@@ -336,25 +342,30 @@ document.addEventListener("keydown", (event) => {
 });
 document.addEventListener("keyup", (event) => {
   pressed.delete(event.key.toLowerCase());
-  if (event.key.toLowerCase() === "h") release();
+  if (event.code === holding || event.key === "Meta") release(); // with Meta down no other key is heard to come up
 });
 window.addEventListener("blur", () => { pressed.clear(); release(); });
 document.addEventListener("visibilitychange", () => { if (document.hidden) release(); });
-byId("hold").addEventListener("pointerdown", (event) => { event.currentTarget.setPointerCapture(event.pointerId); grip(); });
-for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) byId("hold").addEventListener(end, release);
-byId("hold").addEventListener("keydown", (event) => { if (event.key === " " || event.key === "Enter") { event.preventDefault(); if (!event.repeat) grip(); } });
-byId("hold").addEventListener("keyup", (event) => { if (event.key === " " || event.key === "Enter") release(); });
+byId("hold").addEventListener("pointerdown", (event) => { event.currentTarget.setPointerCapture(event.pointerId); grip("pointer"); });
+for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) byId("hold").addEventListener(end, () => { if (holding === "pointer") release(); });
+for (const when of ["keydown", "keyup"]) {
+  byId("hold").addEventListener(when, (event) => {
+    if (event.key !== " " && event.key !== "Enter") return;
+    event.preventDefault(); // else the browser clicks it as well
+    if (when === "keydown" && !event.repeat) grip(event.code);
+  });
+}
 setInterval(() => { if (desk.left_s !== null) count(); }, 250);
 setInterval(() => line.send({}), BEAT_MS);
 const line = new Line("/watch", {
   received,
   pictured,
   lost: (why) => {
-    holding = false; // nobody holds what is not heard: the desk lets go as well
+    holding = ""; // nobody holds what is not heard: the desk lets go as well
     if (desk.ended) return false;
-    const waits = desk.alone ? "the agent goes on by itself" : "the agent waits";
+    const waits = desk.alone && !desk.halted ? "the agent goes on by itself" : "the agent waits";
     const gone = Object.fromEntries(NAMES.map((name) => [name, [byId(name).querySelector("span").textContent, false]]));
-    showDesk({ ...NOBODY, sentence: `disconnected: ${waits}: ${why}`, title: "disconnected – heed", alone: desk.alone, buttons: gone });
+    showDesk({ ...NOBODY, sentence: `disconnected: ${waits}: ${why}`, title: "disconnected – heed", alone: desk.alone, halted: desk.halted, buttons: gone });
     return true;
   },
 });
