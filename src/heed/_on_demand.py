@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 
 def on_demand(package: str, homes: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:
-    """A package's ``__getattr__`` that imports a module when one of its names is first asked for.
+    """A package's ``__getattr__`` that imports a module when one of its names is asked for; `dir` lists the names.
 
     A package whose modules stand on different extras shows all its names in this way, and needs none of them.
 
@@ -16,6 +17,7 @@ def on_demand(package: str, homes: Mapping[str, Sequence[str]]) -> Callable[[str
         package: its ``__name__``.
         homes: module of the package -> the names that it holds.
 
+    >>> import heed.runs
     >>> on_demand("heed.runs", {"importing": ["named"]})("named").__name__
     'named'
     """
@@ -26,4 +28,6 @@ def on_demand(package: str, homes: Mapping[str, Sequence[str]]) -> Callable[[str
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         return getattr(importlib.import_module(f"{package}.{modules[name]}"), name)
 
+    there = vars(sys.modules[package])
+    there.setdefault("__dir__", lambda: sorted({*there, *modules}))
     return find
