@@ -91,7 +91,7 @@ def test_settings_split_into_job_and_config_and_an_unknown_one_is_named():
 def test_a_run_folder_holds_what_the_contract_names(straight):
     out, summary = straight
     assert yaml.safe_load((out / "config.yaml").read_text()) == tiny_settings() | {
-        "weighting": {"p": 1.0, "floor": 0.0}
+        "weighting": {"p": 1.0, "floor": 0.0, "keep_scale": False}
     }
     written = json.loads((out / "summary.json").read_text())
     assert {"kind", "method", "seed", "steps", "seconds", "version", "config_hash", "completed"} <= set(written)
