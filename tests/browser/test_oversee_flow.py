@@ -9,6 +9,7 @@ import sys
 
 import pytest
 from scripted_person import ScriptedPerson
+from waiting import says
 
 from heed.guard.models.calibration import Threshold
 from heed.oversight.store.store import Store
@@ -44,6 +45,8 @@ def test_a_person_lands_the_lander_until_it_may_fly_by_itself(browser, tmp_path)
         finally:
             process.kill()
     assert process.returncode == 0, said
+    says(page, "#state", f"the run is over: {STEPS} steps: ")
+    assert page.inner_text("#state").endswith(f"its report is {tmp_path / 'run' / 'report.html'}")
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert (summary["handed_over_at"], summary["judgements"], summary["completed"]) == (OVERSEEN, OVERSEEN, True)
     fit = summary["fits"][0]

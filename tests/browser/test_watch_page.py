@@ -30,6 +30,15 @@ def waits(watched):
         watched.agent.verdicts.get(timeout=0.3)
 
 
+def passing(watched):
+    """A page on which proposals pass by themselves."""
+    page = watched.page()
+    proposal_of(page)
+    page.keyboard.press(" ")
+    shows(page, "watching")
+    return page
+
+
 def test_a_fresh_page_is_paused_and_shows_what_is_proposed(watched):
     page = watched.page()
     shows(page, "paused")
@@ -68,10 +77,7 @@ def test_buttons_do_what_the_keys_do(watched):
 
 
 def test_space_goes_and_pauses_and_the_button_says_which(watched):
-    page = watched.page()
-    proposal_of(page)
-    page.keyboard.press(" ")
-    shows(page, "watching")
+    page = passing(watched)
     assert page.inner_text("#go span") == "Pause"
     until_proposal(page, 4)
     page.keyboard.press(" ")
@@ -103,10 +109,7 @@ def test_slower_waits_and_faster_goes_on(watched):
 
 
 def test_a_held_block_blocks_everything(watched):
-    page = watched.page()
-    proposal_of(page)
-    page.keyboard.press(" ")
-    shows(page, "watching")
+    page = passing(watched)
     page.keyboard.down("h")
     page.wait_for_selector("#hold[aria-pressed='true']")
     while not watched.verdict().block:
@@ -168,10 +171,7 @@ def test_a_reaction_is_measured(watched):
 
 
 def test_a_closed_page_stops_the_agent_and_a_new_one_goes_on(watched):
-    page = watched.page()
-    proposal_of(page)
-    page.keyboard.press(" ")
-    shows(page, "watching")
+    page = passing(watched)
     watched.verdict()
     page.close()
     eve = watched.page("eve")
@@ -273,10 +273,7 @@ def test_escape_blocks_what_is_proposed_and_lets_the_agent_wait(watched):
 
 
 def test_a_run_that_is_over_says_how_it_ended_and_is_not_waited_for(watched):
-    page = watched.page()
-    proposal_of(page)
-    page.keyboard.press(" ")
-    shows(page, "watching")
+    page = passing(watched)
     watched.overseer.end("the run is over: 7 goals; its report is runs/x/report.html")
     shows(page, "over")
     watched.stop()

@@ -96,3 +96,18 @@ def test_help_says_types_in_words(capsys):
         main(["label", "--help"])
     told = " ".join(capsys.readouterr().out.split())
     assert "(whole number, default: 8000)" in told and "type:" not in told and "null" not in told
+
+
+def test_whoever_reads_no_further_is_no_fault_and_a_broken_pipe_of_a_run_is_one(monkeypatch):
+    command = [sys.executable, "-m", "heed", "bench", "--help"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()  # as head does, here before anything is written
+        said = process.stderr.read()
+    assert (process.returncode, said) == (141, b"")
+
+    def broken(_):
+        raise BrokenPipeError("a worker is gone")
+
+    monkeypatch.setattr("heed.cli.doctor.run", broken)
+    with pytest.raises(BrokenPipeError, match="a worker is gone"):
+        main(["doctor"])

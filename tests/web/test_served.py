@@ -18,6 +18,7 @@ import heed.worlds
 from heed.errors import HeedError, Stopped
 from heed.guard import Guard, GuardJob, LearnerConfig, train_guard
 from heed.oversight import Proposal, Recorded, Store
+from heed.web.served import STOPPED
 
 POINT = "heed/PointHazard-v0"
 PATIENCE = 20.0
@@ -42,6 +43,7 @@ def test_a_bare_guard_obeys_the_person_whose_verdicts_land_in_the_store(tmp_path
         ada = SocketPerson(person.addresses["ada"], blocks=pushes_right)
         decisions = steps(person.overseer)
     ada.join(PATIENCE)
+    assert person.human.status()["ended"] == f"{STOPPED}, and what you said is kept"
     assert [told["decision"] for told in decisions] == ["block", "allow"] * 6
     assert [told["executed"][0] for told in decisions] == [0.0, -0.5] * 6
     with contextlib.closing(Store(f"sqlite:///{file}")) as store:
@@ -61,6 +63,7 @@ def test_without_a_store_verdicts_are_obeyed_and_written_nowhere(tmp_path, monke
         assert [told["decision"] for told in steps(person.overseer, 4)] == ["block", "allow"] * 2
     ada.join(PATIENCE)
     assert ada.written == {} and list(tmp_path.iterdir()) == []
+    assert person.human.status()["ended"] == STOPPED  # which does not say that anything is kept
 
 
 def test_a_run_that_trains_asks_the_person_and_writes_their_verdicts_into_its_folder(tmp_path):

@@ -113,6 +113,24 @@ def test_what_is_proposed_is_shown_and_a_block_reaches_the_agent_and_is_acknowle
     assert agent.verdict().block is False
 
 
+def test_the_seconds_that_are_left_are_told_again_where_a_page_that_comes_late_gives_them_back(watched):
+    overseer, *_, agent, _ = watched
+    overseer.go_alone()
+    agent.propose(0.75, risk=0.5)
+    while overseer.desk.proposal is None:
+        time.sleep(0.01)
+    began, patience = time.monotonic(), overseer.desk.pace.patience
+    overseer.desk.clock = lambda: time.monotonic() + 7  # nobody was there for so long
+    ada = page_of(watched, "ada")
+    told = ada.until("desk", lambda desk: desk["asked"])
+    assert told["sentence"] == "it asks you: {left} s left, then it is blocked"
+    assert told["left_s"] == pytest.approx(patience - 7, abs=1 + time.monotonic() - began)
+    ada.sees(1)
+    assert ada.until("desk", lambda desk: desk["left_s"] > patience - 2)["asked"]
+    ada.order("block", proposal=1, key="k1")
+    assert agent.verdict().block
+
+
 def test_what_was_pressed_by_mistake_is_undone(watched):
     overseer, agent = watched[0], watched[3]
     recorder = Recorder(overseer)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import os
+import select
 import sys
 import traceback
 from collections.abc import Sequence
@@ -58,7 +60,32 @@ def _run(given: Sequence[str]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command and exit: 0 done, 1 a run failed, 2 a mistake of the user's, 130 interrupted."""
+    """Run one command and exit: 0 done, 1 a run failed, 2 a mistake of the user's, 130 interrupted.
+
+    141 where nobody reads its answer to the end, as with ``| head``.
+    """
+    try:
+        try:
+            _answer(arguments)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        if not _nobody_reads():
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in the buffer has to go somewhere
+        raise SystemExit(141) from None
+
+
+def _nobody_reads() -> bool:
+    """Whether it is the standard output that is broken, and no pipe between processes of a run."""
+    looks = select.poll()
+    with contextlib.suppress(OSError):  # no file of the system's
+        looks.register(sys.stdout.fileno())
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in looks.poll(0))
+
+
+def _answer(arguments: Sequence[str] | None) -> None:
+    """Run one command, and say in one line what keeps it from its end."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     given = [argument for argument in given if argument != "--debug"]
@@ -84,9 +111,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             traceback.print_exc()
         error_line(str(error))
         raise SystemExit(1) from None
-    except BrokenPipeError:  # whoever reads, as head does, has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to be flushed into it
-        raise SystemExit(0) from None
     except KeyboardInterrupt:
         error_line("interrupted; what was written last stands")
         raise SystemExit(130) from None

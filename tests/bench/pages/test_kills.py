@@ -6,11 +6,12 @@ import json
 import random
 import threading
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from heed.bench.pages.killed_pages import ComparePage
+from heed.bench.pages.killed_pages import ComparePage, WatchPage
 from heed.bench.pages.kills import KillBench, differences, kept, run_kill_bench
 from heed.cli import main
 from heed.errors import HeedError
@@ -79,6 +80,23 @@ def test_what_is_not_there_is_lost_and_so_is_a_taking_back(believed):
     page.active.add("k1")
     page.retracted.discard("k1")
     assert faults(page, url) == (2, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "repeated", "why", "turned_away"),
+    [
+        (WatchPage, True, "nothing is in view to be judged (allow): wait for the next proposal", True),
+        (WatchPage, True, "the store is broken", False),
+        (WatchPage, False, "nothing is in view to be judged (allow): wait for the next proposal", False),
+        (ComparePage, True, "nothing is in view to be judged (allow): wait for the next proposal", False),
+    ],
+)
+def test_only_what_is_repeated_before_it_is_shown_again_may_be_turned_away(kind, repeated, why, turned_away):
+    page = kind(random.Random(0))
+    if repeated:
+        page.repeated["k"] = datetime.now(UTC)
+    page._hear({"refused": {"do": "allow", "key": "k", "why": why}})
+    assert (page.turned_away, page.refused) == (({"k"}, []) if turned_away else (set(), [why]))
 
 
 def test_what_was_turned_away_is_no_fault_unless_it_was_written_all_the_same(believed):
