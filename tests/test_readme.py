@@ -67,7 +67,7 @@ SMALL = {
     "learner.learn(10_000)": "learner.learn(150)",
     "range(1000)": "range(12)",
     "steps=10_000, evaluation_episodes=0": "steps=12, evaluation_episodes=0",
-    'print(person.addresses["ada"])': 'SocketPerson(person.addresses["ada"])',
+    'print(person.addresses["ada"])': 'SocketPerson(person.addresses["ada"], watches=True)',
 }
 """What a reader's machine has time for and a test has not; in place of a reader at the page, a script."""
 

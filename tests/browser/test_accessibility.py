@@ -9,7 +9,7 @@ import pytest
 from axe import NARROW, WIDE, clean
 from compare_room import PAIRS
 from waiting import says, shows, until
-from watched_agent import futures, proposal_of, random_proposals, until_proposal
+from watched_agent import futures, proposal_of, random_proposals, until_proposal, with_more
 
 from heed.oversight.comparisons.pairs import Pair
 from heed.oversight.control.records import Pace
@@ -20,7 +20,7 @@ from heed.web.run import add_run
 
 pytestmark = pytest.mark.browser
 
-CALM = Pace(rates=(20.0,), rate=0, patience=60.0, heartbeat=10.0)
+CALM = Pace(rates=(20.0,), rate=0, patience=60.0, heartbeat=10.0, glance=0.0)
 
 
 @pytest.mark.parametrize("state", ["paused", "watching", "deciding", "taken over"])
@@ -48,8 +48,7 @@ def test_axe_finds_nothing_where_one_only_watches_or_may_not_come_in_or_the_serv
 
 
 def test_axe_finds_nothing_while_a_reaction_is_measured_or_a_block_is_held(watching):
-    page = watching(CALM).page()
-    proposal_of(page)
+    page = with_more(watching(CALM).page())
     page.keyboard.press(" ")
     shows(page, "watching")
     page.keyboard.down("h")
@@ -148,6 +147,7 @@ WATCH_STOPS = [
     "block",
     "allow",
     "go",
+    "more-keys",
     "step",
     "each",
     "slower",
@@ -157,6 +157,7 @@ WATCH_STOPS = [
     "catastrophe",
     "undo",
     "react",
+    "why",
 ]
 
 
@@ -166,6 +167,10 @@ def test_tab_reaches_every_control_of_the_desk_in_the_order_in_which_they_stand(
     proposal_of(page)
     page.keyboard.press("e")
     shows(page, "deciding")
+    first = WATCH_STOPS[: WATCH_STOPS.index("more-keys") + 1]
+    assert tab_stops(page) == first
+    page.keyboard.press("m")
+    page.evaluate("document.activeElement.blur()")
     assert tab_stops(page) == WATCH_STOPS
 
 
@@ -190,6 +195,8 @@ def test_the_desk_is_operated_by_tab_enter_and_space_alone(watching):
                 return
         raise AssertionError(f"Tab does not lead to {name}")
 
+    tab_to("more-keys")
+    page.keyboard.press("Enter")
     tab_to("each")
     page.keyboard.press("Enter")
     shows(page, "deciding")
@@ -216,8 +223,7 @@ def test_a_comparison_is_made_by_tab_enter_and_space_alone(comparing):
 
 
 def test_the_window_that_measures_keeps_the_focus_and_gives_it_back(watching):
-    page = watching(CALM).page()
-    proposal_of(page)
+    page = with_more(watching(CALM).page())
     page.focus("#react")
     page.keyboard.press("Enter")
     page.wait_for_selector("#calibration[open]")
@@ -258,8 +264,7 @@ def heard(page):
 
 
 def test_a_screen_reader_hears_what_every_control_of_the_desk_does_now(watching):
-    page = watching(CALM, proposals=futures()).page()
-    proposal_of(page)
+    page = with_more(watching(CALM, proposals=futures()).page())
     page.keyboard.press("e")
     shows(page, "deciding")
     said = heard(page)

@@ -86,7 +86,9 @@ def paper(pixels):
 def test_the_desk_in_pictures(watching, size):
     papers = {}
     for scheme in ("light", "dark"):
-        watched = watching(Pace(patience=600.0, heartbeat=30.0), proposals=futures(drift(STEPS)), phase="autonomy")
+        watched = watching(
+            Pace(patience=600.0, heartbeat=30.0, glance=0.0), proposals=futures(drift(STEPS)), phase="autonomy"
+        )
         page = watched.page(viewport=SIZES[size], color_scheme=scheme)
         proposal_of(page)
         page.keyboard.press("e")
@@ -160,7 +162,7 @@ def said_of_a_drift():
 
 
 def test_the_judgements_in_pictures(watching, tmp_path):
-    watched, store = watching(Pace(heartbeat=30.0)), Store(f"sqlite:///{tmp_path / 'judgements.db'}")
+    watched, store = watching(Pace(heartbeat=30.0, glance=0.0)), Store(f"sqlite:///{tmp_path / 'judgements.db'}")
     store.add_all(list(said_of_a_drift()))
     store.retract(5, "ada", "nothing was near yet")
     add_judgements(watched.server.app, lambda: store, watched.people)
@@ -175,7 +177,7 @@ def test_the_judgements_in_pictures(watching, tmp_path):
 
 
 def test_a_run_in_pictures(watching, tmp_path):
-    watched, draws = watching(Pace(heartbeat=30.0)), np.random.default_rng(4)
+    watched, draws = watching(Pace(heartbeat=30.0, glance=0.0)), np.random.default_rng(4)
     folder = tmp_path / "watched"
     folder.mkdir()
     (folder / "config.yaml").write_text("steps: 10000\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import queue
 import re
@@ -9,7 +10,7 @@ import re
 import numpy as np
 import pytest
 from waiting import Wire, says, shows, until
-from watched_agent import futures, proposal_of, random_proposals, until_proposal
+from watched_agent import futures, proposal_of, random_proposals, until_proposal, with_more
 
 from heed.oversight.control.records import Pace
 from heed.oversight.overseers.base import Proposal
@@ -65,8 +66,7 @@ def test_verdicts_by_key_are_given_and_acknowledged(watched, key, block, word):
 
 
 def test_buttons_do_what_the_keys_do(watched):
-    page = watched.page()
-    proposal_of(page)
+    page = with_more(watched.page())
     page.click("#each")
     shows(page, "deciding")
     page.click("#block")
@@ -109,7 +109,7 @@ def test_slower_waits_and_faster_goes_on(watched):
 
 
 def test_a_held_block_blocks_everything(watched):
-    page = passing(watched)
+    page = with_more(passing(watched))
     page.keyboard.down("h")
     page.wait_for_selector("#hold[aria-pressed='true']")
     while not watched.verdict().block:
@@ -126,7 +126,7 @@ def test_who_takes_over_acts_with_the_arrows(watched):
     proposal_of(page)
     page.keyboard.press("t")
     shows(page, "taken over")
-    assert "left left, right right, down down, up up" in page.inner_text("#acting")
+    assert "← left, → right, ↓ down, ↑ up; no key, no push" in page.inner_text("#acting")
     page.keyboard.down("ArrowRight")
     while not (found := watched.verdict()).instead or found.instead[0] == 0:
         assert found.instead == [0, 0]
@@ -234,7 +234,7 @@ def test_a_held_block_is_let_go_with_the_window_and_with_the_line(watched, ends)
     page = watched.browser.new_page()
     wire = Wire(page, "/watch")
     watched.open(page)
-    proposal_of(page)
+    with_more(page)
     page.keyboard.press(" ")
     shows(page, "watching")
     if ends == "elsewhere":  # the key comes up where it did not go down
@@ -266,10 +266,15 @@ def test_escape_blocks_what_is_proposed_and_lets_the_agent_wait(watched):
     page.keyboard.press("e")
     shows(page, "deciding")
     page.keyboard.press("Escape")
-    verdict = watched.verdict()
-    assert (verdict.block, verdict.person) == (True, "ada")
     shows(page, "paused")
-    waits(watched)
+    given = []
+    with contextlib.suppress(queue.Empty):
+        while True:
+            given.append(watched.agent.verdicts.get(timeout=0.3))
+    assert len(given) <= 1  # the block, if the agent came for it before it had to wait
+    page.keyboard.press(" ")
+    verdict = (given or [watched.verdict()])[0]
+    assert (verdict.block, verdict.person) == (True, "ada")
 
 
 def test_a_run_that_is_over_says_how_it_ended_and_is_not_waited_for(watched):
@@ -284,7 +289,7 @@ def test_a_run_that_is_over_says_how_it_ended_and_is_not_waited_for(watched):
 
 
 def test_every_button_orders_what_it_says(watched):
-    page = watched.page()
+    page = with_more(watched.page())
     first = proposal_of(page)
     page.click("#step")
     until_proposal(page, first + 1)
@@ -345,7 +350,9 @@ def test_choices_are_acted_by_their_digits(watching):
     proposal_of(page)
     page.keyboard.press("t")
     shows(page, "taken over")
-    assert page.inner_text("#acting") == "You act: 0 coast, 1 up, 2 down, 3 left, 4 right"
+    assert (
+        page.inner_text("#acting") == "You act: 0 coast, 1 up, 2 down, 3 left, 4 right, ↑ up, ↓ down, ← left, → right"
+    )
     page.keyboard.press("7")  # there is no seventh
     waits(watched)
     for number, digit in enumerate("402", start=1):
@@ -356,9 +363,16 @@ def test_choices_are_acted_by_their_digits(watching):
 
 
 def test_an_environment_without_a_picture_is_told_in_words(watching):
-    page = watching(render_mode=None).page()
+    watched = watching(render_mode=None)
+    page = watched.page()
     proposal_of(page)
-    assert page.inner_text("#none") == "This environment draws no picture."
+    assert page.inner_text("#none") == "This environment draws no picture: these are its numbers."
+    rows = [
+        [cell.inner_text() for cell in row.locator("th, td").all()] for row in page.locator("#numbers tbody tr").all()
+    ]
+    seen = watched.overseer.view.content["observation"]
+    assert [row[0] for row in rows] == ["x", "y", "x velocity", "y velocity"]
+    assert [float(row[1]) for row in rows] == pytest.approx(seen, rel=5e-3)
     assert not page.is_visible("#frame")
     assert re.fullmatch(r"(left|right) \d+%, (up|down) \d+%", page.inner_text("#words"))
 
@@ -408,7 +422,7 @@ def test_futures_that_have_no_place_in_the_picture_lie_beside_it(watching):
     found = page.evaluate(LINES, "beside")
     assert [line[0] for line in found] == [0.1, 0.4] and [line[3] for line in found] == ["ML", "M"]
     says(page, "#imagined-words", "2 futures; the worst has a risk of 40%")
-    says(page, "#imagined-words", "(parts 1 and 2 of the state)")
+    says(page, "#imagined-words", "(parts 0 and 1 of the state)")
 
 
 def test_risk_is_drawn_over_time_the_latest_at_the_right_edge(watching):
@@ -441,7 +455,7 @@ def left_on(page):
 
 
 def test_an_agent_that_asks_gets_a_verdict(watching):
-    watched = watching(Pace(patience=60.0), proposals=futures())
+    watched = watching(Pace(patience=60.0, glance=0.0), proposals=futures())
     page = watched.page()
     proposal_of(page)
     page.keyboard.press(" ")
@@ -457,7 +471,7 @@ def test_an_agent_that_asks_gets_a_verdict(watching):
 
 
 def test_an_agent_that_asks_in_vain_is_blocked_and_nothing_is_learnt_from_it(watching):
-    watched = watching(Pace(rates=(50.0,), rate=0, patience=0.3), proposals=futures())
+    watched = watching(Pace(rates=(50.0,), rate=0, patience=0.3, glance=0.0), proposals=futures())
     page = watched.page()
     proposal_of(page)
     page.keyboard.press(" ")
@@ -568,9 +582,8 @@ def test_nobody_pressing_anything_pauses_what_passes_by_itself(watching):
 
 
 def test_a_held_block_is_let_go_when_its_page_dies(watched):
-    ada, bob = watched.page("ada"), watched.page("bob")
+    ada, bob = watched.page("ada"), with_more(watched.page("bob"))
     proposal_of(ada)
-    proposal_of(bob)
     ada.keyboard.press(" ")
     shows(bob, "watching")
     ada.keyboard.down("h")
@@ -596,3 +609,105 @@ def test_who_acts_and_goes_leaves_the_agent_paused(watched):
     ada.close()
     says(bob, "#state", "paused: ada, who acted, is gone")
     waits(watched)
+
+
+SLOW = Pace(rates=(0.2,), rate=0, heartbeat=5.0, glance=1.0)
+"""So slow a person that a page is sure to be faster."""
+
+
+def test_what_was_hardly_in_view_is_blocked_and_says_nothing_and_is_not_let_pass(watching):
+    watched = watching(SLOW)
+    page = watched.page()
+    proposal_of(page)
+    page.keyboard.press("e")
+    shows(page, "deciding")
+    page.wait_for_timeout(1000 * SLOW.glance)
+    page.keyboard.press("a")
+    assert watched.verdict().latency_ms >= 1000 * SLOW.glance
+    until_proposal(page, 2)
+    page.keyboard.press("a")
+    says(page, "#notice", "look at it first")
+    assert watched.agent.verdicts.empty()
+    page.keyboard.press("b")
+    verdict = watched.verdict()
+    assert (verdict.block, verdict.glimpsed) == (True, True) and verdict.latency_ms < 1000 * SLOW.glance
+    says(page, "#notice", "it was hardly in view, so nothing is learnt of it")
+
+
+def test_a_reason_is_given_with_its_block_by_a_digit_or_in_words(watching):
+    watched = watching()
+    watched.server.reasons = ["too fast", "too near"]
+    page = watched.page()
+    proposal_of(page)
+    assert page.get_by_role("button", name="2 too near").is_disabled()
+    page.keyboard.press("e")
+    shows(page, "deciding")
+    page.keyboard.press("2")
+    assert watched.verdict().reason == "too near"
+    until_proposal(page, 2)
+    page.get_by_role("button", name="1 too fast").click()
+    assert watched.verdict().reason == "too fast"
+    until_proposal(page, 3)
+    page.keyboard.press("9")  # there is no ninth
+    page.keyboard.press("m")
+    page.fill("#why", "about to slip")
+    page.keyboard.press("b")  # in the field it is a letter
+    assert page.input_value("#why") == "about to slipb"
+    page.keyboard.press("Backspace")
+    page.keyboard.press("Enter")
+    assert watched.verdict().reason == "about to slip"
+    until_proposal(page, 4)
+    assert page.input_value("#why") == ""
+    page.focus("#block")
+    page.keyboard.press("b")
+    assert watched.verdict().reason == ""
+
+
+def test_who_has_never_seen_it_is_told_what_to_do_until_they_begin(watching):
+    watched = watching()
+    watched.overseer.bind(watched, task="a mass with momentum")
+    page = watched.page()
+    proposal_of(page)
+    told = page.locator("#briefing li").all_inner_texts()
+    assert told[0] == "An agent learns here, and you are its overseer: a mass with momentum."
+    assert "Silence lets an action pass after 1/20 s in view" in told[2] and told[3].startswith("Press Space to begin")
+    assert page.inner_text("#state") == "paused: press Space to begin"
+    assert watched.page("eve").is_hidden("#briefing")
+    page.keyboard.press(" ")
+    shows(page, "watching")
+    assert page.is_hidden("#briefing")
+    page.keyboard.press(" ")
+    shows(page, "paused")
+    assert page.is_hidden("#briefing")
+
+
+@pytest.mark.parametrize("size", [(1280, 800), (640, 400), (390, 844)])
+def test_state_proposal_and_verdicts_are_in_view_at_once(watching, size):
+    width, height = size  # the second is the first at 200%, the third a phone
+    page = watching(proposals=futures()).page(viewport={"width": width, "height": height})
+    proposal_of(page)
+    page.keyboard.press("e")
+    shows(page, "deciding")
+    for name in ("state", "frame", "words", "block", "allow", "go"):
+        box = page.locator(f"#{name}").bounding_box()
+        assert box["y"] >= 0 and box["y"] < height - 20, name
+        top = page.evaluate("([x, y]) => document.elementFromPoint(x, y).id", [box["x"] + 6, box["y"] + 6])
+        assert top in (name, "over"), f"{name} lies under {top}"
+
+
+def test_what_a_block_did_is_told_until_the_next(watched):
+    page = watched.page()
+    proposal_of(page)
+    assert page.is_hidden("#outcome")
+    watched.overseer.happened("Step 3: blocked by ada; instead, as planned: left 40%")
+    says(page, "#outcome", "Step 3: blocked by ada; instead, as planned: left 40%")
+
+
+def test_an_observation_that_nobody_can_read_is_said_to_be_none(watching):
+    def proposals(env):
+        for proposal in random_proposals(env):
+            yield Proposal(np.zeros(100), proposal.action, {}, env, proposal.step)
+
+    page = watching(proposals=proposals, render_mode=None).page()
+    proposal_of(page)
+    assert page.inner_text("#none").startswith("You are blind here") and page.is_hidden("#numbers")

@@ -20,7 +20,7 @@ from heed.web.serving import serving
 from heed.web.watch import WatchServer
 from heed.worlds.point_hazard.geometry import Hazards, advance, clearance, hits
 
-BRISK = Pace(rates=(0.01, 20.0), rate=1, heartbeat=5.0)
+BRISK = Pace(rates=(0.01, 20.0), rate=1, heartbeat=5.0, glance=0.0)  # no test is a person
 POINT_HAZARD = "heed/PointHazard-v0"
 
 
@@ -143,6 +143,14 @@ class Watched(contextlib.AbstractContextManager):
 def proposal_of(page):
     """The number of the proposal that the page has rendered, as soon as there is one."""
     return int(until(page, bool, lambda page: page.get_attribute("body", "data-proposal")))
+
+
+def with_more(page):
+    """The page, as soon as it shows a proposal, with the buttons that are not there at first."""
+    proposal_of(page)
+    page.keyboard.press("m")
+    page.wait_for_selector("#more[open]")
+    return page
 
 
 def until_proposal(page, number):

@@ -11,7 +11,7 @@ import sys
 import time
 
 import pytest
-from socket_person import SocketPerson
+from socket_person import LOOKS_S, SocketPerson
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
@@ -65,6 +65,7 @@ def test_a_person_at_the_socket_blocks_and_all_that_was_acknowledged_is_on_disk(
                     number = message["proposal"]["number"]
                     assert message["proposal"]["phase"] == "oversight" and message["proposal"]["framed"]
                     socket.send(json.dumps({"rendered": number}))
+                    time.sleep(LOOKS_S)
                     do = "block" if number % 4 == 0 else "allow"
                     socket.send(json.dumps({"order": {"do": do, "proposal": number, "key": f"key-{number}"}}))
                 if message.get("desk", {}).get("state") == "paused":

@@ -19,6 +19,7 @@ def decision(verdict):
         (Verdict(True, key="k", credit=3, catastrophe=True), True, "k", 3, True),
         (Verdict(True, key="k", credit=3, catastrophe=True, failed=True), False, "", 0, False),  # nobody judged
         (Verdict(True, key="k", credit=3, acted=True), False, "k", 3, False),  # somebody acted, and judged nothing
+        (Verdict(True, key="k", credit=3, glimpsed=True), False, "k", 3, False),  # it was hardly in view
     ],
 )
 def test_a_decision_reports_its_verdict(verdict, asked, key, credit, catastrophe):

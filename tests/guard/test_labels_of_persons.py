@@ -10,11 +10,11 @@ from heed.guard.labels import LabelCollector
 from heed.oversight.overseers.base import Verdict
 
 
-def step(number, decision="allow", key="", credit=0, episode=0, terminated=False, asked=True):
+def step(number, decision="allow", key="", credit=0, episode=0, terminated=False, asked=True, glimpsed=False):
     """A walk along x, one tenth a step."""
     state, after = (np.array([0.1 * n], np.float32) for n in (number, number + 1))
     action = np.array([1.0], np.float32)
-    verdict = Verdict(decision == "block", key=key, credit=credit) if asked else None
+    verdict = Verdict(decision == "block", key=key, credit=credit, glimpsed=glimpsed) if asked else None
     decided = Decision(1.0, 1.0, decision, "policy", verdict=verdict)
     return Step(state, action, action, decided, after, 0.0, terminated, False, False, {}, 0, episode)
 
@@ -88,3 +88,12 @@ def test_leave_that_is_retracted_teaches_nothing():
     labels = collector.labels()
     assert labels.states.isnan().any(1).tolist() == [True, False]
     assert labels.next_states.isnan().any(1).tolist() == [True, False]
+
+
+def test_a_block_of_what_was_hardly_in_view_is_about_what_was_before_it_and_says_nothing_of_itself():
+    steps = [step(0), step(1), step(2, "block", key="k", credit=1, glimpsed=True), step(3)]
+    collector = labels_of(*steps)
+    assert blocked(collector) == [1] and len(collector.labels().blocked) == 3
+    assert collector.judgements == 3
+    assert collector.retract("k")
+    assert blocked(collector) == []

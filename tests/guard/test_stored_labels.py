@@ -46,3 +46,8 @@ def test_a_late_block_that_was_retracted_is_about_nothing(store):
 def test_acting_in_the_agents_place_is_no_verdict_on_its_action(store):
     store.add_all([judged(0, True, acted=True, instead=[1.0, 0.0]), judged(1, True)])
     assert blocked(store) == ([1], 1)
+
+
+def test_a_block_of_what_was_hardly_in_view_says_nothing_of_it_and_what_passed_before_was_meant(store):
+    store.add_all([judged(0, silent=True), judged(1, silent=True), judged(2, True, glimpsed=True, credit=1)])
+    assert blocked(store) == ([1], 2)

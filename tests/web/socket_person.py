@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from heed.oversight.control.records import Pace
+
 BEAT_S = 0.5
+LOOKS_S = 1.2 * Pace().glance
+"""Before a key: what was in view for less says nothing."""
 
 
 class SocketPerson(threading.Thread):
@@ -18,15 +23,16 @@ class SocketPerson(threading.Thread):
         address: of their page, with the token.
         blocks: whether to block, from what the page is sent of a proposal; lets all pass by default.
         opened: the page's own mark in the keys of its judgements.
+        watches: lets all pass in silence, as fast as it goes.
 
     Attributes:
         proposals: what their page was sent.
         written: the ids of their judgements on disk, by key.
     """
 
-    def __init__(self, address, blocks=lambda proposal: False, opened="key"):
+    def __init__(self, address, blocks=lambda proposal: False, opened="key", watches=False):
         super().__init__(daemon=True)
-        self.address, self.blocks, self.opened = address, blocks, opened
+        self.address, self.blocks, self.opened, self.watches = address, blocks, opened, watches
         self.proposals, self.written = [], {}
         self.start()
 
@@ -51,11 +57,15 @@ class SocketPerson(threading.Thread):
             return
         message = {} if isinstance(message, bytes) else json.loads(message)
         if message.get("desk", {}).get("state") == "paused":
-            self.say(order={"do": "each"})
+            for do in ["faster"] * 9 + ["go"] if self.watches else ["each"]:
+                self.say(order={"do": do})
         if "proposal" in message:
             self.proposals.append(message["proposal"])
             number = message["proposal"]["number"]
             self.say(rendered=number)
+            if self.watches:
+                return
+            time.sleep(LOOKS_S)
             do = "block" if self.blocks(message["proposal"]) else "allow"
             self.say(order={"do": do, "proposal": number, "key": f"{self.opened}-{number}"})
         if "written" in message:

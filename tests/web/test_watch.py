@@ -61,7 +61,7 @@ class Agent:
 @pytest.fixture
 def watched(request):
     """An overseer served to ada and bob, who judge, and eve, who watches; the agent; the address."""
-    overseer = HumanOverseer(Desk(Pace(rates=(1.0, 50.0), rate=1, heartbeat=60.0)))
+    overseer = HumanOverseer(Desk(Pace(rates=(1.0, 50.0), rate=1, heartbeat=60.0, glance=0.0)))
     people = People.named(["ada", "bob"], watchers=["eve"])
     app = WatchServer(overseer, people, "a walk", getattr(request, "param", None)).app
     with serving(app) as address, contextlib.ExitStack() as opened:
@@ -94,7 +94,7 @@ def test_what_is_proposed_is_shown_and_a_block_reaches_the_agent_and_is_acknowle
     agent = watched[3]
     Recorder(watched[0])
     ada = page_of(watched, "ada")
-    assert ada.until("hello") == {"person": "ada", "judges": True, "title": "a walk"}
+    assert ada.until("hello") == {"person": "ada", "judges": True, "title": "a walk", "reasons": []}
     ada.order("each")
     agent.propose(0.75)
     shown = ada.sees(1)
@@ -104,11 +104,11 @@ def test_what_is_proposed_is_shown_and_a_block_reaches_the_agent_and_is_acknowle
     verdict = agent.verdict()
     assert (verdict.block, verdict.person, verdict.key, verdict.failed) == (True, "ada", "k1", False)
     watched[0].written(verdict, 41)
-    assert ada.until("written") == {"key": "k1", "id": 41}
+    assert ada.until("written") == {"key": "k1", "id": 41, "glimpsed": False}
     agent.propose(0.5)
     ada.sees(2)
     ada.order("block", proposal=1, key="k1")  # a retry, as after a lost connection: it blocks nothing else
-    assert ada.until("written") == {"key": "k1", "id": 41}
+    assert ada.until("written") == {"key": "k1", "id": 41, "glimpsed": False}
     ada.order("allow", proposal=2, key="k2")
     assert agent.verdict().block is False
 

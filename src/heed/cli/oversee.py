@@ -28,6 +28,8 @@ def run(arguments: Sequence[str]) -> None:
     command.add("--people", type=str, default="overseer", help="who may judge: names with commas between them")
     command.add("--times", type=int, default=1, help="how many different people judge each action")
     command.add("--watchers", type=str, default="", help="who may watch: names with commas between them")
+    command.add("--reasons", type=str, default="", help="why people may block, by digits: texts with commas between")
+    command.add("--task", type=str, default="", help="what people are told first: what moves, what a catastrophe is")
     command.add(
         "--host", type=str, default="127.0.0.1", help="where the page is served; others can reach it if it says so"
     )
@@ -66,6 +68,8 @@ def run(arguments: Sequence[str]) -> None:
             names,
             watchers=words(parsed["watchers"]),
             votes=parsed["times"],
+            reasons=words(parsed["reasons"]),
+            task=parsed["task"],
             store=job.store,
             run=out,
             report=report.report_of,

@@ -90,7 +90,7 @@ class Agreement:
         decision = step.decision
         place = (step.stream, step.episode)
         blocked = decision.asked and decision.decision == "block"
-        danger = step.catastrophe or blocked
+        danger = step.catastrophe or blocked or decision.glimpsed
         known = [each for each in self._waiting if (each.stream, each.episode) == place]
         if danger:
             self._waiting = [each for each in self._waiting if each not in known]

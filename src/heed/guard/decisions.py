@@ -51,7 +51,7 @@ class Decision:
         because: why the overseer was asked, where not every action is judged by them: chance (an audit), unsure (the
             models disagree), stuck (the guard blocks on and on); "" elsewhere.
         judged: whether anybody or anything did; not where what should have judged failed, which blocks and teaches
-            nothing, nor where a person acted in the agent's place.
+            nothing, nor where a person acted in the agent's place, or blocked what they had hardly in view.
         feasible: whether the planner's plan was below the threshold; None without a plan. Where the
             action was allowed, the plan begins with it and is why.
         latency_ms: from the proposal to the decision, milliseconds.
@@ -98,7 +98,12 @@ class Decision:
     @property
     def asked(self) -> bool:
         """Whether an overseer judged the action."""
-        return self.verdict is not None and not (self.verdict.failed or self.verdict.acted)
+        return self.verdict is not None and self.verdict.is_label
+
+    @property
+    def glimpsed(self) -> bool:
+        """Whether a person blocked what they had hardly in view: it says nothing of this action."""
+        return self.verdict is not None and self.verdict.glimpsed
 
     @property
     def contradicted(self) -> bool:

@@ -97,7 +97,7 @@ class Overseen(Intervention):
             situation.faults.report(f"the overseer {self.overseer.name} failed: the action is blocked")
             blocked = self.replacement.choose(situation, proposed, look)
             return replace(blocked, source="fallback", judged=False, verdict=verdict, cause="fault")
-        judged: dict[str, Any] = {"verdict": verdict, "judged": not verdict.acted, "cause": "person"}
+        judged: dict[str, Any] = {"verdict": verdict, "judged": verdict.is_label, "cause": "person"}
         if isinstance(verdict.block, bool | np.bool_) and not verdict.block:  # None is no leave
             return Decision.seen(look, proposed, proposed, "allow", "policy", **judged | {"cause": ""})
         if verdict.instead is not None:

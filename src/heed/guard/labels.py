@@ -58,7 +58,7 @@ class LabelCollector:
         self.judgements = 0
         self._rows: list[Row] = []
         self._stored: dict[tuple[bytes, bytes, bool], int] = {}  # where the rows lie that this run has not repeated
-        self._keyed: dict[str, tuple[int, list[int]]] = {}  # where a judgement lies, and what else it is about
+        self._keyed: dict[str, tuple[int | None, list[int]]] = {}  # where a judgement lies, and what else it is about
         self._streams: dict[int, _Stream] = {}
         self._episodes = 0
 
@@ -74,8 +74,10 @@ class LabelCollector:
         if step.catastrophe:  # what was proposed before it would tell the same once more
             self._label(step, step.executed, step.next_state, blocked=True)
             stream.pending.clear()
-        elif asked and blocked and step.proposed is not None:
-            place = self._label(step, step.proposed, np.full_like(step.next_state, np.nan), blocked=True)
+        elif blocked and step.proposed is not None and (asked or step.decision.glimpsed):
+            nowhere, place = np.full_like(step.next_state, np.nan), None
+            if asked:
+                place = self._label(step, step.proposed, nowhere, blocked=True)
             credited = self._credit(stream, max(step.decision.credit, int(step.decision.catastrophe_reported)))
             if step.decision.catastrophe_reported and credited:
                 self._set(credited[-1], blocked=True, catastrophe=True)
@@ -145,9 +147,10 @@ class LabelCollector:
         if taken is None:
             return False
         place, credited = taken
-        state, action, _, _, episode, catastrophe, _ = self._rows[place]
-        nothing = np.full_like(state, np.nan)
-        self._rows[place] = (nothing, action, nothing, False, episode, catastrophe, False)
+        if place is not None:
+            state, action, _, _, episode, catastrophe, _ = self._rows[place]
+            nothing = np.full_like(state, np.nan)
+            self._rows[place] = (nothing, action, nothing, False, episode, catastrophe, False)
         for earlier in credited:
             self._set(earlier, blocked=False)
         return True

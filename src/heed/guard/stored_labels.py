@@ -40,7 +40,8 @@ def recalled(store: Store, env: gym.Env[Any, Any], name: str, run: str | None = 
     """
     size, coder = check_observations(env.observation_space), ActionCoder(env.action_space)
     given = [judgement for judgement in store.effective("block", run=run) if _is_about(judgement, name)]
-    blocks = {_place(judgement) for judgement in given if judgement.verdict["block"]} | _meant_as_well(given)
+    meant, given = _meant_as_well(given), [judgement for judgement in given if not judgement.verdict.get("glimpsed")]
+    blocks = {_place(judgement) for judgement in given if judgement.verdict["block"]} | meant
     given = list({_place(judgement): judgement for judgement in reversed(given)}.values())[
         ::-1
     ]  # several may judge one

@@ -31,20 +31,68 @@ def action_in_words(action: Any, env: gym.Env[Any, Any] | None) -> str:
     'right 50%, down 100%'
     """
     names = None if env is None else action_names(env)
-    space = None if env is None else env.action_space
     if isinstance(action, int | np.integer):
-        start = int(space.start) if isinstance(space, gym.spaces.Discrete) else 0
-        return name_of(int(action) - start, names)
+        space = None if env is None else env.action_space
+        return name_of(int(action) - (int(space.start) if isinstance(space, gym.spaces.Discrete) else 0), names)
     values = np.asarray(action, float).reshape(-1)
     if names is None or len(names) != len(values):
         return ", ".join(f"{value:+.2f}" for value in values[:8]) + (", ..." if len(values) > 8 else "")
-    high = space.high.astype(float) if isinstance(space, gym.spaces.Box) else np.ones_like(values)
+    shares = applied_shares(values, env)
     parts = [
-        f"{less if value < 0 else more} {share:.0%}"
-        for (less, more), value, share in zip(names, values, np.abs(values) / high, strict=True)
-        if share >= FAINT
+        f"{less if share < 0 else more} {abs(share):.0%}"
+        for (less, more), share in zip(names, shares, strict=True)
+        if abs(share) >= FAINT and (less if share < 0 else more)
     ]
     return ", ".join(parts) or "nothing"
+
+
+def applied_shares(values: NDArray[Any], env: gym.Env[Any, Any] | None) -> NDArray[np.float64]:
+    """What an action of a box does, as shares [A] in [-1, 1] of what each axis can do at most.
+
+    The oracle says what the environment applies; without one, 0 is nothing and the ends of the axis are all, or, where
+    0 is not within, the lower end is nothing.
+
+    Args:
+        values: the action, [A].
+        env: the environment; None where it is out of reach.
+
+    >>> from gymnasium.spaces import Box
+    >>> class Press(gym.Env): action_space = Box(np.array([0.0, -1.0]), np.array([4.0, 2.0]))
+    >>> applied_shares(np.array([3.0, -0.5]), Press()).tolist()
+    [0.75, -0.5]
+    """
+    known = None if env is None else oracle_of(env)
+    if known is not None and known.applied is not None:
+        return np.asarray(known.applied(values), np.float64)
+    if env is None or not isinstance(env.action_space, gym.spaces.Box):
+        return np.clip(values, -1.0, 1.0)
+    low, high = (np.asarray(end, np.float64).reshape(-1) for end in (env.action_space.low, env.action_space.high))
+    within = (low < 0) & (high > 0)
+    base = np.where(within, 0.0, np.where(np.isfinite(low), low, 0.0))
+    reach = np.where(within, np.where(values < 0, -low, high), high - base)
+    return np.clip((values - base) / np.where(np.isfinite(reach) & (reach > 0), reach, 1.0), -1.0, 1.0)
+
+
+MOST_BARS = 24
+"""Axes of an action that are drawn."""
+
+
+def action_bars(action: Any, env: gym.Env[Any, Any] | None) -> list[dict[str, Any]]:
+    """An action of a box as bars: of each axis, what less and more of it does, and its share; none of a choice.
+
+    >>> import heed.worlds
+    >>> action_bars(np.array([0.5, -1.0]), gym.make("heed/PointHazard-v0"))[0]
+    {'less': 'left', 'more': 'right', 'share': 0.5}
+    """
+    if isinstance(action, int | np.integer):
+        return []
+    values = np.asarray(action, float).reshape(-1)
+    names = None if env is None else action_names(env)
+    if names is None or len(names) != len(values):
+        names = [("", f"axis {axis + 1}") for axis in range(len(values))]
+    shares = applied_shares(values, env)
+    bars = zip(names, shares.tolist(), strict=True)
+    return [{"less": less, "more": more, "share": round(share, 4)} for (less, more), share in bars][:MOST_BARS]
 
 
 def action_names(env: gym.Env[Any, Any]) -> Sequence[Any] | None:

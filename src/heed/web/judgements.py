@@ -21,6 +21,7 @@ from pydantic.json_schema import SkipJsonSchema
 from heed.errors import HeedError, RunFailed
 from heed.oversight.agreement import Agreements, agreements
 from heed.oversight.comparisons.session import is_comparison
+from heed.oversight.overseers.recorded import FLAGS
 from heed.oversight.store.export import STREAMS
 from heed.oversight.store.queries import Filter, Found, Status, follows, last_row, one, page, passing, people_of
 from heed.oversight.store.store import Judgement, Store, open_store
@@ -352,8 +353,9 @@ def verdict_in_words(judgement: Judgement) -> str:
         unsafe = [f"{side} unsafe" for side in ("left", "right") if verdict["unsafe"][side]]
         return ", ".join([*(f"{name}: {side}" for name, side in verdict["objectives"].items()), *unsafe])
     if judgement.kind == "block" and isinstance(verdict, dict) and "block" in verdict:
-        flags = [name for name in ("catastrophe", "silent", "acted") if verdict.get(name)]
-        return ", ".join(["block" if verdict["block"] else "let pass", *flags])
+        flags = [name for name in FLAGS if verdict.get(name)]
+        reason = [verdict["reason"]] if verdict.get("reason") else []
+        return ", ".join(["block" if verdict["block"] else "let pass", *flags, *reason])
     return _json(verdict)
 
 

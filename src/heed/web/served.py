@@ -53,6 +53,8 @@ def serve(
     watchers: Sequence[str] = (),
     votes: int = 1,
     pace: Pace | None = None,
+    reasons: Sequence[str] = (),
+    task: str = "",
     store: Store | str | None = None,
     run: Path | str | None = None,
     report: Callable[[Path], str] | None = None,
@@ -72,6 +74,8 @@ def serve(
         watchers: who may only look.
         votes: how many different people judge each action.
         pace: how long things may take; it is changed at the page, too.
+        reasons: at most nine short texts, of which a person gives one with a block by its digit.
+        task: what people are told before they begin: what moves, and what a catastrophe is; "" leaves it to the run.
         store: where judgements are kept: a `Store`, a SQLite file or a URL. Without a run they are written there from
             here; with one, the run writes them, and None takes the run folder's ``judgements.db``. With neither,
             verdicts are obeyed and written nowhere.
@@ -98,8 +102,8 @@ def serve(
     if not 0 < votes <= len(people):
         raise HeedError(f"{len(people)} cannot judge each action {votes} times", "--people", "name more people")
     title, ended = env if isinstance(env, str) else _name(env), threading.Event()
-    human = HumanOverseer(Desk(pace, votes=votes), stopping=lambda: ended.is_set() or stopping())
-    server = WatchServer(human, named, title, limits)
+    human = HumanOverseer(Desk(pace, votes=votes), stopping=lambda: ended.is_set() or stopping(), task=task)
+    server = WatchServer(human, named, title, limits, reasons)
     overseer: Overseer = human
     judged: Callable[[], Store] | None = None
     with ExitStack() as opened:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -30,6 +30,10 @@ VERDICTS = ("block", "allow", "catastrophe", "act")
 """The orders that become judgements, of which the page is told when they are on disk."""
 MOST_WAITING = 100
 """Verdicts of one page that may wait for that."""
+MOST_REASONS, LONGEST_REASON = 9, 300
+"""Reasons that have a digit; characters of what a person types."""
+LONGEST_CHIP = 60
+"""Characters of a reason that has a digit."""
 LOOK_S = 1.0
 """Seconds after which a page that heard of nothing new looks again."""
 
@@ -46,6 +50,7 @@ class SentOrder(Order):
     proposal: Annotated[int, Field(ge=0)] | None = None
     key: Key = ""
     action: Annotated[list[Number], Field(max_length=1024)] | int | None = None
+    reason: Annotated[str, Field(max_length=LONGEST_REASON)] = ""
 
 
 class Message(Strict):
@@ -53,6 +58,23 @@ class Message(Strict):
 
     rendered: Annotated[int, Field(ge=0)] | None = None
     order: SentOrder | None = None
+
+
+def check_reasons(reasons: Sequence[str]) -> None:
+    """Refuse reasons that no page can offer.
+
+    Raises:
+        HeedError: too many, one twice, an empty or a long one.
+
+    >>> check_reasons(["too fast", "too near"])
+    """
+    if (
+        len(reasons) > MOST_REASONS
+        or len({*reasons}) < len(reasons)
+        or not all(0 < len(it) <= LONGEST_CHIP for it in reasons)
+    ):
+        fix = f"give at most {MOST_REASONS} different texts of at most {LONGEST_CHIP} characters"
+        raise HeedError("these cannot be reasons to block", "--reasons", fix)
 
 
 class WatchServer:
@@ -63,15 +85,27 @@ class WatchServer:
         people: who may connect.
         title: what is watched.
         limits: how much pages may send, and how long they may take.
+        reasons: short texts, of which a person gives one with a block by its digit, from 1.
+
+    Raises:
+        HeedError: too many reasons, one twice, an empty or a long one.
     """
 
-    def __init__(self, overseer: HumanOverseer, people: People, title: str, limits: Limits | None = None) -> None:
-        self.overseer, self.title = overseer, title
+    def __init__(
+        self,
+        overseer: HumanOverseer,
+        people: People,
+        title: str,
+        limits: Limits | None = None,
+        reasons: Sequence[str] = (),
+    ) -> None:
+        check_reasons(reasons)
+        self.overseer, self.title, self.reasons = overseer, title, list(reasons)
         self._limits = Limits() if limits is None else limits
         self.connections = Connections(people, Message, limits=self._limits)
         self._loop: asyncio.AbstractEventLoop | None = None
         self.app = create_app(self._life, self._limits)
-        add_page(self.app, "/", "watch", "watch the agent")
+        add_page(self.app, "/", "watch", "watch the agent", beside=["watch.css", "watch_view.js", "reaction.js"])
         self.app.add_api_websocket_route("/watch", self._watch)
 
     @contextlib.asynccontextmanager
@@ -96,7 +130,8 @@ class WatchServer:
     async def _serve(self, page: Page[Message]) -> None:
         watching = _Watching(page, self.overseer, self._limits.rendering_s)
         watching.connect()
-        page.note({"hello": {"person": page.person.name, "judges": page.person.judges, "title": self.title}})
+        person = {"person": page.person.name, "judges": page.person.judges}
+        page.note({"hello": person | {"title": self.title, "reasons": self.reasons}})
         try:
             await page.talk(watching.send_news(), watching.obey())
         finally:
@@ -156,7 +191,7 @@ class _Watching:
             for key in list(self._unwritten):
                 if (row := self.overseer.row_of(key)) is not None:
                     del self._unwritten[key]
-                    await page.send({"written": {"key": key, "id": row}})
+                    await page.send({"written": {"key": key, "id": row, "glimpsed": self.overseer.is_glimpsed(key)}})
                 elif self.overseer.came_late(key):
                     del self._unwritten[key]
                     await page.send({"refused": {"do": "", "key": key, "why": LATE}})

@@ -48,6 +48,10 @@ class Oracle:
         label_keys: indices of the state that catastrophes depend on; None for all.
         variable_names: of the state, S of them.
         action_names: of a box, for each axis what less and what more of it does; of choices, each one's.
+        applied: what of an action of a box the world applies: from [A], shares of each axis's strength, [A] in [-1, 1];
+            None where an action is applied as it is.
+        keys: with what a person acts in the agent's place: by key, as browsers name it in lower case, what it does and
+            the action, of choices, or what it adds to no action, of a box, [A].
         in_frame: where states lie in the rendered frame: [..., 2], shares of width and height from the upper left
             corner.
         backdrop: what stands still in the world, for reports.
@@ -74,6 +78,8 @@ class Oracle:
     label_keys: tuple[int, ...] | None = None
     variable_names: tuple[str, ...] | None = None
     action_names: tuple[Any, ...] | None = None
+    applied: Callable[[Numbers], Numbers] | None = None
+    keys: Mapping[str, tuple[str, Any]] = field(default_factory=dict)
     in_frame: Callable[[States], Numbers] | None = None
     backdrop: Backdrop | None = None
 

@@ -16,7 +16,7 @@ class Watched:
 
     def __init__(self, **pace):
         self.now = 100.0
-        self.desk = Desk(Pace(**{"rates": (1.0, 10.0), "rate": 1, **pace}), clock=lambda: self.now)
+        self.desk = Desk(Pace(**{"rates": (1.0, 10.0), "rate": 1, "glance": 0.0, **pace}), clock=lambda: self.now)
         self.desk.connect("ada's page", "ada")
 
     def order(self, do, page="ada's page", **rest):
@@ -384,3 +384,83 @@ def test_due_is_when_time_itself_may_change_something(watched):
     assert watched.desk.collect() is None
     watched.now += 100.0
     assert watched.desk.due() == math.inf
+
+
+def test_a_key_that_is_faster_than_anybody_blocks_and_is_about_what_was_in_view_before():
+    watched = Watched(glance=0.1, rates=(4.0,), rate=0)
+    watched.order("go")
+    watched.show(1)
+    assert watched.after(0.25).block is False
+    watched.show(2)
+    watched.now += 0.04
+    watched.order("block", proposal=2, key="k")
+    found = watched.desk.collect()
+    assert (found.block, found.glimpsed, found.is_label, found.credit) == (True, True, False, 1)
+    watched.show(3)
+    watched.now += 0.11
+    watched.order("block", proposal=3, key="l")
+    found = watched.desk.collect()
+    assert (found.glimpsed, found.is_label, found.credit) == (False, True, 0)
+    assert found.latency_ms == pytest.approx(110.0)
+
+
+def test_where_each_waits_a_key_that_is_too_fast_blocks_alone_and_lets_nothing_pass():
+    watched = Watched(glance=0.1)
+    watched.order("each")
+    watched.show(1)
+    watched.now += 0.09
+    with pytest.raises(HeedError, match=r"in view for 90 ms \(allow\): look at it first"):
+        watched.order("allow", proposal=1, key="a")
+    assert watched.desk.collect() is None
+    watched.order("block", proposal=1, key="b")
+    found = watched.desk.collect()
+    assert (found.block, found.glimpsed, found.credit) == (True, True, 0)
+
+
+def test_what_nobody_has_rendered_or_only_somebody_else_says_nothing():
+    watched = Watched(glance=0.1)
+    watched.desk.connect("bob's page", "bob")
+    watched.order("each")
+    watched.desk.put(1)
+    watched.desk.rendered("bob's page", 1)
+    watched.now += 1.0
+    with pytest.raises(HeedError, match="nothing is in view"):
+        watched.order("allow", proposal=1, key="a")
+    watched.order("block", proposal=1, key="b")
+    found = watched.desk.collect()
+    assert (found.person, found.glimpsed, found.latency_ms) == ("ada", True, 0.0)
+
+
+def test_a_block_between_two_actions_says_nothing_of_the_second(watched):
+    watched.order("go")
+    watched.show(1)
+    assert watched.after(0.125).block is False
+    watched.order("block", proposal=1, key="between", reason="too fast")
+    watched.desk.put(2)
+    found = watched.desk.collect()
+    assert (found.block, found.glimpsed, found.credit, found.reason) == (True, True, 1, "too fast")
+
+
+def test_what_a_held_block_blocks_was_in_view_first():
+    watched = Watched(glance=0.1)
+    watched.order("go")
+    watched.order("hold")
+    watched.show(1)
+    assert watched.after(0.09) is None
+    assert watched.desk.due() == pytest.approx(0.01)
+    found = watched.after(0.02)
+    assert (found.block, found.is_label) == (True, True) and found.latency_ms == pytest.approx(110.0)
+
+
+def test_of_two_blocks_the_one_that_was_seen_is_learnt_from():
+    watched = Watched(glance=0.1)
+    watched.desk.votes = 2
+    watched.desk.connect("bob's page", "bob")
+    watched.order("each")
+    watched.show(1)
+    watched.order("block", proposal=1, key="fast")
+    watched.desk.rendered("bob's page", 1)
+    watched.now += 0.2
+    watched.order("block", page="bob's page", proposal=1, key="seen")
+    found = watched.desk.collect()
+    assert (found.key, found.is_label) == ("seen", True) and [each.key for each in found.others] == ["fast"]

@@ -25,7 +25,7 @@ class Two:
 
     def __init__(self):
         self.now = 0.0
-        self.desk = Desk(Pace(rates=(10.0,), rate=0, heartbeat=1e9), clock=lambda: self.now, votes=2)
+        self.desk = Desk(Pace(rates=(10.0,), rate=0, heartbeat=1e9, glance=0.0), clock=lambda: self.now, votes=2)
         for name in ("ada", "bob"):
             self.desk.connect(name, name)
         self.desk.order("ada", Order("each"))
@@ -140,7 +140,7 @@ class Watching:
     """Two people before an agent whose judgements are written into a store."""
 
     def __init__(self):
-        self.store, self.overseer = Store("sqlite://"), HumanOverseer(Desk(Pace(heartbeat=1e9), votes=2))
+        self.store, self.overseer = Store("sqlite://"), HumanOverseer(Desk(Pace(heartbeat=1e9, glance=0.0), votes=2))
         self.recorded = Recorded(self.overseer, listeners=[self.overseer])
         self.recorded.begin(self.store, "walk", "heed/PointHazard-v0", lambda: ("oversight", 0))
         self.overseer.bind(self.recorded)

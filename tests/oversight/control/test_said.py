@@ -9,7 +9,7 @@ import pytest
 from heed.errors import HeedError
 from heed.oversight.control.desk import Desk
 from heed.oversight.control.records import Order, Pace
-from heed.oversight.control.said import ALONE, BUSY_S, LEFT, said_of
+from heed.oversight.control.said import ALONE, BUSY_S, LEARNING, LEFT, said_of
 from heed.oversight.overseers.human import HumanOverseer
 
 PATIENCE, RATE, LONG = 8.0, 2.0, 1000.0
@@ -21,7 +21,7 @@ class Room:
 
     def __init__(self, votes=1, people=("ada", "bob")):
         self.now = 50.0
-        pace = Pace(rates=(RATE,), rate=0, patience=PATIENCE, heartbeat=2 * LONG, idle=2 * LONG)
+        pace = Pace(rates=(RATE,), rate=0, patience=PATIENCE, heartbeat=2 * LONG, idle=2 * LONG, glance=0.0)
         self.human = HumanOverseer(Desk(pace, clock=lambda: self.now, votes=votes))
         self.desk = self.human.desk
         for name in people:
@@ -205,3 +205,36 @@ def test_every_button_that_can_be_pressed_is_obeyed_and_who_only_watches_has_non
             room.order("ada", name, proposal=1, key="k", action=[0.3] if name == "react" else None)
         except HeedError as refusal:
             pytest.fail(f"{name}: {refusal}")
+
+
+def test_while_it_learns_nothing_is_asked_and_no_verdict_can_be_given():
+    room, learns = Room(), [True]
+    room.human.bind(None, learning=lambda: learns[0])
+    room.order("ada", "each")
+    said = room.said()
+    assert said.sentence == LEARNING and not said.calls
+    assert not said.buttons["block"][1] and not said.buttons["allow"][1] and said.buttons["go"][1]
+    room.put()  # a fit beside the run: what is in view is judged as ever
+    assert room.said().sentence.startswith("deciding") and room.said().buttons["block"][1]
+
+
+def test_who_may_judge_is_briefed_until_something_is_let_go():
+    room = Room()
+    room.human.bind(None, task="a boat; rocks are catastrophes")
+    told = room.said().briefing
+    assert told[0] == "An agent learns here, and you are its overseer: a boat; rocks are catastrophes."
+    assert "after 1/2 s in view" in told[2] and "Space" in told[3]
+    assert room.said().buttons["go"][0] == "Begin" and room.said("eve", judges=False).briefing == ()
+    room.order("ada", "go")
+    room.order("ada", "pause")
+    assert room.said().briefing == () and room.said().buttons["go"][0] == "Go on"
+
+
+def test_a_pace_that_nobody_keeps_up_with_is_said_so():
+    room = Room()
+    room.desk.pace = Pace(rates=(10.0, 20.0), rate=0, heartbeat=LONG)
+    room.order("ada", "go")
+    room.put()
+    assert "nobody can judge" not in room.said().sentence
+    room.order("ada", "faster")
+    assert room.said().sentence.endswith("nobody can judge each of so many")

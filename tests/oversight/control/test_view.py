@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+from types import SimpleNamespace
 
 import gymnasium as gym
 import numpy as np
+import pytest
 from PIL import Image
 
 import heed.worlds  # noqa: F401 - registers them
 from heed.oversight.control.view import Viewer, controls_of
 from heed.oversight.overseers.base import Proposal
+from heed.oversight.presentation import action_bars, action_in_words
 
 
 def test_a_proposal_is_shown_in_words_numbers_and_a_picture():
@@ -50,5 +53,62 @@ def test_a_renderer_that_fails_is_asked_once_and_logged(caplog):
 def test_controls_are_choices_by_name_or_a_box_with_its_axes():
     assert controls_of(gym.make("heed/CliffGrid-v0"))["choices"] == ["coast", "up", "down", "left", "right"]
     box = controls_of(gym.make("heed/PointHazard-v0"))
-    assert (box["low"], box["high"], box["axes"]) == ([-1.0, -1.0], [1.0, 1.0], [["left", "right"], ["down", "up"]])
+    assert box["rest"] == [0.0, 0.0]
+    assert box["keys"] == {
+        "arrowleft": ["left", [-1.0, 0.0]],
+        "arrowright": ["right", [1.0, 0.0]],
+        "arrowdown": ["down", [0.0, -1.0]],
+        "arrowup": ["up", [0.0, 1.0]],
+    }
     assert controls_of(None) is None
+
+
+class Arm(gym.Env):
+    """Three joints of which the second only pulls, and one that nobody limits."""
+
+    action_space = gym.spaces.Box(
+        np.array([-1.0, 0.0, -2.0, -np.inf], np.float32), np.array([1.0, 4.0, 2.0, np.inf], np.float32)
+    )
+
+
+def test_axes_without_names_have_keys_for_what_they_can_do_and_no_more():
+    controls = controls_of(Arm())
+    assert controls["rest"] == [0.0, 0.0, 0.0, 0.0]
+    assert controls["keys"] == {
+        "arrowleft": ["axis 1 less", [-1.0, 0.0, 0.0, 0.0]],
+        "arrowright": ["axis 1 more", [1.0, 0.0, 0.0, 0.0]],
+        "arrowup": ["axis 2 more", [0.0, 4.0, 0.0, 0.0]],  # less than nothing it cannot
+        "1": ["axis 3 less", [0.0, 0.0, -2.0, 0.0]],
+        "2": ["axis 3 more", [0.0, 0.0, 2.0, 0.0]],
+    }
+
+
+@pytest.mark.parametrize(
+    ("action", "words", "shares"),
+    [
+        ([0.5, 0.4], "main engine 75%", [0.75, 0.0]),  # a side engine does nothing up to half
+        ([-0.6, -0.8], "left engine 80%", [0.0, -0.8]),
+        ([0.02, 0.51], "main engine 51%, right engine 51%", [0.51, 0.51]),
+        ([0.0, 0.5], "nothing", [0.0, 0.0]),
+    ],
+)
+def test_a_landers_engines_are_told_as_its_world_applies_them(action, words, shares):
+    env = gym.make("LunarLander-v3", continuous=True)
+    assert action_in_words(np.array(action), env) == words
+    assert [bar["share"] for bar in action_bars(np.array(action), env)] == shares
+    assert controls_of(env)["keys"]["arrowup"] == ["main engine", [1.0, 0.0]]
+
+
+def test_what_a_lander_is_told_to_do_moves_it_as_it_is_told():
+    """The environment's own physics: below its threshold an engine is off, and above it the share is its strength."""
+
+    def after(action):
+        env = gym.make("LunarLander-v3", continuous=True)
+        env.reset(seed=3)
+        env.unwrapped.np_random = SimpleNamespace(uniform=lambda low, high: 0.0)  # the engines scatter no more
+        return env.step(np.array(action, np.float32))[0]
+
+    idle = after([-1.0, 0.0])
+    assert np.array_equal(after([0.0, 0.5]), idle)
+    half, full = (after([power, 0.0])[3] - idle[3] for power in (1e-4, 1.0))
+    assert half / full == pytest.approx(0.5, rel=1e-2)  # what the bars say: 50% and 100%

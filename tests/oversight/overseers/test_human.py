@@ -22,7 +22,7 @@ class Alone:
 
     def __init__(self):
         self.now, self.over = 100.0, False
-        self.desk = Desk(Pace(heartbeat=1e9), clock=lambda: self.now)
+        self.desk = Desk(Pace(heartbeat=1e9, glance=0.0), clock=lambda: self.now)
         self.overseer = HumanOverseer(self.desk, stopping=lambda: self.over)
         self.overseer.connect("page", "ada", judges=True)
         self.overseer.order("page", Order("go"))
@@ -100,7 +100,7 @@ def test_a_page_that_comes_or_goes_does_not_stop_it_but_a_pause_outlives_its_pag
 
 def test_who_stepped_or_acted_as_the_guard_took_over_finds_the_agent_waiting():
     for do in ("step", "take"):
-        desk = Desk(Pace(heartbeat=1e9), clock=lambda: 0.0)
+        desk = Desk(Pace(heartbeat=1e9, glance=0.0), clock=lambda: 0.0)
         desk.connect("page", "ada")
         desk.order("page", Order("go"))
         desk.put(1)
@@ -119,7 +119,7 @@ def test_who_stepped_or_acted_as_the_guard_took_over_finds_the_agent_waiting():
 
 
 def test_a_held_block_ends_as_the_guard_takes_over():
-    desk = Desk(Pace(heartbeat=1e9), clock=lambda: 0.0)
+    desk = Desk(Pace(heartbeat=1e9, glance=0.0), clock=lambda: 0.0)
     desk.connect("page", "ada")
     desk.order("page", Order("go"))
     desk.order("page", Order("hold"))

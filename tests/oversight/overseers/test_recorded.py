@@ -93,18 +93,11 @@ def test_within_a_phase_judgements_are_filed_under_it_and_the_fit_in_force_then(
 
 
 def test_a_verdict_becomes_a_judgement_with_all_that_it_holds_and_no_more():
-    verdict = Verdict(
-        True, 250.0, np.array([0.5]), person="ada", key="k", credit=4, catastrophe=True, silent=True, acted=True
-    )
+    flags = {"catastrophe": True, "silent": True, "acted": True, "glimpsed": True}
+    verdict = Verdict(True, 250.0, np.array([0.5]), person="ada", key="k", credit=4, reason="too near", **flags)
     judgement = judgement_of(verdict, {"x": 1}, "browser", "walk-1", 2)
-    assert judgement.verdict == {
-        "block": True,
-        "instead": [0.5],
-        "credit": 4,
-        "catastrophe": True,
-        "silent": True,
-        "acted": True,
-    }
+    assert judgement.verdict == {"block": True, "instead": [0.5], "credit": 4, "reason": "too near"} | flags
+    assert verdict_of(judgement).reason == "too near" and verdict_of(judgement).glimpsed
     assert (judgement.kind, judgement.person, judgement.key, judgement.latency_ms) == ("block", "ada", "k", 250.0)
     assert (judgement.shown, judgement.run, judgement.model_version) == ({"x": 1}, "walk-1", "2")
     plain = judgement_of(Verdict(False), {}, "local", "walk-1", 0)

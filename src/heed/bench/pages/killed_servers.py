@@ -13,6 +13,8 @@ import numpy as np
 from heed.errors import Stopped
 from heed.oversight.comparisons.pairs import Pair
 from heed.oversight.comparisons.session import ComparisonSession
+from heed.oversight.control.desk import Desk
+from heed.oversight.control.records import Pace
 from heed.oversight.overseers.base import Proposal
 from heed.oversight.overseers.human import HumanOverseer
 from heed.oversight.overseers.recorded import Recorded
@@ -72,7 +74,7 @@ def _serve_watch(store: Store, life: int, _given: int, ready: Connection) -> Non
     What it observes is the life and the number of the proposal: no two proposals are the same.
     """
     people = People.named([PERSON])
-    overseer = HumanOverseer(stopping=ready.poll)
+    overseer = HumanOverseer(Desk(Pace(glance=0.0)), stopping=ready.poll)  # these pages look at nothing
     recorded = Recorded(overseer, listeners=[overseer])
     recorded.begin(store, RUN, "Walk", lambda: ("oversight", 0))
     overseer.bind(recorded)

@@ -32,7 +32,7 @@ from heed.guard.run.causes import Causes
 from heed.guard.run.config import GuardJob
 from heed.guard.run.env_checks import EnvironmentChecks
 from heed.guard.run.environment import AtCatastrophe, Surroundings, need_of_blocking, surroundings, true_world
-from heed.guard.run.feedback import Retractions, Spectator
+from heed.guard.run.feedback import Outcomes, Retractions, Spectator
 from heed.guard.run.keeping.rewinding import Rewinding
 from heed.guard.run.learner import imagining, learner_of
 from heed.guard.run.methods import Method, method_from_name
@@ -137,8 +137,13 @@ def build(job: GuardJob, person: HumanOverseer | None = None) -> GuardRun:
     log = DecisionLog(lambda _: phases.phase.value, truth)
     guard.observers = [snapshots, log, Causes(), phases]
     if person is not None:
-        person.bind(overseer, lambda: {"phase": phases.phase.value, "counts": {"judged": phases.labels.judgements}})
-        guard.observers[2:2] = [Retractions(person, phases.labels)]
+        person.bind(
+            overseer,
+            about=lambda: {"phase": phases.phase.value, "counts": {"judged": phases.labels.judgements}},
+            learning=lambda: isinstance(phases, Phases) and phases.refits.running,
+            task=place.about,
+        )
+        guard.observers[2:2] = [Outcomes(person, guard), Retractions(person, phases.labels)]
         guard.observers.append(Spectator(person, phases, guard))
     store = None if job.store is None else open_store(job.store, "--store")
     return GuardRun(job, place, episode, env, guard, learner, phases, log, snapshots, overseer, store, callbacks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -118,8 +119,14 @@ def surroundings(
         brake = batched(safe, coder) if _takes_many(safe, env.observation_space, coder) else None
     goal = None if known.at_goal is None else on_tensors(known.at_goal)
     if catastrophe is not None:  # what the oracle says of its own catastrophes is not about these
-        return Surroundings(env, name, safe, brake, None, f"catastrophes as {catastrophe} says", cost)
+        return Surroundings(env, name, safe, brake, None, _told(rule, catastrophe), cost)
     return Surroundings(env, name, safe, brake, goal, known.about, cost)
+
+
+def _told(rule: Any, name: str) -> str:
+    """What a rule of one's own calls a catastrophe: the first line of its docstring, or else its name."""
+    first = (inspect.getdoc(rule) or "").partition("\n")[0].rstrip(".")
+    return f"a catastrophe: {first[:1].lower()}{first[1:]}" if first else f"catastrophes as {name} says"
 
 
 def drawing(name: str) -> dict[str, Any]:

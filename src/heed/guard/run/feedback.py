@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from heed.guard.decisions import Step
+from typing import Any
+
+import gymnasium as gym
+
+from heed.guard.decisions import Decision, Step
 from heed.guard.guard import Guard
 from heed.guard.labels import LabelCollector
 from heed.guard.phases import Phase
 from heed.guard.run.phases import RunPhases
 from heed.oversight.overseers.base import Proposal
 from heed.oversight.overseers.human import HumanOverseer
+from heed.oversight.presentation import action_in_words
+from heed.worlds.registry import oracle_of
 
 
 class Retractions:
@@ -28,6 +34,74 @@ class Retractions:
         for key in self._early:
             self._labels.retract(key)
         self._early = [key for key in self._person.retractions() if not self._labels.retract(key)]
+
+
+class Outcomes:
+    """Tells a person what a block did; an observer.
+
+    Args:
+        person: at a page.
+        guard: in front of the environment.
+    """
+
+    def __init__(self, person: HumanOverseer, guard: Guard) -> None:
+        self._person, self._env = person, guard.env
+
+    def __call__(self, step: Step) -> None:
+        """Take in a step."""
+        if step.decision.decision == "block":
+            self._person.happened(f"Step {step.timestep}: {outcome(step.decision, self._env)}")
+
+
+_INSTEAD = {
+    "person": "as they acted",
+    "blocker": "the declared safe action",
+    "planner": "as planned",
+    "recovery": "as the recovery policy acts",
+    "fallback": "as a last resort",
+}
+
+
+def outcome(decision: Decision, env: gym.Env[Any, Any]) -> str:
+    """What a block did, in words: why, and what was executed.
+
+    Args:
+        decision: that blocked.
+        env: whose actions and parts of the state have names, or numbers.
+
+    >>> from heed.oversight import Verdict
+    >>> env = gym.make("CartPole-v1")
+    >>> by_ada = Verdict(True, person="ada", reason="too fast")
+    >>> outcome(Decision(0, 1, "block", "planner", cause="person", verdict=by_ada), env)
+    'blocked by ada: too fast; instead, as planned: right'
+    """
+    taken = f"{_INSTEAD.get(decision.source, decision.source)}: {action_in_words(decision.executed, env)}"
+    return f"{_why(decision, env)}; instead, {taken}"
+
+
+def _why(decision: Decision, env: gym.Env[Any, Any]) -> str:
+    verdict, look = decision.verdict, decision.look
+    if decision.cause == "person" and verdict is not None:
+        by = f"blocked by {verdict.person or 'the overseer'}"
+        if verdict.acted:
+            return f"{verdict.person} acted"
+        if verdict.glimpsed:
+            return f"{by}, too soon to say anything of this action"
+        return f"{by}: {verdict.reason}" if verdict.reason else by
+    if decision.cause in ("danger", "no way out") and look is not None:
+        over = f"risk {look.risk:.0%}, where less than {look.limit:.0%} passes"
+        if decision.cause == "danger":
+            return f"blocked for the very next step: {over}"
+        ahead = "" if decision.first_unsafe is None else f" in imagined step {decision.first_unsafe + 1}"
+        return f"blocked for what follows{ahead}: {over}, and no way out was found"
+    if decision.cause == "unknown":
+        known = oracle_of(env)
+        names = None if known is None else known.variable_names
+        parts = [str(part + 1) if names is None else names[part] for part in decision.unknown_parts[:3]]
+        return f"blocked for what is not known: futures leave what was seen{' in ' if parts else ''}{', '.join(parts)}"
+    if decision.cause == "invalid":
+        return "blocked: it is no action, or the state is none"
+    return "blocked: what should have judged failed, or nobody answered in time"
 
 
 class Spectator:

@@ -11,6 +11,7 @@ class Credit:
 
     Args:
         reaction: seconds, of people who did not measure theirs.
+        glance: seconds, that nobody is faster than.
 
     Attributes:
         reactions: measured, by person, in seconds.
@@ -25,9 +26,9 @@ class Credit:
     2
     """
 
-    def __init__(self, reaction: float) -> None:
+    def __init__(self, reaction: float, glance: float = 0.0) -> None:
         self.reactions: dict[str, float] = {}
-        self._reaction = reaction
+        self._reaction, self._glance = reaction, glance
         self._view_times = ViewTimes()
         self._episode_start: int | None = None  # number of its first proposal
 
@@ -61,7 +62,8 @@ class Credit:
             now: seconds.
         """
         meant = number if shown is None else min(shown, number)
-        seen = self._view_times.in_view(now - self.reactions.get(person, self._reaction))
+        reaction = max(self.reactions.get(person, self._reaction), self._glance)
+        seen = self._view_times.in_view(now - reaction)
         earliest = self._view_times.in_view(now - LONGEST_REACTION)
         since = meant if seen is None else min(meant, seen)
         return since if earliest is None else max(since, earliest)

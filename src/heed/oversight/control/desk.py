@@ -32,6 +32,7 @@ class Desk:
         acting: who acts in the agent's place; None if nobody.
         alone: the agent acts by itself, and puts down only what it is unsure of.
         halted: whether somebody paused it then.
+        begun: whether anything has been let go since the desk was set up.
         empty_since: when the last proposal left the desk.
 
     >>> now = [0.0]
@@ -53,13 +54,13 @@ class Desk:
         self.rate = self.pace.rate
         self._pages: dict[str, Judging] = {}
         self._record: DeskRecord | None = None
-        self._credit = Credit(self.pace.reaction)
+        self._credit = Credit(self.pace.reaction, self.pace.glance)
         self._owed: Owed | None = None
         self._last: tuple[int, Verdict] | None = None  # the proposal that left the desk last
         self._last_act: Any = None
         self._one_step = False
         self.acting: str | None = None
-        self.alone, self.halted = False, False
+        self.alone, self.halted, self.begun = False, False, False
         self._last_order = self.empty_since = clock()
 
     @property
@@ -153,7 +154,7 @@ class Desk:
             self._record.forced = Verdict(True, failed=True)
             return owed.verdict.key
         credit = self._credit.steps(number, owed.since)
-        self._record.verdicts[owed.verdict.person] = replace(owed.verdict, credit=credit)
+        self._record.verdicts[owed.verdict.person] = replace(owed.verdict, credit=credit, glimpsed=True)
         return ""
 
     def rendered(self, page: str, number: int) -> None:
@@ -163,7 +164,7 @@ class Desk:
         if record is not None and by is not None and by.judges and record.number == number:
             if record.in_view_since is None:
                 self._credit.came_into_view(number, self.clock())
-            record.rendered.setdefault(page, self.clock())
+            record.rendered.setdefault(page, (by.person, self.clock()))
 
     def order(self, page: str, order: Order) -> None:
         """Do what a person orders.
@@ -211,7 +212,8 @@ class Desk:
         """Seconds until time itself may change something; nothing else can before then."""
         now, times = self.clock(), [page.heartbeat + self.pace.heartbeat for page in self._pages.values()]
         if (record := self._record) is not None:
-            times += [since + 1 / self.pace.rates[self.rate] for since in record.rendered.values()]
+            for _, since in record.rendered.values():
+                times += [since + 1 / self.pace.rates[self.rate], since + self.pace.glance]
             times.append((record.since if record.in_view_since is None else record.in_view_since) + self.pace.patience)
         ahead = [when - now for when in times if when > now]
         return min(ahead, default=math.inf)
@@ -236,8 +238,11 @@ class Desk:
             return None
         waited = now - (record.since if seen is None else seen)  # who asks in vain waits no longer, seen or not
         if self.holding is not None:
+            held = record.seen_by(self.holding, now)
+            if held is None or held < self.pace.glance:
+                return None
             others = tuple(given for name, given in record.verdicts.items() if name != self.holding)
-            return Verdict(True, 1e3 * waited, person=self.holding, others=others)
+            return Verdict(True, 1e3 * held, person=self.holding, others=others)
         if record.asked:
             if waited < self.pace.patience:
                 return None
@@ -247,11 +252,7 @@ class Desk:
             return replace(first, others=tuple(given for given in record.verdicts.values() if given is not first))
         if self.state is State.DECIDING:
             return None
-        silent: dict[str, Verdict] = {}
-        for page, since in sorted(record.rendered.items(), key=lambda rendered: rendered[1]):
-            person = self._pages[page].person
-            if person not in record.verdicts and now - since >= 1 / self.pace.rates[self.rate]:
-                silent.setdefault(person, Verdict(False, 1e3 * (now - since), person=person, silent=True))
+        silent = record.silent(now, 1 / self.pace.rates[self.rate])
         spare = max(0, self.votes - len(record.verdicts))
         return agreed(record.verdicts | dict(list(silent.items())[:spare]), self.votes)
 
@@ -260,6 +261,7 @@ class Desk:
 
     def _run(self, state: State) -> None:
         self.halted &= state is State.DISCONNECTED  # whoever leaves has not ordered to go
+        self.begun |= state is not State.DISCONNECTED
         self.state, self.why, self._one_step, self.acting = state, "", False, None
 
     def _since(self, person: str, order: Order, number: int) -> int:
@@ -270,7 +272,7 @@ class Desk:
 
     def _block(self, person: str, order: Order, catastrophe: bool = False) -> None:
         """Block what lies on the desk, rendered or not; between two proposals, the next one: no block is too late."""
-        record, now = self._record, self.clock()
+        record = self._record
         own = None if record is None else record.verdicts.get(person)
         owed = None if self._owed is None else self._owed.verdict
         before = owed if record is None else record.decided(self.votes)
@@ -286,16 +288,19 @@ class Desk:
             )
         if record is None or decided:
             last = 0 if self._last is None else self._last[0]
-            verdict = Verdict(True, person=person, key=order.key, catastrophe=catastrophe)
+            verdict = Verdict(True, person=person, key=order.key, catastrophe=catastrophe, reason=order.reason)
             self._owed = Owed(verdict, self._since(person, order, last))
             return
+        seen = record.seen_by(person, self.clock())
         record.verdicts[person] = Verdict(
             True,
-            latency_ms=0.0 if record.in_view_since is None else 1e3 * (now - record.in_view_since),
+            latency_ms=1e3 * (seen or 0.0),
             person=person,
             key=order.key,
             credit=0 if record.asked else self._credit.steps(record.number, self._since(person, order, record.number)),
             catastrophe=catastrophe,
+            glimpsed=seen is None or seen < self.pace.glance,
+            reason=order.reason,
         )
 
     def _require_oversight(self, order: Order) -> None:
@@ -307,14 +312,16 @@ class Desk:
 
     def _allow(self, person: str, order: Order) -> None:
         record = self._record
-        if record is None or record.in_view_since is None or record.decided(self.votes) is not None:
+        seen = None if record is None else record.seen_by(person, self.clock())
+        if record is None or seen is None or record.decided(self.votes) is not None:
             raise HeedError("nothing is in view to be judged", order.do, "wait for the next proposal")
         if person in record.verdicts:
             raise HeedError("you have judged it already", order.do, "the others are still at it")
         if order.proposal != record.number:
             raise HeedError(f"proposal {order.proposal} is not in view", order.do, f"judge proposal {record.number}")
-        latency = 1e3 * (self.clock() - record.in_view_since)
-        record.verdicts[person] = Verdict(False, latency, person=person, key=order.key)
+        if seen < self.pace.glance:
+            raise HeedError(f"it has been in view for {1e3 * seen:.0f} ms", order.do, "look at it first")
+        record.verdicts[person] = Verdict(False, 1e3 * seen, person=person, key=order.key)
 
     def _react(self, person: str, order: Order) -> None:
         self._credit.measured(person, order)

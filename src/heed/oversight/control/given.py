@@ -47,6 +47,7 @@ class GivenVerdicts:
         self._on_the_way: dict[str, _Given] = {}
         self._on_disk: deque[_Given] = deque(maxlen=KEPT)
         self._rows: dict[str, int] = {}
+        self._glimpsed: dict[str, None] = {}
 
     def add(self, verdict: Verdict) -> None:
         """A verdict, with the others on the same proposal, is on its way to the disk."""
@@ -61,11 +62,18 @@ class GivenVerdicts:
         if given is not None:
             self._rows[given.key] = row
             forget_oldest(self._rows)
+            if verdict.glimpsed:
+                self._glimpsed[given.key] = None
+                forget_oldest(self._glimpsed)
             self._on_disk.append(_Given(given.key, given.person, given.label, given.supporters, row))
 
     def row_of(self, key: str) -> int | None:
         """The id of the judgement that an order became; None as long as it is not on disk."""
         return self._rows.get(key)
+
+    def is_glimpsed(self, key: str) -> bool:
+        """Whether it blocked what its person had hardly in view, so that nothing of that is learnt."""
+        return key in self._glimpsed
 
     def awaits_disk(self, person: str) -> bool:
         """Whether something of a person's is not on disk yet."""

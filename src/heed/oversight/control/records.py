@@ -40,6 +40,8 @@ class Pace:
         heartbeat: silence of a page after which it counts as disconnected.
         idle: silence of all people while proposals pass by themselves, after which the desk pauses.
         reaction: from a proposal in view to the key that it made a person press, where nobody measured theirs.
+        glance: in view, before which no key is about a proposal: people do not see, decide and press any faster. Such
+            a block blocks, and is about what was in view before; such a leave is refused.
     """
 
     rates: tuple[float, ...] = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
@@ -48,6 +50,7 @@ class Pace:
     heartbeat: float = 2.0
     idle: float = 120.0
     reaction: float = 0.0
+    glance: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -59,12 +62,14 @@ class Order:
         proposal: number of the proposal that was in view, where the order is about one.
         key: made by the page, so that a retry is the same order; "" where nothing is written down.
         action: for ``act``, in the environment's units; for ``react``, the person's reaction time in seconds.
+        reason: of a block, in the person's words.
     """
 
     do: str
     proposal: int | None = None
     key: str = ""
     action: Any = None
+    reason: str = ""
 
 
 @dataclass
@@ -77,7 +82,7 @@ class DeskRecord:
         since: when it came, in seconds.
         forced: the verdict on it, whatever people order.
         verdicts: by person, in the order in which they gave them.
-        rendered: when, by the pages that are still there.
+        rendered: by the pages that are still there: for whom, and when.
     """
 
     number: int
@@ -85,12 +90,24 @@ class DeskRecord:
     since: float
     forced: Verdict | None = None
     verdicts: dict[str, Verdict] = field(default_factory=dict)
-    rendered: dict[str, float] = field(default_factory=dict)
+    rendered: dict[str, tuple[str, float]] = field(default_factory=dict)
 
     @property
     def in_view_since(self) -> float | None:
         """Since when it is in view; None where no page of somebody who may judge shows it."""
-        return min(self.rendered.values(), default=None)
+        return min((since for _, since in self.rendered.values()), default=None)
+
+    def seen_by(self, person: str, now: float) -> float | None:
+        """For how many seconds a person has had it in view; None where no page of theirs shows it."""
+        return max((now - since for name, since in self.rendered.values() if name == person), default=None)
+
+    def silent(self, now: float, after: float) -> dict[str, Verdict]:
+        """By person, in the order in which they saw it, that they let it pass in silence for so many seconds."""
+        found: dict[str, Verdict] = {}
+        for person, since in sorted(self.rendered.values(), key=lambda seen: seen[1]):
+            if person not in self.verdicts and now - since >= after:
+                found.setdefault(person, Verdict(False, 1e3 * (now - since), person=person, silent=True))
+        return found
 
     def left(self, now: float, patience: float) -> float | None:
         """Seconds until it is blocked by itself, where the agent asks; None where it does not."""
@@ -109,7 +126,11 @@ def agreed(verdicts: Mapping[str, Verdict], votes: int) -> Verdict | None:
     >>> agreed(verdicts, votes=2).person, agreed(verdicts, votes=3)
     ('bob', None)
     """
-    first = max(verdicts.values(), key=lambda given: (given.acted, given.block, bool(given.key)), default=None)
+    first = max(
+        verdicts.values(),
+        key=lambda given: (given.acted, given.block, not given.glimpsed, bool(given.key)),
+        default=None,
+    )
     if first is None or (len(verdicts) < votes and not first.acted):
         return None
     return replace(first, others=tuple(given for given in verdicts.values() if given is not first))

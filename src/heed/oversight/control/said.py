@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,9 @@ LEFT = "{left}"
 """Stands in a sentence for the seconds that are left; the page counts them down."""
 BUSY_S = 1.0
 """Seconds without a proposal, after which a page says that the agent is at something else."""
+KEPT_UP = 10.0
+"""Actions in a second, beyond which nobody judges each, but what they see of the film."""
+LEARNING = "it learns from what was said: nothing is asked of you until it is done"
 ALONE = "the agent acts by itself; you are asked where it is unsure or stuck"
 
 
@@ -22,12 +25,14 @@ class Said:
         title: of the page's tab, short.
         calls: whether this person is waited for, so that the tab may draw attention.
         buttons: by name, what it says and whether it can be pressed now.
+        briefing: before anything has been let go, what a person is to know first, sentence by sentence; else nothing.
     """
 
     sentence: str
     title: str
     calls: bool
     buttons: Mapping[str, tuple[str, bool]]
+    briefing: Sequence[str] = ()
 
 
 def said_of(status: Mapping[str, Any], person: str, judges: bool) -> Said:
@@ -41,10 +46,32 @@ def said_of(status: Mapping[str, Any], person: str, judges: bool) -> Said:
     >>> from heed.oversight.overseers.human import HumanOverseer
     >>> human = HumanOverseer(); human.connect("page", "ada", judges=True)
     >>> said_of(human.status(), "ada", judges=True).sentence
-    'paused: press Space to go on'
+    'paused: press Space to begin'
     """
     sentence, title, calls = _sentence(status, person, judges)
-    return Said(sentence, f"{title} – heed", calls, _buttons(status, person, judges))
+    return Said(sentence, f"{title} – heed", calls, _buttons(status, person, judges), _briefing(status, judges))
+
+
+def _on(status: Mapping[str, Any]) -> str:
+    return "go on" if status["begun"] else "begin"
+
+
+def _briefing(status: Mapping[str, Any], judges: bool) -> tuple[str, ...]:
+    if status["begun"] or status["ended"] or status["alone"] or not judges:
+        return ()
+    task = status["task"]
+    return (
+        "An agent learns here, and you are its overseer" + (f": {task}." if task else "."),
+        "You see each action before it is taken. Block what leads to a catastrophe, as early as you see it coming.",
+        f"Silence lets an action pass {_after(status)}, and the agent learns that it was harmless. "
+        "What was hardly in view teaches nothing.",
+        "Press Space to begin, and again to pause.",
+    )
+
+
+def _after(status: Mapping[str, Any]) -> str:
+    rate = status["rate"]
+    return f"after {f'1/{rate:g}' if rate >= 1 else f'{1 / rate:g}'} s in view"
 
 
 def _sentence(status: Mapping[str, Any], person: str, judges: bool) -> tuple[str, str, bool]:
@@ -59,12 +86,14 @@ def _sentence(status: Mapping[str, Any], person: str, judges: bool) -> tuple[str
         return f"taken over: {who} in the agent's place", "taken over", acting == person
     if state == "paused":
         why = f"{status['why']}: " if status["why"] else ""
-        return f"paused: {why}{'press Space to go on' if judges else 'the agent waits'}", "paused", False
+        return f"paused: {why}{f'press Space to {_on(status)}' if judges else 'the agent waits'}", "paused", False
     if status["proposal"] is None:
         if status["alone"]:
             return ALONE, "acts by itself", False
+        if status["learning"]:
+            return LEARNING, "learns", False
         if status["empty_s"] > BUSY_S:
-            return "nothing is in view: the agent learns from what was said, or its world is slow", "busy", False
+            return "nothing is in view: the agent's world is slow, or its learner at work", "busy", False
     if status["holding"] is not None:
         who = "you hold" if status["holding"] == person else f"{status['holding']} holds"
         return f"everything is blocked: {who} the block", "blocking", False
@@ -90,8 +119,8 @@ def _open(status: Mapping[str, Any], person: str, judges: bool) -> tuple[str, st
         return f"your verdict stands: it waits for {more} more, from {' or '.join(others)}", "waits", False
     also = f"; {status['votes']} people judge each: {', '.join(given) or 'nobody'} has" if status["votes"] > 1 else ""
     if status["state"] == "watching":
-        after = f"1/{status['rate']:g}" if status["rate"] >= 1 else f"{1 / status['rate']:g}"
-        return f"watching: an action passes after {after} s in view, unless it is blocked{also}", "watching", False
+        fast = "; nobody can judge each of so many" if status["rate"] > KEPT_UP else ""
+        return f"watching: an action passes {_after(status)}, unless it is blocked{also}{fast}", "watching", False
     who = "you" if judges else " or ".join(status["people"])
     return f"deciding: every action waits for {who}{also}", "waits for you" if mine else "deciding", mine
 
@@ -100,13 +129,14 @@ def _buttons(status: Mapping[str, Any], person: str, judges: bool) -> dict[str, 
     state, holding, alone = status["state"], status["holding"], status["alone"]
     here = judges and not status["ended"] and state != "disconnected"
     runs = here and state in ("watching", "deciding")
-    judging = runs and (not alone or status["proposal"] is not None)  # a block is taken between two actions too
+    between = not alone and not status["learning"]  # a block is taken between two actions too
+    judging = runs and (between or status["proposal"] is not None)
     is_open = judging and status["proposal"] is not None and person not in status["judged_by"]
     held = "Let go: everything is blocked" if holding == person else f"{holding} blocks everything"
     return {
         "block": ("Block this action" if runs else "Block (nothing runs)", judging),
         "allow": ("Let it pass: it asks you" if status["asked"] and here else "Let it pass", is_open),
-        "go": ("Pause" if runs else "Go on", here),
+        "go": ("Pause" if runs else _on(status).capitalize(), here),
         "step": ("One step", here),
         "each": ("Let them pass by themselves" if state == "deciding" else "Decide on each", here),
         "slower": ("Slower", here),

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from heed.oversight.overseers.base import Proposal
-from heed.oversight.presentation import action_in_words, action_names, drawn_futures, name_of
+from heed.oversight.presentation import action_bars, action_in_words, action_names, drawn_futures, name_of
 from heed.runs.files import to_json
+from heed.worlds.registry import oracle_of
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +54,9 @@ class Viewer:
             "observation": to_json(proposal.observation),
             "action": to_json(proposal.action),
             "words": action_in_words(proposal.action, proposal.env),
+            "bars": action_bars(proposal.action, proposal.env),
             "acts": controls_of(proposal.env),
+            "names": names_of(proposal.env),
             "futures": drawn_futures(proposal),
             "risk": to_json(proposal.risk),
             "asked": proposal.risk is not None,
@@ -71,24 +75,55 @@ class Viewer:
             return None
 
 
+def names_of(env: gym.Env[Any, Any] | None) -> list[str] | None:
+    """Names of the parts of what the agent observes; None if nobody says them.
+
+    >>> names_of(gym.make("CartPole-v1"))
+    ['position, m', 'speed, m/s', 'tilt, rad', 'turning, rad/s']
+    """
+    known = None if env is None else oracle_of(env)
+    return None if known is None or known.variable_names is None else list(known.variable_names)
+
+
 def controls_of(env: gym.Env[Any, Any] | None) -> dict[str, Any] | None:
     """What a person who acts in the agent's place can do, as the page needs to know it; None if it knows no keys.
 
+    The oracle says which keys are natural. Else the arrows are the first two axes of a box, and pairs of digits those
+    after them; choices have their digits, whatever else.
+
     >>> controls_of(gym.make("CartPole-v1"))
-    {'choices': ['left', 'right'], 'start': 0}
+    {'choices': ['left', 'right'], 'start': 0, 'keys': {'arrowleft': ['left', 0], 'arrowright': ['right', 1]}}
     """
     if env is None:
         return None
-    space, names = env.action_space, action_names(env)
+    space, names, known = env.action_space, action_names(env), oracle_of(env)
+    keys = {} if known is None else {key: [does, to_json(np.asarray(push))] for key, (does, push) in known.keys.items()}
     if isinstance(space, gym.spaces.Discrete):
-        return {
-            "choices": [name_of(n, names) for n in range(int(space.n))],
-            "start": int(space.start),
-        }
+        choices = [name_of(n, names) for n in range(int(space.n))]
+        return {"choices": choices, "start": int(space.start), "keys": keys}
     if isinstance(space, gym.spaces.Box):
-        low, high = space.low.reshape(-1).tolist(), space.high.reshape(-1).tolist()
-        return {"low": low, "high": high, "axes": None if names is None else [list(pair) for pair in names]}
+        low, high = (np.asarray(end, float).reshape(-1) for end in (space.low, space.high))
+        rest = np.clip(0.0, low, high)
+        return {"rest": rest.tolist(), "keys": keys or _axis_keys(rest, low, high, names)}
     return None
+
+
+_AXIS_KEYS = (("arrowleft", "arrowright"), ("arrowdown", "arrowup"), *((str(n), str(n + 1)) for n in (1, 3, 5, 7)))
+
+
+def _axis_keys(
+    rest: NDArray[Any], low: NDArray[Any], high: NDArray[Any], names: Sequence[Any] | None
+) -> dict[str, list[Any]]:
+    """Two keys for each axis of a box that can be moved, as far as there are keys."""
+    keys: dict[str, list[Any]] = {}
+    for axis, pair in enumerate(_AXIS_KEYS[: len(rest)]):
+        does = names[axis] if names is not None else (f"axis {axis + 1} less", f"axis {axis + 1} more")
+        for key, name, end in zip(pair, does, (low[axis], high[axis]), strict=True):
+            if np.isfinite(end) and end != rest[axis]:
+                push = np.zeros_like(rest)
+                push[axis] = end - rest[axis]
+                keys[key] = [name, push.tolist()]
+    return keys
 
 
 def jpeg(picture: np.ndarray[Any, Any]) -> bytes:

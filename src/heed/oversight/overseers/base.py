@@ -64,6 +64,9 @@ class Verdict:
         catastrophe: the state that was shown is a catastrophe that the environment does not report.
         silent: the action passed in view, and nobody pressed a key.
         acted: somebody acted in the agent's place, without judging its action: nothing is learnt of it.
+        glimpsed: the action was not in view for as long as a person takes to see anything, so that the block says
+            nothing of it; of the steps that are credited it does.
+        reason: why it was blocked, in the person's words; "" where they gave none.
         others: other people's verdicts on the same action, where several judge each: written down, and not learnt from,
             as one block is a block.
     """
@@ -78,7 +81,14 @@ class Verdict:
     catastrophe: bool = False
     silent: bool = False
     acted: bool = False
+    glimpsed: bool = False
+    reason: str = ""
     others: tuple[Verdict, ...] = ()
+
+    @property
+    def is_label(self) -> bool:
+        """Whether it says something of the action that was shown."""
+        return not (self.failed or self.acted or self.glimpsed)
 
     @property
     def all(self) -> tuple[Verdict, ...]:

@@ -46,6 +46,7 @@ class HumanOverseer:
         desk: who may act now.
         about: what a page shows beside the proposal itself; asked at each.
         stopping: whether the run is to stop; looked at while the agent waits.
+        task: what people are told before they begin: what moves, and what a catastrophe is; "" leaves it to the run.
 
     Attributes:
         view: what is to be shown now; None before the first proposal.
@@ -59,6 +60,7 @@ class HumanOverseer:
         desk: Desk | None = None,
         about: About = dict,
         stopping: Callable[[], bool] = lambda: False,
+        task: str = "",
     ) -> None:
         self.desk = Desk() if desk is None else desk
         self.view: View | None = None
@@ -71,11 +73,25 @@ class HumanOverseer:
         self._late: dict[str, None] = {}  # keys of those that came as an episode ended
         self._given = GivenVerdicts()
         self._retractions: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._ended = ""
+        self._task, self._ended, self._outcome = task, "", ""
+        self._learning: Callable[[], bool] = lambda: False
 
-    def bind(self, recorder: Recorder, about: About | None = None) -> None:
-        """A run begins: who writes the verdicts down, and what pages show beside a proposal."""
-        self._recorder = recorder
+    def bind(
+        self,
+        recorder: Recorder,
+        about: About | None = None,
+        learning: Callable[[], bool] = lambda: False,
+        task: str = "",
+    ) -> None:
+        """A run begins.
+
+        Args:
+            recorder: who writes the verdicts down.
+            about: what pages show beside a proposal; None leaves it as it was.
+            learning: whether the run is learning from what was said; asked from any thread.
+            task: what people are told before they begin, unless they are told something already.
+        """
+        self._recorder, self._learning, self._task = recorder, learning, self._task or task
         if about is not None:
             self._about = about
 
@@ -116,6 +132,11 @@ class HumanOverseer:
     def go_alone(self) -> None:
         """From now on the agent acts by itself, and asks where it is unsure."""
         self._change(self.desk.go_alone)
+
+    def happened(self, words: str) -> None:
+        """What the last block did, in words; it stays on the pages until the next."""
+        self._outcome = words
+        self._notify()
 
     def end(self, words: str) -> None:
         """The run is over, or stopped: nothing is asked any more, and pages say this instead."""
@@ -243,16 +264,24 @@ class HumanOverseer:
                 "votes": desk.votes,
                 "alone": desk.alone,
                 "halted": desk.halted,
+                "begun": desk.begun,
                 "recorded": self._recorder is not None,
                 "asked": desk.left is not None,
                 "left_s": desk.left,
                 "empty_s": 0.0 if desk.proposal is not None else desk.clock() - desk.empty_since,
                 "ended": self._ended,
+                "task": self._task,
+                "outcome": self._outcome,
+                "learning": self._learning(),
             }
 
     def row_of(self, key: str) -> int | None:
         """The id of the judgement that an order became; None as long as it is not on disk."""
         return self._given.row_of(key)
+
+    def is_glimpsed(self, key: str) -> bool:
+        """Whether an order blocked what was hardly in view, so that nothing is learnt of it."""
+        return self._given.is_glimpsed(key)
 
     def came_late(self, key: str) -> bool:
         """Whether an order came as the episode ended, so that it is about nothing."""

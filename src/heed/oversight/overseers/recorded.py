@@ -16,6 +16,9 @@ from heed.oversight.store.store import Judgement, Store
 from heed.runs.files import to_json
 from heed.runs.state import State, restore_part, state_of
 
+FLAGS = ("catastrophe", "silent", "acted", "glimpsed")
+"""Of a verdict, that the store keeps where they hold."""
+
 Where = Callable[[], tuple[str, int]]
 """The phase that a run is in, and the number of the fit that is in force; 0 before the first."""
 
@@ -222,7 +225,8 @@ def judgement_of(verdict: Verdict, shown: dict[str, Any], name: str, run: str, f
     blocks = not isinstance(verdict.block, bool | np.bool_) or bool(verdict.block)  # only a plain no lets pass
     content: dict[str, Any] = {"block": blocks, "instead": to_json(verdict.instead)}
     content |= {"credit": verdict.credit} if verdict.credit else {}
-    content |= {flag: True for flag in ("catastrophe", "silent", "acted") if getattr(verdict, flag)}
+    content |= {flag: True for flag in FLAGS if getattr(verdict, flag)}
+    content |= {"reason": verdict.reason} if verdict.reason else {}
     return Judgement(
         kind="block",
         person=verdict.person or name,
@@ -251,9 +255,8 @@ def verdict_of(judgement: Judgement) -> Verdict:
         person=judgement.person,
         key=judgement.key,
         credit=said.get("credit", 0),
-        catastrophe=said.get("catastrophe", False),
-        silent=said.get("silent", False),
-        acted=said.get("acted", False),
+        reason=said.get("reason", ""),
+        **{flag: said.get(flag, False) for flag in FLAGS},
     )
 
 

@@ -1,13 +1,14 @@
 "use strict";
 // The page of an overseer. It shows what the server sends, and sends what the person presses; it decides nothing itself.
 
-import { announce, byId, enable, enabled, facts, Line, newKey, put } from "./common.js";
+import { announce, byId, element, enable, enabled, facts, Line, newKey, put } from "./common.js";
+import { calibrate } from "./reaction.js";
+import { draw } from "./watch_view.js";
 
 const BEAT_MS = 500;
-const SHOWN_RISKS = 100;
 
 const NAMES = ["block", "allow", "go", "step", "each", "slower", "faster", "take", "catastrophe", "undo", "react", "hold"];
-const NOBODY = { state: "disconnected", sentence: "", title: "heed: watch", calls: false, ended: "", left_s: null, proposal: null, acting: null, holding: null, alone: false, halted: false, recorded: false };
+const NOBODY = { state: "disconnected", sentence: "", title: "heed: watch", calls: false, ended: "", left_s: null, proposal: null, acting: null, holding: null, alone: false, halted: false, recorded: false, outcome: "", briefing: [] };
 let desk = { ...NOBODY, buttons: {} };
 let arrived = 0; // when the desk last told how it stands
 let holding = ""; // what holds the block down here: the code of a key, "pointer", or "latch"; "" if nothing
@@ -16,7 +17,6 @@ let arriving = null; // the one whose frame is still to come
 let me = "";
 let frameUrl = null;
 let actTimer = null;
-const riskHistory = []; // risks of the latest proposals, null where nobody looked
 const pressed = new Set(); // arrows that are down while the person acts
 const unwritten = new Map(); // orders that are not known to be on disk, by key
 
@@ -41,6 +41,7 @@ function received(message) {
 function greeted(hello) {
   me = hello.person;
   byId("title").textContent = hello.title;
+  reasons(hello.reasons);
   for (const order of unwritten.values()) line.send({ order }); // the same keys: nothing is written twice
 }
 
@@ -58,13 +59,9 @@ function pictured(blob) {
 
 function render(shown) {
   proposal = shown;
-  byId("frame").hidden = !shown.framed;
-  byId("none").hidden = shown.framed;
+  draw(shown);
   put(byId("words"), shown.words);
-  bars(Array.isArray(shown.action) ? shown.action : []);
   counts(shown);
-  futures(shown);
-  risks(shown);
   requestAnimationFrame(() => {
     line.send({ rendered: shown.number });
     document.body.dataset.proposal = shown.number;
@@ -73,16 +70,20 @@ function render(shown) {
   showDesk(desk);
 }
 
-// While the person acts, arrows are the first two axes of a box, digits are choices.
+// While the person acts, keys that are down push a box's action away from rest; of choices each key is one.
 function actLater() {
   clearTimeout(actTimer);
-  if (desk.state === "taken over" && mine() && proposal.acts && proposal.acts.low) actTimer = setTimeout(() => act(arrows()), 1000 / desk.rate);
+  if (acting() && proposal.acts.rest) actTimer = setTimeout(() => act(pushed()), 1000 / desk.rate);
 }
 
-function arrows() {
-  const { low, high } = proposal.acts;
-  const push = (axis, less, more) => (pressed.has(less) ? low[axis] : 0) + (pressed.has(more) ? high[axis] : 0);
-  return low.map((_, axis) => (axis === 0 ? push(0, "arrowleft", "arrowright") : axis === 1 ? push(1, "arrowdown", "arrowup") : 0));
+function acting() {
+  return desk.state === "taken over" && mine() && proposal !== null && proposal.acts !== null;
+}
+
+function pushed() {
+  const { rest, keys } = proposal.acts;
+  const pushes = Object.entries(keys).filter(([key]) => pressed.has(key)).map(([, [, push]]) => push);
+  return rest.map((value, axis) => pushes.reduce((sum, push) => sum + push[axis], value));
 }
 
 function act(action) {
@@ -91,69 +92,6 @@ function act(action) {
 
 function mine() {
   return desk.acting !== null && desk.acting === me;
-}
-
-function bars(values) {
-  const box = byId("bars");
-  while (box.children.length > values.length) box.lastChild.remove();
-  while (box.children.length < values.length) {
-    const bar = document.createElement("div");
-    bar.className = "bar";
-    bar.append(document.createElement("i"));
-    box.append(bar);
-  }
-  values.forEach((value, index) => {
-    const share = Math.max(-1, Math.min(1, value)) * 50;
-    const fill = box.children[index].firstChild;
-    fill.style.setProperty("left", `${Math.min(50, 50 + share)}%`);
-    fill.style.setProperty("width", `${Math.abs(share)}%`);
-  });
-}
-
-function stroke(points) {
-  let pen = "M";
-  return points.map((point) => {
-    if (point === null) { pen = "M"; return ""; }
-    const step = `${pen}${point[0]} ${point[1]}`;
-    const first = pen === "M";
-    pen = "L";
-    return first ? `${step}h0` : step; // a point alone is a dot
-  }).join("");
-}
-
-function path(way, kind, risk) {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  made.setAttribute("d", stroke(way));
-  made.setAttribute("class", kind);
-  made.style.setProperty("--risk", risk); // the style sheet makes colour and width of it
-  return made;
-}
-
-// Each on a pale band, so that it is seen on any picture.
-function paths(svg, ways, all) {
-  svg.replaceChildren(...ways.flatMap((way, index) => [path(way, "under", all[index]), path(way, "way", all[index])]));
-}
-
-function futures(shown) {
-  const seen = shown.futures;
-  const over = seen !== null && seen.over;
-  byId("imagined").hidden = seen === null;
-  byId("beside").toggleAttribute("hidden", over); // an SVG has no property of that name
-  paths(byId("over"), over ? seen.ways : [], over ? seen.risks : []);
-  if (seen === null) return;
-  paths(byId("beside"), over ? [] : seen.ways, seen.risks);
-  const worst = Math.max(...seen.risks);
-  const risky = seen.risks.filter((risk) => risk >= worst / 2).length;
-  put(byId("imagined-words"), `${seen.ways.length} futures; the worst has a risk of ${Math.round(100 * worst)}%, ${risky} are half as bad or worse`
-    + (over ? "" : ` (parts ${seen.axes.map((axis) => axis + 1).join(" and ")} of the state)`));
-}
-
-function risks(shown) {
-  riskHistory.push(shown.risk);
-  if (riskHistory.length > SHOWN_RISKS) riskHistory.shift();
-  const first = SHOWN_RISKS - riskHistory.length; // the latest is at the right edge
-  byId("risky").hidden = riskHistory.every((risk) => risk === null);
-  byId("risks").replaceChildren(path(riskHistory.map((risk, index) => (risk === null ? null : [first + index, 1 - risk])), "way", 1));
 }
 
 function counts(shown) {
@@ -173,11 +111,15 @@ function showDesk(now) {
   state.dataset.calls = String(desk.calls);
   document.title = desk.title;
   count();
+  briefing(desk.briefing);
+  byId("outcome").hidden = !desk.outcome;
+  put(byId("outcome"), desk.outcome);
   byId("words").setAttribute("aria-live", desk.state === "deciding" ? "polite" : "off"); // else it changes too fast to be read out
   for (const [name, [text, on]] of Object.entries(desk.buttons)) {
     const verdict = name === "block" || name === "catastrophe";
     label(name, text, on && (name !== "allow" || rendered) && (!verdict || proposal !== null));
   }
+  for (const chip of byId("reasons").children) enable(chip, enabled(byId("block")));
   byId("take").setAttribute("aria-pressed", String(desk.state === "taken over"));
   byId("hold").setAttribute("aria-pressed", String(Boolean(desk.holding)));
   byId("acting").hidden = desk.state !== "taken over";
@@ -200,18 +142,41 @@ function count() {
   put(state.firstElementChild, String(left));
 }
 
+// What somebody is to know who has never seen this, until they begin.
+function briefing(sentences) {
+  const list = byId("briefing-list");
+  byId("briefing").hidden = sentences.length === 0;
+  if (list.children.length !== sentences.length || sentences.some((each, index) => list.children[index].textContent !== each)) {
+    list.replaceChildren(...sentences.map((each) => element("li", each)));
+  }
+}
+
+// Each blocks, and says why by its digit.
+function reasons(texts) {
+  byId("reasons").hidden = texts.length === 0;
+  byId("reasons").replaceChildren(...texts.map((text, index) => {
+    const chip = document.createElement("button");
+    chip.type = "button";
+    chip.setAttribute("aria-keyshortcuts", String(index + 1));
+    chip.append(element("kbd", String(index + 1)), ` ${text}`);
+    chip.addEventListener("click", (event) => {
+      if (enabled(chip)) judge("block", text);
+      if (event.detail > 0) chip.blur();
+    });
+    return chip;
+  }));
+  showDesk(desk);
+}
+
 function running() {
   return desk.state === "watching" || desk.state === "deciding";
 }
 
 function howToAct() {
   const acts = proposal === null ? null : proposal.acts;
-  if (acts && acts.choices) return `You act: ${acts.choices.map((name, index) => `${index} ${name}`).join(", ")}`;
-  if (acts && acts.low) {
-    const axes = acts.axes || acts.low.map((_, axis) => [`axis ${axis + 1} less`, `axis ${axis + 1} more`]);
-    const [first, second] = axes;
-    return `You act with the arrows: left ${first[0]}, right ${first[1]}${second ? `, down ${second[0]}, up ${second[1]}` : ""}; no key, no push`;
-  }
+  const keys = acts === null ? [] : Object.entries(acts.keys).map(([key, [does]]) => `${KEY_NAMES[key] || key} ${does}`);
+  if (acts && acts.choices) return `You act: ${[...acts.choices.map((name, index) => `${index} ${name}`), ...keys].join(", ")}`;
+  if (keys.length > 0) return `You act: ${keys.join(", ")}; no key, no push`;
   return "You act, but this page knows no keys for these actions";
 }
 
@@ -224,13 +189,17 @@ function label(name, text, now) {
 function written(note) {
   const order = unwritten.get(note.key);
   unwritten.delete(note.key);
-  if (order) announce(`${{ block: "blocked", allow: "let pass", catastrophe: "catastrophe" }[order.do]}: judgement ${note.id} is on disk`);
+  if (order) announce(`${{ block: "blocked", allow: "let pass", catastrophe: "catastrophe" }[order.do]}: judgement ${note.id} is on disk${note.glimpsed ? "; it was hardly in view, so nothing is learnt of it" : ""}`);
   document.body.dataset.written = note.id;
 }
 
-function judge(verdict) {
+function judge(verdict, reason = "") {
   if (proposal === null || byId("calibration").open) return;
   const order = { do: verdict, proposal: proposal.number, key: newKey() };
+  if (verdict !== "allow") {
+    order.reason = reason || byId("why").value.trim();
+    if (!reason) byId("why").value = "";
+  }
   if (desk.recorded) unwritten.set(order.key, order); // else nobody says when it is on disk
   line.send({ order });
 }
@@ -246,7 +215,8 @@ const DOES = {
   take: () => line.send({ order: { do: desk.state === "taken over" ? "pause" : "take" } }),
   catastrophe: () => judge("catastrophe"),
   undo: () => line.send({ order: { do: "undo" } }),
-  react: calibrate,
+  react: measure,
+  more: () => { byId("more").open = !byId("more").open; },
   hold: () => (holding ? release() : grip("latch")), // by an assistant, which presses no key and no pointer
 };
 
@@ -263,6 +233,11 @@ function release() {
   line.send({ order: { do: "loose" } });
 }
 
+function measure() {
+  if (running()) line.send({ order: { do: "pause" } }); // nothing passes behind the window
+  calibrate((seconds) => line.send({ order: { do: "react", action: [seconds] } }));
+}
+
 // At once: what is proposed is blocked, and the agent waits.
 function panic() {
   if (enabled(byId("block"))) DOES.block();
@@ -270,53 +245,11 @@ function panic() {
 }
 
 const KEYS = { b: "block", a: "allow", " ": "go", s: "step", e: "each", "-": "slower", "+": "faster", "=": "faster",
-  t: "take", c: "catastrophe", u: "undo", r: "react" };
-
-// Ten times the field lights up after a wait that cannot be foreseen; what counts is the median.
-function calibrate() {
-  if (running()) line.send({ order: { do: "pause" } }); // nothing passes behind the window
-  const dialog = byId("calibration");
-  const target = byId("target");
-  const times = [];
-  let lit = 0;
-  let timer = null;
-  const show = (on) => {
-    target.dataset.lit = String(on);
-    target.textContent = on ? "now" : "wait";
-  };
-  const next = () => {
-    show(false);
-    lit = 0;
-    timer = setTimeout(() => {
-      show(true);
-      requestAnimationFrame((now) => { lit = now; });
-    }, 800 + 1600 * Math.random());
-  };
-  const hit = () => {
-    if (lit === 0) { byId("measured").textContent = "too early: wait until it is red"; return; }
-    times.push((performance.now() - lit) / 1000);
-    byId("measured").textContent = `${times.length} of 10: ${Math.round(1000 * times[times.length - 1])} ms`;
-    if (times.length < 10) { next(); return; }
-    const median = times.sort((a, b) => a - b)[5];
-    line.send({ order: { do: "react", action: [median] } });
-    byId("measured").textContent = `You react in ${Math.round(1000 * median)} ms. Blocks count from there.`;
-    show(false);
-    lit = 0;
-  };
-  const keyed = (event) => {
-    if (event.key.toLowerCase() !== "b" || event.repeat) return;
-    event.preventDefault();
-    hit();
-  };
-  dialog.addEventListener("keydown", keyed);
-  target.onclick = hit;
-  byId("close").onclick = () => dialog.close();
-  dialog.addEventListener("close", () => { clearTimeout(timer); dialog.removeEventListener("keydown", keyed); }, { once: true });
-  dialog.showModal();
-  next();
-}
+  t: "take", c: "catastrophe", u: "undo", r: "react", m: "more" };
+const KEY_NAMES = { arrowleft: "\u2190", arrowright: "\u2192", arrowup: "\u2191", arrowdown: "\u2193" };
 
 for (const [name, does] of Object.entries(DOES)) {
+  if (name === "more") continue; // the browser opens it
   byId(name).addEventListener("click", (event) => {
     if (enabled(event.currentTarget) && (name !== "hold" || event.detail === 0)) does();
     if (event.detail > 0) event.currentTarget.blur(); // clicked, not pressed by key: Space is to pause, not to press it again
@@ -325,13 +258,13 @@ for (const [name, does] of Object.entries(DOES)) {
 document.addEventListener("keydown", (event) => {
   if (byId("calibration").open) return;
   const key = event.key.toLowerCase();
-  if (desk.state === "taken over" && mine()) {
-    if (key.startsWith("arrow")) { pressed.add(key); event.preventDefault(); return; }
-    if (/^[0-9]$/.test(key) && proposal !== null && proposal.acts && proposal.acts.choices && Number(key) < proposal.acts.choices.length) {
-      act(proposal.acts.start + Number(key));
-      return;
-    }
+  if (event.target === byId("why") && key !== "escape") {
+    if (key === "enter" && enabled(byId("block"))) { event.preventDefault(); DOES.block(); }
+    return;
   }
+  if (acting() && acts(key)) { event.preventDefault(); return; }
+  const chip = byId("reasons").children[Number(key) - 1];
+  if (/^[1-9]$/.test(key) && chip && !event.repeat && !event.ctrlKey && !event.altKey && !event.metaKey) { chip.click(); return; }
   if (key === "escape") { event.preventDefault(); panic(); return; }
   if (key === "h" && !event.ctrlKey && !event.altKey && !event.metaKey) { event.preventDefault(); if (!event.repeat) grip(event.code); return; }
   const name = KEYS[key];
@@ -340,6 +273,16 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   if (enabled(byId(name))) DOES[name]();
 });
+
+// Whether a key is one to act with; if so, it does.
+function acts(key) {
+  const { choices, start, keys } = proposal.acts;
+  if (!choices) { if (key in keys) pressed.add(key); return key in keys; }
+  const choice = key in keys ? keys[key][1] : /^[0-9]$/.test(key) ? Number(key) : choices.length;
+  if (choice < choices.length) act(start + choice);
+  return choice < choices.length;
+}
+
 document.addEventListener("keyup", (event) => {
   pressed.delete(event.key.toLowerCase());
   if (event.code === holding || event.key === "Meta") release(); // with Meta down no other key is heard to come up

@@ -36,5 +36,7 @@ ORACLE = Oracle(
     danger=on_states(dangerous),
     label_keys=(0, 2),
     safe_action=balance,
+    variable_names=("position, m", "speed, m/s", "tilt, rad", "turning, rad/s"),
     action_names=("left", "right"),
+    keys={"arrowleft": ("left", 0), "arrowright": ("right", 1)},
 )

@@ -47,6 +47,7 @@ ORACLE = Oracle(
     label_keys=(0, 1),
     variable_names=("row", "column", "row velocity", "column velocity"),
     action_names=ACTIONS,
+    keys={f"arrow{name}": (name, number) for number, name in enumerate(ACTIONS) if name != "coast"},
     backdrop=Backdrop(
         width=_COLUMNS + 1,
         height=_ROWS + 1,

@@ -36,5 +36,6 @@ ORACLE = Oracle(
     danger=on_states(dangerous),
     label_keys=(1,),
     safe_action=balance,
+    variable_names=("position, m", "tilt, rad", "speed, m/s", "turning, rad/s"),
     action_names=(("left", "right"),),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from heed.worlds.lunar_lander.rules import crashed, dangerous, shares, steady
+from heed.worlds.lunar_lander.rules import applied, crashed, dangerous, shares, steady
 from heed.worlds.oracle import Oracle
 
 ORACLE = Oracle(
@@ -11,6 +11,22 @@ ORACLE = Oracle(
     catastrophe=crashed,  # whether the body touches the ground cannot be seen in an observation
     danger=lambda observation, _info: dangerous(observation),
     safe_action=steady,
-    action_names=(("main engine off", "main engine"), ("left engine", "right engine")),
+    variable_names=(
+        "x",
+        "height",
+        "sideways",
+        "rising",
+        "tilt, rad",
+        "turning",
+        "left leg touches",
+        "right leg touches",
+    ),
+    action_names=(("", "main engine"), ("left engine", "right engine")),
+    applied=applied,
+    keys={
+        "arrowup": ("main engine", (1.0, 0.0)),
+        "arrowleft": ("left engine", (0.0, -1.0)),
+        "arrowright": ("right engine", (0.0, 1.0)),
+    },
     in_frame=shares,
 )

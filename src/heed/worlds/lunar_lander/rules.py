@@ -70,6 +70,18 @@ def dangerous(observation: ArrayLike) -> bool:
     return sinking or abs(angle + _TILT_AHEAD * turning) > _TILT or abs(x + sideways) > _SIDE
 
 
+def applied(action: ArrayLike) -> NDArray[np.float64]:
+    """The engines' shares of their strength: the main one has half of it at least, a side one too, or nothing.
+
+    The main engine is off up to 0, and a side engine up to 50% of its axis, whatever is asked of it.
+
+    >>> applied([0.2, -0.4]).tolist(), applied([-0.9, 0.6]).tolist()
+    ([0.6, 0.0], [0.0, 0.6])
+    """
+    main, side = np.clip(np.asarray(action, np.float64), -1.0, 1.0)
+    return np.array([(main + 1) / 2 if main > 0 else 0.0, side if abs(side) > 0.5 else 0.0])
+
+
 def steady(observations: ArrayLike) -> NDArray[np.float32]:
     """Actions [..., 2] of the continuous lander that slow its fall, right it and move it to the middle.
 
