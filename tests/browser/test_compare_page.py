@@ -323,12 +323,13 @@ def test_hostile_texts_stay_texts(comparing, hostile):
     page.on("dialog", lambda dialog: faults.append(dialog.message))
     room.open(page)
     until_pair(page, "p")
-    press(page, "d")
+    for way in ("d", "d", "p"):  # the words that differ; Markdown again; as it stands
+        press(page, way)
+        assert page.locator("main :is(script, img, iframe), .text b, #title *").count() == 0
     assert text(page, "prompt") == hostile
     assert {text(page, "left"), text(page, "right")} == {hostile, hostile + " and more"}
     assert text(page, "title") == HOSTILE
     assert page.inner_text("#rows legend") == "1 Better by <b>help</b>"
-    assert page.locator("main :is(script, img, iframe), .text b, #title *").count() == 0
     press(page, "ArrowLeft", "Enter")
     says(page, "#nothing", "Everything is compared")
     (row,) = room.store.effective("compare")
@@ -340,7 +341,7 @@ def test_right_to_left_texts_run_from_the_right_without_turning_the_page(compari
     page = comparing([Pair("p", ARABIC, (ARABIC, "Honey."))]).page()
     until_pair(page, "p")
     edge = """side => { const range = document.createRange(), place = document.getElementById(side);
-        range.selectNodeContents(place);
+        range.selectNodeContents(place.firstElementChild);
         const [text, box] = [range.getBoundingClientRect(), place.getBoundingClientRect()];
         return text.left - box.left < box.right - text.right ? "left" : "right"; }"""
     sides = {text(page, side): page.evaluate(edge, side) for side in ("left", "right")}
@@ -359,9 +360,10 @@ def test_a_conversation_tells_who_says_what(comparing):
     hostile = [{"role": "<i>user</i>", "content": HOSTILE}, {"role": "assistant", "content": "Since\nwhen?"}]
     page = comparing([Pair("p", hostile, ("Rest.", "Run."))]).page()
     until_pair(page, "p")
+    press(page, "p")
     said = [
-        (part.locator("b").inner_text(), part.locator("span").text_content())
-        for part in page.locator("#prompt p").all()
+        (part.locator("b").inner_text(), part.locator("div").text_content())
+        for part in page.locator("#prompt > div").all()
     ]
     assert said == [("<i>user</i>", HOSTILE), ("assistant", "Since\nwhen?")]
     assert page.locator("#prompt i").count() == 0
@@ -387,7 +389,7 @@ def test_a_completion_of_a_hundred_kilobytes_is_shown_whole_and_can_be_judged(co
     room = comparing([Pair("p", "?", (long, other)), Pair("q", "?", (long, f"{long}!"))])
     page = room.page()
     until_pair(page, "p")
-    assert {text(page, "left"), text(page, "right")} == {long, other}
+    assert {text(page, "left"), text(page, "right")} == {long, other}  # too long to be read as Markdown
     assert page.evaluate("document.getElementById('submit').getBoundingClientRect().bottom") < 2 * 900
     page.focus("#left")
     press(page, "End")

@@ -65,7 +65,8 @@ def room(tmp_path):
 
 def test_a_comparison_is_on_disk_before_the_page_is_told_so(room):
     ada = room.page("ada")
-    assert ada.until("hello") == {"person": "ada", "title": "pairs.jsonl", "objectives": ["help", "harmless"]}
+    hello = {"person": "ada", "title": "pairs.jsonl", "objectives": ["help", "harmless"]}
+    assert ada.until("hello") == hello | {"guidelines": {"general": [], "definitions": {}}}
     seen = ada.until("pair")
     assert (seen["pair"], seen["prompt"], {seen["left"], seen["right"]}) == ("p0", "Cough?", set(PAIRS[0].completions))
     assert ada.until("progress") == {"mine": 0, "given": 0, "wanted": 3}
@@ -193,10 +194,20 @@ def test_hostile_text_stays_text_of_json(room):
     ada = room.page("ada")
     seen = ada.until("pair")
     assert HOSTILE in (seen["left"], seen["right"])
-    with urllib.request.urlopen(room.address + "/compare.js") as script:
-        code = script.read().decode()
-    for unsafe in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "DOMParser"):
-        assert unsafe not in code
+    for name in ("compare.js", "texts.js", "kept.js"):
+        with urllib.request.urlopen(f"{room.address}/{name}") as script:
+            code = script.read().decode()
+        for unsafe in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "DOMParser"):
+            assert unsafe not in code
+
+
+def test_texts_come_as_they_stand_and_as_trees_beside(room):
+    ada = room.page("ada")
+    trees = ada.until("pair")["trees"]
+    assert trees["prompt"] == [[{"tag": "p", "in": ["Cough?"]}]]
+    assert [{"tag": "p", "in": ["Foxglove."]}] in (trees["left"], trees["right"])
+    ada.compares("p0")
+    assert ada.until("pair", lambda pair: pair["pair"] == "p1")["trees"]["prompt"] == [[{"tag": "p", "in": ["Fever?"]}]]
 
 
 def test_who_may_only_watch_compares_nothing(room):

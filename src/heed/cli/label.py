@@ -29,6 +29,12 @@ def run(arguments: Sequence[str], limits: Limits | None = None) -> None:
     quiet_libraries()
     command = Command("label", "Compare completions in the browser, by several objectives.")
     command.add("--objectives", type=str, required=True, help="what is asked of each pair: names, commas between")
+    command.add(
+        "--guidelines",
+        type=str,
+        default=None,
+        help="a file of Markdown, shown beside the pairs: below an objective's heading what it means",
+    )
     command.add("--people", type=str, default="overseer", help="who compares: names with commas between them")
     command.add(
         "--store", type=str, default="judgements.db", help="where comparisons are kept: a file or SQLAlchemy URL"
@@ -47,6 +53,7 @@ def run(arguments: Sequence[str], limits: Limits | None = None) -> None:
     parsed = command.parse(arguments)
     asked = {name for name, value in vars(command.parse(arguments, defaults=False)).items() if value is not None}
 
+    from heed.oversight.comparisons.guidelines import read_guidelines
     from heed.oversight.comparisons.pairs import in_order, require_order  # once it is asked for: --help answers at once
     from heed.oversight.comparisons.session import ComparisonSession, require_objectives
     from heed.oversight.store.export import require_ending
@@ -63,6 +70,9 @@ def run(arguments: Sequence[str], limits: Limits | None = None) -> None:
     people = People.named(names)
     require_objectives(objectives)
     require_order(parsed.next, objectives)
+    guidelines = None if parsed.guidelines is None else read_guidelines(parsed.guidelines, objectives)
+    if guidelines is not None and (unsaid := [name for name in objectives if name not in guidelines.definitions]):
+        say(f"no heading of {parsed.guidelines} says what {', '.join(unsaid)} means")
     found, path = pairs_of(parsed, asked, objectives)
     title = path.name
     pairs = in_order(found, parsed.next, objectives, parsed.seed)
@@ -72,7 +82,7 @@ def run(arguments: Sequence[str], limits: Limits | None = None) -> None:
         if resumed:
             say(f"{resumed} comparisons stand in {parsed.store} already")
         if not session.finished:
-            server = CompareServer(session, store, people, title, limits)
+            server = CompareServer(session, store, people, title, limits, guidelines)
             add_judgements(server.app, lambda: store, people, server.retracted)
             serve_pairs(server, people, parsed.host, parsed.port, limits)
         say("everything is compared" if session.finished else "stopped; go on with the same command")

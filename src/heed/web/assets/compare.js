@@ -2,14 +2,16 @@
 // The page on which people compare. Completions are hostile text: whatever comes is set as text, never as markup.
 
 import { announce, byId, element, enable, enabled, facts, Line, newKey, put } from "./common.js";
+import { digest, keep, kept } from "./kept.js";
+import { difference, grown, words } from "./texts.js";
 
 const VERDICTS = ["left", "tie", "right", "skip"];
-const MOST_CELLS = 4e6; // of the table by which two texts are compared word by word
 
 let objectives = [];
 let pair = null; // what is shown
 let shownAt = 0;
 let row = 0; // the objective that keys speak of
+let plain = false; // texts as they stand, in place of their Markdown
 let differing = false;
 let over = false; // all is judged
 let mine = 0;
@@ -34,18 +36,47 @@ function greeted(hello) {
   showState("watching", `you compare as ${hello.person}`);
   if (objectives.join("\n") !== hello.objectives.join("\n")) {
     objectives = hello.objectives;
-    byId("rows").replaceChildren(...objectives.map(rowOf));
+    byId("rows").replaceChildren(...objectives.map((name, index) => rowOf(name, index, hello.guidelines.definitions[name])));
     row = 0;
   }
+  guide(hello.guidelines);
   for (const compared of unwritten.values()) line.send({ compared }); // the same keys: nothing is written twice
 }
 
-// One objective: a group of four radio buttons, with its digit.
-function rowOf(name, index) {
+// What people are to judge by, a key away; it shows itself to whoever has not seen it as it is now.
+function guide({ general, definitions }) {
+  const defined = objectives.filter((name) => definitions[name]);
+  if (!general.length && !defined.length) return;
+  byId("general").replaceChildren(...grown(general));
+  byId("definitions").replaceChildren(...defined.flatMap((name) => {
+    const words = document.createElement("div");
+    words.append(...grown(definitions[name]));
+    return [element("h3", name), words];
+  }));
+  byId("guide").hidden = false;
+  const seen = digest(JSON.stringify([general, definitions]));
+  if (kept("guidelines") !== seen) openGuidelines();
+  keep("guidelines", seen);
+}
+
+function openGuidelines() {
+  if (!byId("guide").hidden) byId("guidelines").showModal();
+}
+
+// One objective: a group of radio buttons, with its digit and what it means.
+function rowOf(name, index, definition) {
   const group = document.createElement("fieldset");
   const legend = document.createElement("legend");
   legend.append(element("kbd", index + 1), ` Better by ${name}`);
   group.append(legend);
+  if (definition) {
+    const words = document.createElement("div");
+    words.className = "definition";
+    words.id = `definition-${index}`;
+    words.append(...grown(definition));
+    group.setAttribute("aria-describedby", words.id);
+    group.append(words);
+  }
   for (const verdict of VERDICTS) {
     const input = document.createElement("input");
     input.type = "radio";
@@ -101,68 +132,30 @@ function showNothing(why) {
 
 function texts() {
   const prompt = typeof pair.prompt === "string" ? [{ role: "", content: pair.prompt }] : pair.prompt;
-  byId("prompt").replaceChildren(...prompt.map((message) => {
-    const paragraph = document.createElement("p");
-    if (message.role) paragraph.append(element("b", message.role));
-    paragraph.append(element("span", message.content));
-    return paragraph;
+  byId("prompt").replaceChildren(...prompt.map((message, index) => {
+    const said = document.createElement("div");
+    if (message.role) said.append(element("b", message.role));
+    const content = document.createElement("div");
+    write(content, message.content, pair.trees.prompt[index]);
+    said.append(content);
+    return said;
   }));
   const marks = differing ? difference(words(pair.left), words(pair.right)) : null;
   if (differing && marks === null) {
     differing = false;
     announce("these texts are too long to be compared word by word");
   }
-  write("left", pair.left, marks && marks[0]);
-  write("right", pair.right, marks && marks[1]);
+  for (const [index, side] of ["left", "right"].entries()) write(byId(side), pair[side], pair.trees[side], marks && marks[index]);
   byId("diff").setAttribute("aria-pressed", String(differing));
+  byId("plain").setAttribute("aria-pressed", String(plain));
 }
 
-function write(side, text, marks) {
-  const place = byId(side);
-  if (!text) {
-    place.replaceChildren(element("i", "(it says nothing)"));
-  } else if (marks === null) {
-    place.textContent = text;
-  } else {
-    place.replaceChildren(...words(text).map((word, index) => {
-      if (!marks[index]) return word;
-      return element("mark", word);
-    }));
-  }
-}
-
-function words(text) {
-  return text.match(/\s+|[^\s]+/g) || [];
-}
-
-// Which words are not in the longest common subsequence of both; null where that would take too long.
-function difference(one, other) {
-  let start = 0;
-  while (start < one.length && start < other.length && one[start] === other[start]) start += 1;
-  let end = 0;
-  while (end < one.length - start && end < other.length - start && one[one.length - 1 - end] === other[other.length - 1 - end]) end += 1;
-  const [n, m] = [one.length - start - end, other.length - start - end];
-  if ((n + 1) * (m + 1) > MOST_CELLS) return null;
-  const width = m + 1;
-  const longest = new Uint16Array((n + 1) * width); // of what follows both places
-  for (let i = n - 1; i >= 0; i -= 1) {
-    for (let j = m - 1; j >= 0; j -= 1) {
-      longest[i * width + j] = one[start + i] === other[start + j]
-        ? longest[(i + 1) * width + j + 1] + 1
-        : Math.max(longest[(i + 1) * width + j], longest[i * width + j + 1]);
-    }
-  }
-  const marks = [one.map((_, index) => index >= start && index < start + n), other.map((_, index) => index >= start && index < start + m)];
-  for (let i = 0, j = 0; i < n && j < m;) {
-    if (one[start + i] === other[start + j]) {
-      marks[0][start + i] = false;
-      marks[1][start + j] = false;
-      i += 1;
-      j += 1;
-    } else if (longest[(i + 1) * width + j] >= longest[i * width + j + 1]) i += 1;
-    else j += 1;
-  }
-  return marks;
+// One text: its words with marks on those that differ, or its Markdown, or as it stands.
+function write(place, text, tree, marks = null) {
+  if (!text) place.replaceChildren(element("i", "(it says nothing)"));
+  else if (marks !== null) place.replaceChildren(...words(text).map((word, index) => (marks[index] ? element("mark", word) : word)));
+  else if (plain || tree === null) place.textContent = text;
+  else place.replaceChildren(...grown(tree));
 }
 
 function box(index, verdict) {
@@ -256,6 +249,11 @@ function diff() {
   texts();
 }
 
+function showPlain() {
+  plain = !plain;
+  texts();
+}
+
 const KEYS = {
   arrowup: () => goTo(row - 1),
   arrowdown: () => goTo(row + 1),
@@ -266,18 +264,22 @@ const KEYS = {
   q: () => toggle("left"),
   w: () => toggle("right"),
   d: diff,
+  p: showPlain,
   enter: submit,
 };
 
 byId("comparison").addEventListener("submit", (event) => { event.preventDefault(); submit(); });
 byId("diff").addEventListener("click", diff);
+byId("plain").addEventListener("click", showPlain);
+byId("guide").addEventListener("click", openGuidelines);
+byId("close").addEventListener("click", () => byId("guidelines").close());
 byId("undo").addEventListener("click", undo);
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.altKey || event.metaKey) return;
+  if (event.ctrlKey || event.altKey || event.metaKey || byId("guidelines").open) return;
   const key = event.key.toLowerCase();
   if (key === "enter" && event.target.closest("button, a") !== null) return; // the browser does that itself
   const digit = /^[1-9]$/.test(key) && Number(key) <= objectives.length;
-  const does = key === "u" ? undo : pair === null ? undefined : digit ? () => goTo(Number(key) - 1) : KEYS[key];
+  const does = key === "u" ? undo : key === "?" ? openGuidelines : pair === null ? undefined : digit ? () => goTo(Number(key) - 1) : KEYS[key];
   if (does === undefined) return;
   event.preventDefault();
   if (!event.repeat) does();
