@@ -169,7 +169,7 @@ def test_what_is_unsaid_is_asked_for_and_nothing_is_sent(comparing):
     page = room.page()
     until_pair(page, "cough")
     press(page, "2", "t", "Enter")
-    says(page, "#notice", "nothing is said of help yet: left, tie, right, or skip it")
+    says(page, "#notice", "nothing is said of help yet: left, tie, both bad, right, or skip it")
     assert page.evaluate("document.activeElement.name") == "objective-0"
     press(page, "ArrowRight", "Enter")
     until_pair(page, "fever")

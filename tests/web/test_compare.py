@@ -84,6 +84,34 @@ def test_a_comparison_is_on_disk_before_the_page_is_told_so(room):
     assert ada.until("progress") == {"mine": 1, "given": 1, "wanted": 3}
 
 
+def test_grades_both_bad_and_a_comment_are_kept_with_the_verdict(room):
+    ada = room.page("ada")
+    ada.until("pair")
+    unsafe = {"left": False, "right": False}
+    verdict = {"objectives": {"help": "right", "harmless": "both bad"}, "unsafe": unsafe, "grades": {"help": "much"}}
+    verdict |= {"comment": "as \u201cso\u201d <b>"}
+    ada.say(compared={"key": str(uuid.uuid4()), "pair": "p0", "latency_ms": 1.0} | verdict)
+    assert ada.until("written")["id"] == 1
+    assert room.store.effective("compare")[0].verdict == verdict and room.store.verify() == 1
+    ada.say(undo=True)
+    assert ada.until("pair", lambda pair: pair["pair"] == "p0" and pair["before"])["before"] == verdict
+
+
+def test_the_longest_answer_that_there_can_be_is_understood(tmp_path):
+    objectives = [chr(0x1F600 + n) * 64 for n in range(9)]
+    with contextlib.ExitStack() as opened:
+        store, people = Store("sqlite://"), People.named(["ada"])
+        opened.callback(store.close)
+        server = CompareServer(ComparisonSession(PAIRS, objectives), store, people, "long")
+        ada = Page(opened, opened.enter_context(serving(server.app)), people.token_of("ada"))
+        ada.until("pair")
+        said = {"objectives": dict.fromkeys(objectives, "left"), "grades": dict.fromkeys(objectives, "slightly")}
+        said |= {"key": str(uuid.uuid4()), "pair": "p0", "latency_ms": 1.0, "comment": "\U0001f36f" * 250}
+        said |= {"unsafe": {"left": False, "right": False}}
+        ada.socket.send(json.dumps({"compared": said}, ensure_ascii=False))
+        assert ada.until("written")["id"] == 1
+
+
 def test_two_people_get_different_pairs_and_see_how_far_all_are(room):
     ada, bob = room.page("ada"), room.page("bob")
     first, second = ada.until("pair")["pair"], bob.until("pair")["pair"]
@@ -230,6 +258,9 @@ def comparison(**changed):
         comparison(unsafe={"left": 1, "right": 0}),
         comparison(latency_ms=-1),
         comparison(swapped=True),
+        comparison(grades={"help": "very"}),
+        comparison(comment="a\0b"),
+        comparison(comment="x" * 501),
     ],
 )
 def test_what_is_not_understood_ends_the_connection_and_writes_nothing(room, message):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+from dataclasses import field
 from typing import Annotated, Any, Literal
 
 from fastapi import WebSocket
@@ -13,7 +14,7 @@ from pydantic.dataclasses import dataclass
 
 from heed.errors import HeedError, RunFailed
 from heed.oversight.comparisons.guidelines import Guidelines
-from heed.oversight.comparisons.session import MOST_OBJECTIVES, SIDES, Comparison, ComparisonSession, Side
+from heed.oversight.comparisons.session import MOST_COMMENT, MOST_OBJECTIVES, SIDES, Comparison, ComparisonSession, Side
 from heed.oversight.store.store import Judgement, Store
 from heed.web.app import add_page, create_app
 from heed.web.connection import MESSAGE, Connections, Page, Short, Strict
@@ -32,10 +33,16 @@ class SentComparison(Comparison):
     """A comparison as a page sends it: the session's own record, with bounds."""
 
     pair: Short
-    objectives: Annotated[dict[Short, Literal["left", "right", "tie", "skip"]], Field(max_length=MOST_OBJECTIVES)]
+    objectives: Annotated[
+        dict[Short, Literal["left", "right", "tie", "both bad", "skip"]], Field(max_length=MOST_OBJECTIVES)
+    ]
     unsafe: Annotated[dict[Side, bool], Field(min_length=2)]
     key: Key
     latency_ms: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+    grades: Annotated[dict[Short, Literal["slightly", "much"]], Field(max_length=MOST_OBJECTIVES)] = field(
+        default_factory=dict
+    )
+    comment: Annotated[str, Field(max_length=MOST_COMMENT, pattern=r"^[^\x00]*$")] = ""
 
 
 class Message(Strict):

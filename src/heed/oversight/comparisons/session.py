@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from heed.errors import HeedError
@@ -15,7 +15,13 @@ from heed.oversight.store.store import Judgement
 
 Side = Literal["left", "right"]
 SIDES: tuple[Side, ...] = ("left", "right")
-VERDICTS = (*SIDES, "tie", "skip")
+BOTH_BAD = "both bad"
+"""A tie of two completions of which neither is acceptable."""
+VERDICTS = (*SIDES, "tie", BOTH_BAD, "skip")
+GRADES = ("slightly", "much")
+"""By how much one is better, where that is said beside the verdict."""
+MOST_COMMENT = 500
+"""Characters of a comment."""
 MOST_OBJECTIVES = 9
 """As many as there are digits to choose them by."""
 
@@ -30,6 +36,8 @@ class Comparison:
         unsafe: whether the ``left`` and the ``right`` one is unsafe.
         key: made by the page; a retry has the same.
         latency_ms: from showing to submitting, in milliseconds.
+        grades: one of `GRADES` for some of the objectives whose verdict is left or right.
+        comment: a line of words, or "".
     """
 
     pair: str
@@ -37,6 +45,8 @@ class Comparison:
     unsafe: Mapping[Side, bool]
     key: str
     latency_ms: float
+    grades: Mapping[str, str] = field(default_factory=dict)
+    comment: str = ""
 
 
 @dataclass(frozen=True)
@@ -169,7 +179,8 @@ class ComparisonSession:
         """A person's comparison as a judgement that is yet to be written: the only place where one is made of it.
 
         Raises:
-            HeedError: no such pair, one that they have judged already, other objectives, or an unknown verdict.
+            HeedError: no such pair, one that they have judged already, other objectives, an unknown verdict or
+                grade, or a comment that is too long.
         """
         if not self._assignment.has(comparison.pair):
             raise HeedError(f"there is no pair '{comparison.pair}'", "compare", "load the page again")
@@ -182,10 +193,22 @@ class ComparisonSession:
         if not asked or not set(comparison.objectives.values()) <= set(VERDICTS):
             fix = f"say {', '.join(VERDICTS)} of {', '.join(self.objectives)}"
             raise HeedError("this is no comparison", "compare", fix)
-        verdict = {
+        graded = {name for name, verdict in comparison.objectives.items() if verdict in SIDES}
+        if not comparison.grades.keys() <= graded or not set(comparison.grades.values()) <= set(GRADES):
+            fix = f"say {' or '.join(GRADES)} where the left or the right one is better"
+            raise HeedError("this is no grade", "compare", fix)
+        comment = " ".join(comparison.comment.split())
+        if len(comment) > MOST_COMMENT:
+            fix = f"write {MOST_COMMENT} characters at most"
+            raise HeedError(f"a comment of {len(comment)} characters", "compare", fix)
+        verdict: dict[str, Any] = {
             "objectives": {name: comparison.objectives[name] for name in self.objectives},
             "unsafe": {side: comparison.unsafe[side] for side in SIDES},
         }
+        if comparison.grades:
+            verdict["grades"] = {name: comparison.grades[name] for name in self.objectives if name in comparison.grades}
+        if comment:
+            verdict["comment"] = comment
         shown = self._shown(self._pairs[comparison.pair], self._swapped(comparison.pair, person))
         return Judgement(
             "compare", person, shown, verdict, self.run, latency_ms=comparison.latency_ms, key=comparison.key

@@ -5,7 +5,9 @@ import { announce, byId, element, enable, enabled, facts, Line, newKey, put } fr
 import { digest, keep, kept } from "./kept.js";
 import { difference, grown, words } from "./texts.js";
 
-const VERDICTS = ["left", "tie", "right", "skip"];
+const VERDICTS = ["left", "tie", "both bad", "right", "skip"];
+const GRADES = ["slightly", "much"]; // by how much one is better, where that is said
+const LONE = /[\ud800-\udfff]/gu; // half a character, as a text that was cut ends in
 
 let objectives = [];
 let pair = null; // what is shown
@@ -82,15 +84,32 @@ function rowOf(name, index, definition) {
     input.type = "radio";
     input.name = `objective-${index}`;
     input.value = verdict;
-    input.id = `${input.name}-${verdict}`;
-    input.addEventListener("focus", () => choose(index));
-    const label = element("label", verdict);
-    label.htmlFor = input.id;
-    const choice = document.createElement("span");
-    choice.append(input, label);
-    group.append(choice);
+    input.id = `${input.name}-${verdict.replace(" ", "-")}`;
+    input.addEventListener("change", () => graded(index));
+    group.append(choiceOf(input, verdict, index));
   }
+  const grades = document.createElement("span");
+  grades.id = `grades-${index}`;
+  grades.className = "grades";
+  grades.hidden = true;
+  for (const grade of GRADES) {
+    const input = document.createElement("input");
+    input.type = "checkbox";
+    input.id = `grade-${index}-${grade}`;
+    input.addEventListener("change", () => { if (input.checked) setGrade(index, grade); });
+    grades.append(choiceOf(input, `${grade} better`, index));
+  }
+  group.append(grades);
   return group;
+}
+
+function choiceOf(input, text, index) {
+  input.addEventListener("focus", () => choose(index));
+  const label = element("label", text);
+  label.htmlFor = input.id;
+  const choice = document.createElement("span");
+  choice.append(input, label);
+  return choice;
 }
 
 function show(next) {
@@ -105,11 +124,8 @@ function show(next) {
   texts();
   const before = next.before;
   byId("comparison").reset();
-  if (before !== null) {
-    objectives.forEach((name, index) => { if (before.objectives[name]) box(index, before.objectives[name]).checked = true; });
-    byId("unsafe-left").checked = before.unsafe.left;
-    byId("unsafe-right").checked = before.unsafe.right;
-  }
+  if (before !== null) fill(before);
+  objectives.forEach((_, index) => graded(index));
   window.scrollTo(0, 0);
   for (const place of ["left", "right", "prompt"]) byId(place).scrollTop = 0;
   byId("prompt").focus({ preventScroll: true }); // where reading begins
@@ -158,8 +174,53 @@ function write(place, text, tree, marks = null) {
   else place.replaceChildren(...grown(tree));
 }
 
+// What is said of the pair so far, as it is sent, and the same said again.
+function answer() {
+  const said = objectives.map((name, index) => [name, chosen(index), gradeOf(index)]);
+  return {
+    objectives: Object.fromEntries(said.filter(([, verdict]) => verdict !== null).map(([name, verdict]) => [name, verdict])),
+    grades: Object.fromEntries(said.filter(([, , grade]) => grade !== null).map(([name, , grade]) => [name, grade])),
+    unsafe: { left: byId("unsafe-left").checked, right: byId("unsafe-right").checked },
+    comment: byId("comment").value.replace(LONE, ""),
+  };
+}
+
+function fill(said) {
+  objectives.forEach((name, index) => {
+    if (said.objectives[name]) box(index, said.objectives[name]).checked = true;
+    setGrade(index, (said.grades || {})[name] || null);
+  });
+  byId("unsafe-left").checked = said.unsafe.left;
+  byId("unsafe-right").checked = said.unsafe.right;
+  byId("comment").value = said.comment || "";
+}
+
 function box(index, verdict) {
-  return byId(`objective-${index}-${verdict}`);
+  return byId(`objective-${index}-${verdict.replace(" ", "-")}`);
+}
+
+function gradeOf(index) {
+  return GRADES.find((grade) => byId(`grade-${index}-${grade}`).checked) || null;
+}
+
+function setGrade(index, grade) {
+  for (const each of GRADES) byId(`grade-${index}-${each}`).checked = each === grade;
+}
+
+// Grades are asked where one is better.
+function graded(index) {
+  const better = ["left", "right"].includes(chosen(index));
+  byId(`grades-${index}`).hidden = !better;
+  if (!better) setGrade(index, null);
+}
+
+function grade(how) {
+  if (byId(`grades-${row}`).hidden) {
+    announce(`first say which is better by ${objectives[row]}`);
+    return;
+  }
+  setGrade(row, gradeOf(row) === how ? null : how);
+  announce(`${chosen(row)} is ${gradeOf(row) ? `${how} ` : ""}better by ${objectives[row]}`);
 }
 
 function chosen(index) {
@@ -181,21 +242,21 @@ function goTo(index) {
 function judge(verdict) {
   box(row, verdict).checked = true;
   box(row, verdict).focus();
+  graded(row);
 }
 
 function submit() {
   if (pair === null || waiting()) return;
   const unsaid = objectives.findIndex((_, index) => chosen(index) === null);
   if (unsaid >= 0) {
-    announce(`nothing is said of ${objectives[unsaid]} yet: left, tie, right, or skip it`);
+    announce(`nothing is said of ${objectives[unsaid]} yet: left, tie, both bad, right, or skip it`);
     goTo(unsaid);
     return;
   }
   const compared = {
     key: newKey(),
     pair: pair.pair,
-    objectives: Object.fromEntries(objectives.map((name, index) => [name, chosen(index)])),
-    unsafe: { left: byId("unsafe-left").checked, right: byId("unsafe-right").checked },
+    ...answer(),
     latency_ms: performance.now() - shownAt,
   };
   unwritten.set(compared.key, compared);
@@ -260,7 +321,11 @@ const KEYS = {
   arrowleft: () => judge("left"),
   arrowright: () => judge("right"),
   t: () => judge("tie"),
+  b: () => judge("both bad"),
   s: () => judge("skip"),
+  m: () => grade("much"),
+  l: () => grade("slightly"),
+  c: () => byId("comment").focus(),
   q: () => toggle("left"),
   w: () => toggle("right"),
   d: diff,
@@ -277,6 +342,10 @@ byId("undo").addEventListener("click", undo);
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey || byId("guidelines").open) return;
   const key = event.key.toLowerCase();
+  if (event.target === byId("comment")) { // where keys write
+    if (key === "escape") goTo(row);
+    return;
+  }
   if (key === "enter" && event.target.closest("button, a") !== null) return; // the browser does that itself
   const digit = /^[1-9]$/.test(key) && Number(key) <= objectives.length;
   const does = key === "u" ? undo : key === "?" ? openGuidelines : pair === null ? undefined : digit ? () => goTo(Number(key) - 1) : KEYS[key];
