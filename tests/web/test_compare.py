@@ -178,7 +178,8 @@ def test_undo_takes_ones_own_last_back_and_shows_it_again(room):
     bob.say(undo=True)
     assert "nothing of yours to take back" in bob.until("refused")["why"]
     ada.say(undo=True)
-    assert ada.until("undone") == {"id": 1}
+    undone = ada.until("undone")
+    assert (undone["id"], undone["verdict"]["objectives"]) == (1, {"help": "skip", "harmless": "tie"})
     seen = ada.until("pair")
     assert (seen["pair"], seen["before"]["objectives"]) == ("p0", {"help": "skip", "harmless": "tie"})
     assert ada.until("progress")["mine"] == 0

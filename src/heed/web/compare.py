@@ -126,7 +126,7 @@ class CompareServer:
             given = self.session.last(person)
             await asyncio.to_thread(self.store.retract, given.row, person, "undo")
             self.session.undone(person, given)
-        page.note({"undone": {"id": given.row}})
+        page.note({"undone": {"id": given.row, "verdict": given.verdict}})
 
     async def retracted(self, judgement: Judgement) -> None:
         """A judgement was retracted at the page of judgements."""

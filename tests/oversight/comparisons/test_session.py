@@ -124,6 +124,22 @@ def test_what_is_no_answer_is_refused(store, given, wrong):
         asked.judgement("ada", given)
 
 
+def test_several_are_undone_one_after_the_other_and_each_is_seen_again_with_its_own_verdict(store):
+    asked = comparing()
+    for number, verdict in enumerate(("left", "right", "skip")):
+        given = asked.judgement("ada", said(f"p{number}", f"k{number}", help=verdict))
+        asked.judged(given, store.add(given))
+    for pair in ("p2", "p1", "p0"):
+        asked.undone("ada", asked.last("ada"))
+        assert asked.showing("ada")["pair"] == pair
+    again = []
+    for number in range(4):
+        seen = asked.showing("ada")
+        again.append((seen["pair"], seen["before"] and seen["before"]["objectives"]["help"]))
+        answer(asked, store, "ada", f"again{number}")
+    assert again == [("p0", "left"), ("p1", "right"), ("p2", "skip"), ("p3", None)]
+
+
 def test_a_grade_and_a_comment_are_part_of_the_verdict_only_where_they_were_given():
     graded = replace(said("p0", harmless="right"), grades={"harmless": "much"}, comment=" so\n said ")
     verdict = comparing().judgement("ada", graded).verdict

@@ -124,7 +124,7 @@ class ComparisonSession:
         self._pairs, self._seed = {pair.id: pair for pair in pairs}, seed
         self._assignment = Assignment(list(self._pairs), times, lease_s, clock)
         self._given: dict[str, list[ActiveComparison]] = {}  # of each person, the latest last
-        self._undone: dict[str, ActiveComparison] = {}  # of each person: what they undid, and see again
+        self._undone: dict[tuple[str, str], dict[str, Any]] = {}  # by person and pair: the verdict that was undone
         self._retracted: set[str] = set()
 
     def among(self, judgements: Iterable[Judgement]) -> list[Judgement]:
@@ -158,8 +158,7 @@ class ComparisonSession:
         if held is None:
             return None
         shown = self._shown(self._pairs[held], self._swapped(held, person))
-        undone = self._undone.get(person)
-        before = undone.verdict if undone is not None and undone.pair == held else None
+        before = self._undone.get((person, held))
         return {name: shown[name] for name in ("pair", "prompt", "left", "right")} | {"before": before}
 
     def why_nothing(self, person: str) -> str:
@@ -220,7 +219,7 @@ class ComparisonSession:
         if not self._assignment.has_judged(person, pair):
             self._given.setdefault(person, []).append(ActiveComparison(row, judgement.key, pair, judgement.verdict))
             self._assignment.judged(pair, person)
-            self._undone.pop(person, None)
+            self._undone.pop((person, pair), None)
 
     def last(self, person: str) -> ActiveComparison:
         """A person's last active comparison.
@@ -238,7 +237,7 @@ class ComparisonSession:
         self._retracted.add(given.key)
         self._assignment.retracted(given.pair, person)
         self._assignment.take(person, given.pair)
-        self._undone[person] = given
+        self._undone[person, given.pair] = given.verdict
 
     def retracted(self, row: int, person: str) -> None:
         """A person's comparison was retracted by its row, at another page: its pair is free again.

@@ -2,7 +2,7 @@
 // The page on which people compare. Completions are hostile text: whatever comes is set as text, never as markup.
 
 import { announce, byId, element, enable, enabled, facts, Line, newKey, put } from "./common.js";
-import { digest, keep, kept } from "./kept.js";
+import { digest, forget, keep, kept } from "./kept.js";
 import { difference, grown, words } from "./texts.js";
 
 const VERDICTS = ["left", "tie", "both bad", "right", "skip"];
@@ -17,6 +17,7 @@ let plain = false; // texts as they stand, in place of their Markdown
 let differing = false;
 let over = false; // all is judged
 let mine = 0;
+let drafts = "draft "; // how the drafts of this person and these pairs are called
 const unwritten = new Map(); // comparisons that are not known to be on disk, by key
 
 function received(message) {
@@ -25,7 +26,7 @@ function received(message) {
   if (message.nothing) showNothing(message.nothing);
   if (message.progress) progress(message.progress);
   if (message.written) written(message.written);
-  if (message.undone) announce(`taken back: comparison ${message.undone.id}`);
+  if (message.undone) undone(message.undone);
   if (message.refused) {
     unwritten.delete(message.refused.key);
     announce(message.refused.why);
@@ -36,6 +37,7 @@ function received(message) {
 function greeted(hello) {
   byId("title").textContent = hello.title;
   showState("watching", `you compare as ${hello.person}`);
+  drafts = `draft ${JSON.stringify([hello.title, hello.person])} `;
   if (objectives.join("\n") !== hello.objectives.join("\n")) {
     objectives = hello.objectives;
     byId("rows").replaceChildren(...objectives.map((name, index) => rowOf(name, index, hello.guidelines.definitions[name])));
@@ -116,14 +118,14 @@ function show(next) {
   const again = JSON.stringify(pair) === JSON.stringify(next);
   over = false;
   byId("nothing").hidden = true;
-  byId("comparison").hidden = false;
+  for (const place of ["comparison", "rows", "choices"]) byId(place).hidden = false;
   document.body.dataset.pair = next.pair;
   if (again) return; // after a lost connection: what was chosen stays chosen
   pair = next;
   differing = false;
   texts();
-  const before = next.before;
-  byId("comparison").reset();
+  byId("form").reset();
+  const before = drafted() || next.before;
   if (before !== null) fill(before);
   objectives.forEach((_, index) => graded(index));
   window.scrollTo(0, 0);
@@ -136,8 +138,9 @@ function show(next) {
 function showNothing(why) {
   pair = null;
   over = why === "all";
+  if (over) forget(drafts);
   delete document.body.dataset.pair;
-  byId("comparison").hidden = true;
+  for (const place of ["comparison", "rows", "choices"]) byId(place).hidden = true;
   byId("nothing").hidden = false;
   byId("nothing").textContent = {
     all: "Everything is compared. Thank you!",
@@ -193,6 +196,24 @@ function fill(said) {
   byId("unsafe-left").checked = said.unsafe.left;
   byId("unsafe-right").checked = said.unsafe.right;
   byId("comment").value = said.comment || "";
+}
+
+// What was chosen and not submitted is kept in this browser, over a reload, until it is on disk. It is of these very sides.
+function draft() {
+  if (pair === null) return;
+  const said = answer();
+  const nothing = !Object.keys(said.objectives).length && !said.unsafe.left && !said.unsafe.right && !said.comment;
+  if (nothing) forget(draftOf(pair.pair));
+  else keep(draftOf(pair.pair), JSON.stringify({ left: digest(pair.left), ...said }));
+}
+
+function drafted() {
+  const found = JSON.parse(kept(draftOf(pair.pair)));
+  return found !== null && found.left === digest(pair.left) ? found : null;
+}
+
+function draftOf(name) {
+  return drafts + JSON.stringify(name); // whose closing quote ends it, so that no other name begins so
 }
 
 function box(index, verdict) {
@@ -268,9 +289,15 @@ function waiting() {
   return unwritten.size > 0;
 }
 
+function undone(note) {
+  const said = Object.entries(note.verdict.objectives).map(([name, verdict]) => `${name}: ${verdict}`);
+  announce(`taken back: comparison ${note.id} (${said.join(", ")}); U takes back the one before`);
+}
+
 function written(note) {
   const compared = unwritten.get(note.key);
   unwritten.delete(note.key);
+  if (compared) forget(draftOf(compared.pair));
   if (compared && pair !== null && compared.pair === pair.pair) pair = null; // the next one is on its way
   announce(`comparison ${note.id} is on disk`);
   document.body.dataset.written = note.id;
@@ -333,7 +360,8 @@ const KEYS = {
   enter: submit,
 };
 
-byId("comparison").addEventListener("submit", (event) => { event.preventDefault(); submit(); });
+byId("form").addEventListener("input", draft);
+byId("form").addEventListener("submit", (event) => { event.preventDefault(); submit(); });
 byId("diff").addEventListener("click", diff);
 byId("plain").addEventListener("click", showPlain);
 byId("guide").addEventListener("click", openGuidelines);
@@ -351,7 +379,9 @@ document.addEventListener("keydown", (event) => {
   const does = key === "u" ? undo : key === "?" ? openGuidelines : pair === null ? undefined : digit ? () => goTo(Number(key) - 1) : KEYS[key];
   if (does === undefined) return;
   event.preventDefault();
-  if (!event.repeat) does();
+  if (event.repeat) return;
+  does();
+  if (does !== submit) draft();
 });
 const line = new Line("/compare", {
   received,

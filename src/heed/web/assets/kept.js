@@ -11,6 +11,14 @@ export function kept(name) {
   try { return localStorage.getItem(PREFIX + name); } catch { return null; }
 }
 
+// Forget all whose name begins so.
+export function forget(begins) {
+  try {
+    const names = Array.from({ length: localStorage.length }, (_, place) => localStorage.key(place));
+    for (const name of names) if (name.startsWith(PREFIX + begins)) localStorage.removeItem(name);
+  } catch { /* then nothing was kept */ }
+}
+
 // A short mark of a text, by which a changed one is told from it (FNV-1a).
 export function digest(text) {
   let hash = 0x811c9dc5;
