@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import urllib.request
 
 import pytest
 from labelling import PATIENCE, compare, label
@@ -50,9 +51,35 @@ def test_a_stop_loses_nothing_and_the_end_writes_what_training_reads(pairs, tmp_
     store.close()
 
 
+def test_an_address_outlasts_a_restart_until_its_login_is_ended(pairs, tmp_path):
+    tokens = tmp_path / "tokens.json"
+    command = ("--pairs", pairs, "--store", tmp_path / "judgements.db", "--people", "ada,bob", "--tokens", tokens)
+    found = {}
+    for turn, more in {"first": (), "again": ("--host", "0.0.0.0"), "revoked": ("--revoke", "ada")}.items():
+        process, _, token, before = label(*command, *more)
+        process.send_signal(signal.SIGINT)
+        found[turn] = token, before + process.communicate(timeout=PATIENCE)[0]
+    assert found["first"][0] == found["again"][0] != found["revoked"][0]  # the first one told is ada, then bob
+    assert "bob compares at" in found["revoked"][1] and "ada compares at" not in found["revoked"][1]
+    assert "ada has no login, as it was revoked: --rotate ada gives a new one" in found["revoked"][1]
+    assert ["in the clear" in text for _, text in found.values()] == [False, True, False]
+
+
+def test_addresses_are_told_once_they_answer(pairs, tmp_path):
+    process, address, _, _ = label("--pairs", pairs, "--store", tmp_path / "judgements.db")
+    with urllib.request.urlopen(f"{address}/health") as answer:
+        assert answer.status == 200
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=PATIENCE)
+
+
 @pytest.mark.parametrize(
     ("flags", "wrong"),
     [
+        (["--revoke", "ada"], "each start gives everybody a fresh token.*--revoke"),
+        (["--tls-cert", "cert.pem"], "a certificate and its key are needed.*--tls-cert, --tls-key"),
+        (["--tls-cert", "none.pem", "--tls-key", "none.pem"], "TLS cannot be served"),
+        (["--guidelines", "none.md"], "the guidelines cannot be read"),
         (["--times", "2"], "1 cannot judge each pair 2 times.*--times"),
         (["--next", "uncertain"], "has no score of help"),
         (["--out", "out.csv"], "not written as '.csv'"),

@@ -7,8 +7,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from heed.cli.command import Command, words
-from heed.cli.console import quiet_libraries, say, wait_until_stopped
+from heed.cli.command import Command, add_logins, words
+from heed.cli.console import quiet_libraries, say, say_revoked, wait_until_stopped
 from heed.cli.label_pairs import add_options, pairs_of
 from heed.errors import HeedError
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from heed.web.compare import CompareServer
     from heed.web.limits import Limits
     from heed.web.people import People
+    from heed.web.serving import Tls
 
 
 def run(arguments: Sequence[str], limits: Limits | None = None) -> None:
@@ -43,6 +44,7 @@ def run(arguments: Sequence[str], limits: Limits | None = None) -> None:
     command.add("--seed", type=int, default=0, help="of the sampling, the pairs' order and the sides")
     command.add("--host", type=str, default="127.0.0.1", help="where the page is served; others reach it if it says so")
     command.add("--port", type=int, default=8000, help="the page's port; 0 takes a free one")
+    add_logins(command)
     command.add(
         "--out",
         type=str,
@@ -60,19 +62,22 @@ def run(arguments: Sequence[str], limits: Limits | None = None) -> None:
     from heed.oversight.store.store import open_store
     from heed.web.compare import CompareServer
     from heed.web.judgements import add_judgements
-    from heed.web.people import People
+    from heed.web.serving import tls_from
+    from heed.web.tokens import people_with, tokens_from
 
     names, objectives = words(parsed.people), words(parsed.objectives)
-    if parsed.times > len(names):
-        raise HeedError(f"{len(names)} cannot judge each pair {parsed.times} times", "--times", "name more people")
     if parsed.out is not None:
         require_ending(Path(parsed.out))
-    people = People.named(names)
+    tls = tls_from(parsed.tls_cert, parsed.tls_key)
+    tokens = tokens_from(parsed.tokens, words(parsed.rotate or ""), words(parsed.revoke or ""))
     require_objectives(objectives)
     require_order(parsed.next, objectives)
     guidelines = None if parsed.guidelines is None else read_guidelines(parsed.guidelines, objectives)
     if guidelines is not None and (unsaid := [name for name in objectives if name not in guidelines.definitions]):
         say(f"no heading of {parsed.guidelines} says what {', '.join(unsaid)} means")
+    people = people_with(tokens, names)
+    if parsed.times > len(people.all):
+        raise HeedError(f"{len(people.all)} cannot judge each pair {parsed.times} times", "--times", "name more people")
     found, path = pairs_of(parsed, asked, objectives)
     title = path.name
     pairs = in_order(found, parsed.next, objectives, parsed.seed)
@@ -84,7 +89,8 @@ def run(arguments: Sequence[str], limits: Limits | None = None) -> None:
         if not session.finished:
             server = CompareServer(session, store, people, title, limits, guidelines)
             add_judgements(server.app, lambda: store, people, server.retracted)
-            serve_pairs(server, people, parsed.host, parsed.port, limits)
+            say_revoked(names, [person.name for person in people.all])
+            serve_pairs(server, people, parsed.host, parsed.port, limits, tls)
         say("everything is compared" if session.finished else "stopped; go on with the same command")
         if parsed.out is not None:
             _export(session.among(store.effective("compare")), Path(parsed.out))
@@ -92,11 +98,15 @@ def run(arguments: Sequence[str], limits: Limits | None = None) -> None:
         raise SystemExit(130)
 
 
-def serve_pairs(server: CompareServer, people: People, host: str, port: int, limits: Limits | None) -> None:
+def serve_pairs(
+    server: CompareServer, people: People, host: str, port: int, limits: Limits | None, tls: Tls | None
+) -> None:
     """Until everything is compared, or Ctrl-C."""
-    from heed.web.serving import serving
+    from heed.web.serving import at_stake, serving
 
-    with serving(server.app, host, port, limits) as address:
+    with serving(server.app, host, port, limits, tls) as address:
+        if stake := at_stake(host, tls):
+            say(stake)
         for person in people.all:
             say(f"{person.name} compares at {address}/#token={people.token_of(person.name)}")
         wait_until_stopped(server.finished.is_set)
