@@ -10,9 +10,9 @@ import pytest
 from labelling import PATIENCE, compare, label
 
 from heed.align.preferences import read_comparisons
-from heed.cli.label import run
+from heed.cli.label import Told, progress_lines, run
 from heed.errors import HeedError
-from heed.oversight.store.store import Store
+from heed.oversight.store.store import Judgement, Store
 
 
 @pytest.fixture
@@ -36,6 +36,7 @@ def test_a_stop_loses_nothing_and_the_end_writes_what_training_reads(pairs, tmp_
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=PATIENCE)[0]
     assert process.returncode == 130 and "go on with the same command" in said
+    assert "overseer: 2 compared, median 0.0 s\n" in said
     assert len(read_comparisons(out)) == 2
     process, address, token, before = label(*command)
     assert "2 comparisons stand" in before
@@ -49,6 +50,40 @@ def test_a_stop_loses_nothing_and_the_end_writes_what_training_reads(pairs, tmp_
     store = Store(f"sqlite:///{tmp_path / 'judgements.db'}")
     assert (store.count(), store.verify(), store.runs()) == (3, 3, ["pairs.jsonl"])
     store.close()
+
+
+def given(person, pair, verdict, seconds):
+    shown = {"pair": pair, "prompt": "?", "left": f"a {pair}", "right": "b", "swapped": False}
+    said = {"objectives": {"help": verdict}, "unsafe": {"left": False, "right": False}}
+    return Judgement("compare", person, shown, said, latency_ms=1000 * seconds)
+
+
+def test_who_runs_it_is_told_of_each_person_how_many_how_fast_and_how_far_they_agree():
+    ada = [given("ada", "p0", "left", 2.0), given("ada", "p1", "tie", 4.0), given("ada", "p2", "left", 9.0)]
+    assert progress_lines(ada) == ["ada: 3 compared, median 4.0 s"]
+    bob = [given("bob", "p0", "left", 1.25), given("bob", "p1", "right", 1.25)]
+    assert progress_lines([*ada, *bob]) == [
+        "ada: 3 compared, median 4.0 s; as most others say in 50% of 2 answers",
+        "bob: 2 compared, median 1.2 s; as most others say in 50% of 2 answers",
+    ]
+
+
+def test_it_is_told_once_a_minute_at_most_where_something_is_new_and_at_the_end(monkeypatch):
+    said, now, found = [], [0.0], [given("ada", "p0", "left", 2.0)]
+    monkeypatch.setattr("heed.cli.label.say", said.append)
+    told = Told(lambda: found, lambda: len(found), lambda: now[0])
+    counts = []
+    for moment, more in ((1, 0), (59, 1), (61, 0), (62, 1), (200, 0), (300, 0)):
+        now[0] = float(moment)
+        found += [given("ada", f"p{moment}", "left", 2.0)] * more
+        told.look()
+        counts.append(len(said))
+    assert counts == [0, 0, 1, 1, 2, 2]
+    told.look(last=True)
+    assert said == ["ada: 2 compared, median 2.0 s", "ada: 3 compared, median 2.0 s"]
+    found.append(given("ada", "q", "tie", 2.0))
+    told.look(last=True)
+    assert said[2:] == ["ada: 4 compared, median 2.0 s"]
 
 
 def test_an_address_outlasts_a_restart_until_its_login_is_ended(pairs, tmp_path):

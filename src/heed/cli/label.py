@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from heed.web.limits import Limits
     from heed.web.people import People
     from heed.web.serving import Tls
+
+
+PACE_S = 60.0
+"""Seconds between two words on how far everybody is."""
 
 
 def run(arguments: Sequence[str], limits: Limits | None = None) -> None:
@@ -90,7 +95,8 @@ def run(arguments: Sequence[str], limits: Limits | None = None) -> None:
             server = CompareServer(session, store, people, title, limits, guidelines)
             add_judgements(server.app, lambda: store, people, server.retracted)
             say_revoked(names, [person.name for person in people.all])
-            serve_pairs(server, people, parsed.host, parsed.port, limits, tls)
+            told = Told(lambda: session.among(store.effective("compare")), lambda: session.progress("")["given"])
+            serve_pairs(server, people, parsed.host, parsed.port, limits, tls, told)
         say("everything is compared" if session.finished else "stopped; go on with the same command")
         if parsed.out is not None:
             _export(session.among(store.effective("compare")), Path(parsed.out))
@@ -98,8 +104,51 @@ def run(arguments: Sequence[str], limits: Limits | None = None) -> None:
         raise SystemExit(130)
 
 
+class Told:
+    """How far everybody is, for who runs the command: said at a pace, and only where there is something new.
+
+    Args:
+        found: gives the comparisons that stand.
+        count: how many were wanted and are there; it is asked often, and must be quick.
+        clock: seconds, from anywhere.
+    """
+
+    def __init__(
+        self,
+        found: Callable[[], Sequence[Judgement]],
+        count: Callable[[], int],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._found, self._count, self._clock = found, count, clock
+        self._said, self._next = count(), clock() + PACE_S
+
+    def look(self, last: bool = False) -> None:
+        """Say it if it is time to, or the last time, and something is new."""
+        count = self._count()
+        if count == self._said or (self._clock() < self._next and not last):
+            return
+        self._said, self._next = count, self._clock() + PACE_S
+        for line in progress_lines(self._found()):
+            say(line)
+
+
+def progress_lines(found: Sequence[Judgement]) -> list[str]:
+    """Of each person: how many pairs they compared, how fast, and how often most others say the same."""
+    from heed.oversight.agreement import agreements  # statistics, once there is something to count
+
+    lines = []
+    for each in agreements(found).people:
+        line = f"{each.person}: {each.judgements} compared"
+        if each.median_ms is not None:
+            line += f", median {each.median_ms / 1000:.1f} s"
+        if each.with_majority is not None:
+            line += f"; as most others say in {each.with_majority:.0%} of {each.majorities} answers"
+        lines.append(line)
+    return lines
+
+
 def serve_pairs(
-    server: CompareServer, people: People, host: str, port: int, limits: Limits | None, tls: Tls | None
+    server: CompareServer, people: People, host: str, port: int, limits: Limits | None, tls: Tls | None, told: Told
 ) -> None:
     """Until everything is compared, or Ctrl-C."""
     from heed.web.serving import at_stake, serving
@@ -109,7 +158,13 @@ def serve_pairs(
             say(stake)
         for person in people.all:
             say(f"{person.name} compares at {address}/#token={people.token_of(person.name)}")
-        wait_until_stopped(server.finished.is_set)
+
+        def done() -> bool:
+            told.look()
+            return server.finished.is_set()
+
+        wait_until_stopped(done)
+    told.look(last=True)
 
 
 def _export(found: Sequence[Judgement], out: Path) -> None:
