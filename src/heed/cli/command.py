@@ -337,14 +337,15 @@ def refuse_both(given: Collection[str], *names: str) -> None:
 
 def add_logins(command: Command) -> None:
     """The options of logins that last, and of TLS, for a command that serves pages to people."""
-    for name, about in {
-        "tokens": "a file that keeps people's tokens, so that addresses outlast this start; made if it is not there",
-        "rotate": "with --tokens: whose token is replaced by a new one: names with commas between them",
-        "revoke": "with --tokens: whose login is ended: names with commas between them",
-        "tls-cert": "a certificate as PEM, for a host that others reach",
-        "tls-key": "its private key as PEM",
+    for flag, about in {
+        "--tokens": "a file that keeps people's tokens, so that addresses outlast this start; made if it is not there",
+        "--rotate": "with --tokens: whose token is replaced by a new one: names with commas between them",
+        "--revoke": "with --tokens: whose login is ended: names with commas between them",
+        "--tls-cert": "a certificate as PEM, for a host that others reach",
+        "--tls-key": "its private key as PEM",
     }.items():
-        command.add(*dict.fromkeys((f"--{name}", f"--{name.replace('-', '_')}")), type=str, default=None, help=about)
+        spellings = dict.fromkeys((flag, f"--{flag[2:].replace('-', '_')}"))
+        command.add(*spellings, type=str, default=None, help=about)
 
 
 def out_folder(given: str | None, stem: str) -> Path:
