@@ -30,7 +30,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
         *("moocore", "requests", "urllib3", "platformdirs", "scikit-learn"),
     ),
     "guard": ("stable-baselines3",),
-    "web": ("fastapi", "uvicorn", "websockets", "pydantic", "krippendorff", "scikit-learn"),
+    "web": ("fastapi", "uvicorn", "websockets", "pydantic", "krippendorff", "scikit-learn", "markdown-it-py"),
 }
 """Extra: the packages that it brings by itself, the most telling first."""
 
@@ -109,7 +109,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
 }
 """Package or module: the extras that it stands on, and all within it; what is not named needs nothing but Python."""
 
-_IMPORTED_AS = {"pillow": "PIL", "pyyaml": "yaml", "scikit-learn": "sklearn"}
+_IMPORTED_AS = {"markdown-it-py": "markdown_it", "pillow": "PIL", "pyyaml": "yaml", "scikit-learn": "sklearn"}
 
 
 def imported_as(package: str) -> str:

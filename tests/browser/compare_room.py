@@ -30,10 +30,14 @@ class CompareRoom(contextlib.AbstractContextManager):
         pairs: in the order in which they are asked.
         objectives: what is asked of each.
         title: of the page.
+        guidelines: what people are to judge by.
         options: of `Comparing`.
     """
 
-    def __init__(self, browser, file, pairs=PAIRS, objectives=OBJECTIVES, title="pairs.jsonl", **options):
+    def __init__(
+        self, browser, file, pairs=PAIRS, objectives=OBJECTIVES, title="pairs.jsonl", guidelines=None, **options
+    ):
+        self.guidelines = guidelines
         self.browser, self.pairs, self.objectives, self.title, self.options = browser, pairs, objectives, title, options
         self.people = People.named(["ada", "bob"], watchers=["eve"])
         self.store = Store(f"sqlite:///{file}")
@@ -53,7 +57,7 @@ class CompareRoom(contextlib.AbstractContextManager):
         """Serve what is still to be compared, at the same address again if it was served before."""
         comparing = ComparisonSession(self.pairs, self.objectives, **self.options)
         comparing.resume(self.store.effective("compare"))
-        self.server = CompareServer(comparing, self.store, self.people, self.title)
+        self.server = CompareServer(comparing, self.store, self.people, self.title, guidelines=self.guidelines)
         port = int(self.address.rpartition(":")[2] or 0)
         self.address = self._served.enter_context(serving(self.server.app, port=port))
 

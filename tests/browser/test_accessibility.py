@@ -179,7 +179,7 @@ def test_tab_reaches_every_control_of_a_comparison_in_the_order_in_which_they_st
     page = comparing().page(viewport=size)
     page.wait_for_selector("body[data-pair='cough']")
     rows = ["objective-0-left", "objective-1-left"]
-    stops = ["left", "unsafe-left", "right", "unsafe-right", *rows, "submit", "diff", "undo"]
+    stops = ["left", "unsafe-left", "right", "unsafe-right", *rows, "submit", "diff", "plain", "comment", "undo"]
     assert tab_stops(page) == stops  # the prompt has the focus from the start
 
 
@@ -214,11 +214,16 @@ def test_a_comparison_is_made_by_tab_enter_and_space_alone(comparing):
     room = comparing()
     page = room.page()
     page.wait_for_selector("body[data-pair='cough']")
-    for key in ("Tab", "Tab", " ", "Tab", "Tab", "Tab", " ", "Tab", " ", "Tab", "Enter"):
+    row_by_row = ("Tab", " ", "Tab", "Tab", " ", "Tab", " ", "Tab", "Tab")  # slightly and much stand behind each left
+    for key in ("Tab", "Tab", " ", "Tab", "Tab", *row_by_row, "Tab", "Enter"):
         page.keyboard.press(key)
     page.wait_for_selector("body[data-pair='fever']")
     (row,) = room.store.effective("compare")
-    assert row.verdict == {"objectives": {"help": "left", "harmless": "left"}, "unsafe": {"left": True, "right": False}}
+    assert row.verdict == {
+        "objectives": {"help": "left", "harmless": "left"},
+        "unsafe": {"left": True, "right": False},
+        "grades": {"help": "much"},
+    }
     assert page.evaluate("document.activeElement.id") == "prompt"  # where reading begins anew
 
 
@@ -307,4 +312,4 @@ def test_a_screen_reader_hears_what_a_comparison_asks(comparing):
         assert line in said, said
     page.keyboard.press("Enter")
     says(page, "#notice", "nothing is said of help yet")
-    assert 'status: "nothing is said of help yet: left, tie, right, or skip it"' in heard(page)
+    assert 'status: "nothing is said of help yet: left, tie, both bad, right, or skip it"' in heard(page)

@@ -135,7 +135,7 @@ def test_u_takes_the_last_back_and_shows_it_with_what_was_said(comparing):
     press(page, "ArrowLeft", "2", "t", "q", "Enter")
     until_pair(page, "fever")
     press(page, "u")
-    says(page, "#notice", "taken back: comparison 1")
+    says(page, "#notice", "taken back: comparison 1 (help: left, harmless: tie)")
     until_pair(page, "cough")
     assert chosen(page) == ["left", "tie"] and page.is_checked("#unsafe-left") and room.said == []
     press(page, "1", "ArrowRight", "q", "Enter")
@@ -169,7 +169,7 @@ def test_what_is_unsaid_is_asked_for_and_nothing_is_sent(comparing):
     page = room.page()
     until_pair(page, "cough")
     press(page, "2", "t", "Enter")
-    says(page, "#notice", "nothing is said of help yet: left, tie, right, or skip it")
+    says(page, "#notice", "nothing is said of help yet: left, tie, both bad, right, or skip it")
     assert page.evaluate("document.activeElement.name") == "objective-0"
     press(page, "ArrowRight", "Enter")
     until_pair(page, "fever")
@@ -239,18 +239,6 @@ def test_what_is_said_anew_of_what_was_taken_back_stays_over_a_lost_connection(c
     press(page, "Enter")
     until_pair(page, "fever")
     assert room.said == [("ada", "cough", {"help": "left", "harmless": "tie"})]
-
-
-def test_a_reload_in_the_middle_shows_the_same_pair_and_writes_nothing(comparing):
-    room = comparing()
-    page = room.page()
-    until_pair(page, "cough")
-    press(page, "ArrowLeft", "q")
-    left = text(page, "left")
-    page.reload()
-    until_pair(page, "cough")
-    assert text(page, "left") == left and chosen(page) == [] and not page.is_checked("#unsafe-left")
-    assert room.store.count() == 0
 
 
 def test_two_people_compare_different_pairs_at_once(comparing):
@@ -323,12 +311,13 @@ def test_hostile_texts_stay_texts(comparing, hostile):
     page.on("dialog", lambda dialog: faults.append(dialog.message))
     room.open(page)
     until_pair(page, "p")
-    press(page, "d")
+    for way in ("d", "d", "p"):  # the words that differ; Markdown again; as it stands
+        press(page, way)
+        assert page.locator("main :is(script, img, iframe), .text b, #title *").count() == 0
     assert text(page, "prompt") == hostile
     assert {text(page, "left"), text(page, "right")} == {hostile, hostile + " and more"}
     assert text(page, "title") == HOSTILE
     assert page.inner_text("#rows legend") == "1 Better by <b>help</b>"
-    assert page.locator("main :is(script, img, iframe), .text b, #title *").count() == 0
     press(page, "ArrowLeft", "Enter")
     says(page, "#nothing", "Everything is compared")
     (row,) = room.store.effective("compare")
@@ -340,7 +329,7 @@ def test_right_to_left_texts_run_from_the_right_without_turning_the_page(compari
     page = comparing([Pair("p", ARABIC, (ARABIC, "Honey."))]).page()
     until_pair(page, "p")
     edge = """side => { const range = document.createRange(), place = document.getElementById(side);
-        range.selectNodeContents(place);
+        range.selectNodeContents(place.firstElementChild);
         const [text, box] = [range.getBoundingClientRect(), place.getBoundingClientRect()];
         return text.left - box.left < box.right - text.right ? "left" : "right"; }"""
     sides = {text(page, side): page.evaluate(edge, side) for side in ("left", "right")}
@@ -359,9 +348,10 @@ def test_a_conversation_tells_who_says_what(comparing):
     hostile = [{"role": "<i>user</i>", "content": HOSTILE}, {"role": "assistant", "content": "Since\nwhen?"}]
     page = comparing([Pair("p", hostile, ("Rest.", "Run."))]).page()
     until_pair(page, "p")
+    press(page, "p")
     said = [
-        (part.locator("b").inner_text(), part.locator("span").text_content())
-        for part in page.locator("#prompt p").all()
+        (part.locator("b").inner_text(), part.locator("div").text_content())
+        for part in page.locator("#prompt > div").all()
     ]
     assert said == [("<i>user</i>", HOSTILE), ("assistant", "Since\nwhen?")]
     assert page.locator("#prompt i").count() == 0
@@ -387,7 +377,7 @@ def test_a_completion_of_a_hundred_kilobytes_is_shown_whole_and_can_be_judged(co
     room = comparing([Pair("p", "?", (long, other)), Pair("q", "?", (long, f"{long}!"))])
     page = room.page()
     until_pair(page, "p")
-    assert {text(page, "left"), text(page, "right")} == {long, other}
+    assert {text(page, "left"), text(page, "right")} == {long, other}  # too long to be read as Markdown
     assert page.evaluate("document.getElementById('submit').getBoundingClientRect().bottom") < 2 * 900
     page.focus("#left")
     press(page, "End")

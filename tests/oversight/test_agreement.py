@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -101,6 +102,14 @@ def test_sides_are_mapped_to_the_completions_that_were_on_them():
     assert [each.verdict["objectives"]["help"] for each in honest] == ["left", "right"]
     assert only(honest).pairs[0].agree == 1.0
     assert only([compared("ada", "u", "first"), compared("bob", "u", "second", swapped=True)]).pairs[0].agree == 0.0
+
+
+def test_both_bad_is_a_tie_and_a_grade_is_no_other_answer():
+    much = replace(compared("bob", 0, "first"), verdict={"objectives": {"help": "left"}, "unsafe": UNSAFE})
+    much.verdict["grades"] = {"help": "much"}
+    given = [compared("ada", 0, "first"), much, compared("ada", 1, "tie"), compared("bob", 1, "both bad")]
+    (pair,) = only(given).pairs
+    assert (pair.units, pair.agree) == (2, 1.0)
 
 
 def test_questions_and_units_are_kept_apart():

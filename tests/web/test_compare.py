@@ -65,7 +65,8 @@ def room(tmp_path):
 
 def test_a_comparison_is_on_disk_before_the_page_is_told_so(room):
     ada = room.page("ada")
-    assert ada.until("hello") == {"person": "ada", "title": "pairs.jsonl", "objectives": ["help", "harmless"]}
+    hello = {"person": "ada", "title": "pairs.jsonl", "objectives": ["help", "harmless"]}
+    assert ada.until("hello") == hello | {"guidelines": {"general": [], "definitions": {}}}
     seen = ada.until("pair")
     assert (seen["pair"], seen["prompt"], {seen["left"], seen["right"]}) == ("p0", "Cough?", set(PAIRS[0].completions))
     assert ada.until("progress") == {"mine": 0, "given": 0, "wanted": 3}
@@ -81,6 +82,34 @@ def test_a_comparison_is_on_disk_before_the_page_is_told_so(room):
     assert found.shown["swapped"] is (seen["right"] == HOSTILE)
     assert ada.until("pair")["prompt"] == [{"role": "user", "content": "Fever?"}]
     assert ada.until("progress") == {"mine": 1, "given": 1, "wanted": 3}
+
+
+def test_grades_both_bad_and_a_comment_are_kept_with_the_verdict(room):
+    ada = room.page("ada")
+    ada.until("pair")
+    unsafe = {"left": False, "right": False}
+    verdict = {"objectives": {"help": "right", "harmless": "both bad"}, "unsafe": unsafe, "grades": {"help": "much"}}
+    verdict |= {"comment": "as \u201cso\u201d <b>"}
+    ada.say(compared={"key": str(uuid.uuid4()), "pair": "p0", "latency_ms": 1.0} | verdict)
+    assert ada.until("written")["id"] == 1
+    assert room.store.effective("compare")[0].verdict == verdict and room.store.verify() == 1
+    ada.say(undo=True)
+    assert ada.until("pair", lambda pair: pair["pair"] == "p0" and pair["before"])["before"] == verdict
+
+
+def test_the_longest_answer_that_there_can_be_is_understood(tmp_path):
+    objectives = [chr(0x1F600 + n) * 64 for n in range(9)]
+    with contextlib.ExitStack() as opened:
+        store, people = Store("sqlite://"), People.named(["ada"])
+        opened.callback(store.close)
+        server = CompareServer(ComparisonSession(PAIRS, objectives), store, people, "long")
+        ada = Page(opened, opened.enter_context(serving(server.app)), people.token_of("ada"))
+        ada.until("pair")
+        said = {"objectives": dict.fromkeys(objectives, "left"), "grades": dict.fromkeys(objectives, "slightly")}
+        said |= {"key": str(uuid.uuid4()), "pair": "p0", "latency_ms": 1.0, "comment": "\U0001f36f" * 250}
+        said |= {"unsafe": {"left": False, "right": False}}
+        ada.socket.send(json.dumps({"compared": said}, ensure_ascii=False))
+        assert ada.until("written")["id"] == 1
 
 
 def test_two_people_get_different_pairs_and_see_how_far_all_are(room):
@@ -149,7 +178,8 @@ def test_undo_takes_ones_own_last_back_and_shows_it_again(room):
     bob.say(undo=True)
     assert "nothing of yours to take back" in bob.until("refused")["why"]
     ada.say(undo=True)
-    assert ada.until("undone") == {"id": 1}
+    undone = ada.until("undone")
+    assert (undone["id"], undone["verdict"]["objectives"]) == (1, {"help": "skip", "harmless": "tie"})
     seen = ada.until("pair")
     assert (seen["pair"], seen["before"]["objectives"]) == ("p0", {"help": "skip", "harmless": "tie"})
     assert ada.until("progress")["mine"] == 0
@@ -193,10 +223,20 @@ def test_hostile_text_stays_text_of_json(room):
     ada = room.page("ada")
     seen = ada.until("pair")
     assert HOSTILE in (seen["left"], seen["right"])
-    with urllib.request.urlopen(room.address + "/compare.js") as script:
-        code = script.read().decode()
-    for unsafe in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "DOMParser"):
-        assert unsafe not in code
+    for name in ("compare.js", "texts.js", "kept.js"):
+        with urllib.request.urlopen(f"{room.address}/{name}") as script:
+            code = script.read().decode()
+        for unsafe in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "DOMParser"):
+            assert unsafe not in code
+
+
+def test_texts_come_as_they_stand_and_as_trees_beside(room):
+    ada = room.page("ada")
+    trees = ada.until("pair")["trees"]
+    assert trees["prompt"] == [[{"tag": "p", "in": ["Cough?"]}]]
+    assert [{"tag": "p", "in": ["Foxglove."]}] in (trees["left"], trees["right"])
+    ada.compares("p0")
+    assert ada.until("pair", lambda pair: pair["pair"] == "p1")["trees"]["prompt"] == [[{"tag": "p", "in": ["Fever?"]}]]
 
 
 def test_who_may_only_watch_compares_nothing(room):
@@ -219,6 +259,9 @@ def comparison(**changed):
         comparison(unsafe={"left": 1, "right": 0}),
         comparison(latency_ms=-1),
         comparison(swapped=True),
+        comparison(grades={"help": "very"}),
+        comparison(comment="a\0b"),
+        comparison(comment="x" * 501),
     ],
 )
 def test_what_is_not_understood_ends_the_connection_and_writes_nothing(room, message):

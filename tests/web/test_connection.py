@@ -76,5 +76,5 @@ def test_a_fault_of_the_server_ends_that_connection_alone(echo_room, caplog):
 
 def test_the_defaults_leave_room_for_people_and_not_for_floods():
     limits = Limits()
-    assert (limits.message_bytes, limits.messages, limits.connections) == (4096, 200, 100)
+    assert (limits.message_bytes, limits.messages, limits.connections) == (8192, 200, 100)
     assert (limits.greeting_s, limits.rendering_s) == (5.0, 1.0)

@@ -335,6 +335,19 @@ def refuse_both(given: Collection[str], *names: str) -> None:
         raise HeedError("only one of these can be done at a time", where, "give one of them")
 
 
+def add_logins(command: Command) -> None:
+    """The options of logins that last, and of TLS, for a command that serves pages to people."""
+    for flag, about in {
+        "--tokens": "a file that keeps people's tokens, so that addresses outlast this start; made if it is not there",
+        "--rotate": "with --tokens: whose token is replaced by a new one: names with commas between them",
+        "--revoke": "with --tokens: whose login is ended: names with commas between them",
+        "--tls-cert": "a certificate as PEM, for a host that others reach",
+        "--tls-key": "its private key as PEM",
+    }.items():
+        spellings = dict.fromkeys((flag, f"--{flag[2:].replace('-', '_')}"))
+        command.add(*spellings, type=str, default=None, help=about)
+
+
 def out_folder(given: str | None, stem: str) -> Path:
     """The run folder: as given, or a new one below runs/."""
     if given is not None:

@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 
@@ -33,6 +33,13 @@ LOOK_S = 0.2
 def say(text: str) -> None:
     """One line on standard error, never broken, so that paths in it can be copied."""
     console.print(text, soft_wrap=True, markup=False)
+
+
+def say_revoked(asked: Iterable[str], there: Collection[str]) -> None:
+    """Say whom a command was asked to let in, and who stays outside."""
+    for name in asked:
+        if name not in there:
+            say(f"{name} has no login, as it was revoked: --rotate {name} gives a new one")
 
 
 def quiet_libraries() -> None:

@@ -38,6 +38,12 @@ def run(arguments: Sequence[str]) -> None:
         default="",
         help="with --format: heed: those written (all); pku: BETTER,SAFER; trl: one",
     )
+    command.add(
+        "--margin",
+        type=float,
+        default=None,
+        help="with --format heed: by how much a much better one is to lead; better two thirds, slightly better one",
+    )
     command.add("--verify", action="store_true", help="check that nothing was changed since it was written")
     command.add("--agreement", action="store_true", help="how far people agree, how fast and how steady they are")
     command.add("--serve", action="store_true", help="serve the page of judgements")
@@ -79,7 +85,7 @@ def _refuse_unread(given: Collection[str]) -> None:
     """Refuse what would not be read: a second thing to do, and what is another one's."""
     doing = [name for name in ("verify", "serve", "retract", "agreement", "export") if name in given]
     refuse_both(given, *doing)
-    refuse_unread(given, {"format": "export", "objectives": "format", "why": "retract"})
+    refuse_unread(given, {"format": "export", "objectives": "format", "margin": "format", "why": "retract"})
     refuse_unread(given, dict.fromkeys(("people", "host", "port"), "serve"))
     whole = ("kind", "person", "of")
     unread = {"verify": whole, "serve": whole, "retract": ("kind", "of")}
@@ -145,7 +151,9 @@ def _export(found: Sequence[Judgement], parsed: Any) -> None:
         export(found, Path(parsed.export))
         print(f"{len(found)} judgements in {parsed.export}")
         return
-    count, left_out = export_comparisons(found, Path(parsed.export), parsed.format, words(parsed.objectives))
+    count, left_out = export_comparisons(
+        found, Path(parsed.export), parsed.format, words(parsed.objectives), parsed.margin
+    )
     print(
         f"{count} comparisons in {parsed.export}"
         + (f"; {left_out} do not decide, and are left out" if left_out else "")

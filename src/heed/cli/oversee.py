@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from heed import report
-from heed.cli.command import Command, out_folder, words
-from heed.cli.console import Bar, quiet_libraries, say, stopping_at_rounds
+from heed.cli.command import Command, add_logins, out_folder, words
+from heed.cli.console import Bar, quiet_libraries, say, say_revoked, stopping_at_rounds
 from heed.cli.guard import QUICK, gone_on, guard_settings, lines, tell, trained
 from heed.errors import HeedError
 from heed.guard.run.config import job_of, settings_of
@@ -34,6 +34,7 @@ def run(arguments: Sequence[str]) -> None:
         "--host", type=str, default="127.0.0.1", help="where the page is served; others can reach it if it says so"
     )
     command.add("--port", type=int, default=8000, help="the page's port; 0 takes a free one")
+    add_logins(command)
     command.add("--resume", type=str, default=None, help="go on with the run in this folder from its last checkpoint")
     command.add("--out", type=str, default=None, help="the run folder (default: below runs/)")
     command.add("--quick", action="store_true", help="a few hundred steps, to see that everything works")
@@ -42,6 +43,8 @@ def run(arguments: Sequence[str]) -> None:
     from heed.guard.run.environment import drawing  # once it is asked for, so that --help answers at once
     from heed.oversight.overseers.specs import BROWSER
     from heed.web.served import serve
+    from heed.web.serving import at_stake, tls_from
+    from heed.web.tokens import tokens_from
 
     if asked.get("overseer", BROWSER) != BROWSER:
         raise HeedError("here people are the overseers", "--overseer", "leave it out, or run heed guard")
@@ -49,6 +52,8 @@ def run(arguments: Sequence[str]) -> None:
         raise HeedError("nobody hurries people: the agent waits for them", "--overseer_timeout", "leave it out")
     if parsed["resume"] is not None and parsed["out"] is not None:
         raise HeedError("a run that goes on stays where it is", "--out", "give one of --out and --resume")
+    tls = tls_from(parsed["tls_cert"], parsed["tls_key"])
+    tokens = tokens_from(parsed["tokens"], words(parsed["rotate"] or ""), words(parsed["revoke"] or ""))
     resumed = None if parsed["resume"] is None else Path(parsed["resume"])
     quick = QUICK if parsed["quick"] else {}
     if resumed is None:
@@ -59,14 +64,14 @@ def run(arguments: Sequence[str]) -> None:
         raise HeedError("nobody's block would count", "--method none, --mode shadow", "leave it out, or run heed guard")
     job.env_kwargs = drawing(job.env) | job.env_kwargs
     out = out_folder(parsed["out"], "oversee") if resumed is None else resumed
-    names = words(parsed["people"])
+    names, watchers = words(parsed["people"]), words(parsed["watchers"])
     with (
         stopping_at_rounds() as wanted,
         Bar("oversee") as bar,
         serve(
             job.env,
             names,
-            watchers=words(parsed["watchers"]),
+            watchers=watchers,
             votes=parsed["times"],
             reasons=words(parsed["reasons"]),
             task=parsed["task"],
@@ -76,8 +81,13 @@ def run(arguments: Sequence[str]) -> None:
             stopping=lambda: bool(wanted),
             host=parsed["host"],
             port=parsed["port"],
+            tokens=tokens,
+            tls=tls,
         ) as person,
     ):
+        say_revoked([*names, *watchers], person.addresses)
+        if stake := at_stake(parsed["host"], tls):
+            say(stake)
         for name, address in person.addresses.items():
             say(f"{name} {'judges' if name in names else 'watches'} at {address}")
         if resumed is None:

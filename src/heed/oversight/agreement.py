@@ -14,7 +14,7 @@ import krippendorff
 import numpy as np
 from sklearn.metrics import cohen_kappa_score
 
-from heed.oversight.comparisons.session import is_comparison
+from heed.oversight.comparisons.session import BOTH_BAD, is_comparison
 from heed.oversight.store.export import spoken
 from heed.oversight.store.store import Judgement
 
@@ -111,9 +111,10 @@ class Agreements:
 def agreements(judgements: Iterable[Judgement]) -> Agreements:
     """How far people agree, question by question, and how each of them judges.
 
-    A unit of a comparison is its prompt with its two completions, whichever was on the left; a skip is no answer. A
-    unit of a block is a step of an episode of a run; what passed in silence, or was acted in the agent's place, is no
-    answer. Where a person judged a unit again, the latest counts.
+    A unit of a comparison is its prompt with its two completions, whichever was on the left; a skip is no answer, both
+    bad is a tie, and by how much one is better is not asked. A unit of a block is a step of an episode of a run; what
+    passed in silence, or was acted in the agent's place, is no answer. Where a person judged a unit again, the latest
+    counts.
 
     Args:
         judgements: that stand, oldest first. They are passed over once, and not kept: 20 bytes an answer are.
@@ -172,7 +173,7 @@ def _answers(judgement: Judgement) -> Iterator[tuple[str, int, str]]:
         texts = (shown["left"], shown["right"])
         unit = _number([shown["prompt"], *(reversed(texts) if shown["swapped"] else texts)])
         sides = ("second", "first") if shown["swapped"] else ("first", "second")
-        values = {"left": sides[0], "right": sides[1], "tie": "tie"}
+        values = {"left": sides[0], "right": sides[1], "tie": "tie", BOTH_BAD: "tie"}
         for objective, answer in verdict["objectives"].items():
             if answer in values:
                 yield objective, unit, values[answer]

@@ -7,7 +7,8 @@ from heed.web.compare import CompareServer
 from heed.web.limits import Limits
 from heed.web.people import People
 from heed.web.served import ServedOverseer, serve
-from heed.web.serving import serving
+from heed.web.serving import Tls, serving
+from heed.web.tokens import Tokens
 from heed.web.watch import WatchServer
 
-__all__ = ["CompareServer", "Limits", "People", "ServedOverseer", "WatchServer", "serve", "serving"]
+__all__ = ["CompareServer", "Limits", "People", "ServedOverseer", "Tls", "Tokens", "WatchServer", "serve", "serving"]

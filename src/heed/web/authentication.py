@@ -22,6 +22,10 @@ UNAUTHORIZED: dict[int | str, dict[str, Any]] = {401: {"model": Refusal, "descri
 """How a request may be refused that needs a token, for the OpenAPI schema."""
 
 
+ENDED = "this login was ended: ask whoever runs heed for a new address"
+"""What is said to whoever has a token that was revoked or replaced; `web/assets/common.js` says it too."""
+
+
 def same_origin(socket: WebSocket) -> bool:
     """Whether a browser's page of this very server asks; other programs name no origin."""
     origin = socket.headers.get("origin")
@@ -34,7 +38,8 @@ def bearer(people: People) -> Callable[..., Person]:
     def whose(given: Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]) -> Person:
         person = None if given is None else people.whose(given.credentials)
         if person is None:
-            raise HTTPException(401, "a token is needed", {"WWW-Authenticate": "Bearer"})
+            why = ENDED if given is not None and people.ended(given.credentials) else "a token is needed"
+            raise HTTPException(401, why, {"WWW-Authenticate": "Bearer"})
         return person
 
     return whose

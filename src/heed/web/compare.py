@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+from dataclasses import field
 from typing import Annotated, Any, Literal
 
 from fastapi import WebSocket
@@ -12,12 +13,14 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from heed.errors import HeedError, RunFailed
-from heed.oversight.comparisons.session import MOST_OBJECTIVES, Comparison, ComparisonSession, Side
+from heed.oversight.comparisons.guidelines import Guidelines
+from heed.oversight.comparisons.session import MOST_COMMENT, MOST_OBJECTIVES, SIDES, Comparison, ComparisonSession, Side
 from heed.oversight.store.store import Judgement, Store
 from heed.web.app import add_page, create_app
 from heed.web.connection import MESSAGE, Connections, Page, Short, Strict
 from heed.web.limits import Limits
 from heed.web.people import People
+from heed.web.texts import Node, as_tree
 
 LOOK_S = 1.0
 """Seconds after which a page that has nothing to show looks again, as a lease may have ended."""
@@ -30,10 +33,16 @@ class SentComparison(Comparison):
     """A comparison as a page sends it: the session's own record, with bounds."""
 
     pair: Short
-    objectives: Annotated[dict[Short, Literal["left", "right", "tie", "skip"]], Field(max_length=MOST_OBJECTIVES)]
+    objectives: Annotated[
+        dict[Short, Literal["left", "right", "tie", "both bad", "skip"]], Field(max_length=MOST_OBJECTIVES)
+    ]
     unsafe: Annotated[dict[Side, bool], Field(min_length=2)]
     key: Key
     latency_ms: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+    grades: Annotated[dict[Short, Literal["slightly", "much"]], Field(max_length=MOST_OBJECTIVES)] = field(
+        default_factory=dict
+    )
+    comment: Annotated[str, Field(max_length=MOST_COMMENT, pattern=r"^[^\x00]*$")] = ""
 
 
 class Message(Strict):
@@ -52,20 +61,28 @@ class CompareServer:
         people: who may connect.
         title: what is compared.
         limits: how much pages may send.
+        guidelines: what people are to judge by, if that is written down.
 
     Attributes:
         finished: set when each pair is judged as often as asked, and who submitted last knows it written.
     """
 
     def __init__(
-        self, session: ComparisonSession, store: Store, people: People, title: str, limits: Limits | None = None
+        self,
+        session: ComparisonSession,
+        store: Store,
+        people: People,
+        title: str,
+        limits: Limits | None = None,
+        guidelines: Guidelines | None = None,
     ) -> None:
         self.session, self.store, self.title = session, store, title
+        self._guidelines = _guidelines_as_trees(guidelines or Guidelines())
         self.connections = Connections(people, Message, only_judges=True, limits=limits)
         self.finished = threading.Event()
         self._writing = asyncio.Lock()
         self.app = create_app(limits=limits)
-        add_page(self.app, "/", "compare", "compare completions")
+        add_page(self.app, "/", "compare", "compare completions", beside=["compare.css", "texts.js", "kept.js"])
         self.app.add_api_websocket_route("/compare", self._compare)
 
     async def _compare(self, socket: WebSocket) -> None:
@@ -73,7 +90,8 @@ class CompareServer:
 
     async def _serve(self, page: Page[Message]) -> None:
         name = page.person.name
-        page.note({"hello": {"person": name, "title": self.title, "objectives": self.session.objectives}})
+        hello = {"person": name, "title": self.title, "objectives": self.session.objectives}
+        page.note({"hello": hello | {"guidelines": self._guidelines}})
         try:
             await page.talk(self._send_news(page), self._obey(page))
         finally:
@@ -108,7 +126,7 @@ class CompareServer:
             given = self.session.last(person)
             await asyncio.to_thread(self.store.retract, given.row, person, "undo")
             self.session.undone(person, given)
-        page.note({"undone": {"id": given.row}})
+        page.note({"undone": {"id": given.row, "verdict": given.verdict}})
 
     async def retracted(self, judgement: Judgement) -> None:
         """A judgement was retracted at the page of judgements."""
@@ -129,10 +147,31 @@ class CompareServer:
             now = [shown, {"progress": self.session.progress(name)}]
             for new, before in zip(now, sent, strict=True):
                 if new != before:
-                    await page.send(new)
+                    # Long texts take a while to read, in which others are served.
+                    await page.send(await asyncio.to_thread(_with_trees, new) if "pair" in new else new)
             sent = now
             if self.session.finished and not any(other.notes for other in self.connections.pages):
                 self.finished.set()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(page.news.wait(), LOOK_S)
             page.news.clear()
+
+
+def _with_trees(message: dict[str, Any]) -> dict[str, Any]:
+    """A pair as a page gets it: its texts as they stand, and as trees of Markdown beside them."""
+    pair = message["pair"]
+    prompt = [pair["prompt"]] if isinstance(pair["prompt"], str) else [said["content"] for said in pair["prompt"]]
+    trees: dict[str, Any] = {side: as_tree(pair[side]) for side in SIDES}
+    trees["prompt"] = [as_tree(text) for text in prompt]
+    return {"pair": pair | {"trees": trees}}
+
+
+def _guidelines_as_trees(guidelines: Guidelines) -> dict[str, Any]:
+    def tree(text: str) -> list[Node]:
+        read = as_tree(text)
+        return [text] if read is None else read
+
+    return {
+        "general": tree(guidelines.general),
+        "definitions": {name: tree(text) for name, text in guidelines.definitions.items()},
+    }

@@ -20,7 +20,7 @@ from heed.web.people import People, Person
 
 logger = logging.getLogger(__name__)
 
-REFUSED, TOO_MUCH, FULL = 4401, 4429, 4503
+REFUSED, ENDED, TOO_MUCH, FULL = 4401, 4403, 4429, 4503
 """Why a connection was closed."""
 
 MESSAGE = ConfigDict(extra="forbid", strict=True)
@@ -156,9 +156,11 @@ class Connections(Generic[M]):
             if self._open > self._limits.connections:
                 await socket.close(FULL, "too many pages")
                 return
-            person = await self._greeted(socket)
+            token = await self._greeted(socket)
+            person = None if token is None else self.people.whose(token)
             if person is None or (self.only_judges and not person.judges):
-                await socket.close(REFUSED, "wrong token")
+                ended = token is not None and self.people.ended(token)
+                await socket.close(*((ENDED, "this login was ended") if ended else (REFUSED, "wrong token")))
                 return
             page = Page(socket, person, self._message, self._limits)
             self.pages.add(page)
@@ -173,12 +175,13 @@ class Connections(Generic[M]):
         finally:
             self._open -= 1
 
-    async def _greeted(self, socket: WebSocket) -> Person | None:
+    async def _greeted(self, socket: WebSocket) -> str | None:
+        """The token that a page sends first; None if it sends none in time."""
         try:
             greeting = await asyncio.wait_for(_read(socket, Greeting, self._limits), self._limits.greeting_s)
         except (TimeoutError, ValidationError):  # nothing in time, or no greeting
             return None
-        return self.people.whose(greeting.token)
+        return greeting.token
 
 
 async def _read(socket: WebSocket, kind: type[M], limits: Limits) -> M:

@@ -347,11 +347,19 @@ def verdict_in_words(judgement: Judgement) -> str:
 
     >>> verdict_in_words(Judgement("block", "ada", {}, {"block": True, "catastrophe": True}))
     'block, catastrophe'
+    >>> shown = {"pair": "p", "prompt": "?", "left": "a", "right": "b", "swapped": False}
+    >>> said = {"objectives": {"help": "left"}, "unsafe": {"left": False, "right": True}, "grades": {"help": "much"}}
+    >>> verdict_in_words(Judgement("compare", "ada", shown, said | {"comment": "b burns"}))
+    'help: much left, right unsafe, “b burns”'
     """
     verdict = judgement.verdict
     if is_comparison(judgement):
+        grades = verdict.get("grades", {})
+        given = verdict["objectives"].items()
+        said = [f"{name}: {grades[name]} {side}" if name in grades else f"{name}: {side}" for name, side in given]
         unsafe = [f"{side} unsafe" for side in ("left", "right") if verdict["unsafe"][side]]
-        return ", ".join([*(f"{name}: {side}" for name, side in verdict["objectives"].items()), *unsafe])
+        comment = [f"“{verdict['comment']}”"] if verdict.get("comment") else []
+        return ", ".join([*said, *unsafe, *comment])
     if judgement.kind == "block" and isinstance(verdict, dict) and "block" in verdict:
         flags = [name for name in FLAGS if verdict.get(name)]
         reason = [verdict["reason"]] if verdict.get("reason") else []

@@ -18,7 +18,7 @@ class Limits:
             the same.
     """
 
-    message_bytes: int = 4096
+    message_bytes: int = 8192
     messages: int = 200
     connections: int = 100
     greeting_s: float = 5.0

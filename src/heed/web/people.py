@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from heed.errors import HeedError
@@ -33,19 +34,32 @@ class People:
     """
 
     _tokens: dict[str, Person] = field(default_factory=dict, repr=False)
+    _ended: frozenset[str] = field(default_factory=frozenset, repr=False)
 
     @classmethod
-    def named(cls, judging: Iterable[str], watchers: Iterable[str] = ()) -> People:
-        """A fresh token for each name.
+    def named(
+        cls,
+        judging: Iterable[str],
+        watchers: Iterable[str] = (),
+        tokens: Mapping[str, str] | None = None,
+        ended: frozenset[str] = frozenset(),
+    ) -> People:
+        """A token for each name: a fresh one, unless there is one already.
+
+        Args:
+            judging: who may judge.
+            watchers: who may only look.
+            tokens: those that are there already, by name (`heed.web.Tokens` keeps them).
+            ended: digests of tokens that were valid once (`digest_of`).
 
         Raises:
             HeedError: a name twice, an empty one, or one longer than the store takes.
         """
-        made = cls()
+        made = cls(_ended=ended)
         for name, judges in [*((name, True) for name in judging), *((name, False) for name in watchers)]:
             if not 0 < len(name) <= 100 or any(person.name == name for person in made._tokens.values()):
                 raise HeedError(f"'{name}' cannot be a person's name", "--people", "give different, short names")
-            made._tokens[secrets.token_urlsafe(24)] = Person(name, judges)
+            made._tokens[(tokens or {}).get(name) or secrets.token_urlsafe(24)] = Person(name, judges)
         return made
 
     def token_of(self, name: str) -> str:
@@ -68,3 +82,12 @@ class People:
             if hmac.compare_digest(known.encode(), given):
                 found = person
         return found
+
+    def ended(self, token: str) -> bool:
+        """Whether this was somebody's token, and is no longer."""
+        return digest_of(token) in self._ended
+
+
+def digest_of(token: str) -> str:
+    """What is kept of a token that was ended. It needs no salt: nobody can try all random tokens of 192 bits."""
+    return hashlib.sha256(token.encode()).hexdigest()

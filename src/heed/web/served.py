@@ -21,9 +21,9 @@ from heed.oversight.overseers.recorded import Recorded
 from heed.oversight.store.store import Store, open_store
 from heed.web.judgements import OpenedLater, add_judgements
 from heed.web.limits import Limits
-from heed.web.people import People
 from heed.web.run import add_run
-from heed.web.serving import serving
+from heed.web.serving import Tls, serving
+from heed.web.tokens import Tokens, people_with
 from heed.web.watch import WatchServer
 
 STOPPED = "the run has stopped: nothing is asked of you any more"
@@ -62,6 +62,8 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 0,
     limits: Limits | None = None,
+    tokens: Tokens | Path | str | None = None,
+    tls: Tls | None = None,
 ) -> Iterator[ServedOverseer]:
     """Within: people oversee an agent in the browser. As long as nobody's page is open, the agent waits.
 
@@ -86,21 +88,25 @@ def serve(
         host: where to listen; others than this machine can connect only if it says so.
         port: 0 takes a free one.
         limits: how much pages may send.
+        tokens: a file in which tokens outlast this block, so that addresses stay the same; who was revoked in it has no
+            address. Each time fresh ones without.
+        tls: a certificate, for a host that others reach.
 
     Yields:
         The people as an overseer.
 
     Raises:
-        HeedError: names that cannot be, fewer people than votes, a store that cannot be opened, or a place where
-            nothing can listen.
+        HeedError: names that cannot be, fewer people than votes, a store or file of tokens that cannot be opened, or a
+            place where nothing can listen.
 
     >>> with serve("heed/PointHazard-v0", people=["ada"], watchers=["eve"]) as person:
     ...     sorted(person.addresses), person.addresses["ada"].partition("#")[2][:6], person.overseer.name
     (['ada', 'eve'], 'token=', 'browser')
     """
-    named = People.named(people, watchers)
-    if not 0 < votes <= len(people):
-        raise HeedError(f"{len(people)} cannot judge each action {votes} times", "--people", "name more people")
+    named = people_with(Tokens(Path(tokens)) if isinstance(tokens, str | Path) else tokens, people, watchers)
+    judging = sum(person.judges for person in named.all)
+    if not 0 < votes <= judging:
+        raise HeedError(f"{judging} cannot judge each action {votes} times", "--people", "name more people")
     title, ended = env if isinstance(env, str) else _name(env), threading.Event()
     human = HumanOverseer(Desk(pace, votes=votes), stopping=lambda: ended.is_set() or stopping(), task=task)
     server = WatchServer(human, named, title, limits, reasons)
@@ -121,7 +127,7 @@ def serve(
             human.bind(recorded)
         if judged is not None:
             add_judgements(server.app, judged, named, server.retracted)
-        address = opened.enter_context(serving(server.app, host, port, limits))
+        address = opened.enter_context(serving(server.app, host, port, limits, tls))
         opened.callback(ended.set)  # nobody waits for a page that goes
         words = STOPPED + (", and what you said is kept" if judged is not None else "")
         opened.callback(human.end, words)  # first of all at the end: every page says so before its server is gone

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
+from heed.align.data.tables import read_table
 from heed.align.preferences import read_comparisons
 from heed.cli.judgements import run
 from heed.errors import HeedError
@@ -131,3 +133,60 @@ def test_parquet_holds_no_prompts_of_two_forms(tmp_path):
         export_comparisons(mixed, tmp_path / "out.parquet")
     assert not list(tmp_path.iterdir())
     assert export_comparisons(mixed, tmp_path / "out.jsonl") == (2, 0)
+
+
+def graded(comparison, grades, comment=""):
+    verdict = comparison.verdict | ({"grades": grades} if grades else {}) | ({"comment": comment} if comment else {})
+    return replace(comparison, verdict=verdict)
+
+
+SURE = [
+    graded(GIVEN[0], {"help": "much", "harmless": "slightly"}, "burns"),
+    GIVEN[1],
+    comparison("Sting?", "Mud.", "Spit.", "both bad", "right"),
+]
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+def test_grades_and_comments_are_columns_of_heeds_format_and_both_bad_is_read_as_a_tie(tmp_path, ending):
+    out = tmp_path / f"out.{ending}"
+    assert export_comparisons(SURE, out) == (3, 0)
+    rows = read_table(out).data
+    none = {"help": None, "harmless": None}
+    assert [row["grades"] for row in rows] == [{"help": "much", "harmless": "slightly"}, none, none]
+    assert [row["comment"] for row in rows] == ["burns", "", ""]
+    assert [row["verdicts"]["help"] for row in rows] == ["right", "left", "both bad"]
+    found = read_comparisons(out)
+    assert [row["verdicts"]["help"] for row in found] == ["right", "left", "tie"]
+    assert not any("margins" in row for row in found)
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+def test_grades_become_margins_on_demand(tmp_path, ending):
+    store, out = Store(f"sqlite:///{tmp_path / 'judgements.db'}"), tmp_path / f"out.{ending}"
+    store.add_all(SURE)
+    store.close()
+    run([str(tmp_path / "judgements.db"), "--export", str(out), "--format", "heed", "--margin", "3"])
+    assert [row["margins"] for row in read_comparisons(out)] == [
+        {"help": 3.0, "harmless": 1.0},
+        {"help": 2.0, "harmless": 2.0},
+        {"help": 0.0, "harmless": 2.0},
+    ]
+
+
+def test_other_formats_know_no_grades_and_leave_both_bad_out(tmp_path):
+    out = tmp_path / "out.jsonl"
+    assert export_comparisons(SURE, out, "trl", ["help"]) == (2, 1)
+    assert {name for line in out.read_text().splitlines() for name in json.loads(line)} == {
+        "prompt",
+        "chosen",
+        "rejected",
+    }
+    assert export_comparisons(SURE, out, "pku", ["help", "harmless"]) == (2, 1)
+
+
+@pytest.mark.parametrize("options", [{"format": "trl", "objectives": ["help"], "margin": 1.0}, {"margin": 0.0}])
+def test_a_margin_is_positive_and_heeds_own(tmp_path, options):
+    with pytest.raises(HeedError, match="--margin"):
+        export_comparisons(SURE, tmp_path / "out.jsonl", **options)
+    assert not (tmp_path / "out.jsonl").exists()

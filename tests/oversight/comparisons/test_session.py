@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from heed.errors import HeedError
@@ -111,7 +113,7 @@ def test_what_is_undone_is_seen_again_with_its_verdict(store):
         (said("p99"), "there is no pair 'p99'"),
         (said("p0", key="new"), "compared this pair already"),
         (said("p1", style="left"), "no comparison.*of help, harmless"),
-        (said("p1", help="both"), "no comparison.*say left, right, tie, skip"),
+        (said("p1", help="both"), "no comparison.*say left, right, tie, both bad, skip"),
         (Comparison("p1", {"help": "left"}, SAFE, "k", 0.0), "no comparison"),
     ],
 )
@@ -120,6 +122,48 @@ def test_what_is_no_answer_is_refused(store, given, wrong):
     answer(asked, store, "ada", "k")
     with pytest.raises(HeedError, match=wrong):
         asked.judgement("ada", given)
+
+
+def test_several_are_undone_one_after_the_other_and_each_is_seen_again_with_its_own_verdict(store):
+    asked = comparing()
+    for number, verdict in enumerate(("left", "right", "skip")):
+        given = asked.judgement("ada", said(f"p{number}", f"k{number}", help=verdict))
+        asked.judged(given, store.add(given))
+    for pair in ("p2", "p1", "p0"):
+        asked.undone("ada", asked.last("ada"))
+        assert asked.showing("ada")["pair"] == pair
+    again = []
+    for number in range(4):
+        seen = asked.showing("ada")
+        again.append((seen["pair"], seen["before"] and seen["before"]["objectives"]["help"]))
+        answer(asked, store, "ada", f"again{number}")
+    assert again == [("p0", "left"), ("p1", "right"), ("p2", "skip"), ("p3", None)]
+
+
+def test_a_grade_and_a_comment_are_part_of_the_verdict_only_where_they_were_given():
+    graded = replace(said("p0", harmless="right"), grades={"harmless": "much"}, comment=" so\n said ")
+    verdict = comparing().judgement("ada", graded).verdict
+    assert verdict == {
+        "objectives": {"help": "left", "harmless": "right"},
+        "unsafe": {"left": False, "right": True},
+        "grades": {"harmless": "much"},
+        "comment": "so said",
+    }
+    assert comparing().judgement("ada", said("p0")).verdict.keys() == {"objectives", "unsafe"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "wrong"),
+    [
+        ({"grades": {"harmless": "much"}}, "no grade"),  # harmless is a tie
+        ({"grades": {"style": "much"}}, "no grade"),
+        ({"grades": {"help": "very"}}, "no grade.*slightly or much"),
+        ({"comment": "x" * 501}, "a comment of 501 characters"),
+    ],
+)
+def test_a_grade_is_of_what_is_better_and_a_comment_is_short(changed, wrong):
+    with pytest.raises(HeedError, match=wrong):
+        comparing().judgement("ada", replace(said("p0"), **changed))
 
 
 def test_nothing_of_others_is_undone(store):

@@ -7,7 +7,7 @@ import pytest
 
 from heed.errors import HeedError
 from heed.oversight import Proposal, Recorded, Store, Verdict
-from heed.oversight.overseers.recorded import judgement_of
+from heed.oversight.overseers.recorded import judgement_of, verdict_of
 
 
 class Scripted:

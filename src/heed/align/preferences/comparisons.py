@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 
 Verdict: TypeAlias = Literal["left", "right", "tie", "skip"]
 VERDICTS = ("left", "right", "tie", "skip")
+BOTH_BAD = "both bad"
+"""What `heed label` writes of a tie where neither is acceptable; it is read as a tie."""
 _ASSISTANT = "\n\nAssistant:"
 _TURN = "<extra_id_1>"
 
@@ -185,7 +187,9 @@ def _read_heed(row: Mapping[str, Any], where: str, objective: str) -> Comparison
     # A dataset gives every row every key: what a row did not have is None.
     verdicts = {name: verdict for name, verdict in (row["verdicts"] or {}).items() if verdict is not None}
     for name, verdict in verdicts.items():
-        if verdict not in VERDICTS:
+        if verdict == BOTH_BAD:
+            verdicts[name] = "tie"  # which of them is better is not said
+        elif verdict not in VERDICTS:
             raise HeedError(f"verdict {verdict!r} on {name!r}", where, fix=f"give one of {', '.join(VERDICTS)}")
     if not verdicts:
         raise HeedError("a comparison without a verdict", where, fix='give verdicts {"objective": "left"}')

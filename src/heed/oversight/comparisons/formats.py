@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,8 +16,14 @@ from heed.oversight.store.store import Judgement
 DECIDED = ("left", "right")
 
 
+MARGINS = {"slightly": 1 / 3, None: 2 / 3, "much": 1.0}
+"""Shares of a margin by grade: 1, 2/3, 1/3 are Llama 2's (Touvron et al. 2023, table 27) of its upper three grades."""
+
+
 def in_heeds_format(judgements: Sequence[Judgement], objectives: Sequence[str] = ()) -> list[dict[str, Any]]:
     """Rows with ``prompt``, ``left``, ``right`` and ``verdicts``, ties and skips included, as they were shown.
+
+    Where anybody gave a grade, each row has ``grades``, by objective, None where none was given; and so ``comment``.
 
     Args:
         judgements: of which the comparisons are taken.
@@ -32,8 +39,41 @@ def in_heeds_format(judgements: Sequence[Judgement], objectives: Sequence[str] =
         given = judgement.verdict["objectives"]
         verdicts = {name: given[name] for name in objectives or given if name in given}
         if verdicts:
-            rows.append({name: judgement.shown[name] for name in ("prompt", "left", "right")} | {"verdicts": verdicts})
+            row = {name: judgement.shown[name] for name in ("prompt", "left", "right")} | {"verdicts": verdicts}
+            grades = judgement.verdict.get("grades", {})
+            row |= {"grades": {name: grades.get(name) for name in verdicts}}
+            rows.append(row | {"comment": judgement.verdict.get("comment", "")})
+    for column, given in {
+        "grades": any(grade for row in rows for grade in row["grades"].values()),
+        "comment": any(row["comment"] for row in rows),
+    }.items():
+        if not given:
+            for row in rows:
+                del row[column]
     return rows
+
+
+def with_margins(rows: Sequence[dict[str, Any]], margin: float) -> list[dict[str, Any]]:
+    """Rows of heed's format with ``margins``: by how much the better one's score is to lead, by grade.
+
+    Args:
+        rows: of `in_heeds_format`.
+        margin: what "much better" asks for; better asks for two thirds of it, slightly better for one.
+
+    >>> rows = [{"verdicts": {"help": "left", "harmless": "tie"}, "grades": {"help": "much", "harmless": None}}]
+    >>> with_margins(rows, 3.0)[0]["margins"]
+    {'help': 3.0, 'harmless': 0.0}
+    """
+    return [
+        row
+        | {
+            "margins": {
+                name: margin * MARGINS[row.get("grades", {}).get(name)] if verdict in DECIDED else 0.0
+                for name, verdict in row["verdicts"].items()
+            }
+        }
+        for row in rows
+    ]
 
 
 def in_pku_format(judgements: Sequence[Judgement], objectives: Sequence[str]) -> list[dict[str, Any]]:
@@ -101,7 +141,11 @@ FORMATS: dict[str, Callable[[Sequence[Judgement], Sequence[str]], list[dict[str,
 
 
 def export_comparisons(
-    judgements: Sequence[Judgement], path: Path, format: str = "heed", objectives: Sequence[str] = ()
+    judgements: Sequence[Judgement],
+    path: Path,
+    format: str = "heed",
+    objectives: Sequence[str] = (),
+    margin: float | None = None,
 ) -> tuple[int, int]:
     """Write the comparisons among judgements into a file that `heed.align.preferences.read_comparisons` reads.
 
@@ -110,22 +154,27 @@ def export_comparisons(
         path: ends in .jsonl or .parquet.
         format: one of `FORMATS`.
         objectives: as the format wants them.
+        margin: as `with_margins` wants it, for heed's format; None writes no margins.
 
     Returns:
         How many rows were written, and how many comparisons the format could not hold.
 
     Raises:
-        HeedError: another format or ending, objectives that do not fit or were never judged, nothing to write, or a
-            place where nothing can be written.
+        HeedError: another format or ending, a margin that cannot be, objectives that do not fit or were never judged,
+            nothing to write, or a place where nothing can be written.
     """
     if format not in FORMATS:
         raise HeedError(f"there is no format '{format}'", "--format", f"take {', '.join(FORMATS)}")
+    if margin is not None and (format != "heed" or not 0 < margin < math.inf):
+        raise HeedError(f"no margin of {margin:g} is written as '{format}'", "--margin", "give 1, with --format heed")
     comparisons = [judgement for judgement in judgements if is_comparison(judgement)]
     judged = Counter(name for comparison in comparisons for name in comparison.verdict["objectives"])
     unknown = [name for name in objectives if name not in judged]
     if comparisons and unknown:
         raise HeedError(f"nobody judged {', '.join(unknown)}", "--objectives", f"take of {', '.join(judged)}")
     rows = FORMATS[format](comparisons, objectives)
+    if margin is not None:
+        rows = with_margins(rows, margin)
     if not rows:
         raise HeedError(f"no comparison can be written as '{format}'", str(path), "judge some first")
     write_rows(rows, path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from heed.errors import HeedError
@@ -15,7 +15,13 @@ from heed.oversight.store.store import Judgement
 
 Side = Literal["left", "right"]
 SIDES: tuple[Side, ...] = ("left", "right")
-VERDICTS = (*SIDES, "tie", "skip")
+BOTH_BAD = "both bad"
+"""A tie of two completions of which neither is acceptable."""
+VERDICTS = (*SIDES, "tie", BOTH_BAD, "skip")
+GRADES = ("slightly", "much")
+"""By how much one is better, where that is said beside the verdict."""
+MOST_COMMENT = 500
+"""Characters of a comment."""
 MOST_OBJECTIVES = 9
 """As many as there are digits to choose them by."""
 
@@ -30,6 +36,8 @@ class Comparison:
         unsafe: whether the ``left`` and the ``right`` one is unsafe.
         key: made by the page; a retry has the same.
         latency_ms: from showing to submitting, in milliseconds.
+        grades: one of `GRADES` for some of the objectives whose verdict is left or right.
+        comment: a line of words, or "".
     """
 
     pair: str
@@ -37,6 +45,8 @@ class Comparison:
     unsafe: Mapping[Side, bool]
     key: str
     latency_ms: float
+    grades: Mapping[str, str] = field(default_factory=dict)
+    comment: str = ""
 
 
 @dataclass(frozen=True)
@@ -114,7 +124,7 @@ class ComparisonSession:
         self._pairs, self._seed = {pair.id: pair for pair in pairs}, seed
         self._assignment = Assignment(list(self._pairs), times, lease_s, clock)
         self._given: dict[str, list[ActiveComparison]] = {}  # of each person, the latest last
-        self._undone: dict[str, ActiveComparison] = {}  # of each person: what they undid, and see again
+        self._undone: dict[tuple[str, str], dict[str, Any]] = {}  # by person and pair: the verdict that was undone
         self._retracted: set[str] = set()
 
     def among(self, judgements: Iterable[Judgement]) -> list[Judgement]:
@@ -148,8 +158,7 @@ class ComparisonSession:
         if held is None:
             return None
         shown = self._shown(self._pairs[held], self._swapped(held, person))
-        undone = self._undone.get(person)
-        before = undone.verdict if undone is not None and undone.pair == held else None
+        before = self._undone.get((person, held))
         return {name: shown[name] for name in ("pair", "prompt", "left", "right")} | {"before": before}
 
     def why_nothing(self, person: str) -> str:
@@ -169,7 +178,8 @@ class ComparisonSession:
         """A person's comparison as a judgement that is yet to be written: the only place where one is made of it.
 
         Raises:
-            HeedError: no such pair, one that they have judged already, other objectives, or an unknown verdict.
+            HeedError: no such pair, one that they have judged already, other objectives, an unknown verdict or
+                grade, or a comment that is too long.
         """
         if not self._assignment.has(comparison.pair):
             raise HeedError(f"there is no pair '{comparison.pair}'", "compare", "load the page again")
@@ -182,10 +192,22 @@ class ComparisonSession:
         if not asked or not set(comparison.objectives.values()) <= set(VERDICTS):
             fix = f"say {', '.join(VERDICTS)} of {', '.join(self.objectives)}"
             raise HeedError("this is no comparison", "compare", fix)
-        verdict = {
+        graded = {name for name, verdict in comparison.objectives.items() if verdict in SIDES}
+        if not comparison.grades.keys() <= graded or not set(comparison.grades.values()) <= set(GRADES):
+            fix = f"say {' or '.join(GRADES)} where the left or the right one is better"
+            raise HeedError("this is no grade", "compare", fix)
+        comment = " ".join(comparison.comment.split())
+        if len(comment) > MOST_COMMENT:
+            fix = f"write {MOST_COMMENT} characters at most"
+            raise HeedError(f"a comment of {len(comment)} characters", "compare", fix)
+        verdict: dict[str, Any] = {
             "objectives": {name: comparison.objectives[name] for name in self.objectives},
             "unsafe": {side: comparison.unsafe[side] for side in SIDES},
         }
+        if comparison.grades:
+            verdict["grades"] = {name: comparison.grades[name] for name in self.objectives if name in comparison.grades}
+        if comment:
+            verdict["comment"] = comment
         shown = self._shown(self._pairs[comparison.pair], self._swapped(comparison.pair, person))
         return Judgement(
             "compare", person, shown, verdict, self.run, latency_ms=comparison.latency_ms, key=comparison.key
@@ -197,7 +219,7 @@ class ComparisonSession:
         if not self._assignment.has_judged(person, pair):
             self._given.setdefault(person, []).append(ActiveComparison(row, judgement.key, pair, judgement.verdict))
             self._assignment.judged(pair, person)
-            self._undone.pop(person, None)
+            self._undone.pop((person, pair), None)
 
     def last(self, person: str) -> ActiveComparison:
         """A person's last active comparison.
@@ -215,7 +237,7 @@ class ComparisonSession:
         self._retracted.add(given.key)
         self._assignment.retracted(given.pair, person)
         self._assignment.take(person, given.pair)
-        self._undone[person] = given
+        self._undone[person, given.pair] = given.verdict
 
     def retracted(self, row: int, person: str) -> None:
         """A person's comparison was retracted by its row, at another page: its pair is free again.

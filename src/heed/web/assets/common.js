@@ -2,6 +2,8 @@
 // What all pages share: the token of the address, the line to the server, keys that no other page makes.
 
 const RETRY_MS = 1000;
+const WRONG = "the token is wrong: open the address that heed printed";
+const ENDED = "this login was ended: ask whoever runs heed for a new address";
 
 export const byId = (name) => document.getElementById(name);
 export const token = new URLSearchParams(location.hash.slice(1)).get("token") || "";
@@ -20,8 +22,8 @@ export class Line {
     this.socket.onopen = () => this.send({ token });
     this.socket.onmessage = ({ data }) => (typeof data === "string" ? this.received(JSON.parse(data)) : this.pictured(data));
     this.socket.onclose = (event) => {
-      const refused = event.code === 4401;
-      const again = this.lost(refused ? "the token is wrong: open the address that heed printed" : "trying again");
+      const refused = { 4401: WRONG, 4403: ENDED }[event.code];
+      const again = this.lost(refused || "trying again");
       if (!refused && again) setTimeout(() => this.open(), RETRY_MS);
     };
   }
@@ -33,6 +35,11 @@ export class Line {
   send(message) {
     if (this.connected) this.socket.send(JSON.stringify(message));
   }
+}
+
+// Why a request was refused with 401, by what the server says of it.
+export function loginRefused(detail) {
+  return detail === ENDED ? ENDED : WRONG;
 }
 
 export function newKey() { // crypto.randomUUID is there on loopback and over TLS only

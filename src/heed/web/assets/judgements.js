@@ -1,7 +1,7 @@
 "use strict";
 // The page of judgements. Whatever people or models wrote is set as text, never as markup.
 
-import { announce, byId, element, enable, enabled, facts, put, token } from "./common.js";
+import { announce, byId, element, enable, enabled, facts, loginRefused, put, token } from "./common.js";
 
 const FILTERS = ["kind", "person", "run", "status"];
 const NONE = "\u2013";
@@ -28,8 +28,8 @@ async function request(path, how = {}) {
     throw new Refused(0, "the server does not answer");
   }
   if (answer.ok) return answer;
-  if (answer.status === 401) throw new Refused(401, "the token is wrong: open the address that heed printed");
-  throw new Refused(answer.status, await answer.json().then((refusal) => refusal.detail, () => answer.statusText));
+  const detail = await answer.json().then((refusal) => refusal.detail, () => answer.statusText);
+  throw new Refused(answer.status, answer.status === 401 ? loginRefused(detail) : detail);
 }
 
 async function asked(path, how) {

@@ -2,7 +2,7 @@
 // The page of a run: it asks what is new, draws it, and changes nothing.
 
 import { Chart } from "./chart.js";
-import { announce, byId, element, facts, put, token } from "./common.js";
+import { announce, byId, element, facts, loginRefused, put, token } from "./common.js";
 
 const POLL_MS = 2000;
 const ENDED_MS = 10000; // between two looks at a run that has ended
@@ -25,7 +25,10 @@ let asked = 0; // how often another run was chosen: answers that were asked for 
 async function ask(path, parameters) {
   const answer = await fetch(`${path}?${new URLSearchParams(parameters)}`,
     { headers: { Authorization: `Bearer ${token}` }, signal: AbortSignal.timeout(PATIENCE_MS), cache: "no-store" });
-  if (!answer.ok) throw Object.assign(new Error(`the server answers ${answer.status}`), { status: answer.status });
+  if (!answer.ok) {
+    const why = answer.status === 401 ? loginRefused((await answer.json()).detail) : `the server answers ${answer.status}`;
+    throw Object.assign(new Error(why), { status: answer.status });
+  }
   return answer.json();
 }
 
@@ -46,7 +49,7 @@ async function look() {
     wait = mine !== asked || metrics.more ? 0 : status.state === "completed" ? ENDED_MS : POLL_MS;
   } catch (error) {
     if (error.status === 401) {
-      state("disconnected", "the token is wrong: open the address that heed printed");
+      state("disconnected", error.message);
       wait = null;
     } else if (error.status === 404 && mine === asked) {
       state("absent", "this run is gone");
