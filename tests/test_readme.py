@@ -159,6 +159,7 @@ def test_every_flag_in_the_pages_is_a_commands():
     classes = (PairSampling, RewardJob, RewardTrainingConfig, *benches)
     flags = NAMES | {field.name for each in classes for field in dataclasses.fields(each)}
     flags |= {flag.replace("-", "_") for flag in re.findall(r'"--([\w-]+)"', source)} | {"help", "debug"}
+    flags |= set(re.findall(r'"(\w+)": Setting\(', source))
     told = {
         flag for page in PAGES for line in commands(page.read_text()) for flag in re.findall(r"--([a-z][\w.-]*)", line)
     }

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from heed import bench
 from heed.bench import options
-from heed.cli.command import Command, refused_kind, show_kinds
+from heed.cli.command import Command, refused_kind, settings_in, show_kinds
 from heed.cli.console import Bar, console, quiet_libraries
 from heed.errors import RunFailed
 
@@ -112,8 +111,7 @@ def run(arguments: Sequence[str]) -> None:
 
 def _measure(name: str, measured: Benchmark, arguments: Sequence[str]) -> None:
     command = Command(f"bench {name}", measured.about)
-    command.parser.add_class_arguments(measured.asked, as_group=False)
-    command.kinds |= typing.get_type_hints(measured.asked)
+    command.add_group("What is measured, and how", settings_in(measured.asked))
     command.add("--json", action="store_true", help="print one JSON object")
     parsed = vars(command.parse(arguments))
     as_json = parsed.pop("json")

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter, Namespace
 
-from heed.errors import HeedError
+from heed.errors import HeedError, flag_of
 from heed.runs.config import read_yaml
 from heed.runs.sections import documented, flat, full_name, named, short_name
 
@@ -48,7 +48,7 @@ class Setting:
 
     Args:
         kind: its type.
-        default: where nothing else holds.
+        default: where nothing else holds; `dataclasses.MISSING` where it has to be given.
         help: one sentence.
         flag: more of its flag, as argparse takes it: with nargs its values have spaces between them, else commas.
     """
@@ -59,22 +59,29 @@ class Setting:
     flag: Mapping[str, Any] = field(default_factory=dict)
 
 
-def settings_in(default: Any, prefix: str = "") -> dict[str, Setting]:
+def settings_in(of: Any, prefix: str = "") -> dict[str, Setting]:
     """A dataclass's settings by their full names, those of its sections left out.
 
     Args:
-        default: an instance of the dataclass, whose docstring says what each setting is.
+        of: the dataclass, whose docstring says what each setting is, or an instance with other defaults.
         prefix: of the full names.
     """
-    kind = type(default)
+    kind = of if isinstance(of, type) else type(of)
     hints, help_of = typing.get_type_hints(kind), documented(kind)[1]
     return {
         f"{prefix}{each.name}": Setting(
-            hints[each.name], getattr(default, each.name), help_of.get(each.name, ""), each.metadata
+            hints[each.name],
+            _default(each) if of is kind else getattr(of, each.name),
+            help_of.get(each.name, ""),
+            each.metadata,
         )
         for each in dataclasses.fields(kind)
         if not dataclasses.is_dataclass(hints[each.name])
     }
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
 def in_words(kind: Any) -> str:
@@ -132,11 +139,14 @@ class Command:
         )
         self.kinds: dict[str, Any] = {}
         self.known_settings: dict[str, Setting] = {}
+        self._positionals: set[str] = set()
         self._groups: list[tuple[str, list[str]]] = []
 
     def add(self, *names: str, **options: Any) -> None:
         """Add one option."""
         action = self.parser.add_argument(*names, **options)
+        if not action.option_strings:
+            self._positionals.add(action.dest)
         self.kinds[action.dest] = bool if options.get("action") == "store_true" else options.get("type") or str
 
     def add_group(self, title: str, settings: Mapping[str, Setting]) -> None:
@@ -243,8 +253,14 @@ class Command:
         reason = " ".join(str(error).split())
         wrong = re.search(r'Parser key "([\w.]+)".*(?:Got|Given) value: (.*)$', reason)
         if wrong is not None:
-            reason = f"{wrong[1]} cannot be '{wrong[2]}'"
+            reason = f"{self._as_typed(wrong[1])} cannot be '{wrong[2]}'"
+        lacking = re.search(r"arguments are required: (.*)$", reason)
+        if lacking is not None:
+            reason = f"it needs {', '.join(map(self._as_typed, lacking[1].split(', ')))}"
         return HeedError(reason, where, self.see)
+
+    def _as_typed(self, name: str) -> str:
+        return name if name in self._positionals else flag_of(name)
 
     def _add_setting(self, group: Any, name: str) -> None:
         setting, short = self.known_settings[name], short_name(name, self.kinds)
@@ -252,10 +268,14 @@ class Command:
         if setting.kind is bool or typing.get_origin(setting.kind) is Literal:
             del options["metavar"]  # --help shows the choices
         kind = str if "nargs" in options else setting.kind
-        group.add_argument(f"--{short}", dest=name, type=kind, default=setting.default, help=setting.help, **options)
+        if setting.default is dataclasses.MISSING:
+            options["required"] = True
+        else:
+            options["default"] = setting.default
+        group.add_argument(flag_of(short), dest=name, type=kind, help=setting.help, **options)
 
     def _spelt(self, arguments: Sequence[str]) -> list[str]:
-        """The arguments as jsonargparse reads them: flags with underscores and of short names, lists as JSON."""
+        """The arguments as jsonargparse reads them: flags with hyphens and of short names, lists as JSON."""
         found: list[str] = []
         flag = ""
         for argument in arguments:
@@ -263,9 +283,9 @@ class Command:
             if argument.startswith("--"):
                 flag = name[2:].replace("-", "_")
                 if self.known_settings and flag and flag != "help":
-                    flag = full_name(flag, self.kinds, f"--{flag}", self.see)
+                    flag = full_name(flag, self.kinds, fix=self.see)
                 shown = short_name(flag, self.kinds) if flag in self.known_settings else flag
-                found.append(f"--{shown}{equals}{self._json(flag, value)}" if equals else f"--{shown}")
+                found.append(flag_of(shown) + (equals + self._json(flag, value) if equals else ""))
             else:
                 found.append(self._json(flag, argument))
                 flag = flag if self._spaced(flag) else ""
@@ -316,7 +336,7 @@ def refuse_unread(given: Collection[str], readers: Mapping[str, str]) -> None:
     """
     for name, reader in readers.items():
         if name in given and reader not in given:
-            raise HeedError("nothing would read this", f"--{name}", f"give --{reader} too, or leave it out")
+            raise HeedError("nothing would read this", flag_of(name), f"give {flag_of(reader)} too, or leave it out")
 
 
 def refuse_both(given: Collection[str], *names: str) -> None:
@@ -331,7 +351,7 @@ def refuse_both(given: Collection[str], *names: str) -> None:
     """
     found = [name for name in names if name in given]
     if len(found) > 1:
-        where = ", ".join(f"--{name}" for name in found)
+        where = ", ".join(flag_of(name) for name in found)
         raise HeedError("only one of these can be done at a time", where, "give one of them")
 
 

@@ -44,7 +44,7 @@ def run(arguments: Sequence[str]) -> None:
     if asked.get("overseer", BROWSER) != BROWSER:
         raise HeedError("here people are the overseers", "--overseer", "leave it out, or run heed guard")
     if "overseer_timeout" in command.flags(arguments):
-        raise HeedError("nobody hurries people: the agent waits for them", "--overseer_timeout", "leave it out")
+        raise HeedError("nobody hurries people: the agent waits for them", "--overseer-timeout", "leave it out")
     if parsed["resume"] is not None and parsed["out"] is not None:
         raise HeedError("a run that goes on stays where it is", "--out", "give one of --out and --resume")
     resumed = None if parsed["resume"] is None else Path(parsed["resume"])
