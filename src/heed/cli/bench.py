@@ -9,8 +9,9 @@ from typing import Any
 
 from heed import bench
 from heed.bench import options
-from heed.cli.command import Command, refused_kind, settings_in, show_kinds
-from heed.cli.console import Bar, console, quiet_libraries
+from heed.cli.command import Command, settings_in
+from heed.cli.console import Bar, quiet_libraries, say
+from heed.cli.kinds import refused_kind, show_kinds
 from heed.errors import RunFailed
 
 Shows = Callable[[Bar], Callable[..., None]]
@@ -18,7 +19,7 @@ Shows = Callable[[Bar], Callable[..., None]]
 
 
 def _in_lines(_: Bar) -> Callable[[str], None]:
-    return lambda message: console.print(message, style="dim")
+    return lambda message: say(message, style="dim")
 
 
 def _counted(stage: str) -> Shows:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import re
 import types
@@ -40,6 +39,10 @@ def words(text: str) -> list[str]:
     ['gapo:p=1', 'mgda']
     """
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+EVERYWHERE = "--quiet, --verbose and --debug are taken as well: see heed --help."
+"""What every command's help says last."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,7 @@ class Command:
         self.parser = ArgumentParser(
             prog=f"heed {name}",
             description=description,
-            epilog=epilog,
+            epilog=" ".join(filter(None, [epilog, EVERYWHERE])),
             exit_on_error=False,
             formatter_class=HelpInWords,
         )
@@ -362,36 +365,3 @@ def out_folder(given: str | None, stem: str) -> Path:
     root = Path("runs")
     number = next(n for n in range(1, 1_000_000) if not (root / f"{stem}-{n}").exists())
     return root / f"{stem}-{number}"
-
-
-def show_kinds(command: str, kinds: Mapping[str, str]) -> None:
-    """Print what a command of several kinds can do, and end the program.
-
-    Args:
-        command: its name.
-        kinds: by name, each with one sentence.
-    """
-    width = max(map(len, kinds)) + 2
-    print(f"usage: heed {command} KIND ...\n")
-    for name, about in kinds.items():
-        print(f"  {name:<{width}}{about}")
-    print(f"\nheed {command} KIND --help tells a kind's options.")
-    raise SystemExit(0)
-
-
-def refused_kind(what: str, command: str, kinds: Collection[str], arguments: Sequence[str]) -> HeedError:
-    """What to say where a command of several kinds was given none that there is.
-
-    Args:
-        what: is asked.
-        command: its name.
-        kinds: that there are.
-        arguments: as typed.
-
-    >>> str(refused_kind("what shall be compared?", "compare", ["align", "guard"], ["gaurd"]))
-    'what shall be compared? (heed compare gaurd): did you mean heed compare guard?'
-    """
-    typed = arguments[0] if arguments and not arguments[0].startswith("-") else ""
-    close = difflib.get_close_matches(typed, kinds, n=1)
-    fix = f"did you mean heed {command} {close[0]}?" if close else f"heed {command} {', '.join(kinds)}"
-    return HeedError(what, f"heed {command} {typed}".strip(), fix)

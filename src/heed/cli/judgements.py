@@ -100,7 +100,7 @@ def _serve(store: Store, parsed: Any) -> None:
     add_judgements(app, lambda: store, people)
     with serving(app, parsed.host, parsed.port) as address:
         for person in people.all:
-            say(f"{person.name} looks at {address}/judgements#token={people.token_of(person.name)}")
+            say(f"{person.name} looks at {address}/judgements#token={people.token_of(person.name)}", needed=True)
         wait_until_stopped()
 
 

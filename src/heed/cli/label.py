@@ -88,7 +88,7 @@ def serve_pairs(server: CompareServer, people: People, host: str, port: int, lim
 
     with serving(server.app, host, port, limits) as address:
         for person in people.all:
-            say(f"{person.name} compares at {address}/#token={people.token_of(person.name)}")
+            say(f"{person.name} compares at {address}/#token={people.token_of(person.name)}", needed=True)
         wait_until_stopped(server.finished.is_set)
 
 

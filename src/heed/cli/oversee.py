@@ -75,7 +75,7 @@ def run(arguments: Sequence[str]) -> None:
         ) as person,
     ):
         for name, address in person.addresses.items():
-            say(f"{name} {'judges' if name in names else 'watches'} at {address}")
+            say(f"{name} {'judges' if name in names else 'watches'} at {address}", needed=True)
         if resumed is None:
             summary = trained(job, out, bar, wanted, person.human)
         else:
