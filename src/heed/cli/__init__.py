@@ -28,6 +28,7 @@ COMMANDS = {
     "compare": "several methods and seeds under one budget, as a table",
     "report": "write the page of a run",
     "bench": "measure speed",
+    "completion": "what bash, zsh and fish complete",
     "doctor": "what is installed here, and whether it works together",
 }
 
