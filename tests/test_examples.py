@@ -75,8 +75,8 @@ def test_a_weighting_of_ones_own_serves_python_and_the_command_line(run_example,
     (tmp_path / "prompts.jsonl").write_text('{"prompt": "cough ?"}\n')
     (tmp_path / "rewards.py").write_text("def length(completions, **_): return [float(len(c)) for c in completions]")
     monkeypatch.chdir(tmp_path)
-    small = ["--steps", "1", "--prompts_per_step", "1", "--completions_per_prompt", "2", "--eval_prompts", "0"]
-    own = ["--model", "base", "--data", "prompts.jsonl", "--max_completion_tokens", "4", "--out", "run"]
+    small = ["--steps", "1", "--prompts-per-step", "1", "--completions-per-prompt", "2", "--eval-prompts", "0"]
+    own = ["--model", "base", "--data", "prompts.jsonl", "--max-completion-tokens", "4", "--out", "run"]
     objectives = ["--objectives", "more=rewards:length", "less=rewards:length,sign=-1"]
     align_command([*own, *objectives, "--method", "own_weighting:EvenConfig", "--power", "0.5", *small])
     config = read_yaml(tmp_path / "run" / "config.yaml")

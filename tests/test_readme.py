@@ -158,7 +158,8 @@ def test_every_flag_in_the_pages_is_a_commands():
     benches = tuple(each.asked for each in BENCHMARKS.values())
     classes = (PairSampling, RewardJob, RewardTrainingConfig, *benches)
     flags = NAMES | {field.name for each in classes for field in dataclasses.fields(each)}
-    flags |= {flag.replace("-", "_") for flag in re.findall(r'"--([\w-]+)"', source)} | {"help", "debug"}
+    flags |= {flag.replace("-", "_") for flag in re.findall(r'"--([\w-]+)"', source)} | {"help"}
+    flags |= set(re.findall(r'"(\w+)": Setting\(', source))
     told = {
         flag for page in PAGES for line in commands(page.read_text()) for flag in re.findall(r"--([a-z][\w.-]*)", line)
     }

@@ -20,7 +20,7 @@ BASE = ""
 EXTRAS: dict[str, tuple[str, ...]] = {
     BASE: ("torch", "torchjd", "numpy", "scipy"),
     "runs": (
-        *("pyyaml", "safetensors", "tensorboard", "jsonargparse", "rich"),
+        *("pyyaml", "safetensors", "tensorboard", "jsonargparse", "rich", "shtab"),
         *("pyarrow", "matplotlib", "jinja2", "markupsafe"),
     ),
     "worlds": ("gymnasium",),
@@ -94,9 +94,14 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "heed.cli.bench": ("runs",),
     "heed.cli.command": ("runs",),
     "heed.cli.compare": ("runs",),
+    "heed.cli.completion": ("runs",),
     "heed.cli.console": ("runs",),
     "heed.cli.demo": ("align", "guard"),
     "heed.cli.doctor": (BASE,),
+    "heed.cli.doctor.draw": ("worlds",),
+    "heed.cli.doctor.guarding": ("guard",),
+    "heed.cli.doctor.learn": ("guard",),
+    "heed.cli.doctor.look": ("oversight",),
     "heed.cli.front": ("align",),
     "heed.cli.guard": ("guard",),
     "heed.cli.judgements": ("web",),

@@ -7,6 +7,15 @@ from pathlib import Path
 from typing import Any
 
 
+def flag_of(name: str) -> str:
+    """How a setting is spelt as a flag, in help and in messages; underscores are understood as well.
+
+    >>> flag_of("learner.learning_rate")
+    '--learner.learning-rate'
+    """
+    return f"--{name.replace('_', '-')}"
+
+
 class HeedError(Exception):
     """A mistake that the user can mend; the command line prints it in one line and exits with 2.
 

@@ -138,7 +138,7 @@ def test_the_share_of_signal_is_not_told_where_micro_batches_differ_in_size():
     """The estimate takes them as equals: parts of 24, 24 and 16 sequences would give it a bias."""
     balance = Setting(micro_batch=24).put(*gradients(3))
     assert balance.signal.isnan().all()
-    with pytest.raises(HeedError, match=r"24 does not divide a minibatch of 64 \(--micro_batch\)"):
+    with pytest.raises(HeedError, match=r"24 does not divide a minibatch of 64 \(--micro-batch\)"):
         AlignConfig(prompts_per_step=16, micro_batch=24, gram="unbiased")
     assert AlignConfig(prompts_per_step=16, micro_batch=16, gram="unbiased").micro_batches == 4
 

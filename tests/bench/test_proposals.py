@@ -104,5 +104,5 @@ def test_what_cannot_be_asked_is_one_line_before_anything_is_trained(finished, t
 
 
 def test_the_command_prints_one_json_object(finished, capsys):
-    run(["proposals", "--run", str(finished), "--proposals", "40", "--policy_steps", "30", "--json"])
+    run(["proposals", "--run", str(finished), "--proposals", "40", "--policy-steps", "30", "--json"])
     assert json.loads(capsys.readouterr().out)["proposals"] == 40

@@ -17,11 +17,11 @@ from heed.worlds.lunar_lander.rules import dangerous
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 STEPS, OVERSEEN = 460, 400
-COMMAND = ["oversee", "--env", "LunarLander-v3", "--env_kwargs", '{"continuous": true}', "--people", "ada"]
-COMMAND += ["--port", "0", "--steps", str(STEPS), "--oversight_steps", str(OVERSEEN), "--gate", "1"]
-COMMAND += ["--needless", "1", "--audit", "0", "--ask_above", "1"]  # handed over when due, and never asked again
-COMMAND += ["--ask_after", "0"]
-COMMAND += ["--evaluation_episodes", "0"]
+COMMAND = ["oversee", "--env", "LunarLander-v3", "--env-kwargs", '{"continuous": true}', "--people", "ada"]
+COMMAND += ["--port", "0", "--steps", str(STEPS), "--oversight-steps", str(OVERSEEN), "--gate", "1"]
+COMMAND += ["--needless", "1", "--audit", "0", "--ask-above", "1"]  # handed over when due, and never asked again
+COMMAND += ["--ask-after", "0"]
+COMMAND += ["--evaluation-episodes", "0"]
 COMMAND += ["--background", "false"]  # so that the step of the hand-over does not hang on how fast this machine fits
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import heed
+from heed import cli
 from heed.cli import main
 from heed.errors import HeedError
 from heed.runs.folder import RESUMED, RunFolder
@@ -48,7 +49,7 @@ ROOMS = {
     "web": ("label", "oversee", "report", "judgements"),
 }
 """Which commands a room's refusals come out of; the longest beginning of a file's path counts."""
-EVERYWHERE = ("--help", "--debug")
+EVERYWHERE = ("--help", *cli.EVERYWHERE)
 COMMANDS = sorted({command for commands in ROOMS.values() for command in commands})
 
 

@@ -52,7 +52,7 @@ def test_every_setting_has_a_flag_by_its_full_name_that_help_shows_once(capsys):
     assert len(set(shown)) == len(shown) == len(TYPES) + 1  # and --out
     for title in ("learner.:", "phases.:", "planning.:", "models.:", "models.dynamics.:", "models.blockers.:"):
         assert f"\n{title} " in text
-    assert "--horizon HORIZON" in text and "default: 20" in text and "--blockers.learning_rate" in text
+    assert "--horizon HORIZON" in text and "default: 20" in text and "--blockers.learning-rate" in text
     assert "default: 0.01" in text  # of the blockers, which are fitted otherwise than any ensemble is by default
     for name in TYPES:
         assert settings(f"--{name}", "{}" if name == "env_kwargs" else _text(name))[1].keys() == {name}
@@ -76,12 +76,12 @@ def test_null_unsets_what_a_file_has_set_where_a_setting_may_be_none(tmp_path):
     (tmp_path / "a.yaml").write_text(
         "label_keys: [0, 1]\nstore: a.db\ninputs: state\npreference: [.7, .3]\ngrace: 2\ncatastrophe: mine:far\n"
     )
-    flags = ["--label_keys", "null", "--store=null", "--inputs", "null", "--preference=null", "--grace", "null"]
+    flags = ["--label-keys", "null", "--store=null", "--inputs", "null", "--preference=null", "--grace", "null"]
     _, asked = settings(str(tmp_path / "a.yaml"), *flags)
     job = job_of(asked)
     assert (job.models.label_keys, job.store, job.models.inputs, job.learner.preference) == (None, None, None, None)
     assert (job.phases.grace, job.catastrophe) == (None, "mine:far")
-    for flag in ("--particles", "--mode", "--block_ends"):
+    for flag in ("--particles", "--mode", "--block-ends"):
         with pytest.raises(HeedError, match=r"cannot be 'None'"):
             settings(flag, "null")
 
@@ -89,8 +89,8 @@ def test_null_unsets_what_a_file_has_set_where_a_setting_may_be_none(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--horizn", "3"], "no setting is called 'horizn' .--horizn.: did you mean horizon"),
-        (["--updates", "3"], "'updates' .--updates.: say models.dynamics.updates or models.blockers.updates"),
+        (["--horizn", "3"], "no setting is called 'horizn' .--horizn.: did you mean --horizon"),
+        (["--updates", "3"], "'updates' .--updates.: say --models.dynamics.updates or --models.blockers.updates"),
         (["--horizon", "far"], "planning.horizon cannot be 'far'"),
         (["--mode", "replac"], "mode cannot be 'replac'"),
         (["--models", "3"], "no setting is called 'models'"),

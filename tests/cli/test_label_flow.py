@@ -54,7 +54,7 @@ def labelled(heed_cache, tmp_path_factory):
         return compare(address, token, exactly, len(read_pairs(folder / "store-pairs.jsonl")))
 
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(1) as pool:
-        patch.setattr("heed.cli.label.say", told.put)
+        patch.setattr("heed.cli.label.say", lambda text, **_: told.put(text))
         comparing = pool.submit(person)
         comparing.add_done_callback(lambda done: done.exception() and _thread.interrupt_main())
         try:

@@ -116,7 +116,7 @@ def test_a_model_folder_without_a_tokenizer_is_said(heed, desk):
         (["--model", "model", "--world", "apothecary"], ["a world brings its own model and prompts", "(--model)"]),
         (["--world", "moon"], ["world cannot be 'moon'"]),
         (["--pairs", "other.jsonl", "--model", "model"], ["only sampling reads this (--model)"]),
-        (["--pairs", "other.jsonl", "--top-k", "5"], ["only sampling reads this (--top_k)"]),
+        (["--pairs", "other.jsonl", "--top-k", "5"], ["only sampling reads this (--top-k)"]),
         (["--pairs", "other.jsonl", "--split", "train"], ["only sampling reads this (--split)"]),
         (["--pairs", "other.jsonl", "--next", "uncertain"], ["no score of help", "give --reward"]),
         (["--pairs", "other.jsonl", "--reward", "help=judge"], ["nothing asks for scores (--reward)"]),

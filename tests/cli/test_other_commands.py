@@ -2,10 +2,8 @@
 
 import json
 import re
-import sys
 
 import pytest
-import torch
 
 import heed as package
 from heed.cli import COMMANDS
@@ -30,31 +28,6 @@ def test_the_version_is_the_package_s(heed):
 def test_every_command_has_a_help(heed, command):
     code, out, err = heed(*command.split(), "--help")
     assert code == 0 and out.startswith(f"usage: heed {command}") and err == ""
-
-
-def test_doctor_tells_what_is_installed_and_where_worlds_are_kept(heed, heed_cache):
-    code, out, _ = heed("doctor")
-    assert code == 0
-    assert f"torch {torch.__version__.partition('+')[0]}" in out and str(heed_cache) in out
-    assert "gapo" in out and "pip install 'heed[" not in out
-
-
-def test_doctor_says_of_each_room_what_is_there_and_how_to_install_what_is_not(heed, monkeypatch):
-    monkeypatch.setitem(sys.modules, "stable_baselines3", None)
-    monkeypatch.setitem(sys.modules, "pydantic", None)
-    code, out, err = heed("doctor")
-    assert (code, err) == (0, "")
-    assert "\n  guard: not installed: pip install 'heed[guard]'\n" in out
-    assert "\n  web: no pydantic: pip install 'heed[web]'\n" in out
-    assert re.search(r"^  align: transformers \d+\.\d+\.\d+, peft ", out, flags=re.MULTILINE)
-
-
-def test_doctor_fails_where_the_cache_cannot_be_written(heed, tmp_path, monkeypatch):
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("HEED_CACHE", str(tmp_path / "file" / "cache"))
-    code, out, _ = heed("doctor")
-    assert code == 1
-    assert "set HEED_CACHE" in out
 
 
 def test_report_writes_a_page_that_can_be_made_again(heed, heed_cache, tmp_path):

@@ -41,7 +41,7 @@ def addresses(process, people):
 
 
 def test_a_person_at_the_socket_blocks_and_all_that_was_acknowledged_is_on_disk(tmp_path):
-    flags = ("--steps", "40", "--oversight_steps", "30", "--learning_starts", "10", "--watchers", "eve")
+    flags = ("--steps", "40", "--oversight-steps", "30", "--learning-starts", "10", "--watchers", "eve")
     process = oversee(*flags, "--out", str(tmp_path / "run"))
     people = addresses(process, 2)
     assert {name: told[0] for name, told in people.items()} == {"overseer": "judges", "eve": "watches"}
@@ -88,7 +88,7 @@ def test_a_person_at_the_socket_blocks_and_all_that_was_acknowledged_is_on_disk(
 
 def test_a_killed_run_goes_on_with_its_person_and_keeps_what_they_said(tmp_path):
     run = str(tmp_path / "run")
-    length = ("--steps", "60", "--oversight_steps", "50", "--learning_starts", "10", "--checkpoint_every", "10")
+    length = ("--steps", "60", "--oversight-steps", "50", "--learning-starts", "10", "--checkpoint-every", "10")
     first = oversee(*length, "--out", run)
     _, address, token = addresses(first, 1)["overseer"]
 

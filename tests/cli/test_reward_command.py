@@ -76,7 +76,7 @@ def test_the_template_s_variables_are_read_and_kept(heed, desk):
     kept = AutoTokenizer.from_pretrained(desk / "judges")
     assert kept.apply_chat_template(asked, tokenize=False) == "cough ? sage "
     other = "{'enable_thought': false}"
-    error = heed.refused("reward", *flags, "--template_arguments", other, "--out", "no")
+    error = heed.refused("reward", *flags, "--template-arguments", other, "--out", "no")
     assert "does not know the variable 'enable_thought'" in error and not (desk / "no").exists()
 
 
@@ -90,11 +90,11 @@ def test_the_template_s_variables_are_read_and_kept(heed, desk):
         (["told.jsonl", "--model", "./no-such-model"], ["there is no language model (./no-such-model)"]),
         (["told.jsonl", *LEARN, "--objectives", "price"], ["decides on objective 'price'", "judge short"]),
         (["odd.jsonl", *LEARN], ["'is it short?' cannot name an objective"]),
-        (["told.jsonl", *LEARN, "--lora-r", "-1"], ["a rank of -1 (--lora_r)"]),
+        (["told.jsonl", *LEARN, "--lora-r", "-1"], ["a rank of -1 (--lora-r)"]),
         (["told.jsonl", *LEARN, "--template-arguments", '{"enable_thinking": 1}'], ["'enable_thinking' (template"]),
         (
             ["told.jsonl", "--world", "apothecary", "--template-arguments", '{"enable_thinking": false}'],
-            ["a world brings its own model (--template_arguments)"],
+            ["a world brings its own model (--template-arguments)"],
         ),
         (["told.jsonl", *LEARN, "--held-out", "1"], ["held_out is 1.0"]),
         (["told.jsonl", *LEARN, "--epochs", "0"], ["epochs is 0.0"]),

@@ -14,7 +14,7 @@ from heed.balance import WEIGHTINGS
 from heed.balance.methods.gapo import GAPOConfig
 from heed.cli.command import Command, out_folder
 from heed.cli.settings import GROUPS, QUICK, SETTINGS, AlignCommand
-from heed.errors import HeedError
+from heed.errors import HeedError, flag_of
 
 
 def settings(*arguments, **kinds):
@@ -29,7 +29,7 @@ def help_of(capsys, *arguments, **kinds):
 
 
 def shown_default(text, flag):
-    return re.search(rf"--{flag} .*?default: ([^)]*)\)", text)[1]
+    return re.search(rf"{flag_of(flag)} .*?default: ([^)]*)\)", text)[1]
 
 
 def test_each_layer_goes_over_the_one_below(tmp_path):
@@ -100,7 +100,7 @@ def test_resume_and_out_exclude_each_other():
 def test_help_shows_every_setting_once_in_groups_with_the_default_that_holds(capsys):
     text = help_of(capsys, "--help")
     for name in SETTINGS:
-        assert len(re.findall(rf" --{name} ", text.split("The defaults are")[0])) == 1, name
+        assert len(re.findall(rf" {flag_of(name)} ", text.split("The defaults are")[0])) == 1, name
     for title in GROUPS:
         assert f"{title}:" in text
     for kind in (AlignJob, AlignConfig):
@@ -246,13 +246,13 @@ def test_a_weighting_of_one_s_own_brings_its_flags(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     method = "my_weighting:First"
-    for arguments in (["--method", method, "--first_share", "0.5"], ["a.yaml", "--weighting.first_share=0.5"]):
+    for arguments in (["--method", method, "--first-share", "0.5"], ["a.yaml", "--weighting.first_share=0.5"]):
         (tmp_path / "a.yaml").write_text(f"method: {method}\n")
         job, _ = split_settings(settings(*arguments)[1])
         gram = torch.eye(2)
         assert job.build_weighting(("a", "b"))(gram).tolist() == [0.5, 0.0]
     with pytest.raises(HeedError, match="no setting is called 'first_share'"):
-        settings("--first_share", "0.5")
+        settings("--first-share", "0.5")
     with pytest.raises(HeedError, match=r"heed\.errors:HeedError is no weighting"):
         settings("--method", "heed.errors:HeedError")
 
@@ -309,8 +309,8 @@ def test_a_short_name_of_several_settings_is_refused_with_their_full_names(tmp_p
     command.add("config", nargs="?", help="a file")
     command.add_sections(Whole(), "The whole")
     (tmp_path / "a.yaml").write_text("rate: 2")
-    for arguments in (["--rate", "2"], [str(tmp_path / "a.yaml")]):
-        with pytest.raises(HeedError, match=r"called 'rate' .*: say first\.rate or second\.rate"):
+    for arguments, dashes in ((["--rate", "2"], "--"), ([str(tmp_path / "a.yaml")], "")):
+        with pytest.raises(HeedError, match=rf"called 'rate' .*: say {dashes}first\.rate or {dashes}second\.rate"):
             command.asked(arguments)
     assert command.asked(["--first.rate", "2", "--steps", "3"]) == {"first.rate": 2.0, "steps": 3}
     with pytest.raises(SystemExit):

@@ -234,8 +234,8 @@ def test_beside_a_constraint_stands_the_best_that_keeps_it(here, heed_cache, tmp
         (["mgda", "cagrad"], {"p": 2.0}, "mgda, cagrad have no p .--p.: take --method gapo, or leave it out"),
         (["linear"], {"weights": [1.0, 2.0]}, "bring their own weights .--weights"),
         (["mgda"], {"model": "m"}, "a world brings its own"),
-        (["mgda"], {"eval_prompts": 0}, "nothing is evaluated, so nothing can be compared .--eval_prompts"),
-        (["conditioned:pgapo:gram_memory=0.9"], {}, "would mix the preferences of a conditioned policy .--gram_memory"),
+        (["mgda"], {"eval_prompts": 0}, "nothing is evaluated, so nothing can be compared .--eval-prompts"),
+        (["conditioned:pgapo:gram_memory=0.9"], {}, "would mix the preferences of a conditioned policy .--gram-memory"),
         (
             ["mgda", "soups"],
             {},

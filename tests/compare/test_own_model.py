@@ -93,7 +93,7 @@ def test_what_only_a_world_knows_is_refused(settings, tmp_path):
     for methods, changes, named in (
         (["linear:scaled"], {}, "linear:scaled"),
         (["linear:tuned"], {}, "linear:tuned"),
-        (["linear"], {"eval_prompts": 0}, "--eval_prompts"),
+        (["linear"], {"eval_prompts": 0}, "--eval-prompts"),
         (["linear"], {"data": None}, "--data"),
         (["single:nobody"], {}, "nobody"),
         (["linear"], {"objectives": [f"kl={__name__}:letters"]}, "'kl' is a column"),

@@ -22,16 +22,16 @@ import numpy as np
 import pyarrow.parquet as pq
 
 SHORT = (
-    *("guard", "--steps", "1500", "--oversight_steps", "700", "--eps", "0.3", "--gate", "1.0", "--cap", "0.5"),
-    *("--learning_starts", "300", "--evaluation_episodes", "1", "--refit_every", "400", "--seed", "5"),
+    *("guard", "--steps", "1500", "--oversight-steps", "700", "--eps", "0.3", "--gate", "1.0", "--cap", "0.5"),
+    *("--learning-starts", "300", "--evaluation-episodes", "1", "--refit-every", "400", "--seed", "5"),
 )
 ALIGN = ("align", "--world", "apothecary", "--steps", "4", "--seed", "3")
 RUNS: dict[str, tuple[str, ...]] = {
     "guard-mbhi": ("guard", "--method", "mbhi", "--steps", "4000", "--seed", "3"),
     "guard-hirl": ("guard", "--method", "hirl", "--steps", "4000", "--seed", "3"),
     "guard-short-mbhi": SHORT,
-    "guard-short-noplan": (*SHORT, "--block_when", "no_plan"),
-    "guard-short-ask": (*SHORT, "--ask_above", "0.1"),
+    "guard-short-noplan": (*SHORT, "--block-when", "no_plan"),
+    "guard-short-ask": (*SHORT, "--ask-above", "0.1"),
     "guard-short-shadow": (*SHORT, "--mode", "shadow"),
     "guard-short-block": (*SHORT, "--mode", "block"),
     "guard-short-penalty": (*SHORT, "--mode", "penalty", "--learner", "ppo"),

@@ -318,7 +318,7 @@ def check_groups(weighting: object, config: AlignConfig) -> None:
     """
     if isinstance(weighting, Conditioned) and config.gram_memory > 0:
         what = "a running Gram matrix would mix the preferences of a conditioned policy"
-        raise HeedError(what, "--gram_memory", "give 0 (--preset modern has one), or one policy for each preference")
+        raise HeedError(what, "--gram-memory", "give 0 (--preset modern has one), or one policy for each preference")
     if isinstance(weighting, Conditioned) and weighting.through == "adapter" and config.advantage == "gae":
         what = "critics are not told the preference that an adapter follows"
         raise HeedError(what, "--advantage gae", "take leave_one_out or group, or --through prompt")
@@ -328,18 +328,18 @@ def check_groups(weighting: object, config: AlignConfig) -> None:
     name, group = type(weighting).__name__, config.completions_per_prompt
     if group < 2:
         what = f"{name} compares the completions of a prompt, and there is one of each"
-        raise HeedError(what, "--completions_per_prompt", "give at least 2")
+        raise HeedError(what, "--completions-per-prompt", "give at least 2")
     if isinstance(weighting, RiC) and kl_row(config):
         what = f"{name} learns by likelihood, beside which the KL is no row of its own"
-        raise HeedError(what, "--kl_in", "leave it out")
+        raise HeedError(what, "--kl-in", "leave it out")
     if not isinstance(weighting, PairLoss):
         return
     if config.micro_batch % group:
         what = f"a micro-batch of {config.micro_batch} splits the {group} completions of a prompt, that {name} pairs"
-        raise HeedError(what, "--micro_batch", f"take a multiple of {group}")
+        raise HeedError(what, "--micro-batch", f"take a multiple of {group}")
     if config.kl_beta == 0 or config.kl_place != "reward" or config.kl_in != "each":
         what = f"{name} has the KL in its own loss, and needs its weight"
-        raise HeedError(what, "--kl_beta, --kl_place, --kl_in", "give a weight above 0, and leave out the others")
+        raise HeedError(what, "--kl-beta, --kl-place, --kl-in", "give a weight above 0, and leave out the others")
 
 
 def _check_falls(weighting: object, config: AlignConfig) -> None:
@@ -348,10 +348,10 @@ def _check_falls(weighting: object, config: AlignConfig) -> None:
         return
     if isinstance(weighting, RiC):
         what = "a round of RiC asks for other rewards than the one before, so that one is no fall of the other"
-        raise HeedError(what, "--max_fall", "leave it out")
+        raise HeedError(what, "--max-fall", "leave it out")
     if isinstance(weighting, Conditioned) and config.minibatches % (count := len(weighting.preferences)):
         what = f"{config.minibatches} minibatches are not of the same ones of {count} preferences in each round"
-        raise HeedError(what, "--max_fall", f"leave it out, or give a multiple of {count} --minibatches")
+        raise HeedError(what, "--max-fall", f"leave it out, or give a multiple of {count} --minibatches")
 
 
 def estimator_of(policy: Policy, objectives: int, config: AlignConfig, weighting: object = None) -> AdvantageEstimator:

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from heed.errors import HeedError
+from heed.errors import HeedError, flag_of
 
 Rewards = Literal["learnt", "gold"]
 """What scores a built-in world's replies: judges learnt from noisy comparisons, or the world's own rewards."""
@@ -155,33 +155,33 @@ class AlignConfig:
         for name, kind in get_type_hints(AlignConfig).items():
             if get_origin(kind) is Literal and getattr(self, name) not in get_args(kind):
                 raise HeedError(
-                    f"'{getattr(self, name)}' is no choice", f"--{name}", f"take {', '.join(get_args(kind))}"
+                    f"'{getattr(self, name)}' is no choice", flag_of(name), f"take {', '.join(get_args(kind))}"
                 )
         for name, least in _LEAST.items():
             if not getattr(self, name) >= least:
-                raise HeedError(f"{getattr(self, name)} is too little", f"--{name}", f"give at least {least:g}")
+                raise HeedError(f"{getattr(self, name)} is too little", flag_of(name), f"give at least {least:g}")
         for name in _POSITIVE:
             if not getattr(self, name) > 0:
-                raise HeedError(f"{getattr(self, name)} is not positive", f"--{name}", "give more than 0")
+                raise HeedError(f"{getattr(self, name)} is not positive", flag_of(name), "give more than 0")
         for name in _BELOW_ONE + _AT_MOST_ONE:
             value = getattr(self, name)
             if value > 1 or (name in _BELOW_ONE and value == 1):
                 fix = "give less than 1" if name in _BELOW_ONE else "give at most 1"
-                raise HeedError(f"{value} is too much", f"--{name}", fix)
+                raise HeedError(f"{value} is too much", flag_of(name), fix)
         if self.critic_value_clip > 0 and self.critic_epochs == 1:
             raise HeedError(
                 "in the critics' only pass their values are the old ones, which nothing clips",
-                "--critic_value_clip",
-                "raise --critic_epochs, or leave it out",
+                "--critic-value-clip",
+                "raise --critic-epochs, or leave it out",
             )
         if self.advantage != "gae" and self.completions_per_prompt < 2:
             raise HeedError(
                 "a group baseline needs at least two completions of each prompt",
-                "--completions_per_prompt",
+                "--completions-per-prompt",
                 "raise it, or take --advantage gae",
             )
         if self.max_fall > 0 and self.prompts_per_step < 2:
-            raise HeedError("one prompt tells no fall from chance", "--max_fall", "give more --prompts_per_step, or 0")
+            raise HeedError("one prompt tells no fall from chance", "--max-fall", "give more --prompts-per-step, or 0")
         if self.prompts_per_step % self.minibatches:
             raise HeedError(
                 f"{self.prompts_per_step} prompts do not divide into {self.minibatches} minibatches",
@@ -197,20 +197,20 @@ class AlignConfig:
         if self.gram == "unbiased" and self.micro_batches < 2:
             raise HeedError(
                 "an unbiased Gram matrix needs at least two micro-batches in a minibatch",
-                "--micro_batch",
+                "--micro-batch",
                 f"set it to {max(1, self.minibatch // 8)} or less",
             )
         if self.gram == "unbiased" and not self.equal_micro_batches:
             raise HeedError(
                 f"an unbiased Gram matrix needs equal micro-batches, and {self.micro_batch} does not divide a "
                 f"minibatch of {self.minibatch}",
-                "--micro_batch",
+                "--micro-batch",
                 "take a divisor",
             )
         if self.micro_batch and self.advantage != "gae" and self.micro_batch % self.completions_per_prompt:
             raise HeedError(
                 f"a micro-batch of {self.micro_batch} splits the {self.completions_per_prompt} completions of a prompt",
-                "--micro_batch",
+                "--micro-batch",
                 f"take a multiple of {self.completions_per_prompt}",
             )
 
@@ -276,6 +276,6 @@ def check_adapter(rank: int, alpha: int) -> None:
         HeedError: a negative rank, or a scale with which nothing is learnt.
     """
     if rank < 0:
-        raise HeedError(f"a rank of {rank}", "--lora_r", "give at least 1, or 0 to train all parameters")
+        raise HeedError(f"a rank of {rank}", "--lora-r", "give at least 1, or 0 to train all parameters")
     if rank > 0 and alpha < 1:
-        raise HeedError(f"an adapter of scale {alpha} learns nothing", "--lora_alpha", "give at least 1")
+        raise HeedError(f"an adapter of scale {alpha} learns nothing", "--lora-alpha", "give at least 1")

@@ -132,6 +132,6 @@ def checked_rows(dataset: Any, policy: Policy, max_completion_tokens: int) -> li
                 f"prompt {i} has {tokens} tokens, but the model's context of {policy.context} leaves {room} beside "
                 f"completions of {max_completion_tokens}",
                 "dataset",
-                "shorten it, or lower --max_completion_tokens",
+                "shorten it, or lower --max-completion-tokens",
             )
     return rows

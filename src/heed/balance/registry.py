@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from heed.errors import HeedError
+from heed.errors import HeedError, flag_of
 
 if TYPE_CHECKING:
     from torchjd.aggregation import Weighting
@@ -143,12 +143,14 @@ def settings_for(method: str, config: type[WeightingConfig], given: dict[str, An
             having = methods_with(setting)
             hint = f"take --method {' or '.join(having)}, or leave it out" if having else ""
             own = f"its settings are {', '.join(settings_of(config)) or 'none'}"
-            raise HeedError(f"{name} has no {setting}", f"--{setting}", hint or own)
+            raise HeedError(f"{name} has no {setting}", flag_of(setting), hint or own)
     if config.argument is None or not argument or not config.name:
         return dict(given)
     if given.get(config.argument) not in (None, argument):
         raise HeedError(
-            f"{method} has another {config.argument}, {given[config.argument]}", f"--{config.argument}", "leave it out"
+            f"{method} has another {config.argument}, {given[config.argument]}",
+            flag_of(config.argument),
+            "leave it out",
         )
     return {**given, config.argument: argument}
 

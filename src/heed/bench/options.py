@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from heed.errors import HeedError
+from heed.errors import HeedError, flag_of
 
 GROUP = 8
 """Completions of each prompt of a step, TRL's default."""
@@ -87,7 +87,7 @@ class StepBench:
             raise HeedError(what, "--completions", f"give a multiple of {GROUP}")
         for name in ("tokens", "repeats"):
             if getattr(self, name) < 1:
-                raise HeedError(f"{getattr(self, name)} {name} measure nothing", f"--{name}", "give at least 1")
+                raise HeedError(f"{getattr(self, name)} {name} measure nothing", flag_of(name), "give at least 1")
 
 
 @dataclass(frozen=True)

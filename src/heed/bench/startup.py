@@ -21,7 +21,19 @@ from heed.oversight.store.store import Judgement, Store
 
 PLAIN = "python, nothing imported"
 HELP = (
-    *("", "align", "bench", "compare align", "compare guard", "demo", "doctor", "front", "guard", "judgements"),
+    *(
+        "",
+        "align",
+        "bench",
+        "compare align",
+        "compare guard",
+        "completion",
+        "demo",
+        "doctor",
+        "front",
+        "guard",
+        "judgements",
+    ),
     *("label", "oversee", "report", "reward"),
 )
 TYPOS = ("align --stepz 3", "front --method gapo --preferencs 3", "guard --horizont 5", "lable", "reward x --out")

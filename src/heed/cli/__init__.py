@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import difflib
 import importlib
+import logging
 import os
 import select
 import sys
 import traceback
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 
 from heed import __version__
 from heed.errors import HeedError, MissingPackageError, RunFailed
@@ -26,8 +28,19 @@ COMMANDS = {
     "compare": "several methods and seeds under one budget, as a table",
     "report": "write the page of a run",
     "bench": "measure speed",
+    "completion": "what bash, zsh and fish complete",
     "doctor": "what is installed here, and whether it works together",
 }
+
+EVERYWHERE = {
+    "--quiet": "no progress and nothing said beside it: results, warnings of heed's and errors stay",
+    "--verbose": "heed's steps one by one, and the libraries' warnings",
+    "--debug": "the traceback of what ends a command",
+}
+"""What every command takes, wherever it stands in the line."""
+
+LEVELS = {"--quiet": logging.WARNING, "--verbose": logging.DEBUG}
+"""From which level on heed tells; otherwise from INFO on."""
 
 
 def usage() -> str:
@@ -38,7 +51,8 @@ def usage() -> str:
     """
     lines = ["heed: reinforcement learning that heeds people", "", "usage: heed COMMAND ...", ""]
     lines += [f"  heed {name:<11}{what}" for name, what in COMMANDS.items()]
-    return "\n".join([*lines, "", "heed COMMAND --help tells a command's options; --debug shows tracebacks."])
+    lines += ["", "heed COMMAND --help tells a command's options. Every command takes", ""]
+    return "\n".join([*lines, *(f"  {flag:<11}{what}" for flag, what in EVERYWHERE.items())])
 
 
 def error_line(message: str) -> None:
@@ -57,6 +71,28 @@ def _run(given: Sequence[str]) -> None:
     except MissingPackageError as error:
         kind = [word for word in given[1:2] if given[0] in ("bench", "compare") and not word.startswith("-")]
         raise MissingPackageError(" ".join(["heed", given[0], *kind]), error.package, error.extras) from error
+
+
+@contextlib.contextmanager
+def _telling(given: Sequence[str]) -> Iterator[None]:
+    """Within: as much is told as the flags ask for.
+
+    Raises:
+        HeedError: they ask for less and for more.
+    """
+    asked = [flag for flag in LEVELS if flag in given]
+    if len(asked) > 1:
+        raise HeedError("one silences what the other tells", ", ".join(asked), "give one of them")
+    log = logging.getLogger("heed")
+    before = log.level
+    log.setLevel(LEVELS[asked[0]] if asked else logging.INFO)
+    try:
+        with warnings.catch_warnings():
+            for flag in asked:
+                warnings.simplefilter("ignore" if flag == "--quiet" else "default")
+            yield
+    finally:
+        log.setLevel(before)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -88,19 +124,20 @@ def _answer(arguments: Sequence[str] | None) -> None:
     """Run one command, and say in one line what keeps it from its end."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
-    given = [argument for argument in given if argument != "--debug"]
-    if not given or given[0] in ("--help", "-h"):
+    command = [argument for argument in given if argument not in EVERYWHERE]
+    if not command or command[0] in ("--help", "-h"):
         print(usage())
         raise SystemExit(0)
-    if given[0] == "--version":
+    if command[0] == "--version":
         print(__version__)
         raise SystemExit(0)
     try:
-        if given[0] not in COMMANDS:
-            close = difflib.get_close_matches(given[0], COMMANDS, n=1)
+        if command[0] not in COMMANDS:
+            close = difflib.get_close_matches(command[0], COMMANDS, n=1)
             fix = f"did you mean heed {close[0]}?" if close else f"take one of {', '.join(COMMANDS)}"
-            raise HeedError(f"there is no command '{given[0]}'", "heed", fix)
-        _run(given)
+            raise HeedError(f"there is no command '{command[0]}'", "heed", fix)
+        with _telling(given):
+            _run(command)
     except HeedError as error:
         if debug:
             traceback.print_exc()

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from heed import bench
 from heed.bench import options
-from heed.cli.command import Command, refused_kind, show_kinds
-from heed.cli.console import Bar, console, quiet_libraries
+from heed.cli.command import Command, settings_in
+from heed.cli.console import Bar, quiet_libraries, say
+from heed.cli.kinds import refused_kind, show_kinds
 from heed.errors import RunFailed
 
 Shows = Callable[[Bar], Callable[..., None]]
@@ -19,7 +19,7 @@ Shows = Callable[[Bar], Callable[..., None]]
 
 
 def _in_lines(_: Bar) -> Callable[[str], None]:
-    return lambda message: console.print(message, style="dim")
+    return lambda message: say(message, style="dim")
 
 
 def _counted(stage: str) -> Shows:
@@ -112,8 +112,7 @@ def run(arguments: Sequence[str]) -> None:
 
 def _measure(name: str, measured: Benchmark, arguments: Sequence[str]) -> None:
     command = Command(f"bench {name}", measured.about)
-    command.parser.add_class_arguments(measured.asked, as_group=False)
-    command.kinds |= typing.get_type_hints(measured.asked)
+    command.add_group("What is measured, and how", settings_in(measured.asked))
     command.add("--json", action="store_true", help="print one JSON object")
     parsed = vars(command.parse(arguments))
     as_json = parsed.pop("json")

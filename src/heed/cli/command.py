@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import re
 import types
@@ -16,7 +15,7 @@ from typing import Any, Literal
 
 from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter, Namespace
 
-from heed.errors import HeedError
+from heed.errors import HeedError, flag_of
 from heed.runs.config import read_yaml
 from heed.runs.sections import documented, flat, full_name, named, short_name
 
@@ -42,13 +41,17 @@ def words(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
+EVERYWHERE = "--quiet, --verbose and --debug are taken as well: see heed --help."
+"""What every command's help says last."""
+
+
 @dataclass(frozen=True)
 class Setting:
     """What a command knows of a setting.
 
     Args:
         kind: its type.
-        default: where nothing else holds.
+        default: where nothing else holds; `dataclasses.MISSING` where it has to be given.
         help: one sentence.
         flag: more of its flag, as argparse takes it: with nargs its values have spaces between them, else commas.
     """
@@ -59,22 +62,29 @@ class Setting:
     flag: Mapping[str, Any] = field(default_factory=dict)
 
 
-def settings_in(default: Any, prefix: str = "") -> dict[str, Setting]:
+def settings_in(of: Any, prefix: str = "") -> dict[str, Setting]:
     """A dataclass's settings by their full names, those of its sections left out.
 
     Args:
-        default: an instance of the dataclass, whose docstring says what each setting is.
+        of: the dataclass, whose docstring says what each setting is, or an instance with other defaults.
         prefix: of the full names.
     """
-    kind = type(default)
+    kind = of if isinstance(of, type) else type(of)
     hints, help_of = typing.get_type_hints(kind), documented(kind)[1]
     return {
         f"{prefix}{each.name}": Setting(
-            hints[each.name], getattr(default, each.name), help_of.get(each.name, ""), each.metadata
+            hints[each.name],
+            _default(each) if of is kind else getattr(of, each.name),
+            help_of.get(each.name, ""),
+            each.metadata,
         )
         for each in dataclasses.fields(kind)
         if not dataclasses.is_dataclass(hints[each.name])
     }
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
 def in_words(kind: Any) -> str:
@@ -126,17 +136,20 @@ class Command:
         self.parser = ArgumentParser(
             prog=f"heed {name}",
             description=description,
-            epilog=epilog,
+            epilog=" ".join(filter(None, [epilog, EVERYWHERE])),
             exit_on_error=False,
             formatter_class=HelpInWords,
         )
         self.kinds: dict[str, Any] = {}
         self.known_settings: dict[str, Setting] = {}
+        self._positionals: set[str] = set()
         self._groups: list[tuple[str, list[str]]] = []
 
     def add(self, *names: str, **options: Any) -> None:
         """Add one option."""
         action = self.parser.add_argument(*names, **options)
+        if not action.option_strings:
+            self._positionals.add(action.dest)
         self.kinds[action.dest] = bool if options.get("action") == "store_true" else options.get("type") or str
 
     def add_group(self, title: str, settings: Mapping[str, Setting]) -> None:
@@ -243,8 +256,14 @@ class Command:
         reason = " ".join(str(error).split())
         wrong = re.search(r'Parser key "([\w.]+)".*(?:Got|Given) value: (.*)$', reason)
         if wrong is not None:
-            reason = f"{wrong[1]} cannot be '{wrong[2]}'"
+            reason = f"{self._as_typed(wrong[1])} cannot be '{wrong[2]}'"
+        lacking = re.search(r"arguments are required: (.*)$", reason)
+        if lacking is not None:
+            reason = f"it needs {', '.join(map(self._as_typed, lacking[1].split(', ')))}"
         return HeedError(reason, where, self.see)
+
+    def _as_typed(self, name: str) -> str:
+        return name if name in self._positionals else flag_of(name)
 
     def _add_setting(self, group: Any, name: str) -> None:
         setting, short = self.known_settings[name], short_name(name, self.kinds)
@@ -252,10 +271,14 @@ class Command:
         if setting.kind is bool or typing.get_origin(setting.kind) is Literal:
             del options["metavar"]  # --help shows the choices
         kind = str if "nargs" in options else setting.kind
-        group.add_argument(f"--{short}", dest=name, type=kind, default=setting.default, help=setting.help, **options)
+        if setting.default is dataclasses.MISSING:
+            options["required"] = True
+        else:
+            options["default"] = setting.default
+        group.add_argument(flag_of(short), dest=name, type=kind, help=setting.help, **options)
 
     def _spelt(self, arguments: Sequence[str]) -> list[str]:
-        """The arguments as jsonargparse reads them: flags with underscores and of short names, lists as JSON."""
+        """The arguments as jsonargparse reads them: flags with hyphens and of short names, lists as JSON."""
         found: list[str] = []
         flag = ""
         for argument in arguments:
@@ -263,9 +286,9 @@ class Command:
             if argument.startswith("--"):
                 flag = name[2:].replace("-", "_")
                 if self.known_settings and flag and flag != "help":
-                    flag = full_name(flag, self.kinds, f"--{flag}", self.see)
+                    flag = full_name(flag, self.kinds, fix=self.see)
                 shown = short_name(flag, self.kinds) if flag in self.known_settings else flag
-                found.append(f"--{shown}{equals}{self._json(flag, value)}" if equals else f"--{shown}")
+                found.append(flag_of(shown) + (equals + self._json(flag, value) if equals else ""))
             else:
                 found.append(self._json(flag, argument))
                 flag = flag if self._spaced(flag) else ""
@@ -316,7 +339,7 @@ def refuse_unread(given: Collection[str], readers: Mapping[str, str]) -> None:
     """
     for name, reader in readers.items():
         if name in given and reader not in given:
-            raise HeedError("nothing would read this", f"--{name}", f"give --{reader} too, or leave it out")
+            raise HeedError("nothing would read this", flag_of(name), f"give {flag_of(reader)} too, or leave it out")
 
 
 def refuse_both(given: Collection[str], *names: str) -> None:
@@ -331,7 +354,7 @@ def refuse_both(given: Collection[str], *names: str) -> None:
     """
     found = [name for name in names if name in given]
     if len(found) > 1:
-        where = ", ".join(f"--{name}" for name in found)
+        where = ", ".join(flag_of(name) for name in found)
         raise HeedError("only one of these can be done at a time", where, "give one of them")
 
 
@@ -344,8 +367,7 @@ def add_logins(command: Command) -> None:
         "--tls-cert": "a certificate as PEM, for a host that others reach",
         "--tls-key": "its private key as PEM",
     }.items():
-        spellings = dict.fromkeys((flag, f"--{flag[2:].replace('-', '_')}"))
-        command.add(*spellings, type=str, default=None, help=about)
+        command.add(flag, type=str, default=None, help=about)
 
 
 def out_folder(given: str | None, stem: str) -> Path:
@@ -355,36 +377,3 @@ def out_folder(given: str | None, stem: str) -> Path:
     root = Path("runs")
     number = next(n for n in range(1, 1_000_000) if not (root / f"{stem}-{n}").exists())
     return root / f"{stem}-{number}"
-
-
-def show_kinds(command: str, kinds: Mapping[str, str]) -> None:
-    """Print what a command of several kinds can do, and end the program.
-
-    Args:
-        command: its name.
-        kinds: by name, each with one sentence.
-    """
-    width = max(map(len, kinds)) + 2
-    print(f"usage: heed {command} KIND ...\n")
-    for name, about in kinds.items():
-        print(f"  {name:<{width}}{about}")
-    print(f"\nheed {command} KIND --help tells a kind's options.")
-    raise SystemExit(0)
-
-
-def refused_kind(what: str, command: str, kinds: Collection[str], arguments: Sequence[str]) -> HeedError:
-    """What to say where a command of several kinds was given none that there is.
-
-    Args:
-        what: is asked.
-        command: its name.
-        kinds: that there are.
-        arguments: as typed.
-
-    >>> str(refused_kind("what shall be compared?", "compare", ["align", "guard"], ["gaurd"]))
-    'what shall be compared? (heed compare gaurd): did you mean heed compare guard?'
-    """
-    typed = arguments[0] if arguments and not arguments[0].startswith("-") else ""
-    close = difflib.get_close_matches(typed, kinds, n=1)
-    fix = f"did you mean heed {command} {close[0]}?" if close else f"heed {command} {', '.join(kinds)}"
-    return HeedError(what, f"heed {command} {typed}".strip(), fix)

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from heed import report
-from heed.cli.command import Command, out_folder, refused_kind, show_kinds
+from heed.cli.command import Command, out_folder
 from heed.cli.console import Bar, quiet_libraries, say, stopping_at_rounds
+from heed.cli.kinds import refused_kind, show_kinds
 from heed.compare.pool import OnProgress, Progress
 from heed.compare.tables import format_table
 from heed.errors import HeedError, Stopped

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import platform
 import signal
 import sys
 import time
@@ -23,16 +24,32 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from heed import __version__
+
 console = Console(stderr=True, highlight=False)
 
+log = logging.getLogger("heed")
+"""Its level is how much is told: `heed.cli.main` sets it."""
 
 LOOK_S = 0.2
 """Seconds between two looks at whether to stop."""
 
 
-def say(text: str) -> None:
-    """One line on standard error, never broken, so that paths in it can be copied."""
-    console.print(text, soft_wrap=True, markup=False)
+def quiet() -> bool:
+    """Whether ``--quiet`` asked for results and errors alone."""
+    return log.level > logging.INFO
+
+
+def say(text: str, needed: bool = False, style: str | None = None) -> None:
+    """One line on standard error, never broken, so that paths in it can be copied.
+
+    Args:
+        text: the line.
+        needed: without it nothing can be done, such as a page's address: said with ``--quiet`` too.
+        style: rich's.
+    """
+    if needed or not quiet():
+        console.print(text, soft_wrap=True, markup=False, style=style)
 
 
 def say_revoked(asked: Iterable[str], there: Collection[str]) -> None:
@@ -43,12 +60,18 @@ def say_revoked(asked: Iterable[str], there: Collection[str]) -> None:
 
 
 def quiet_libraries() -> None:
-    """Say what heed has to say; keep the libraries' deprecations and progress bars to themselves."""
-    warnings.filterwarnings("ignore", category=FutureWarning)
+    """Say what heed has to say; keep the libraries' deprecations and progress bars to themselves.
+
+    ``--verbose`` tells the deprecations too.
+    """
+    if log.level != logging.DEBUG:
+        warnings.filterwarnings("ignore", category=FutureWarning)
     logging.basicConfig(
         level=logging.WARNING, format="%(message)s", handlers=[RichHandler(console=console, show_path=False)]
     )
-    logging.getLogger("heed").setLevel(logging.INFO)
+    if log.level == logging.NOTSET:
+        log.setLevel(logging.INFO)
+    log.debug("heed %s, Python %s, %s", __version__, platform.python_version(), platform.platform())
 
 
 class Bar:
@@ -69,7 +92,7 @@ class Bar:
             TimeRemainingColumn(),
             TextColumn("{task.fields[numbers]}"),
             console=console,
-            disable=not console.is_terminal,
+            disable=quiet() or not console.is_terminal,
         )
         self._tasks: dict[str, TaskID] = {}
         self._said: dict[str, int] = {}
@@ -92,7 +115,7 @@ class Bar:
         rate = f"{speed:.2f}/s" if speed else ""
         self.progress.update(task, completed=done, total=total, numbers=numbers, rate=rate)
         tenth = 10 * done // max(total, 1)
-        if not console.is_terminal and tenth != self._said.get(name):
+        if not quiet() and not console.is_terminal and tenth != self._said.get(name):
             self._said[name] = tenth
             print(f"{name}: {done}/{total} {numbers}".rstrip(), file=sys.stderr, flush=True)
 

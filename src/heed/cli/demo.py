@@ -13,7 +13,7 @@ from heed.compare.demo import SEED, STEPS, run_demo
 from heed.compare.demo_guard import GUARD_RUNS, GUARD_STEPS
 from heed.compare.pool import Progress
 from heed.compare.tables import format_table
-from heed.errors import HeedError, Stopped
+from heed.errors import HeedError, Stopped, flag_of
 
 QUICK, QUICK_GUARD = 3, 400
 """Rounds and steps of --quick."""
@@ -26,7 +26,7 @@ def run(arguments: Sequence[str]) -> None:
     quiet_libraries()
     command = Command("demo", "Both halves: a language model that helps AND does no harm, an agent that looks first.")
     command.add("--steps", type=int, default=STEPS, help="rounds of each of the two aligned policies")
-    command.add("--guard_steps", type=int, default=GUARD_STEPS, help="steps of each agent; 0 leaves them out")
+    command.add("--guard-steps", type=int, default=GUARD_STEPS, help="steps of each agent; 0 leaves them out")
     command.add("--seed", type=int, default=SEED, help="of all runs")
     command.add("--out", type=str, default=None, help="the run folder (default: below runs/)")
     command.add("--resume", type=str, default=None, help="a demonstration to go on with")
@@ -41,7 +41,7 @@ def run(arguments: Sequence[str]) -> None:
         return
     for name in ("size", "model", "data"):
         if name in asked:
-            raise HeedError("the worlds bring their own", f"--{name}", "leave it out, or give --real")
+            raise HeedError("the worlds bring their own", flag_of(name), "leave it out, or give --real")
     resumed = "resume" in asked
     if resumed and "out" in asked:
         raise HeedError("a demonstration that goes on stays where it is", "--out", "give one of --out and --resume")
@@ -89,7 +89,9 @@ def _real(asked: Mapping[str, Any]) -> None:
 
     for name in OF_WORLDS:
         if name in asked:
-            raise HeedError("a real model's numbers are those of its size", f"--{name}", "leave it out, or give --size")
+            raise HeedError(
+                "a real model's numbers are those of its size", flag_of(name), "leave it out, or give --size"
+            )
     if "quick" in asked and "size" in asked:
         raise HeedError("the size is given twice", "--quick, --size", "give one of them")
     resumed = "resume" in asked

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from heed.cli.command import Command, refuse_both, refuse_unread, words
 from heed.cli.console import say, wait_until_stopped
-from heed.errors import HeedError
+from heed.errors import HeedError, flag_of
 from heed.oversight.store.store import KINDS, Judgement, Store, open_store
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _refuse_unread(given: Collection[str]) -> None:
     whole = ("kind", "person", "of")
     unread = {"verify": whole, "serve": whole, "retract": ("kind", "of")}
     for name in (name for each in doing for name in (*unread.get(each, ()), "last") if name in given):
-        raise HeedError(f"--{doing[0]} does not choose among judgements", f"--{name}", "leave it out")
+        raise HeedError(f"{flag_of(doing[0])} does not choose among judgements", flag_of(name), "leave it out")
 
 
 def _serve(store: Store, parsed: Any) -> None:
@@ -106,7 +106,7 @@ def _serve(store: Store, parsed: Any) -> None:
     add_judgements(app, lambda: store, people)
     with serving(app, parsed.host, parsed.port) as address:
         for person in people.all:
-            say(f"{person.name} looks at {address}/judgements#token={people.token_of(person.name)}")
+            say(f"{person.name} looks at {address}/judgements#token={people.token_of(person.name)}", needed=True)
         wait_until_stopped()
 
 

@@ -157,7 +157,7 @@ def serve_pairs(
         if stake := at_stake(host, tls):
             say(stake)
         for person in people.all:
-            say(f"{person.name} compares at {address}/#token={people.token_of(person.name)}")
+            say(f"{person.name} compares at {address}/#token={people.token_of(person.name)}", needed=True)
 
         def done() -> bool:
             told.look()

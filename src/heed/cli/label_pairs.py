@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from heed.align.labelling.config import PairSampling
 from heed.align.run.job import APOTHECARY
-from heed.cli.command import Command
+from heed.cli.command import Command, Setting, settings_in
 from heed.cli.console import Bar, say
-from heed.errors import HeedError
+from heed.errors import HeedError, flag_of
 from heed.oversight.comparisons.pairs import Pair, read_pairs
 
 if TYPE_CHECKING:
@@ -24,18 +24,22 @@ SAMPLING = {field.name for field in dataclasses.fields(PairSampling)} - {"seed"}
 def add_options(command: Command) -> None:
     """The options that say where pairs come from."""
     command.add("--pairs", type=str, default=None, help="a file of JSON lines; with --prompts, where it is written")
-    group = command.parser.add_argument_group("Pairs sampled from a model, in place of a file of them")
-    group.add_argument("--prompts", type=str, default=None, help=".jsonl, .parquet, a datasets folder or a hub id")
-    group.add_argument("--split", type=str, default=None, help="which split of the prompts")
-    group.add_argument("--world", type=Literal["apothecary"], default=None, help="the built-in model and prompts")
-    group.add_argument("--model", type=str, default=None, help="what is sampled: a model folder or hub id")
-    group.add_class_arguments(PairSampling, as_group=False, skip={"model", "seed"})
-    group.add_argument("--batch_size", type=int, default=16, help="prompts whose completions are drawn at once")
-    group = command.parser.add_argument_group("Which pair is next")
-    group.add_argument("--next", type=str, default="random", help="random, uncertain or conflicting")
-    group.add_argument(
-        "--reward", nargs="+", default=[], metavar="SPEC", help="scores by reward models: [name=]TARGET[,key=value...]"
-    )
+    sampled = {
+        "prompts": Setting(str, None, ".jsonl, .parquet, a datasets folder or a hub id"),
+        "split": Setting(str, None, "which split of the prompts"),
+        "world": Setting(Literal["apothecary"], None, "the built-in model and prompts"),
+        **{name: each for name, each in settings_in(PairSampling).items() if name != "seed"},
+        "model": Setting(str, None, "what is sampled: a model folder or hub id"),
+        "batch_size": Setting(int, 16, "prompts whose completions are drawn at once"),
+    }
+    command.add_group("Pairs sampled from a model, in place of a file of them", sampled)
+    ordered = {
+        "next": Setting(str, "random", "random, uncertain or conflicting"),
+        "reward": Setting(
+            list[str], [], "scores by reward models: [name=]TARGET[,key=value...]", {"nargs": "+", "metavar": "SPEC"}
+        ),
+    }
+    command.add_group("Which pair is next", ordered)
 
 
 def pairs_of(parsed: Any, asked: set[str], objectives: Sequence[str]) -> tuple[list[Pair], Path]:
@@ -52,7 +56,7 @@ def pairs_of(parsed: Any, asked: set[str], objectives: Sequence[str]) -> tuple[l
             fix = "give --pairs FILE, --prompts FILE and --model PATH, or --world apothecary"
             raise HeedError("there are no pairs", "heed label", fix)
         for name in sorted(asked & SAMPLING):
-            raise HeedError("only sampling reads this", f"--{name}", "give --prompts too, or leave it out")
+            raise HeedError("only sampling reads this", flag_of(name), "give --prompts too, or leave it out")
         path = Path(parsed.pairs)
         pairs = read_pairs(path)
         rewards = _rewards(parsed.reward, objectives)
@@ -106,7 +110,7 @@ def _sampled(parsed: Any, asked: set[str], path: Path) -> list[Pair]:
 def _world(asked: set[str], settings: dict[str, Any], bar: Bar) -> tuple[list[Any], dict[str, Any]]:
     for name in ("prompts", "split", "model", "template_arguments"):
         if name in asked:
-            raise HeedError("a world brings its own model and prompts", f"--{name}", "leave out it, or --world")
+            raise HeedError("a world brings its own model and prompts", flag_of(name), "leave out it, or --world")
     from heed.align.run.apothecary import ApothecarySetup, prepare
     from heed.worlds.apothecary import Apothecary
 

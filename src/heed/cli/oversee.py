@@ -49,7 +49,7 @@ def run(arguments: Sequence[str]) -> None:
     if asked.get("overseer", BROWSER) != BROWSER:
         raise HeedError("here people are the overseers", "--overseer", "leave it out, or run heed guard")
     if "overseer_timeout" in command.flags(arguments):
-        raise HeedError("nobody hurries people: the agent waits for them", "--overseer_timeout", "leave it out")
+        raise HeedError("nobody hurries people: the agent waits for them", "--overseer-timeout", "leave it out")
     if parsed["resume"] is not None and parsed["out"] is not None:
         raise HeedError("a run that goes on stays where it is", "--out", "give one of --out and --resume")
     tls = tls_from(parsed["tls_cert"], parsed["tls_key"])
@@ -89,7 +89,7 @@ def run(arguments: Sequence[str]) -> None:
         if stake := at_stake(parsed["host"], tls):
             say(stake)
         for name, address in person.addresses.items():
-            say(f"{name} {'judges' if name in names else 'watches'} at {address}")
+            say(f"{name} {'judges' if name in names else 'watches'} at {address}", needed=True)
         if resumed is None:
             summary = trained(job, out, bar, wanted, person.human)
         else:

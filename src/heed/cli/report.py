@@ -57,6 +57,6 @@ def _serve(folder: Path, parsed: Any) -> None:
     add_run(app, folder, people, report.report_of)
     with serving(app, parsed.host, parsed.port) as address:
         for person in people.all:
-            say(f"{person.name} watches {folder} at {address}/run#token={people.token_of(person.name)}")
+            say(f"{person.name} watches {folder} at {address}/run#token={people.token_of(person.name)}", needed=True)
         wait_until_stopped()
         say("stopped; the run itself goes on")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from heed.align.preferences.config import RewardTrainingConfig
 from heed.align.run.reward_job import APOTHECARY, RewardJob
-from heed.cli.command import Command, words
+from heed.cli.command import Command, settings_in, words
 from heed.cli.console import Bar, quiet_libraries, say
 
 if TYPE_CHECKING:
@@ -23,10 +23,9 @@ def run(arguments: Sequence[str]) -> None:
     command.add("comparisons", help="what was judged: .jsonl, .parquet, a datasets folder or a hub id")
     command.add("--out", type=str, required=True, help="a new folder for the model")
     command.add("--objectives", type=str, default="", help="what to learn: names, commas between; all if left out")
-    group = command.parser.add_argument_group("What is learnt, and on which model")
-    group.add_class_arguments(RewardJob, as_group=False, skip={"comparisons", "objectives"})
-    group = command.parser.add_argument_group("How it is trained")
-    group.add_class_arguments(RewardTrainingConfig, as_group=False)
+    of_job = {name: each for name, each in settings_in(RewardJob).items() if name not in ("comparisons", "objectives")}
+    command.add_group("What is learnt, and on which model", of_job)
+    command.add_group("How it is trained", settings_in(RewardTrainingConfig))
     asked = {k: v for k, v in vars(command.parse(arguments, defaults=False)).items() if v is not None}
     settings = vars(command.parse(arguments)) | (APOTHECARY if "world" in asked else {}) | asked
     settings["objectives"] = words(settings["objectives"])

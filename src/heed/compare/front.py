@@ -31,7 +31,7 @@ from heed.compare.pool import OnFinished, OnProgress, folder_of_runs, recorded, 
 from heed.compare.results import Make, Results, newest_adapter, outcomes
 from heed.compare.soups import SOUPS, refuse_whole_models, single_settings, soup_points
 from heed.compare.tasks import Task, summary_of
-from heed.errors import HeedError
+from heed.errors import HeedError, flag_of
 from heed.runs.config import config_hash
 from heed.worlds.apothecary import Apothecary
 
@@ -234,12 +234,12 @@ def _checked_grid(job: FrontJob, settings: dict[str, Any], names: Sequence[str])
         refuse_whole_models(settings)
     for method in [*alone, *({SOUPS} & set(job.methods))]:
         if settings["eval_prompts"] == 0:
-            raise HeedError(f"points of {method} are judged by evaluation alone", "--eval_prompts", "give some")
+            raise HeedError(f"points of {method} are judged by evaluation alone", "--eval-prompts", "give some")
     given = settings["weighting"]
     if given.get("preference") is not None:
         raise HeedError("a front has preferences of its own", "--preference", "leave it out; --preferences counts them")
     if given and job.methods == [SOUPS]:
-        raise HeedError(f"{SOUPS} has no {next(iter(given))}", f"--{next(iter(given))}", "leave it out")
+        raise HeedError(f"{SOUPS} has no {next(iter(given))}", flag_of(next(iter(given))), "leave it out")
     refuse_unused(given, [*_trained(job), *alone, *filter(None, map(inner_of, alone))])
     grid = spread_preferences(job.preferences, len(names))
     told = any(given.get(name) is not None for name in ("ideal", "nadir"))

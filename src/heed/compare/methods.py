@@ -292,7 +292,7 @@ def _check(job: MethodsJob, names: Sequence[str], ranges: Sequence[float], world
     """Refuse whatever no run could be begun with."""
     given = job.settings["weighting"]
     if not job.settings["eval_prompts"]:
-        raise HeedError("nothing is evaluated, so nothing can be compared", "--eval_prompts", "give at least 1")
+        raise HeedError("nothing is evaluated, so nothing can be compared", "--eval-prompts", "give at least 1")
     if SOUPS in job.methods:
         what = f"{SOUPS} mixes the policies of other runs along preferences"
         raise HeedError(what, f"--methods {SOUPS}", f"take heed front --methods {SOUPS}")

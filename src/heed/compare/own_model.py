@@ -35,7 +35,7 @@ def names_of(settings: Mapping[str, Any]) -> list[str]:
         HeedError: one that cannot be had, or no prompts to evaluate on.
     """
     if not settings["eval_prompts"]:
-        raise HeedError("nothing is evaluated, so nothing can be compared", "--eval_prompts", "give at least 1")
+        raise HeedError("nothing is evaluated, so nothing can be compared", "--eval-prompts", "give at least 1")
     names = list(ObjectiveSet([parse_objective(text) for text in settings["objectives"]]).names)
     for name in (WORDS, "kl"):
         if name in names:
@@ -82,7 +82,7 @@ def compare_own(
         "changes from before the first update on the same prompts, in each judge's own units; 95% t-intervals over "
         "seeds and prompts; words a completion; kl in nats a token of the last round",
         f"{seeds} seeds, {summaries[0]['steps']} rounds, {seconds / 3600:.2f} hours of training in all",
-        f"never trained on: {', '.join(held_out)}" if held_out else "no judge was held out (--held_out_judges)",
+        f"never trained on: {', '.join(held_out)}" if held_out else "no judge was held out (--held-out-judges)",
     ]
     title = "Balancing " + " and ".join(names)
     return {"title": title, "columns": [*columns, "kl"], "rows": rows, "notes": notes}, seconds

@@ -97,7 +97,7 @@ def refuse_whole_models(settings: dict[str, Any]) -> None:
         HeedError: they train whole models.
     """
     if settings["lora_r"] == 0:
-        raise HeedError("soups mix adapters, and whole models are trained", "--lora_r", "give a rank")
+        raise HeedError("soups mix adapters, and whole models are trained", "--lora-r", "give a rank")
 
 
 def mix_and_judge(runs: Sequence[Path], weights: Sequence[float], place: Path) -> dict[str, float]:
@@ -116,7 +116,7 @@ def mix_and_judge(runs: Sequence[Path], weights: Sequence[float], place: Path) -
         mix(trainer, runs[1:], weights)
         found = trainer.evaluate()
         if found is None:
-            raise HeedError("nothing is evaluated, and a mixture has no other value", "--eval_prompts", "give some")
+            raise HeedError("nothing is evaluated, and a mixture has no other value", "--eval-prompts", "give some")
         values = trainer.journal.values_of(found)
         place.mkdir(parents=True, exist_ok=True)
         model = trainer.policy.model

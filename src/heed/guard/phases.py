@@ -292,7 +292,7 @@ class Phases:
         if not self.may_ask:
             raise HeedError(
                 f"the {self.config.most_judgements} judgements are spent and autonomy may not begin: {why}",
-                "--most_judgements",
+                "--most-judgements",
                 "allow more judgements, a larger --gate or a larger --needless",
             )
         self.next_fit = self.steps + max(1, self.config.oversight_steps // 10)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from heed.errors import HeedError
+from heed.errors import HeedError, flag_of
 
 
 @dataclass(frozen=True)
@@ -75,4 +75,4 @@ def check_bounds(settings: Any, bounds: Mapping[str, Bounds]) -> None:
     for name, allowed in bounds.items():
         value = getattr(settings, name)
         if value is not None and not allowed.allow(value):
-            raise HeedError(f"{name} is {_text(value)}", f"--{name}", f"give {allowed}")
+            raise HeedError(f"{name} is {_text(value)}", flag_of(name), f"give {allowed}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import shutil
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from safetensors import SafetensorError
 from heed.errors import RunFailed
 from heed.runs.files import write_whole
 from heed.runs.folders import replacing_folder
+
+logger = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 
@@ -60,6 +63,7 @@ class Checkpoints:
         except _WRITE_FAULTS as error:
             reason = f"the checkpoint of step {step} could not be written to {self.folder}: {error}"
             raise RunFailed(reason, self.latest()) from error
+        logger.debug("checkpoint %s", final)
         self._prune()
         return final
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,6 +19,8 @@ from heed.runs.lock import LOCK_NAME, RunLock
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
+
+logger = logging.getLogger(__name__)
 
 CONFIG, SUMMARY, METRICS = "config.yaml", "summary.json", "metrics.jsonl"
 RESUMED = ("align", "front", "guard", "compare", "demo", "real")
@@ -77,6 +80,7 @@ class RunFolder:
                     folder.rmdir()
             fix = "choose another --out, or make room"
             raise HeedError(f"the run folder cannot be made: {error.strerror}", str(folder), fix) from error
+        logger.debug("run folder %s, of kind %s; its settings are in %s", folder, kind, folder / CONFIG)
         return run
 
     @classmethod

@@ -16,7 +16,7 @@ import typing
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypeVar, Union
 
-from heed.errors import HeedError
+from heed.errors import HeedError, flag_of
 
 T = TypeVar("T")
 
@@ -44,7 +44,7 @@ def full_name(name: str, names: Iterable[str], where: str = "", fix: str = "") -
     Args:
         name: full or short.
         names: full names that there are.
-        where: the file or option that the name stands in; the option itself by default.
+        where: the file or option that the name stands in; by default it is a flag itself, and told as one.
         fix: what to do about a name that is none, where no other is like it.
 
     Raises:
@@ -55,7 +55,7 @@ def full_name(name: str, names: Iterable[str], where: str = "", fix: str = "") -
     >>> full_name("gamma", ["learner.gamma", "plan.gamma"])
     Traceback (most recent call last):
     ...
-    heed.errors.HeedError: several settings are called 'gamma' (--gamma): say learner.gamma or plan.gamma
+    heed.errors.HeedError: several settings are called 'gamma' (--gamma): say --learner.gamma or --plan.gamma
     """
     known = tuple(names)
     ending = [each for each in known if each == name or each.endswith(f".{name}")]
@@ -63,11 +63,12 @@ def full_name(name: str, names: Iterable[str], where: str = "", fix: str = "") -
     nearest = [each for each in ending if each.count(".") == fewest]
     if len(nearest) == 1:
         return nearest[0]
-    where = where or f"--{name}"
+    spelt = str if where else flag_of
+    where = where or flag_of(name)
     if nearest:
-        raise HeedError(f"several settings are called '{name}'", where, f"say {' or '.join(nearest)}")
+        raise HeedError(f"several settings are called '{name}'", where, f"say {' or '.join(map(spelt, nearest))}")
     near = difflib.get_close_matches(name, [*known, *(each.rpartition(".")[2] for each in known)], n=1)
-    raise HeedError(f"no setting is called '{name}'", where, f"did you mean {near[0]}?" if near else fix)
+    raise HeedError(f"no setting is called '{name}'", where, f"did you mean {spelt(near[0])}?" if near else fix)
 
 
 def short_name(name: str, names: Iterable[str]) -> str:

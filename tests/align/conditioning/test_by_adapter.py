@@ -90,7 +90,7 @@ def test_rounds_of_other_preferences_are_not_compared():
 
 @pytest.mark.parametrize("rank", [0, 3])
 def test_a_job_whose_adapter_has_too_few_ranks_is_refused_before_anything_is_prepared(rank):
-    with pytest.raises(HeedError, match="--lora_r"):
+    with pytest.raises(HeedError, match="--lora-r"):
         AlignJob(method="conditioned:pgapo", lora_r=rank).build_weighting(["help", "harmless"])
 
 

@@ -90,7 +90,7 @@ def test_weights_that_are_not_finite_end_the_run_and_are_never_a_checkpoint(tmp_
     trainer = tiny_trainer(run=tmp_path / "run", checkpoint_every=1)
     weight = next(iter(trainer.policy.trainable().values()))
     trainer.optimizer.register_step_post_hook(lambda *_: weight.data.mul_(float("inf")))  # as overflow does
-    with pytest.raises(RunFailed, match=r"a weight is not finite \(.*lora_.*\): lower --learning_rate.*step-0"):
+    with pytest.raises(RunFailed, match=r"a weight is not finite \(.*lora_.*\): lower --learning-rate.*step-0"):
         trainer.train()
     assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-0"]
     stored = load_file(tmp_path / "run" / "checkpoints" / "step-0" / "adapter_model.safetensors")
@@ -102,7 +102,7 @@ def test_critics_that_are_not_finite_are_never_a_checkpoint(tmp_path):
     trainer.checkpoint()
     with torch.no_grad():
         trainer.estimator.critics.heads.bias.fill_(float("nan"))
-    with pytest.raises(RunFailed, match=r"a weight is not finite \(.*\): lower --learning_rate"):
+    with pytest.raises(RunFailed, match=r"a weight is not finite \(.*\): lower --learning-rate"):
         trainer.checkpoint()
     assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-0"]
 

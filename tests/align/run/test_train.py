@@ -18,7 +18,7 @@ from heed.balance import GAPO, PGAPO, Linear
 from heed.balance.methods.fixed import LinearConfig
 from heed.balance.methods.gapo import GAPOConfig, PGAPOConfig
 from heed.balance.methods.tchebycheff import TchebycheffConfig
-from heed.errors import HeedError, RunFailed, Stopped
+from heed.errors import HeedError, RunFailed, Stopped, flag_of
 from heed.runs.folder import RunFolder
 from heed.worlds.apothecary import Apothecary
 from tiny_runs import TINY, metrics, tiny_settings, without_sections
@@ -173,12 +173,12 @@ def test_going_on_needs_an_alignment_run_with_a_checkpoint(tmp_path):
         ({"method": "tchebycheff", "preference": [0.5, 0.5], "rewards": "learnt"}, "best and worst value"),
         ({"world_objectives": ["help", "help"]}, "help"),
         ({"lora_targets": "no_such_layer"}, "no_such_layer"),
-        ({"lora_r": -1}, "a rank of -1 .--lora_r"),
-        ({"lora_alpha": 0}, "scale 0 learns nothing .--lora_alpha"),
+        ({"lora_r": -1}, "a rank of -1 .--lora-r"),
+        ({"lora_alpha": 0}, "scale 0 learns nothing .--lora-alpha"),
         ({"world": None}, "there is nothing to train"),
         (OWN | {"data": "no-such.jsonl"}, "no-such.jsonl"),
         (OWN | {"rewards": "gold"}, "only a world has this setting .--rewards"),
-        (OWN | {"world_objectives": ["help"]}, "--world_objectives"),
+        (OWN | {"world_objectives": ["help"]}, "--world-objectives"),
         (OWN | {"judges": "j"}, "only a world has this setting .--judges"),
         ({"judges": "j"}, "gold needs no judges .--judges"),
         (OWN | {"ensemble": 2}, "only a world has this setting .--ensemble"),
@@ -188,7 +188,7 @@ def test_going_on_needs_an_alignment_run_with_a_checkpoint(tmp_path):
         ({"rewards": "learnt", "ensemble": 2, "pessimism": -1.0}, "a pessimism of -1.0 .--pessimism"),
         ({"rewards": "learnt", "pessimism": 2.0}, "one judge disagrees with nobody .--pessimism"),
         *(
-            ({name: value}, f"a world brings its own model, prompts and objectives .--{name}")
+            ({name: value}, f"a world brings its own model, prompts and objectives .{flag_of(name)}")
             for name, value in (*OWN.items(), ("split", "train"), ("eval_data", "p.jsonl"))
             if name in ("model", "data", "objectives", "split", "eval_data")
         ),

@@ -92,5 +92,5 @@ def test_the_multiplier_survives_saving_and_is_still_the_weighting(tmp_path):
 
 @pytest.mark.parametrize(("limit", "rate"), [(-0.1, 0.1), (0.1, 0.0), (math.nan, 0.1), (0.1, math.inf)])
 def test_a_bad_multiplier_is_one_line(limit, rate):
-    with pytest.raises(HeedError, match=r"--cost_limit, --multiplier_rate"):
+    with pytest.raises(HeedError, match=r"--cost-limit, --multiplier-rate"):
         Multiplier(limit, rate)

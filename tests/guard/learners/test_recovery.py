@@ -175,5 +175,5 @@ def test_the_risk_survives_saving(tmp_path):
 
 @pytest.mark.parametrize("limit", [-0.1, 1.1, float("nan")])
 def test_a_limit_that_is_no_probability_is_one_line(limit):
-    with pytest.raises(HeedError, match="--risk_limit"):
+    with pytest.raises(HeedError, match="--risk-limit"):
         Recovery(Known("MlpPolicy", CartEnv(), **SETTINGS), limit)

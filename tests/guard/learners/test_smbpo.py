@@ -88,7 +88,7 @@ def test_rows_that_are_not_of_danger_keep_their_reward():
 
 @pytest.mark.parametrize(("gamma", "horizon"), [(1.0, 3), (0.0, 3), (0.9, 0)])
 def test_a_bad_discount_or_horizon_is_one_line(gamma, horizon):
-    with pytest.raises(HeedError, match="--safe_horizon"):
+    with pytest.raises(HeedError, match="--safe-horizon"):
         replay(gamma, horizon)
 
 

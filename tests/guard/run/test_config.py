@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import yaml
 
-from heed.errors import HeedError
+from heed.errors import HeedError, flag_of
 from heed.guard import phases
 from heed.guard.learners.config import LearnerConfig
 from heed.guard.models import config as models
@@ -205,7 +205,7 @@ def test_a_row_of_a_comparison_changes_settings_by_full_or_short_names():
     ],
 )
 def test_what_no_run_could_follow_is_refused_before_anything_is_made(setting, value):
-    with pytest.raises(HeedError, match=rf"^[^\n]*\(--{setting}\b[^\n]*\): (give|take) [^\n]*$"):
+    with pytest.raises(HeedError, match=rf"^[^\n]*\({flag_of(setting)}\b[^\n]*\): (give|take) [^\n]*$"):
         job_of({setting: value}).check()
 
 
@@ -239,11 +239,11 @@ def test_a_cap_of_one_caps_nothing():
 
 
 def test_label_keys_beyond_the_state_and_a_planner_that_cannot_choose_are_refused_before_the_run():
-    with pytest.raises(HeedError, match=r"the label keys are \[7\] \(--label_keys\): .* from 0 to 3"):
+    with pytest.raises(HeedError, match=r"the label keys are \[7\] \(--label-keys\): .* from 0 to 3"):
         build(job_of({"label_keys": (7,)}))
     with pytest.raises(HeedError, match=r"mppi averages actions, which choices cannot be \(--planner\)"):
         build(job_of({"env": "CartPole-v1", "overseer": "rule", "planner": "MPPI"}))
-    with pytest.raises(HeedError, match=r"ppo normalises its advantages over a batch of 1 \(--batch_size\)"):
+    with pytest.raises(HeedError, match=r"ppo normalises its advantages over a batch of 1 \(--batch-size\)"):
         build(job_of({"learner.learner": "ppo", "batch_size": 1}))
 
 

@@ -141,7 +141,7 @@ def test_blocking_is_needless_exactly_where_the_brake_still_suffices():
 
 def test_a_users_own_environment_overseer_and_catastrophe_run_to_the_end(mine, tmp_path, capsys):
     flags = [f"--{name}={value}".lower() for name, value in SMALL.items()]
-    own = [f"--env={mine}:Walk", f"--overseer={mine}:Watcher", f"--catastrophe={mine}:far", "--overseer_timeout=60"]
+    own = [f"--env={mine}:Walk", f"--overseer={mine}:Watcher", f"--catastrophe={mine}:far", "--overseer-timeout=60"]
     run_command([*own, *flags, "--out", "run"])
     out = tmp_path / "run"
     rows = pq.read_table(out / "decisions.parquet").to_pylist()
@@ -167,7 +167,7 @@ def test_a_declared_safe_action_is_taken_and_where_it_takes_many_observations_it
     assert surroundings(f"{mine}:Walk", **own).safe_action is None
     over = surroundings("heed/PointHazard-v0", safe_action=f"{mine}:back")  # over the oracle's own
     assert over.safe_action(np.zeros(4)) == -1.0 and over.brake is None
-    with pytest.raises(HeedError, match=rf"{mine}:NOTHING is no function \(--safe_action {mine}:NOTHING\)"):
+    with pytest.raises(HeedError, match=rf"{mine}:NOTHING is no function \(--safe-action {mine}:NOTHING\)"):
         surroundings(f"{mine}:Walk", safe_action=f"{mine}:NOTHING", **own)
 
 
@@ -184,7 +184,7 @@ def test_what_a_catastrophe_costs_and_whether_it_ends_the_episode_is_said_and_se
         assert (paid, terminated, info["catastrophe"], place.at_catastrophe) == (reward, ended, True, words)
     own = surroundings("heed/PointHazard-v0", at_catastrophe=AtCatastrophe())
     assert own.at_catastrophe == "a catastrophe costs and ends what heed/PointHazard-v0 itself says"
-    with pytest.raises(HeedError, match=r"itself says .* \(--catastrophe_reward, --catastrophe_ends\)"):
+    with pytest.raises(HeedError, match=r"itself says .* \(--catastrophe-reward, --catastrophe-ends\)"):
         surroundings("heed/PointHazard-v0", at_catastrophe=AtCatastrophe(-1))
 
 

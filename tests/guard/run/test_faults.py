@@ -194,7 +194,7 @@ def run(**changes):
         ({"env": "Acrobot-v1", "catastrophe": None}, ["nothing says what a catastrophe is", "module:function"]),
         ({"overseer": "faulty:Away"}, ["never cannot start: it raised: RuntimeError: no person is here"]),
         ({"overseer": "faulty:nobody"}, ["making the overseer 'faulty:nobody' raised RuntimeError: no person is here"]),
-        ({"overseer_timeout": 0}, ["overseer_timeout is 0 (--overseer_timeout): give a number above 0"]),
+        ({"overseer_timeout": 0}, ["overseer_timeout is 0 (--overseer-timeout): give a number above 0"]),
         ({"steps": 0}, ["steps is 0 (--steps): give at least 1"]),
     ],
 )

@@ -116,7 +116,7 @@ def test_settings_reach_the_learner():
         ({"method": "recovery-rl", "env": "heed/CliffGrid-v0"}, "recovery-rl is made of sac, which is for boxes"),
         ({"method": "smbpo", "balance": "gapo"}, "smbpo weighs return and safety itself"),
         ({"method": "recovery-rl", "imagined": 5}, "recovery-rl has no models to imagine with"),
-        ({"method": "smbpo", "imagined_horizon": 5}, "smbpo sets its own imagined_horizon.*--safe_horizon"),
+        ({"method": "smbpo", "imagined_horizon": 5}, "smbpo sets its own imagined_horizon.*--safe-horizon"),
         ({"method": "smbpo", "imagined_penalty": -1.0}, "smbpo sets its own imagined_penalty"),
         ({"method": "smbpo", "safe_horizon": 0}, r"safe_horizon is 0 .*at least 1"),
         ({"method": "sac-lagrangian", "cost_limit": -1.0}, r"cost_limit is -1 .*at least 0"),

@@ -237,8 +237,8 @@ def test_somebody_elses_database_is_refused_and_left_alone(postgres_server, post
 
 def test_commands_read_and_write_it(postgres_url, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    small = ["--env", "heed/PointHazard-v0", "--overseer", "far-sighted", "--steps", "30", "--learning_starts", "100"]
-    small += ["--evaluation_episodes", "0", "--hidden", "8", "--dynamics_hidden", "8", "--members", "2"]
+    small = ["--env", "heed/PointHazard-v0", "--overseer", "far-sighted", "--steps", "30", "--learning-starts", "100"]
+    small += ["--evaluation-episodes", "0", "--hidden", "8", "--dynamics-hidden", "8", "--members", "2"]
     main(["guard", *small, "--store", postgres_url, "--out", "run"])
     assert not (tmp_path / "run" / "judgements.db").exists()
     capsys.readouterr()

@@ -66,12 +66,12 @@ def check_rank(rank: int, objectives: int, shared: float) -> int:
     """
     if rank < 1:
         what = "without a LoRA adapter there are no ranks that a preference could weigh"
-        raise HeedError(what, "--through adapter", "take --through prompt, or train an adapter (--lora_r)")
+        raise HeedError(what, "--through adapter", "take --through prompt, or train an adapter (--lora-r)")
     own = int(rank * (1 - shared) + ROUNDING) // objectives
     if own < 1:
         least = math.ceil(objectives / (1 - shared) - ROUNDING)
         what = f"of rank {rank} with {shared:.0%} for all, an adapter has no rank for each of {objectives} objectives"
-        raise HeedError(what, "--lora_r", f"give at least {least}, or a smaller --shared")
+        raise HeedError(what, "--lora-r", f"give at least {least}, or a smaller --shared")
     return own
 
 

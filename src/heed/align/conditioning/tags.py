@@ -85,4 +85,4 @@ def check_tags(
         room = policy.context - max_completion_tokens
         if len(ids) > room:
             what = f"prompt {i} with its numbers has {len(ids)} tokens, and the context leaves {room}"
-            raise HeedError(what, "dataset", "shorten it, or lower --max_completion_tokens")
+            raise HeedError(what, "dataset", "shorten it, or lower --max-completion-tokens")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from heed.errors import HeedError
+from heed.errors import HeedError, flag_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,4 +51,4 @@ class PairSampling:
             ("seed", self.seed >= 0, "0 or more"),
         ):
             if not right:
-                raise HeedError(f"{name} is {getattr(self, name)}", f"--{name}", f"give {wanted}")
+                raise HeedError(f"{name} is {getattr(self, name)}", flag_of(name), f"give {wanted}")

@@ -57,7 +57,7 @@ def sample_pairs(
             not load, prompts that do not fit it, or a place where nothing can be written.
     """
     if batch_size < 1:
-        raise HeedError(f"a batch of {batch_size}", "--batch_size", "give at least 1")
+        raise HeedError(f"a batch of {batch_size}", "--batch-size", "give at least 1")
     mark = _mark(prompts, sampling, batch_size)
     prompts = [_plain(prompt) for prompt in prompts for _ in range(sampling.pairs_per_prompt)]
     if path.exists():

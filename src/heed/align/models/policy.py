@@ -95,7 +95,7 @@ class Policy:
                     self.model = get_peft_model(base, peft_config, adapter_name=POLICY_ADAPTER)
                 except ValueError as error:
                     reason = str(error).split(". ")[0]
-                    raise HeedError(reason, "--lora_targets", "name linear layers of the model") from error
+                    raise HeedError(reason, "--lora-targets", "name linear layers of the model") from error
             self._require_start(given)
             train_in_float32(self.model)
         self.model.eval()

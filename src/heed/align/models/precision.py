@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from heed.errors import HeedError
 
-REMEDY = "lower --learning_rate, or take --dtype float32 if the model computes in 16 bits"
+REMEDY = "lower --learning-rate, or take --dtype float32 if the model computes in 16 bits"
 """What mends numbers that are not finite."""
 
 
@@ -40,7 +40,7 @@ def overflowed(what: str, where: str, dtype: torch.dtype, setting: str) -> HeedE
     >>> print(overflowed("the logits", "models/base", torch.float16, "--dtype"))
     the logits are not finite in float16 (models/base): its range ends at 65504; set --dtype to bfloat16 or float32
     """
-    fix = "its weights are broken, or have diverged; fetch them again, or lower --learning_rate"
+    fix = "its weights are broken, or have diverged; fetch them again, or lower --learning-rate"
     if dtype == torch.float16:
         fix = f"its range ends at 65504; set {setting} to bfloat16 or float32"
     return HeedError(f"{what} are not finite in {str(dtype).removeprefix('torch.')}", where, fix)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,8 @@ from transformers.utils import logging as transformers_logging
 
 from heed.align.config import check_adapter
 from heed.errors import HeedError
+
+logger = logging.getLogger(__name__)
 
 _ROUNDING = {torch.bfloat16: 0.1, torch.float16: 0.02}
 
@@ -244,7 +247,13 @@ def head_scores(model: Any, config: Any, input_ids: Tensor, attention_mask: Tens
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Keep transformers' bars and reports on loading and saving off the terminal; heed's errors name what is wrong."""
+    """Keep transformers' bars and reports on loading and saving off the terminal; heed's errors name what is wrong.
+
+    Where heed tells its debug lines they speak as well.
+    """
+    if logger.isEnabledFor(logging.DEBUG):
+        yield
+        return
     verbosity, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()

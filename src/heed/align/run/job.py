@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from heed.align.config import PRESETS, AlignConfig, Rewards, check_adapter
 from heed.align.run.weighting import weighting_config, weighting_for, weighting_of
 from heed.balance import WEIGHTINGS, WeightingConfig, methods_with
-from heed.errors import HeedError
+from heed.errors import HeedError, flag_of
 from heed.runs.sections import full_name, leaves, named
 
 if TYPE_CHECKING:
@@ -251,13 +251,13 @@ def check_source(job: AlignJob) -> None:
         for name in ("model", "data", "split", "eval_data", "objectives", "held_out_judges", "template_arguments"):
             if getattr(job, name):
                 raise HeedError(
-                    "a world brings its own model, prompts and objectives", f"--{name}", "leave out it, or --world"
+                    "a world brings its own model, prompts and objectives", flag_of(name), "leave out it, or --world"
                 )
         if job.ensemble < 1:
             raise HeedError(f"{job.ensemble} judges are none", "--ensemble", "give at least 1")
         for name in ("judges", "ensemble"):
             if job.rewards == "gold" and getattr(job, name) != getattr(AlignJob(), name):
-                raise HeedError("gold needs no judges", f"--{name}", "leave it out, or take --rewards learnt")
+                raise HeedError("gold needs no judges", flag_of(name), "leave it out, or take --rewards learnt")
         if job.judges is not None and job.ensemble > 1:
             raise HeedError("the judges are given, and so are not made", "--ensemble", "leave out it, or --judges")
         if job.ensemble == 1 and job.pessimism != AlignJob().pessimism:
@@ -270,8 +270,8 @@ def check_source(job: AlignJob) -> None:
     for name in ("model", "data", "objectives"):
         if not getattr(job, name):
             raise HeedError(
-                "there is nothing to train", f"--{name}", "give --model, --data and --objectives, or --world"
+                "there is nothing to train", flag_of(name), "give --model, --data and --objectives, or --world"
             )
     for name in ("rewards", "judges", "ensemble", "pessimism", "world_objectives", "world_seed"):
         if getattr(job, name) != getattr(AlignJob(), name):
-            raise HeedError("only a world has this setting", f"--{name}", "add --world, or leave it out")
+            raise HeedError("only a world has this setting", flag_of(name), "add --world, or leave it out")

@@ -36,7 +36,7 @@ def learn_rewards(
     if (job.model is None) == (job.world is None):
         raise HeedError("a reward model is learnt on one model", "--model, --world", "give one of the two")
     if job.world is not None and job.template_arguments:
-        raise HeedError("a world brings its own model", "--template_arguments", "leave out it, or --world")
+        raise HeedError("a world brings its own model", "--template-arguments", "leave out it, or --world")
     named = job.objectives[0] if len(job.objectives) == 1 else "preference"
     comparisons = read_comparisons(job.comparisons, job.format, objective=named, split=job.split)
     objectives = job.objectives or _judged(comparisons)

@@ -148,7 +148,7 @@ def _build(
 ) -> AlignTrainer:
     check_source(job)
     world, eval_prompts, tokenizer = None, None, None
-    held_out = [parse_objective(text, "--held_out_judges") for text in job.held_out_judges]
+    held_out = [parse_objective(text, "--held-out-judges") for text in job.held_out_judges]
     if job.world is not None:
         world = Apothecary(job.world_seed, tuple(job.world_objectives))
         weighting = job.build_weighting(world.names, world)  # a mistake shows before minutes of preparation

@@ -17,7 +17,7 @@ from heed.balance import (
     settings_of,
 )
 from heed.balance.methods.running.lagrangian import LagrangianConfig, levels_of
-from heed.errors import HeedError
+from heed.errors import HeedError, flag_of
 from heed.runs.importing import named
 from heed.runs.sections import leaves, typed
 
@@ -127,7 +127,7 @@ def refuse_unused(given: Mapping[str, Any], methods: Sequence[str]) -> None:
             others = methods_with(name)
             fix = f"take --method {' or '.join(others)}, or leave it out" if others else "leave it out"
             verb = "has" if len(methods) == 1 else "have"
-            raise HeedError(f"{', '.join(methods)} {verb} no {name}", f"--{name}", fix)
+            raise HeedError(f"{', '.join(methods)} {verb} no {name}", flag_of(name), fix)
 
 
 def weighting_for(

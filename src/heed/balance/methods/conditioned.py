@@ -56,7 +56,7 @@ class ConditionedConfig(WeightingConfig):
         if self.inner.partition(":")[0] not in followers:
             raise HeedError(f"{self.inner} follows no preference", "--inner", f"take one of {', '.join(followers)}")
         if "preference" in self.inner_settings:
-            raise HeedError("the preferences are spread evenly", "--inner_settings", "leave out preference")
+            raise HeedError("the preferences are spread evenly", "--inner-settings", "leave out preference")
         built = []
         for preference in grid:
             settings = settings_for(self.inner, kind, {**self.inner_settings, "preference": preference})

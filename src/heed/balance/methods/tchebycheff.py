@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from heed.balance.registry import Objectives, WeightingConfig, register
-from heed.errors import HeedError
+from heed.errors import HeedError, flag_of
 
 if TYPE_CHECKING:
     from torchjd.aggregation import Weighting
@@ -80,4 +80,4 @@ def require_both_extremes(ideal: Sequence[float] | None, nadir: Sequence[float] 
     """
     if (ideal is None) != (nadir is None):
         given, missing = ("ideal", "nadir") if nadir is None else ("nadir", "ideal")
-        raise HeedError(f"there is --{given} but no --{missing}", f"--{given}", "give both, or neither")
+        raise HeedError(f"there is {flag_of(given)} but no {flag_of(missing)}", flag_of(given), "give both, or neither")

@@ -13,7 +13,7 @@ from torchjd.linalg import PSDMatrix
 from heed.balance.checks import check_count, check_preference, checked_vector
 from heed.balance.divisors import Divisors
 from heed.balance.gramian import checked_gram
-from heed.errors import HeedError
+from heed.errors import HeedError, flag_of
 
 
 class SmoothTchebycheff(Weighting[PSDMatrix]):
@@ -154,4 +154,4 @@ class SmoothTchebycheff(Weighting[PSDMatrix]):
 def _check_range(name: str, value: float, holds: bool, wanted: str) -> None:
     """Raise `HeedError` unless the setting's condition holds."""
     if not holds:
-        raise HeedError(f"{name} is {value}", f"--{name}", f"give a number {wanted}")
+        raise HeedError(f"{name} is {value}", flag_of(name), f"give a number {wanted}")

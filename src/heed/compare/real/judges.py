@@ -77,7 +77,7 @@ def make_judges(
 
 
 def specs(folder: Path) -> tuple[list[str], list[str]]:
-    """The judges as ``--objectives`` and ``--held_out_judges`` name them."""
+    """The judges as ``--objectives`` and ``--held-out-judges`` name them."""
 
     def read(judge: str) -> str:
         return f"{judge}={folder / judge},dtype=bfloat16,max_length={TOKENS}"

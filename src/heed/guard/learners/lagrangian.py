@@ -50,7 +50,7 @@ class Multiplier(Weighting[PSDMatrix]):
     def __init__(self, limit: float, rate: float = 0.1) -> None:
         if not (limit >= 0 and rate > 0 and math.isfinite(limit) and math.isfinite(rate)):
             raise HeedError(
-                f"a limit of {limit} at the rate {rate}", "--cost_limit, --multiplier_rate", "give >= 0 and > 0"
+                f"a limit of {limit} at the rate {rate}", "--cost-limit, --multiplier-rate", "give >= 0 and > 0"
             )
         super().__init__()
         self.limit, self.rate, self.log = limit, rate, 0.0

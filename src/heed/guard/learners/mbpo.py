@@ -46,7 +46,7 @@ class Rollouts:
 
     def __init__(self, imagination: Imagination, threshold: float, penalty: float, horizon: int) -> None:
         if horizon < 1:
-            raise HeedError(f"rollouts of {horizon} steps", "--imagined_horizon", "give at least 1")
+            raise HeedError(f"rollouts of {horizon} steps", "--imagined-horizon", "give at least 1")
         self.imagination, self.threshold, self.penalty, self.horizon = imagination, threshold, penalty, horizon
 
     @torch.no_grad()
@@ -104,7 +104,7 @@ class MixedReplayBuffer(ReplayBuffer):
 
     def __init__(self, *arguments: Any, real_share: float = 0.5, kept: int = 100_000, **settings: Any) -> None:
         if not 0 < real_share <= 1:
-            raise HeedError(f"the real share is {real_share}", "--real_share", "give a share in (0, 1]")
+            raise HeedError(f"the real share is {real_share}", "--real-share", "give a share in (0, 1]")
         if kept < 1:
             raise HeedError(f"room for {kept} imagined rows", "MixedReplayBuffer", "give at least 1")
         super().__init__(*arguments, **settings)

@@ -97,7 +97,7 @@ class Recovery(Intervention):
 
     def __init__(self, learner: RecoverySAC, limit: float) -> None:
         if not 0 <= limit <= 1:
-            raise HeedError(f"the limit of risk is {limit}", "--risk_limit", "give a number in [0, 1]")
+            raise HeedError(f"the limit of risk is {limit}", "--risk-limit", "give a number in [0, 1]")
         self.learner, self.limit = learner, limit
 
     def decide(self, situation: Situation, proposed: Any) -> Decision:
@@ -145,7 +145,7 @@ class RecoveryPhases:
         if guard.overseer is None:
             raise HeedError("there is nobody to learn from", "--overseer", "name an overseer")
         if updates < 0:
-            raise HeedError(f"{updates} updates of the risk critic", "--risk_updates", "give at least 0")
+            raise HeedError(f"{updates} updates of the risk critic", "--risk-updates", "give at least 0")
         self.guard, self.learner, self.config, self.labels = guard, learner, config, labels
         self.recovery, self.updates, self.shadow = Recovery(learner, limit), updates, shadow
         self.phase, self.steps, self.next_try = Phase.OVERSIGHT, 0, config.oversight_steps
@@ -167,7 +167,7 @@ class RecoveryPhases:
             if spent:
                 raise HeedError(
                     f"the {self.config.most_judgements} judgements are spent and autonomy may not begin: {why}",
-                    "--most_judgements",
+                    "--most-judgements",
                     "allow more judgements",
                 )
             self.next_try = self.steps + max(1, self.config.oversight_steps // 10)

@@ -65,7 +65,7 @@ class AbsorbingReplayBuffer(MixedReplayBuffer):
         if not 0 < gamma < 1 or horizon < 1:
             raise HeedError(
                 f"a discount of {gamma}, catastrophes settled {horizon} steps before they happen",
-                "--learner.gamma, --safe_horizon", "give a discount in (0, 1) and at least 1 step",
+                "--learner.gamma, --safe-horizon", "give a discount in (0, 1) and at least 1 step",
             )  # fmt: skip
         super().__init__(*arguments, **settings)
         self.discount, self.horizon = gamma, horizon

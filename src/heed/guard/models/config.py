@@ -142,4 +142,4 @@ class ModelsConfig:
         there = max(keys, default=0) + 1 if state_size is None else state_size
         if not keys or len(set(keys)) < len(keys) or not set(keys) <= set(range(there)):
             fix = "give different parts of the state" + ("" if state_size is None else f", from 0 to {state_size - 1}")
-            raise HeedError(f"the label keys are {list(keys)}", "--label_keys", fix)
+            raise HeedError(f"the label keys are {list(keys)}", "--label-keys", fix)

@@ -72,7 +72,7 @@ def check_block_when(block_when: str) -> None:
     """
     if block_when not in BLOCK_WHEN:
         raise HeedError(
-            f"'{block_when}' is no rule of blocking", "--block_when", f"take {', '.join(('auto', *BLOCK_WHEN))}"
+            f"'{block_when}' is no rule of blocking", "--block-when", f"take {', '.join(('auto', *BLOCK_WHEN))}"
         )
 
 

@@ -98,7 +98,7 @@ class CEM:
         momentum: float = 0.1,
     ) -> None:
         if not 2 <= elites <= samples:
-            raise HeedError(f"{elites} elites of {samples} samples", "--plan_samples", "give at least two, at most all")
+            raise HeedError(f"{elites} elites of {samples} samples", "--plan-samples", "give at least two, at most all")
         self.horizon, self.size, self.samples, self.elites = horizon, size, samples, elites
         self.start, self.momentum = deviation, momentum
         self.reset()
@@ -273,7 +273,7 @@ class ChoiceCEM:
         least: float = 0.02,
     ) -> None:
         if not 1 <= elites <= samples or not 0 <= least * size < 1:
-            raise HeedError(f"{elites} elites of {samples}, least {least}", "--plan_samples", "give fewer elites")
+            raise HeedError(f"{elites} elites of {samples}, least {least}", "--plan-samples", "give fewer elites")
         self.horizon, self.size, self.samples, self.elites = horizon, size, samples, elites
         self.momentum, self.least = momentum, least
         self.reset()

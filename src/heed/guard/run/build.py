@@ -50,7 +50,7 @@ logger = logging.getLogger(__name__)
 
 NO_SAFE_ACTION = (
     "no safe action is declared: where an action is blocked and nothing better is found, the centre of the box or the "
-    "first choice is executed, which may prevent nothing; give --safe_action module:function, or an overseer that says "
+    "first choice is executed, which may prevent nothing; give --safe-action module:function, or an overseer that says "
     "what to do instead"
 )
 TOGETHER = 100

@@ -28,7 +28,7 @@ ADVICE: Mapping[str, str] = {
         "are better known, or declare a safe action where none is"
     ),
     "unknown": (
-        "imagined futures leave what was seen: oversee for longer, or name with --label_keys the parts of the state "
+        "imagined futures leave what was seen: oversee for longer, or name with --label-keys the parts of the state "
         "that danger depends on"
     ),
     "person": "the overseer blocks: if that is not what they want, look at how they are asked",

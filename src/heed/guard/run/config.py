@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import yaml
 
-from heed.errors import HeedError
+from heed.errors import HeedError, flag_of
 from heed.guard.learners.config import LEARNER_BOUNDS, LearnerConfig
 from heed.guard.models.config import ModelsConfig
 from heed.guard.phases_config import PhasesConfig
@@ -209,6 +209,6 @@ def variant(spec: str, job: GuardJob) -> GuardJob:
             raise HeedError(f"'{pair}' is no setting of a method", where, "write NAME:key=value")
         full = full_name(key, TYPES, where, SEE)
         if full in ("method", "seed"):
-            raise HeedError(f"{key} is no setting of a method", where, f"give --{key} for all methods")
+            raise HeedError(f"{key} is no setting of a method", where, f"give {flag_of(key)} for all methods")
         changes[full] = typed(yaml.safe_load(text), TYPES[full], key, where)
     return replaced(job, changes)

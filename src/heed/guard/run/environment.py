@@ -110,12 +110,12 @@ def surroundings(
         cost = f"a catastrophe costs and ends what {name} itself says"
     else:
         fix = "leave them out, or give --catastrophe module:function"
-        where = "--catastrophe_reward, --catastrophe_ends"
+        where = "--catastrophe-reward, --catastrophe-ends"
         raise HeedError(f"{name} itself says what a catastrophe costs and ends", where, fix)
     safe = known.safe_action
     brake = None if safe is None else batched(safe, coder)
     if safe_action is not None:
-        safe = _function(safe_action, f"--safe_action {safe_action}")
+        safe = _function(safe_action, f"--safe-action {safe_action}")
         brake = batched(safe, coder) if _takes_many(safe, env.observation_space, coder) else None
     goal = None if known.at_goal is None else on_tensors(known.at_goal)
     if catastrophe is not None:  # what the oracle says of its own catastrophes is not about these

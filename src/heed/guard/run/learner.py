@@ -10,7 +10,7 @@ from torchjd.aggregation import Weighting
 from torchjd.linalg import PSDMatrix
 
 from heed.balance import GAPO, PGAPO, check_preference
-from heed.errors import HeedError
+from heed.errors import HeedError, flag_of
 from heed.guard.guard import Guard
 from heed.guard.learners.balanced_sac import BalancedSAC
 from heed.guard.learners.config import LearnerConfig
@@ -92,12 +92,12 @@ def _check(job: GuardJob, kind: type[Learner]) -> None:
         if config.learns_from not in (None, "proposed"):
             fix = "leave it out; --mode penalty teaches it what is blocked"
             raise HeedError(
-                f"ppo cannot learn from {config.learns_from} actions: it is on-policy", "--learns_from", fix
+                f"ppo cannot learn from {config.learns_from} actions: it is on-policy", "--learns-from", fix
             )
         if config.batch_size < 2:
-            raise HeedError("ppo normalises its advantages over a batch of 1", "--batch_size", "give at least 2")
+            raise HeedError("ppo normalises its advantages over a batch of 1", "--batch-size", "give at least 2")
         if config.imagined or config.gradient_steps != 1:
-            where = "--imagined" if config.imagined else "--gradient_steps"
+            where = "--imagined" if config.imagined else "--gradient-steps"
             raise HeedError("ppo learns from its latest rollout alone: it is on-policy", where, "leave it out")
     method = method_from_name(job.method)
     if method.brings is not None:
@@ -123,9 +123,9 @@ def _check_baseline(job: GuardJob, kind: type[Learner]) -> None:
     if method.brings != "absorbing" and config.imagined:
         raise HeedError(f"{job.method} has no models to imagine with", "--imagined", "take --method mbhi or smbpo")
     if method.brings == "absorbing":
-        for name, instead in (("imagined_horizon", "--safe_horizon"), ("imagined_penalty", "--safe_horizon")):
+        for name, instead in (("imagined_horizon", "--safe-horizon"), ("imagined_penalty", "--safe-horizon")):
             if getattr(config, name) != getattr(usual, name):
-                raise HeedError(f"smbpo sets its own {name}", f"--{name}", f"leave it out; {instead} says how")
+                raise HeedError(f"smbpo sets its own {name}", flag_of(name), f"leave it out; {instead} says how")
     if method.brings == "recovery" and job.judgements is not None:
         raise HeedError(f"{job.method} learns from its own run alone", "--judgements", "leave it out")
     if method.brings == "recovery" and job.mode == "block":

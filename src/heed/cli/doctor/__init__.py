@@ -1,4 +1,4 @@
-"""heed doctor: what is installed here, room by room, and whether it works together."""
+"""heed doctor: what is installed here, room by room, and whether it works together; tried, not guessed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import heed
 from heed._extras import BASE, EXTRAS, missing_from
@@ -34,7 +33,12 @@ def run(arguments: Sequence[str]) -> None:
         print("  no CUDA GPU: everything runs on the CPU")
     print(f"  threads: {torch.get_num_threads()} (beside another busy process set OMP_NUM_THREADS=1)")
     print("  weightings: " + ", ".join(_weighting(name) for name in METHODS))
-    if not (missing_from("align") or _keeps_worlds()):
+    works = bool(missing_from("align")) or _keeps_worlds()
+    if not missing_from("guard"):
+        from heed.cli.doctor import guarding  # for those who guard
+
+        works = guarding.works() and works
+    if not works:
         raise SystemExit(1)
 
 
@@ -63,13 +67,10 @@ def _state(extra: str) -> str:
 
 
 def _weighting(name: str) -> str:
-    options: dict[str, Any] = {"preference": [0.5, 0.5]} if name in ("pgapo", "tchebycheff") else {}
-    if name == "tchebycheff":
-        options |= {"ideal": [1.0, 1.0], "nadir": [0.0, 0.0]}
     try:
-        weighting_from_name(name, 2, **options)
-    except HeedError:
-        return f"{name} (needs pip install heed[weightings])"
+        weighting_from_name(name, 2)
+    except HeedError as error:  # others lack but a setting, such as a preference
+        return f"{name} (needs {error.fix})" if error.fix.startswith("pip install") else name
     return name
 
 
