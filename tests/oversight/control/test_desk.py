@@ -464,3 +464,17 @@ def test_of_two_blocks_the_one_that_was_seen_is_learnt_from():
     watched.order("block", page="bob's page", proposal=1, key="seen")
     found = watched.desk.collect()
     assert (found.key, found.is_label) == ("seen", True) and [each.key for each in found.others] == ["fast"]
+
+
+def test_an_agent_that_acts_alone_and_was_paused_goes_on_with_nothing_when_everybody_leaves():
+    watched = Watched(patience=3.0)
+    watched.desk.go_alone()
+    watched.order("go")
+    watched.show(1, asked=True)
+    watched.order("block", proposal=1, key="k")
+    watched.order("pause")
+    watched.desk.disconnect("ada's page")
+    assert watched.desk.state is State.DISCONNECTED and watched.after(50.0) is None  # as its page said: it waits
+    watched.desk.connect("ada's page", "ada")
+    watched.order("go")
+    assert watched.desk.collect().key == "k"

@@ -190,7 +190,7 @@ class Desk:
         record, now = self._record, self.clock()
         if record is None:
             return None
-        if self.state is State.PAUSED or (self.state is State.DISCONNECTED and not self.alone):
+        if self.state is State.PAUSED or (self.state is State.DISCONNECTED and (self.halted or not self.alone)):
             return None
         verdict = record.decided(self.votes) or self._by_time(record, now)
         if verdict is not None:
