@@ -1,4 +1,4 @@
-"""A clumsy person at the overseer's page: what is kept was in view as long as it says, and no sentence was contradicted.
+"""A clumsy person at the overseer's page: what is kept was in view as it says, and no sentence was contradicted.
 
 `HEED_CLUMSY_SECONDS=3600 pytest -m "browser and slow" tests/browser/test_clumsy_person.py -s` is the hour; two minutes
 without it.
@@ -249,8 +249,11 @@ def test_what_a_clumsy_person_leaves_was_in_view_and_nothing_that_was_said_was_c
         agent.join(20)
         person.page.close()
     assert agent.failed is None, agent.failed
-    refused = [(at, number, status["state"], verdict) for at, number, status, verdict in desk.verdicts
-               if not permits(said_of(status, "ada", True).sentence, verdict, status["left_s"])]  # fmt: skip
+    refused = [
+        (at, number, status["state"], verdict)
+        for at, number, status, verdict in desk.verdicts
+        if not permits(said_of(status, "ada", True).sentence, verdict, status["left_s"])
+    ]
     assert refused == []
     contradicted = []
     for at, number, status, verdict in desk.verdicts:
@@ -279,7 +282,9 @@ def test_what_a_clumsy_person_leaves_was_in_view_and_nothing_that_was_said_was_c
         "silent" if each.verdict.get("silent") else "block" if each.verdict["block"] else "allow" for each in labels
     )
     glimpsed = sum(bool(each.verdict.get("glimpsed")) for each in judgements)
-    print(f"\n{SECONDS:.0f} s: {len(desk.verdicts)} verdicts, {len(rows)} judgements, labels {dict(kinds)}, "
-          f"{glimpsed} hardly in view, {len(person.says)} sentences, did {sum(person.did.values())} things")  # fmt: skip
+    print(
+        f"\n{SECONDS:.0f} s, {sum(person.did.values())} things done: {len(rows)} judgements, of them labels "
+        f"{dict(kinds)}, {glimpsed} hardly in view; {len(person.says)} sentences shown"
+    )
     assert min(kinds.values()) > 0 and len(kinds) == 3
     store.close()
