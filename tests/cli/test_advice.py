@@ -44,6 +44,7 @@ ROOMS = {
     "guard": GUARDED,
     "oversight/comparisons": ("label", "judgements"),
     "oversight/overseers": GUARDED,
+    "oversight/store/demonstrations.py": ("judgements",),
     "report": ("report",),
     "runs": ("align", "front", "guard", "oversee", "demo"),
     "web": ("label", "oversee", "report", "judgements"),

@@ -8,6 +8,7 @@ import pytest
 import heed as package
 from heed.cli import COMMANDS
 from heed.compare.pool import Progress
+from heed.oversight.store.store import Judgement, Store
 from tiny_runs import tiny_defaults, tiny_flags
 
 
@@ -68,3 +69,24 @@ def test_a_table_of_methods_is_printed_and_gone_on_with(heed, heed_cache, tmp_pa
     job, resumed = asked[0]
     assert (job.methods, job.seeds, job.settings["steps"], resumed) == (["mgda", "gapo:p=2"], 5, 7, False)
     assert (job.settings["world"], job.settings["rewards"]) == ("apothecary", "gold")
+
+
+def test_what_people_did_when_they_took_over_becomes_a_dataset(heed, tmp_path):
+    place = tmp_path / "judgements.db"
+    store = Store(f"sqlite:///{place}")
+    for step in (3, 4):
+        shown = {"env": "Walk", "episode": 0, "step": step, "observation": [0.5], "action": [0.0]}
+        store.add(Judgement("block", "ada", shown, {"block": True, "acted": True, "instead": [1.0]}))
+    store.close()
+    code, out, _ = heed("judgements", place, "--demonstrations", tmp_path / "demos", "--fps", "5")
+    assert (code, out) == (0, f"1 demonstrations of 2 steps in {tmp_path / 'demos'}\n")
+    assert json.loads((tmp_path / "demos/meta/info.json").read_text())["fps"] == 5
+    for flags, wrong in (
+        (["--fps", "5"], "give --demonstrations too"),
+        (["--demonstrations", tmp_path / "other", "--fps", "0"], "0 steps in a second are no pace"),
+        (["--demonstrations", tmp_path / "demos"], "there is something already"),
+        (["--demonstrations", tmp_path / "other", "--format", "trl"], "'trl' is no format of demonstrations"),
+        (["--demonstrations", tmp_path / "other", "--export", tmp_path / "a.jsonl"], "only one of these"),
+    ):
+        code, _, err = heed("judgements", place, *flags)
+        assert code == 2 and wrong in err

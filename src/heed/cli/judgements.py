@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -32,7 +33,11 @@ def run(arguments: Sequence[str]) -> None:
     command.add("--retract", type=int, default=None, help="take the judgement with this id back")
     command.add("--why", default="", help="with --retract: the reason")
     command.add("--export", default=None, help="write those that stand into FILE.jsonl or FILE.parquet")
-    command.add("--format", default=None, help="with --export: comparisons as heed, pku or trl trains on them")
+    command.add(
+        "--format",
+        default=None,
+        help="with --export: comparisons as heed, pku or trl; with --demonstrations: lerobot, minari",
+    )
     command.add(
         "--objectives",
         default="",
@@ -44,6 +49,10 @@ def run(arguments: Sequence[str]) -> None:
         default=None,
         help="with --format heed: by how much a much better one is to lead; better two thirds, slightly better one",
     )
+    command.add(
+        "--demonstrations", default=None, help="write what people did when they took over into FOLDER, by --format"
+    )
+    command.add("--fps", type=float, default=10.0, help="with --demonstrations: steps in a second, for LeRobot")
     command.add("--verify", action="store_true", help="check that nothing was changed since it was written")
     command.add("--agreement", action="store_true", help="how far people agree, how fast and how steady they are")
     command.add("--serve", action="store_true", help="serve the page of judgements")
@@ -78,14 +87,23 @@ def run(arguments: Sequence[str]) -> None:
         if parsed.export is not None:
             _export(found, parsed)
             return
+        if parsed.demonstrations is not None:
+            _demonstrate(found, parsed)
+            return
         _show(found, parsed.last)
+
+
+_DOES = ("verify", "serve", "retract", "agreement", "export", "demonstrations")
 
 
 def _refuse_unread(given: Collection[str]) -> None:
     """Refuse what would not be read: a second thing to do, and what is another one's."""
-    doing = [name for name in ("verify", "serve", "retract", "agreement", "export") if name in given]
+    doing = [name for name in _DOES if name in given]
     refuse_both(given, *doing)
-    refuse_unread(given, {"format": "export", "objectives": "format", "margin": "format", "why": "retract"})
+    if "demonstrations" not in given:
+        refuse_unread(given, {"format": "export"})
+    refuse_unread(given, {"objectives": "export", "margin": "export", "why": "retract", "fps": "demonstrations"})
+    refuse_unread(given, {"objectives": "format", "margin": "format"})
     refuse_unread(given, dict.fromkeys(("people", "host", "port"), "serve"))
     whole = ("kind", "person", "of")
     unread = {"verify": whole, "serve": whole, "retract": ("kind", "of")}
@@ -158,6 +176,16 @@ def _export(found: Sequence[Judgement], parsed: Any) -> None:
         f"{count} comparisons in {parsed.export}"
         + (f"; {left_out} do not decide, and are left out" if left_out else "")
     )
+
+
+def _demonstrate(found: Sequence[Judgement], parsed: Any) -> None:
+    """What people did in the agent's place, into a folder."""
+    from heed.oversight.store.demonstrations import export_demonstrations
+
+    if not 0 < parsed.fps < math.inf:
+        raise HeedError(f"{parsed.fps:g} steps in a second are no pace", "--fps", "give a number above 0")
+    lengths = export_demonstrations(found, Path(parsed.demonstrations), parsed.format or "lerobot", parsed.fps)
+    print(f"{len(lengths)} demonstrations of {sum(lengths)} steps in {parsed.demonstrations}")
 
 
 def _show(found: Sequence[Judgement], last: int) -> None:
