@@ -711,3 +711,50 @@ def test_an_observation_that_nobody_can_read_is_said_to_be_none(watching):
     page = watching(proposals=proposals, render_mode=None).page()
     proposal_of(page)
     assert page.inner_text("#none").startswith("You are blind here") and page.is_hidden("#numbers")
+
+
+PAD = """const buttons = Array.from({length: 17}, () => ({pressed: false}));
+window.pad = {mapping: "standard", axes: [0, 0, 0, 0], buttons};
+navigator.getGamepads = () => [null, window.pad];"""
+
+
+def test_a_gamepad_judges_pauses_holds_and_acts(watched):
+    page = watched.browser.new_page()
+    page.add_init_script(PAD)
+    watched.open(page)
+    proposal_of(page)
+
+    def pad(button, is_down):
+        page.evaluate("([button, down]) => { window.pad.buttons[button].pressed = down; }", [button, is_down])
+
+    def press(button):
+        pad(button, True)
+        page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        pad(button, False)
+        page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+    page.keyboard.press("e")
+    shows(page, "deciding")
+    for number, (button, block) in enumerate([(1, True), (0, False)], start=1):
+        until_proposal(page, number)
+        press(button)
+        verdict = watched.verdict()
+        assert (verdict.block, verdict.silent) == (block, False)
+    until_proposal(page, 3)
+    pad(2, True)
+    says(page, "#state", "you hold the block")
+    assert [watched.verdict().block for _ in range(3)] == [True] * 3
+    pad(2, False)
+    shows(page, "deciding")
+    until(page, lambda said: "hold" not in said, lambda page: page.inner_text("#state"))
+    press(9)
+    shows(page, "paused")
+    press(3)
+    shows(page, "taken over")
+    page.evaluate("() => { window.pad.axes[0] = 0.9; window.pad.axes[1] = -0.8; }")
+    while (found := watched.verdict()).instead is None or found.instead[0] == 0:
+        pass
+    assert found.instead == [1, 1] and found.acted
+    page.evaluate("() => { window.pad.axes[0] = 0; window.pad.axes[1] = 0; }")
+    while watched.verdict().instead != [0, 0]:
+        pass

@@ -2,6 +2,7 @@
 // The page of an overseer. It shows what the server sends, and sends what the person presses; it decides nothing itself.
 
 import { announce, byId, element, enable, enabled, facts, Line, newKey, put } from "./common.js";
+import { gamepad } from "./gamepad.js";
 import { calibrate } from "./reaction.js";
 import { draw } from "./watch_view.js";
 
@@ -298,6 +299,17 @@ for (const when of ["keydown", "keyup"]) {
     if (when === "keydown" && !event.repeat) grip(event.code);
   });
 }
+let tilted = []; // arrows that a gamepad stands for
+gamepad({
+  press: (name) => { if (!byId("calibration").open && enabled(byId(name))) DOES[name](); },
+  grip: () => grip("gamepad"),
+  loose: () => { if (holding === "gamepad") release(); },
+  tilt: (arrows) => {
+    for (const key of tilted) pressed.delete(key);
+    tilted = arrows;
+    if (acting()) for (const key of arrows) acts(key);
+  },
+});
 setInterval(() => { if (desk.left_s !== null) count(); }, 250);
 setInterval(() => line.send({}), BEAT_MS);
 const line = new Line("/watch", {
