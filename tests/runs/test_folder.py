@@ -1,4 +1,5 @@
 import errno
+import importlib
 import json
 import math
 import os
@@ -220,6 +221,14 @@ def test_two_processes_do_not_write_the_same_run(run):
         assert RunFolder.open(run.path, writable=False).config == CONFIG
         other.communicate("")
     RunFolder.open(run.path).close()
+
+
+def test_without_posix_locks_modules_import_and_a_run_is_refused_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "fcntl", None)  # as on Windows
+    monkeypatch.delitem(sys.modules, "heed.runs.lock")
+    lock = importlib.import_module("heed.runs.lock")
+    with pytest.raises(HeedError, match="no POSIX file locks .*: run heed on Linux, on macOS, or in WSL"):
+        lock.RunLock(tmp_path)
 
 
 def test_an_open_run_keeps_other_processes_out_until_the_last_holder_closes_it(run):

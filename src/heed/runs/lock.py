@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from pathlib import Path
 
@@ -22,7 +21,7 @@ class RunLock:
         folder: the run folder; exists.
 
     Raises:
-        HeedError: if another process holds it, with its pid.
+        HeedError: if another process holds it, with its pid; or where the system has no such locks, as Windows.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -31,6 +30,12 @@ class RunLock:
         if self._folder in _HELD:
             _HELD[self._folder][1] += 1
             return
+        try:
+            import fcntl  # here, so that on Windows all that writes no runs can still be imported
+        except ImportError as error:
+            raise HeedError(
+                "this system has no POSIX file locks", str(folder), "run heed on Linux, on macOS, or in WSL on Windows"
+            ) from error
         descriptor = os.open(self._folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
