@@ -8,6 +8,9 @@ from collections.abc import Callable
 
 from playwright.sync_api import Page
 
+from heed.oversight.control.records import Pace
+
+LOOKS_S = 1.3 * Pace().glance  # before a key: what was in view for less says nothing
 PATIENCE = 120.0  # s; the models may be fitted meanwhile, on a slow machine
 SHOWN = "[document.body.dataset.proposal, document.getElementById('allow').ariaDisabled === 'true']"
 
@@ -37,6 +40,7 @@ class ScriptedPerson:
             if closed or number == last or number != str(self.proposal.get("number")):
                 assert time.monotonic() < since + PATIENCE, f"nothing new after proposal {last}"
                 continue
+            self.page.wait_for_timeout(1000 * LOOKS_S)
             self.page.keyboard.press("b" if self.blocks(self.proposal["observation"], self.proposal["action"]) else "a")
             self.pressed += 1
             last, since = number, time.monotonic()

@@ -669,7 +669,7 @@ def test_who_has_never_seen_it_is_told_what_to_do_until_they_begin(watching):
     page = watched.page()
     proposal_of(page)
     told = page.locator("#briefing li").all_inner_texts()
-    assert told[0] == "An agent learns here, and you are its overseer: a mass with momentum."
+    assert told[0] == "An agent learns here, and you are its overseer. A mass with momentum."
     assert "Silence lets an action pass after 1/20 s in view" in told[2] and told[3].startswith("Press Space to begin")
     assert page.inner_text("#state") == "paused: press Space to begin"
     assert watched.page("eve").is_hidden("#briefing")
@@ -758,3 +758,19 @@ def test_a_gamepad_judges_pauses_holds_and_acts(watched):
     page.evaluate("() => { window.pad.axes[0] = 0; window.pad.axes[1] = 0; }")
     while watched.verdict().instead != [0, 0]:
         pass
+
+
+def test_an_observation_that_is_one_number_or_a_square_is_shown(watching):
+    def proposals(env):
+        for step, proposal in enumerate(random_proposals(env)):
+            seen = np.array(7) if step == 0 else np.arange(4.0).reshape(2, 2)
+            yield Proposal(seen, proposal.action, {}, env, proposal.step)
+
+    page = watching(proposals=proposals, render_mode=None).page()
+    proposal_of(page)
+    assert page.locator("#numbers tbody td:nth-child(2)").all_inner_texts() == ["7.00"]
+    page.keyboard.press("e")
+    shows(page, "deciding")
+    page.keyboard.press("a")
+    until_proposal(page, 2)
+    assert page.locator("#numbers tbody td:nth-child(2)").all_inner_texts() == ["0.00", "1.00", "2.00", "3.00"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import re
 import signal
 
 import pytest
@@ -61,4 +60,3 @@ def test_three_days_and_ten_kills_lose_nothing_double_nothing_and_ask_nothing_tw
         assert not before & {moment(shown) for shown in person.proposals}  # nor shown again
     assert all(judgement.verdict["block"] == (moment(judgement.shown)[1] % 4 == 0) for judgement in kept.values())
     assert all(judgement.latency_ms >= 100 for judgement in kept.values())
-    assert re.search(r"\d+ judgements", rest) or kept

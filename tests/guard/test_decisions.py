@@ -20,6 +20,8 @@ def decision(verdict):
         (Verdict(True, key="k", credit=3, catastrophe=True, failed=True), False, "", 0, False),  # nobody judged
         (Verdict(True, key="k", credit=3, acted=True), False, "k", 3, False),  # somebody acted, and judged nothing
         (Verdict(True, key="k", credit=3, glimpsed=True), False, "k", 3, False),  # it was hardly in view
+        (Verdict(True, key="k", others=(Verdict(True, key="l", credit=2),)), True, "k", 2, False),  # another's was late
+        (Verdict(True, key="k", others=(Verdict(False, key="l", credit=2),)), True, "k", 0, False),
     ],
 )
 def test_a_decision_reports_its_verdict(verdict, asked, key, credit, catastrophe):

@@ -227,7 +227,7 @@ def test_without_posix_locks_modules_import_and_a_run_is_refused_in_one_line(tmp
     monkeypatch.setitem(sys.modules, "fcntl", None)  # as on Windows
     monkeypatch.delitem(sys.modules, "heed.runs.lock")
     lock = importlib.import_module("heed.runs.lock")
-    with pytest.raises(HeedError, match="no POSIX file locks .*: run heed on Linux, on macOS, or in WSL"):
+    with pytest.raises(HeedError, match=r"no POSIX file locks .*: run heed on Linux, on macOS, or in WSL"):
         lock.RunLock(tmp_path)
 
 

@@ -118,7 +118,8 @@ class Decision:
     @property
     def credit(self) -> int:
         """Steps before this one that a person's block is about as well."""
-        return 0 if self.verdict is None or self.verdict.failed else self.verdict.credit
+        given = () if self.verdict is None else self.verdict.all
+        return max((each.credit for each in given if each.block and not each.failed), default=0)
 
     @property
     def catastrophe_reported(self) -> bool:

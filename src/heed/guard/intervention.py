@@ -93,11 +93,11 @@ class Overseen(Intervention):
     def decide(self, situation: Situation, proposed: Any, look: Look | None = None) -> Decision:
         """Ask the overseer, who is shown what the guard saw if it looked."""
         verdict = self.overseer.judge(self._shown(situation, proposed, look))
-        if verdict.failed:
-            situation.faults.report(f"the overseer {self.overseer.name} failed: the action is blocked")
-            blocked = self.replacement.choose(situation, proposed, look)
-            return replace(blocked, source="fallback", judged=False, verdict=verdict, cause="fault")
         judged: dict[str, Any] = {"verdict": verdict, "judged": verdict.is_label, "cause": "person"}
+        if verdict.failed:
+            why, judged = verdict.reason, judged | {"source": "fallback", "cause": "fault"}
+            situation.faults.report(f"{why or f'the overseer {self.overseer.name} failed'}: the action is blocked")
+            return replace(self.replacement.choose(situation, proposed, look), **judged)
         if isinstance(verdict.block, bool | np.bool_) and not verdict.block:  # None is no leave
             return Decision.seen(look, proposed, proposed, "allow", "policy", **judged | {"cause": ""})
         if verdict.instead is not None:

@@ -35,9 +35,12 @@ def action_in_words(action: Any, env: gym.Env[Any, Any] | None) -> str:
         space = None if env is None else env.action_space
         return name_of(int(action) - (int(space.start) if isinstance(space, gym.spaces.Discrete) else 0), names)
     values = np.asarray(action, float).reshape(-1)
+    numbers = ", ".join(f"{value:+.2f}" for value in values[:8]) + (", ..." if len(values) > 8 else "")
     if names is None or len(names) != len(values):
-        return ", ".join(f"{value:+.2f}" for value in values[:8]) + (", ..." if len(values) > 8 else "")
+        return numbers
     shares = applied_shares(values, env)
+    if np.isnan(shares).any():
+        return numbers
     parts = [
         f"{less if share < 0 else more} {abs(share):.0%}"
         for (less, more), share in zip(names, shares, strict=True)
@@ -49,8 +52,8 @@ def action_in_words(action: Any, env: gym.Env[Any, Any] | None) -> str:
 def applied_shares(values: NDArray[Any], env: gym.Env[Any, Any] | None) -> NDArray[np.float64]:
     """What an action of a box does, as shares [A] in [-1, 1] of what each axis can do at most.
 
-    The oracle says what the environment applies; without one, 0 is nothing and the ends of the axis are all, or, where
-    0 is not within, the lower end is nothing.
+    The oracle says what the environment applies; without one, 0, or the end that is nearest to it, is nothing, and the
+    ends of the axis are all. NaN where nobody knows: of an axis without an end, or no number.
 
     Args:
         values: the action, [A].
@@ -63,14 +66,26 @@ def applied_shares(values: NDArray[Any], env: gym.Env[Any, Any] | None) -> NDArr
     """
     known = None if env is None else oracle_of(env)
     if known is not None and known.applied is not None:
-        return np.asarray(known.applied(values), np.float64)
+        shares = np.asarray(known.applied(values), np.float64)
+        if shares.shape == values.shape:
+            return shares
     if env is None or not isinstance(env.action_space, gym.spaces.Box):
-        return np.clip(values, -1.0, 1.0)
-    low, high = (np.asarray(end, np.float64).reshape(-1) for end in (env.action_space.low, env.action_space.high))
-    within = (low < 0) & (high > 0)
-    base = np.where(within, 0.0, np.where(np.isfinite(low), low, 0.0))
-    reach = np.where(within, np.where(values < 0, -low, high), high - base)
-    return np.clip((values - base) / np.where(np.isfinite(reach) & (reach > 0), reach, 1.0), -1.0, 1.0)
+        return np.full(len(values), np.nan)
+    rest, low, high = ends_of(env.action_space)
+    reach = np.where(values < rest, rest - low, high - rest)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shares = np.clip((values - rest) / reach, -1.0, 1.0)
+    return np.where(values == rest, 0.0, np.where(np.isfinite(reach), shares, np.nan))
+
+
+def ends_of(space: gym.spaces.Box) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """No action, the lower and the upper end of a box, each [A]: no action is 0, or the end that is nearest to it.
+
+    >>> [each.tolist() for each in ends_of(gym.spaces.Box(-4.0, -1.0, (1,)))]
+    [[-1.0], [-4.0], [-1.0]]
+    """
+    low, high = (np.asarray(end, np.float64).reshape(-1) for end in (space.low, space.high))
+    return np.clip(0.0, low, high), low, high
 
 
 MOST_BARS = 24
@@ -92,17 +107,28 @@ def action_bars(action: Any, env: gym.Env[Any, Any] | None) -> list[dict[str, An
         names = [("", f"axis {axis + 1}") for axis in range(len(values))]
     shares = applied_shares(values, env)
     bars = zip(names, shares.tolist(), strict=True)
-    return [{"less": less, "more": more, "share": round(share, 4)} for (less, more), share in bars][:MOST_BARS]
+    drawn = [{"less": less, "more": more, "share": round(share, 4)} for (less, more), share in bars if share == share]
+    return drawn[:MOST_BARS]
 
 
 def action_names(env: gym.Env[Any, Any]) -> Sequence[Any] | None:
-    """Names of an environment's actions: of choices, each one's; of a box, what less and more of each axis does."""
-    known = oracle_of(env)
-    choices = isinstance(env.action_space, gym.spaces.Discrete)
-    if known is not None and known.action_names is not None and isinstance(known.action_names[0], str) == choices:
-        return known.action_names
+    """Names of an environment's actions: of choices, each one's; of a box, what less and more of each axis does.
+
+    None where nobody says them, or says them of other actions than these.
+    """
+    known, space = oracle_of(env), env.action_space
     meanings = getattr(env.unwrapped, "get_action_meanings", None)
-    return meanings() if callable(meanings) else None
+    for names in (None if known is None else known.action_names, meanings() if callable(meanings) else None):
+        if names and _names_actions(names, space):
+            return list(names)
+    return None
+
+
+def _names_actions(names: Sequence[Any], space: gym.Space[Any]) -> bool:
+    if isinstance(space, gym.spaces.Discrete):
+        return all(isinstance(name, str) for name in names)
+    pairs = all(not isinstance(pair, str) and len(pair) == 2 for pair in names)
+    return pairs and isinstance(space, gym.spaces.Box) and len(names) == np.prod(space.shape)
 
 
 def name_of(choice: int, names: Sequence[Any] | None) -> str:

@@ -33,7 +33,17 @@ RISK = "risk 45%, where less than 30% passes"
             "blocked for what is not known: futures leave what was seen in y, y velocity; "
             "instead, the declared safe action",
         ),
-        ("fallback", {"cause": "fault"}, "blocked: what should have judged failed, or nobody answered in time"),
+        ("fallback", {"cause": "fault"}, "blocked: what should have judged failed; instead, as a last resort"),
+        (
+            "fallback",
+            {"cause": "fault", "verdict": Verdict(True, failed=True, reason="nobody answered in time")},
+            "blocked: nobody answered in time; instead, as a last resort",
+        ),
+        (
+            "planner",
+            {"cause": "danger", "look": SimpleNamespace(risk=0.004, limit=0.003)},
+            "blocked for the very next step: risk 0.4%, where less than 0.3% passes",
+        ),
         ("fallback", {"cause": "invalid"}, "blocked: it is no action, or the state is none"),
         ("planner", {"cause": "person", "verdict": Verdict(True, person="ada")}, "blocked by ada; instead, as planned"),
         (
@@ -55,5 +65,12 @@ RISK = "risk 45%, where less than 30% passes"
 )
 def test_a_block_is_told_by_its_cause_and_by_what_was_taken(source, about, words):
     env = gym.make("heed/PointHazard-v0")
-    told = outcome(Decision(np.zeros(2), LEFT, "block", source, **about), env)
+    told = outcome(Decision(np.zeros(2), LEFT, "block", source, **about), env, declared=True)
     assert told.startswith(words) and told.endswith(": left 40%")
+
+
+@pytest.mark.parametrize("source", ["blocker", "fallback"])
+def test_where_no_safe_action_is_declared_none_is_said_to_be(source):
+    env = gym.make("heed/PointHazard-v0")
+    told = outcome(Decision(np.zeros(2), LEFT, "block", source, cause="fault"), env, declared=False)
+    assert told.endswith("; instead, as no safe action is declared: left 40%")

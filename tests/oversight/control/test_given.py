@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from heed.oversight.control import given as given_module
 from heed.oversight.control.given import GivenVerdicts
 from heed.oversight.overseers.base import Verdict
@@ -51,3 +53,13 @@ def test_no_more_is_remembered_than_is_kept(monkeypatch):
         given.add(each)
         given.written(each, number + 1)
     assert [given.row_of(f"k{number}") for number in range(5)] == [None, None, 3, 4, 5]
+
+
+def test_who_had_it_hardly_in_view_supports_no_label_but_their_own():
+    seen, fast = verdict("bob"), Verdict(True, person="ada", key="ada's", glimpsed=True)
+    given = GivenVerdicts()
+    on_disk(given, replace(seen, others=(fast,)))
+    assert given.retracted(1) == ["bob's"]
+    given = GivenVerdicts()
+    on_disk(given, fast)  # which may be about what was in view before
+    assert given.retracted(1) == ["ada's"] and given.is_glimpsed("ada's")

@@ -222,7 +222,7 @@ def test_who_may_judge_is_briefed_until_something_is_let_go():
     room = Room()
     room.human.bind(None, task="a boat; rocks are catastrophes")
     told = room.said().briefing
-    assert told[0] == "An agent learns here, and you are its overseer: a boat; rocks are catastrophes."
+    assert told[0] == "An agent learns here, and you are its overseer. A boat; rocks are catastrophes."
     assert "after 1/2 s in view" in told[2] and "Space" in told[3]
     assert room.said().buttons["go"][0] == "Begin" and room.said("eve", judges=False).briefing == ()
     room.order("ada", "go")

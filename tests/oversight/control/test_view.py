@@ -14,6 +14,7 @@ import heed.worlds  # noqa: F401 - registers them
 from heed.oversight.control.view import Viewer, controls_of
 from heed.oversight.overseers.base import Proposal
 from heed.oversight.presentation import action_bars, action_in_words
+from heed.worlds.oracle import Oracle
 
 
 def test_a_proposal_is_shown_in_words_numbers_and_a_picture():
@@ -112,3 +113,27 @@ def test_what_a_lander_is_told_to_do_moves_it_as_it_is_told():
     assert np.array_equal(after([0.0, 0.5]), idle)
     half, full = (after([power, 0.0])[3] - idle[3] for power in (1e-4, 1.0))
     assert half / full == pytest.approx(0.5, rel=1e-2)  # what the bars say: 50% and 100%
+
+
+class Odd(gym.Env):
+    """Says of its actions what is of others; one axis has no end, and one only pushes down."""
+
+    action_space = gym.spaces.Box(np.array([-4.0, -np.inf, -1.0], np.float32), np.array([0.0, np.inf, 1.0], np.float32))
+    observation_space = gym.spaces.Box(-1, 1, (2, 3))
+
+    def get_action_meanings(self):
+        return ["push", "pull"]
+
+    oracle = Oracle(action_names=(("left", "right"),), keys={"a": ("wrong", (1.0,))}, applied=lambda action: action[:1])
+
+
+def test_a_world_that_says_odd_things_of_its_actions_is_still_shown():
+    env = Odd()
+    view = Viewer().view_of(Proposal(np.zeros((2, 3)), np.array([-4.0, 3.0, 0.5]), {}, env), 1, {})
+    assert view.content["words"] == "-4.00, +3.00, +0.50"
+    assert view.content["bars"] == [
+        {"less": "", "more": "axis 1", "share": -1.0}, {"less": "", "more": "axis 3", "share": 0.5},
+    ]  # fmt: skip
+    assert sorted(view.content["acts"]["keys"]) == ["1", "2", "arrowleft"]
+    still = Viewer().view_of(Proposal(np.zeros((2, 3)), np.array([0.0, 0.0, np.nan]), {}, env), 2, {})
+    assert [bar["share"] for bar in still.content["bars"]] == [0.0, 0.0]

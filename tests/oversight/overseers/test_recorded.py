@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -102,3 +104,22 @@ def test_a_verdict_becomes_a_judgement_with_all_that_it_holds_and_no_more():
     assert (judgement.shown, judgement.run, judgement.model_version) == ({"x": 1}, "walk-1", "2")
     plain = judgement_of(Verdict(False), {}, "local", "walk-1", 0)
     assert plain.verdict == {"block": False, "instead": None} and plain.person == "local" and len(plain.key) == 36
+
+
+def test_after_a_resume_the_label_of_several_people_is_the_one_that_it_was():
+    shown = Proposal(np.array([0.5]), 0)
+    fast, seen = Verdict(True, person="ada", key="a", glimpsed=True), Verdict(True, person="bob", key="b")
+    store = Store("sqlite://")
+
+    class Two(Scripted):
+        def judge(self, proposal, /):
+            return replace(seen, others=(fast,))
+
+    recorded = Recorded(Two([]))
+    recorded.begin(store, "walk-1", "Walk")
+    assert recorded.judge(shown).key == "b"
+    again = Recorded(Two([]))
+    again.begin(store, "walk-1", "Walk")
+    again.restore({"given": None, "inner": None})
+    found = again.judge(shown)
+    assert (found.person, found.is_label) == ("bob", True) and store.count() == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -102,3 +103,62 @@ def test_a_folder_that_is_there_is_left_as_it_is(tmp_path):
     with pytest.raises(HeedError, match="there is something already"):
         export_demonstrations([acted(1)], tmp_path, "lerobot")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_place_that_is_named_from_here_is_where_it_lies(tmp_path, monkeypatch):
+    minari = pytest.importorskip("minari")
+    monkeypatch.chdir(tmp_path)
+    export_demonstrations(told(), Path("demos/first"), "minari")
+    monkeypatch.setenv("MINARI_DATASETS_PATH", "demos/first")
+    assert minari.load_dataset("heed/demonstrations-v0").total_steps == 4
+    assert [each.name for each in Path("demos").iterdir()] == ["first"]  # nothing half made is left
+
+
+def test_of_a_step_that_was_gone_through_again_the_latest_counts():
+    verdict = Judgement("block", "ada", acted(5).shown, {"block": True}, run="walk-1")
+    first = [acted(3), acted(4), acted(5), acted(6)]
+    again = [acted(4, instead=[9.0]), verdict]  # after a resume ada acts once more, and then no longer
+    found = demonstrations(first + again)
+    assert [(each.start, each.actions.ravel().tolist()) for each in found] == [
+        (3, np.float32([0.03, 9.0]).tolist()), (6, np.float32([0.06]).tolist()),
+    ]  # fmt: skip
+
+
+def test_choices_that_begin_below_nothing_have_their_place(tmp_path, monkeypatch):
+    minari = pytest.importorskip("minari")
+    export_demonstrations([acted(n, instead=n % 2 - 1) for n in range(1, 5)], tmp_path / "out", "minari")
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "out"))
+    dataset = minari.load_dataset("heed/demonstrations-v0")
+    assert (dataset.action_space.start, dataset.action_space.n) == (-1, 2)
+    assert next(iter(dataset)).actions.tolist() == [0, -1, 0]
+
+
+def test_what_nobody_saw_leaves_statistics_that_every_reader_reads(tmp_path):
+    unseen = acted(1)
+    unseen.shown["observation"] = [None, 1.0]
+    export_demonstrations([unseen], tmp_path / "out", "lerobot")
+    strict = json.loads((tmp_path / "out/meta/stats.json").read_text(), parse_constant=pytest.fail)
+    assert strict["observation.state"]["mean"] == [0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("second", "wrong"),
+    [
+        (acted(2, instead=3), "no arrays of one size"),
+        (
+            Judgement("block", "ada", acted(2).shown | {"observation": {"a": 1}}, acted(2).verdict, run="walk-1"),
+            "no arr",
+        ),
+    ],
+)
+def test_steps_that_are_no_arrays_are_one_line(second, wrong, tmp_path):
+    with pytest.raises(HeedError, match=wrong):
+        export_demonstrations([acted(1), second], tmp_path / "out", "lerobot")
+
+
+def test_a_place_that_cannot_be_and_a_pace_that_is_none_are_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(HeedError, match="it cannot be written"):
+        export_demonstrations([acted(1)], tmp_path / "file" / "x", "lerobot")
+    with pytest.raises(HeedError, match="0 steps in a second are no pace"):
+        export_demonstrations([acted(1)], tmp_path / "out", "lerobot", fps=0)

@@ -46,11 +46,12 @@ class Outcomes:
 
     def __init__(self, person: HumanOverseer, guard: Guard) -> None:
         self._person, self._env = person, guard.env
+        self._declared = guard.situations[0].safe_action is not None
 
     def __call__(self, step: Step) -> None:
         """Take in a step."""
         if step.decision.decision == "block":
-            self._person.happened(f"Step {step.timestep}: {outcome(step.decision, self._env)}")
+            self._person.happened(f"Step {step.timestep}: {outcome(step.decision, self._env, self._declared)}")
 
 
 _INSTEAD = {
@@ -62,20 +63,24 @@ _INSTEAD = {
 }
 
 
-def outcome(decision: Decision, env: gym.Env[Any, Any]) -> str:
+def outcome(decision: Decision, env: gym.Env[Any, Any], declared: bool) -> str:
     """What a block did, in words: why, and what was executed.
 
     Args:
         decision: that blocked.
         env: whose actions and parts of the state have names, or numbers.
+        declared: whether a safe action is; else the middle of the box is taken, or the first choice.
 
     >>> from heed.oversight import Verdict
     >>> env = gym.make("CartPole-v1")
     >>> by_ada = Verdict(True, person="ada", reason="too fast")
-    >>> outcome(Decision(0, 1, "block", "planner", cause="person", verdict=by_ada), env)
+    >>> outcome(Decision(0, 1, "block", "planner", cause="person", verdict=by_ada), env, True)
     'blocked by ada: too fast; instead, as planned: right'
     """
-    taken = f"{_INSTEAD.get(decision.source, decision.source)}: {action_in_words(decision.executed, env)}"
+    how = _INSTEAD.get(decision.source, decision.source)
+    if decision.source in ("blocker", "fallback") and not declared:
+        how = "as no safe action is declared"
+    taken = f"{how}: {action_in_words(decision.executed, env)}"
     return f"{_why(decision, env)}; instead, {taken}"
 
 
@@ -89,7 +94,7 @@ def _why(decision: Decision, env: gym.Env[Any, Any]) -> str:
             return f"{by}, too soon to say anything of this action"
         return f"{by}: {verdict.reason}" if verdict.reason else by
     if decision.cause in ("danger", "no way out") and look is not None:
-        over = f"risk {look.risk:.0%}, where less than {look.limit:.0%} passes"
+        over = f"risk {_share(look.risk)}, where less than {_share(look.limit)} passes"
         if decision.cause == "danger":
             return f"blocked for the very next step: {over}"
         ahead = "" if decision.first_unsafe is None else f" in imagined step {decision.first_unsafe + 1}"
@@ -101,7 +106,11 @@ def _why(decision: Decision, env: gym.Env[Any, Any]) -> str:
         return f"blocked for what is not known: futures leave what was seen{' in ' if parts else ''}{', '.join(parts)}"
     if decision.cause == "invalid":
         return "blocked: it is no action, or the state is none"
-    return "blocked: what should have judged failed, or nobody answered in time"
+    return f"blocked: {verdict.reason if verdict is not None and verdict.reason else 'what should have judged failed'}"
+
+
+def _share(part: float) -> str:
+    return f"{part:.0%}" if part >= 0.01 else f"{100 * part:.2g}%"
 
 
 class Spectator:

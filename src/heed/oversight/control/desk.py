@@ -151,7 +151,7 @@ class Desk:
         if owed is None:
             return ""
         if begins:
-            self._record.forced = Verdict(True, failed=True)
+            self._record.forced = Verdict(True, failed=True, reason="a block came as the last episode ended")
             return owed.verdict.key
         credit = self._credit.steps(number, owed.since)
         self._record.verdicts[owed.verdict.person] = replace(owed.verdict, credit=credit, glimpsed=True)
@@ -248,7 +248,7 @@ class Desk:
                 return None
             blocks = [given for given in record.verdicts.values() if given.block]
             # Else it is nobody's verdict, from which nothing is learnt.
-            first = blocks[0] if blocks else Verdict(True, 1e3 * waited, failed=True)
+            first = blocks[0] if blocks else Verdict(True, 1e3 * waited, failed=True, reason="nobody answered in time")
             return replace(first, others=tuple(given for given in record.verdicts.values() if given is not first))
         if self.state is State.DECIDING:
             return None

@@ -51,7 +51,8 @@ class GivenVerdicts:
 
     def add(self, verdict: Verdict) -> None:
         """A verdict, with the others on the same proposal, is on its way to the disk."""
-        supporters = {each.key for each in verdict.all if each.block == verdict.block}
+        same = [each for each in verdict.all if each.block == verdict.block]
+        supporters = {each.key for each in same if each.is_label} or {verdict.key}
         for each in verdict.all:
             if each.key:
                 self._on_the_way[each.key] = _Given(each.key, each.person, verdict.key, supporters)

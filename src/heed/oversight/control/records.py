@@ -128,7 +128,7 @@ def agreed(verdicts: Mapping[str, Verdict], votes: int) -> Verdict | None:
     """
     first = max(
         verdicts.values(),
-        key=lambda given: (given.acted, given.block, not given.glimpsed, bool(given.key)),
+        key=lambda given: given.rank,
         default=None,
     )
     if first is None or (len(verdicts) < votes and not first.acted):

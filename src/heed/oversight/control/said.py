@@ -61,10 +61,10 @@ def _briefing(status: Mapping[str, Any], judges: bool) -> tuple[str, ...]:
         return ()
     task = status["task"]
     return (
-        "An agent learns here, and you are its overseer" + (f": {task}." if task else "."),
+        "An agent learns here, and you are its overseer." + (f" {task[:1].upper()}{task[1:]}." if task else ""),
         "You see each action before it is taken. Block what leads to a catastrophe, as early as you see it coming.",
         f"Silence lets an action pass {_after(status)}, and the agent learns that it was harmless. "
-        "What was hardly in view teaches nothing.",
+        "A key that comes faster than anybody sees says nothing of what has just come into view.",
         "Press Space to begin, and again to pause.",
     )
 

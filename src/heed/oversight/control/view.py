@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from heed.oversight.overseers.base import Proposal
-from heed.oversight.presentation import action_bars, action_in_words, action_names, drawn_futures, name_of
+from heed.oversight.presentation import action_bars, action_in_words, action_names, drawn_futures, ends_of, name_of
 from heed.runs.files import to_json
 from heed.worlds.registry import oracle_of
 
@@ -102,9 +102,9 @@ def controls_of(env: gym.Env[Any, Any] | None) -> dict[str, Any] | None:
         choices = [name_of(n, names) for n in range(int(space.n))]
         return {"choices": choices, "start": int(space.start), "keys": keys}
     if isinstance(space, gym.spaces.Box):
-        low, high = (np.asarray(end, float).reshape(-1) for end in (space.low, space.high))
-        rest = np.clip(0.0, low, high)
-        return {"rest": rest.tolist(), "keys": keys or _axis_keys(rest, low, high, names)}
+        rest, low, high = ends_of(space)
+        fits = all(np.shape(push) == rest.shape for _, push in keys.values())
+        return {"rest": rest.tolist(), "keys": keys if keys and fits else _axis_keys(rest, low, high, names)}
     return None
 
 

@@ -91,6 +91,11 @@ class Verdict:
         return not (self.failed or self.acted or self.glimpsed)
 
     @property
+    def rank(self) -> tuple[bool, bool, bool, bool]:
+        """Which of several people's verdicts on one action is learnt from: the one with the largest."""
+        return self.acted, self.block, not self.glimpsed, bool(self.key)
+
+    @property
     def all(self) -> tuple[Verdict, ...]:
         """Each person's verdict: this one first, then the others."""
         return (self, *self.others)

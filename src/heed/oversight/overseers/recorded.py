@@ -172,8 +172,9 @@ class Recorded:
         restore_part(self.inner, state["inner"])
         if self._store is not None and not self.scope.scripted:
             judged = self._store.effective("block", run=self._run)
-            judged.sort(key=lambda judgement: bool(judgement.verdict["block"]))  # of several people's, one block is one
-            self._stored = {_place(judgement.shown): judgement for judgement in judged}
+            judged.sort(key=lambda judgement: verdict_of(judgement).rank, reverse=True)
+            for judgement in judged:  # of several people's the one that was learnt from
+                self._stored.setdefault(_place(judgement.shown), judgement)
 
     def _given_already(self, shown: dict[str, Any]) -> Verdict | None:
         """The verdict on this very proposal that is in the store from before the run was resumed, if there is one."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -65,10 +67,17 @@ def demonstrations(judgements: Sequence[Judgement]) -> list[Demonstration]:
     >>> [(found.start, len(found)) for found in demonstrations(acted)]
     [(4, 2), (9, 1)]
     """
-    acted = [each for each in judgements if each.kind == "block" and each.verdict.get("acted")]
+    last = {
+        (_episode(each), each.shown["step"]): each for each in judgements if each.kind == "block" and _is_step(each)
+    }
+    acted = [each for each in last.values() if each.verdict.get("acted")]  # of a step that was judged anew the latest
     acted.sort(key=lambda each: (_episode(each), each.shown["step"]))
     streaks = groupby(enumerate(acted), lambda pair: (_episode(pair[1]), pair[1].shown["step"] - pair[0]))
     return [_joined([each for _, each in streak]) for _, streak in streaks]
+
+
+def _is_step(judgement: Judgement) -> bool:
+    return isinstance(judgement.shown, dict) and {"env", "episode", "step", "observation"} <= judgement.shown.keys()
 
 
 def _episode(judgement: Judgement) -> tuple[str, str, str, int]:
@@ -77,10 +86,15 @@ def _episode(judgement: Judgement) -> tuple[str, str, str, int]:
 
 def _joined(steps: Sequence[Judgement]) -> Demonstration:
     first = steps[0]
-    seen = np.array([np.ravel(np.array(each.shown["observation"], np.float32)) for each in steps])
-    done = [each.verdict["instead"] for each in steps]
-    actions = np.array(done) if isinstance(done[0], int) else np.array([np.ravel(each) for each in done], np.float32)
     shown = first.shown
+    try:
+        seen = np.array([np.ravel(np.array(each.shown["observation"], np.float32)) for each in steps])
+        done = [each.verdict["instead"] for each in steps]
+        (choices,) = {isinstance(each, int) for each in done}  # all of them or none
+        actions = np.array(done, np.int64) if choices else np.array([np.ravel(each) for each in done], np.float32)
+    except (TypeError, ValueError) as error:
+        where = f"judgement {first.id} and after"
+        raise HeedError("these observations or actions are no arrays of one size", where, "name another run") from error
     return Demonstration(first.person, first.run, shown["env"], shown["episode"], shown["step"], seen, actions)
 
 
@@ -91,16 +105,17 @@ def export_demonstrations(judgements: Sequence[Judgement], folder: Path, form: s
         judgements: of which those are taken in which a person acted.
         folder: that is not there yet.
         form: ``lerobot`` is a dataset of LeRobot, version 3.0; ``minari`` a folder of datasets of Minari, with one
-            dataset in it, ``heed/demonstrations-v0``. In neither is there a reward, as people saw none: Minari's are
-            NaN. Minari asks for what an action led to, so that the last step of each is left out there.
+            dataset in it, ``heed/demonstrations-v0``; of choices it has those up to the largest that was taken. In
+            neither is there a reward, as people saw none: Minari's are NaN. Minari asks for what an action led to, so
+            that the last step of each is left out there.
         fps: steps in a second, for LeRobot's timestamps.
 
     Returns:
         The steps of each demonstration that was written.
 
     Raises:
-        HeedError: nobody acted, several environments or sizes, an unknown format, Minari is not installed, or a folder
-            that is there already.
+        HeedError: nobody acted, several environments or sizes, an unknown format, no pace, Minari is not installed, or
+            a folder that is there already or cannot be written.
     """
     if form not in FORMATS:
         raise HeedError(f"'{form}' is no format of demonstrations", "--format", f"take {' or '.join(FORMATS)}")
@@ -113,9 +128,19 @@ def export_demonstrations(judgements: Sequence[Judgement], folder: Path, form: s
     if len(kinds) > 1:
         envs = ", ".join(sorted({each.env for each in found}))
         raise HeedError(f"demonstrations of {envs} make no one dataset", "--of", "name one run")
+    if not 0 < fps < math.inf:
+        raise HeedError(f"{fps:g} steps in a second are no pace", "--fps", "give a number above 0")
     if folder.exists():
         raise HeedError("there is something already", str(folder), "give a folder that is not there")
-    (_write_lerobot if form == "lerobot" else _write_minari)(found, folder, fps)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".demonstrations-") as made:
+            (_write_lerobot if form == "lerobot" else _write_minari)(found, Path(made).resolve() / "whole", fps)
+            (Path(made) / "whole").rename(folder)
+    except OSError as error:
+        raise HeedError(
+            f"it cannot be written: {error.strerror or error}", str(folder), "give another place"
+        ) from error
     return [len(each) - (form == "minari") for each in found]
 
 
@@ -204,7 +229,8 @@ def _tasks(task: str) -> pa.Table:
 
 def _statistics(values: NDArray[Any]) -> dict[str, list[float]]:
     rows = values.reshape(len(values), -1).astype(np.float64)
-    told = {name: getattr(rows, name)(0).tolist() for name in ("min", "max", "mean", "std")}
+    known = np.where(np.isfinite(rows).any(0), rows, 0.0)  # of a part that nobody saw there is nothing to tell
+    told = {name: getattr(np, f"nan{name}")(known, 0).tolist() for name in ("min", "max", "mean", "std")}
     return told | {"count": [len(rows)]}
 
 
@@ -229,7 +255,8 @@ def _write_minari(found: Sequence[Demonstration], folder: Path, _fps: float) -> 
     ]
     size, actions = found[0].observations.shape[1], np.concatenate([each.actions for each in found])
     unbounded: dict[str, Any] = {"low": -np.inf, "high": np.inf, "dtype": np.float32}
-    chosen = spaces.Discrete(int(actions.max()) + 1) if actions.ndim == 1 else None
+    lowest = min(0, int(actions.min())) if actions.ndim == 1 else 0
+    chosen = spaces.Discrete(int(actions.max()) + 1 - lowest, start=lowest) if actions.ndim == 1 else None
     before = os.environ.get("MINARI_DATASETS_PATH")
     os.environ["MINARI_DATASETS_PATH"] = str(folder)
     try:

@@ -40,7 +40,8 @@ function bars(axes) {
 
 // Where no picture is drawn, what the agent observes: names, numbers, and how they came about.
 function numbers(shown) {
-  const seen = Array.isArray(shown.observation) && shown.observation.every((value) => !Array.isArray(value)) ? shown.observation : [];
+  const flat = [shown.observation].flat(Infinity);
+  const seen = flat.every((value) => value === null || typeof value === "number") ? flat : [];
   const legible = !shown.framed && seen.length > 0 && seen.length <= LEGIBLE;
   byId("numbers").hidden = !legible;
   if (shown.framed) return;
