@@ -54,7 +54,8 @@ def test_markdown_is_shown_as_what_it_says_and_as_it_stands_at_a_key(comparing):
         "td": ["1", "2"],
         "td code": ["1"],
     }
-    assert page.get_attribute(f"#{side} ol", "start") == "3"
+    assert page.get_attribute(f"#{side} li >> nth=0", "value") == "3"
+    assert "[code: py]" in page.locator(f"#{side} p").all_inner_texts()
     press(page, "p")
     assert page.get_attribute("#plain", "aria-pressed") == "true" and text(page, side) == said
     page.click("#plain")
