@@ -130,6 +130,39 @@ def test_definitions_lie_beside_their_rows_and_guidelines_show_themselves_once(c
     assert page.inner_text("#general") == "Read them twice."
 
 
+def test_definitions_follow_a_restart_and_what_was_chosen_stays(comparing):
+    room = comparing(guidelines=GUIDELINES)
+    page = room.page()
+    until_pair(page, "cough")
+    press(page, "Escape")
+    page.wait_for_selector("#guidelines", state="hidden")
+    press(page, "t")
+    for found, beside, listed in (
+        (
+            guidelines_in("# harmless\nNobody *at all* is hurt.", ["help", "harmless"]),
+            [None, "definition-1"],
+            ["harmless"],
+        ),
+        (GUIDELINES, ["definition-0", "definition-1"], ["help", "harmless"]),
+        (None, [None, None], []),
+    ):
+        room.stop()
+        says(page, "#state", "disconnected: trying again")
+        room.guidelines = found
+        room.start()
+        says(page, "#state", "you compare as ada")
+        described = page.locator("#rows fieldset").evaluate_all(
+            "all => all.map((one) => one.getAttribute('aria-describedby'))"
+        )
+        assert described == beside and page.locator("#definitions h3").all_inner_texts() == listed
+        assert page.locator("#rows .definition").count() == len(listed)
+        assert page.locator("#guidelines[open]").count() == bool(listed)  # who has it open sees it change, or go
+        assert page.is_checked("#objective-0-tie")
+    assert not page.is_visible("#guide") and page.inner_text("#general") == ""
+    press(page, "?")
+    assert page.locator("#guidelines[open]").count() == 0
+
+
 def test_where_nothing_is_written_down_nothing_opens(comparing):
     page = comparing().page()
     until_pair(page, "cough")
