@@ -35,6 +35,20 @@ def test_whose_login_was_ended_is_told_so_and_nothing_is_tried_again(comparing, 
     until_pair(page, "cough")
 
 
+def test_a_page_that_is_not_understood_is_told_so_and_not_that_its_token_is_wrong(comparing):
+    room = comparing()
+    page, asked = room.browser.new_page(), []
+    page.on("websocket", lambda line: asked.append(line.url))
+    room.open(page)
+    until_pair(page, "cough")
+    press(page, "t", "2", "t")
+    page.evaluate("document.getElementById('comment').value = 'x'.repeat(501)")  # as a page of another version might
+    press(page, "Enter")
+    says(page, "#state", "disconnected: this page sent what the server does not understand: reload it")
+    page.wait_for_timeout(1500)  # longer than a page waits before it tries again
+    assert len(asked) == 1 and room.store.count() == 0
+
+
 def test_the_page_works_over_tls(browser, comparing, tmp_path, monkeypatch):
     if shutil.which("openssl") is None:
         pytest.skip("openssl makes the certificate")

@@ -54,7 +54,8 @@ def test_markdown_is_shown_as_what_it_says_and_as_it_stands_at_a_key(comparing):
         "td": ["1", "2"],
         "td code": ["1"],
     }
-    assert page.get_attribute(f"#{side} ol", "start") == "3"
+    assert page.get_attribute(f"#{side} li >> nth=0", "value") == "3"
+    assert "[code: py]" in page.locator(f"#{side} p").all_inner_texts()
     press(page, "p")
     assert page.get_attribute("#plain", "aria-pressed") == "true" and text(page, side) == said
     page.click("#plain")
@@ -127,6 +128,39 @@ def test_definitions_lie_beside_their_rows_and_guidelines_show_themselves_once(c
     room.start()
     page.wait_for_selector("#guidelines[open]")  # as they have changed
     assert page.inner_text("#general") == "Read them twice."
+
+
+def test_definitions_follow_a_restart_and_what_was_chosen_stays(comparing):
+    room = comparing(guidelines=GUIDELINES)
+    page = room.page()
+    until_pair(page, "cough")
+    press(page, "Escape")
+    page.wait_for_selector("#guidelines", state="hidden")
+    press(page, "t")
+    for found, beside, listed in (
+        (
+            guidelines_in("# harmless\nNobody *at all* is hurt.", ["help", "harmless"]),
+            [None, "definition-1"],
+            ["harmless"],
+        ),
+        (GUIDELINES, ["definition-0", "definition-1"], ["help", "harmless"]),
+        (None, [None, None], []),
+    ):
+        room.stop()
+        says(page, "#state", "disconnected: trying again")
+        room.guidelines = found
+        room.start()
+        says(page, "#state", "you compare as ada")
+        described = page.locator("#rows fieldset").evaluate_all(
+            "all => all.map((one) => one.getAttribute('aria-describedby'))"
+        )
+        assert described == beside and page.locator("#definitions h3").all_inner_texts() == listed
+        assert page.locator("#rows .definition").count() == len(listed)
+        assert page.locator("#guidelines[open]").count() == bool(listed)  # who has it open sees it change, or go
+        assert page.is_checked("#objective-0-tie")
+    assert not page.is_visible("#guide") and page.inner_text("#general") == ""
+    press(page, "?")
+    assert page.locator("#guidelines[open]").count() == 0
 
 
 def test_where_nothing_is_written_down_nothing_opens(comparing):

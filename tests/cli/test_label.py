@@ -13,6 +13,7 @@ from heed.align.preferences import read_comparisons
 from heed.cli.label import Told, progress_lines, run
 from heed.errors import HeedError
 from heed.oversight.store.store import Judgement, Store
+from heed.web.tokens import Tokens
 
 
 @pytest.fixture
@@ -126,3 +127,18 @@ def test_what_cannot_be_labelled_is_refused_before_anything_is_made(pairs, tmp_p
     with pytest.raises(HeedError, match=wrong):
         run(["--pairs", str(pairs), "--objectives", "help", "--store", str(tmp_path / "judgements.db"), *flags])
     assert not (tmp_path / "judgements.db").exists()
+
+
+@pytest.mark.parametrize("more", [["--pairs", "none.jsonl"], ["--times", "2"], ["--host", "203.0.113.1"]])
+@pytest.mark.parametrize("option", ["--rotate", "--revoke"])
+def test_what_is_refused_leaves_everybodys_address_as_it_was(pairs, tmp_path, more, option):
+    tokens = tmp_path / "tokens.json"
+    command = ["--pairs", str(pairs), "--objectives", "help", "--store", str(tmp_path / "judgements.db")]
+    with pytest.raises(HeedError):
+        run([*command, "--people", "ada", "--tokens", str(tokens), *more])
+    assert not tokens.exists()
+    Tokens(tokens).people(["ada", "bob"])
+    before = tokens.read_text()
+    with pytest.raises(HeedError):
+        run([*command, "--people", "ada", "--tokens", str(tokens), option, "bob", *more])
+    assert tokens.read_text() == before

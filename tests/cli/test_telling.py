@@ -9,6 +9,8 @@ import pytest
 
 from heed.cli import main
 from heed.cli.console import Bar, say
+from heed.errors import HeedError
+from heed.oversight.store.store import Store
 
 LENGTH = ("--method", "none", "--steps", "60", "--learning-starts", "100", "--evaluation-episodes", "0")
 """Of an unguarded run of a second."""
@@ -53,6 +55,35 @@ def test_an_error_and_the_address_of_a_page_are_told_all_the_same(told, tmp_path
     code, out, err = told("report", str(tmp_path), "--serve", "--port", "0", "--quiet")
     assert (code, out) == (0, "")
     assert re.fullmatch(rf"viewer watches {tmp_path} at http://127\.0\.0\.1:\d+/run#token=\S+\n", err)
+
+
+@pytest.mark.parametrize("quiet", [(), ("--quiet",)])
+@pytest.mark.parametrize(
+    ("command", "fix"),
+    [
+        (("report", "run", "--serve"), "put TLS in front"),
+        (("judgements", "judgements.db", "--serve"), "put TLS in front"),
+        (
+            ("label", "--pairs", "pairs.jsonl", "--objectives", "help"),
+            "give --tls-cert and --tls-key, or put TLS in front",
+        ),
+        (("oversee", "--out", "run"), "give --tls-cert and --tls-key, or put TLS in front"),
+    ],
+)
+def test_what_is_at_stake_is_told_wherever_others_reach_a_page(told, tmp_path, monkeypatch, command, fix, quiet):
+    def refuse(*_):
+        raise HeedError("enough is seen", "here", "look")
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pairs.jsonl").write_text('{"prompt": "?", "completions": ["a", "b"]}\n')
+    Store("sqlite:///judgements.db").close()
+    for module in ("report", "judgements", "label"):
+        monkeypatch.setattr(f"heed.cli.{module}.wait_until_stopped", lambda *_: None)
+    monkeypatch.setattr("heed.cli.oversee.trained", refuse)
+    said = "tokens, texts and pictures cross the network in the clear, and whoever reads a token judges in its name: "
+    for host, wanted in (("0.0.0.0", 1), ("127.0.0.1", 0)):
+        _, _, err = told(*command, "--host", host, "--port", "0", *quiet)
+        assert err.splitlines().count(said + fix) == wanted and "#token=" in err
 
 
 def test_less_and_more_at_once_are_refused(told):

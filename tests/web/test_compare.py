@@ -16,7 +16,7 @@ from heed.oversight.comparisons.pairs import Pair
 from heed.oversight.comparisons.session import ComparisonSession
 from heed.oversight.store.store import Store
 from heed.web.compare import CompareServer
-from heed.web.connection import REFUSED
+from heed.web.connection import REFUSED, UNKNOWN
 from heed.web.judgements import add_judgements
 from heed.web.people import People
 from heed.web.serving import serving
@@ -268,7 +268,7 @@ def test_what_is_not_understood_ends_the_connection_and_writes_nothing(room, mes
     ada = room.page("ada")
     ada.until("pair")
     ada.socket.send(message)
-    assert ada.code() == REFUSED
+    assert ada.code() == UNKNOWN
     assert room.store.count() == 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import socket
 import stat
 import urllib.error
 import urllib.request
@@ -122,6 +123,46 @@ def test_what_cannot_be_changed_is_refused_and_changes_nothing(file, changes, wr
     with pytest.raises(HeedError, match=wrong):
         Tokens(file, **changes).people(NAMES)
     assert file.read_text() == before
+
+
+def test_what_is_read_is_written_when_it_is_asked_for(file):
+    people, keep = Tokens(file).read(NAMES)
+    assert not file.exists()
+    keep()
+    assert Tokens(file).people(NAMES).token_of("ada") == people.token_of("ada")
+
+
+def test_two_names_with_one_token_are_refused_and_not_one_person(file):
+    Tokens(file).people(NAMES)
+    content = json.loads(file.read_text())
+    content["tokens"]["bob"] = content["tokens"]["ada"]
+    file.write_text(json.dumps(content))
+    with pytest.raises(HeedError, match=r"'ada' and 'bob' have the same token .*tokens\.json"):
+        Tokens(file).people(["ada"])
+
+
+def test_a_link_to_the_file_stays_one(file, tmp_path):
+    link = tmp_path / "link.json"
+    (tmp_path / "far").mkdir()
+    link.symlink_to(tmp_path / "far" / "tokens.json")
+    first = Tokens(link).people(["ada"])
+    again = Tokens(link).people(NAMES)
+    assert link.is_symlink() and again.token_of("ada") == first.token_of("ada")
+    assert [each.name for each in (tmp_path / "far").iterdir()] == ["tokens.json"]
+    assert stat.S_IMODE(link.stat().st_mode) == 0o600
+
+
+def test_who_cannot_be_served_keeps_the_address_that_they_had(file):
+    before = Tokens(file).people(["ada"]).token_of("ada")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        for options, wrong in (({"votes": 2}, "cannot judge each action"), ({"port": port}, "nothing can listen")):
+            refused = heed.web.serve("heed/PointHazard-v0", ["ada"], tokens=Tokens(file, rotate=["ada"]), **options)
+            with pytest.raises(HeedError, match=wrong), refused:
+                pass
+    assert Tokens(file).people(["ada"]).token_of("ada") == before
 
 
 def test_a_place_where_nothing_can_be_written_is_refused(tmp_path):

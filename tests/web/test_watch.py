@@ -19,7 +19,7 @@ from heed.oversight.control.records import Pace
 from heed.oversight.overseers.base import Proposal
 from heed.oversight.overseers.human import HumanOverseer
 from heed.oversight.store.store import Judgement, Store
-from heed.web.connection import REFUSED
+from heed.web.connection import UNKNOWN
 from heed.web.judgements import add_judgements
 from heed.web.limits import Limits
 from heed.web.people import People
@@ -272,7 +272,7 @@ def test_what_is_not_understood_ends_the_connection(watched, message):
     ada = page_of(watched, "ada")
     ada.until("hello")
     ada.socket.send(message)
-    assert ada.code() == REFUSED
+    assert ada.code() == UNKNOWN
 
 
 @pytest.mark.parametrize("watched", [Limits(rendering_s=60.0)], indirect=True)

@@ -115,13 +115,15 @@ def _serve(store: Store, parsed: Any) -> None:
     from heed.web.app import create_app  # for those who installed the pages
     from heed.web.judgements import add_judgements
     from heed.web.people import People
-    from heed.web.serving import serving
+    from heed.web.serving import at_stake, serving
 
     people, app = People.named(words(parsed.people)), create_app()
     if not people.all:
         raise HeedError("nobody could look", "--people", "name at least one")
     add_judgements(app, lambda: store, people)
     with serving(app, parsed.host, parsed.port) as address:
+        if stake := at_stake(parsed.host, fix="put TLS in front"):
+            say(stake, needed=True)
         for person in people.all:
             say(f"{person.name} looks at {address}/judgements#token={people.token_of(person.name)}", needed=True)
         wait_until_stopped()

@@ -80,23 +80,26 @@ def run(arguments: Sequence[str], limits: Limits | None = None) -> None:
     guidelines = None if parsed.guidelines is None else read_guidelines(parsed.guidelines, objectives)
     if guidelines is not None and (unsaid := [name for name in objectives if name not in guidelines.definitions]):
         say(f"no heading of {parsed.guidelines} says what {', '.join(unsaid)} means")
-    people = people_with(tokens, names)
+    people, _ = people_with(tokens, names)
     if parsed.times > len(people.all):
         raise HeedError(f"{len(people.all)} cannot judge each pair {parsed.times} times", "--times", "name more people")
     found, path = pairs_of(parsed, asked, objectives)
     title = path.name
     pairs = in_order(found, parsed.next, objectives, parsed.seed)
     session = ComparisonSession(pairs, objectives, parsed.times, parsed.seed, run=title)
+    people, keep = people_with(tokens, names)  # once more: sampling pairs may have taken hours
     with closing(open_store(parsed.store, "--store")) as store:
         resumed = session.resume(store.effective("compare"))
         if resumed:
             say(f"{resumed} comparisons stand in {parsed.store} already")
-        if not session.finished:
+        if session.finished:
+            keep()
+        else:
             server = CompareServer(session, store, people, title, limits, guidelines)
             add_judgements(server.app, lambda: store, people, server.retracted)
             say_revoked(names, [person.name for person in people.all])
             told = Told(lambda: session.among(store.effective("compare")), lambda: session.progress("")["given"])
-            serve_pairs(server, people, parsed.host, parsed.port, limits, tls, told)
+            serve_pairs(server, people, parsed.host, parsed.port, limits, tls, told, keep)
         say("everything is compared" if session.finished else "stopped; go on with the same command")
         if parsed.out is not None:
             _export(session.among(store.effective("compare")), Path(parsed.out))
@@ -148,14 +151,22 @@ def progress_lines(found: Sequence[Judgement]) -> list[str]:
 
 
 def serve_pairs(
-    server: CompareServer, people: People, host: str, port: int, limits: Limits | None, tls: Tls | None, told: Told
+    server: CompareServer,
+    people: People,
+    host: str,
+    port: int,
+    limits: Limits | None,
+    tls: Tls | None,
+    told: Told,
+    keep: Callable[[], None],
 ) -> None:
-    """Until everything is compared, or Ctrl-C."""
+    """Until everything is compared, or Ctrl-C; `keep` is called once the page is there."""
     from heed.web.serving import at_stake, serving
 
     with serving(server.app, host, port, limits, tls) as address:
+        keep()
         if stake := at_stake(host, tls):
-            say(stake)
+            say(stake, needed=True)
         for person in people.all:
             say(f"{person.name} compares at {address}/#token={people.token_of(person.name)}", needed=True)
 

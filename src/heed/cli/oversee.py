@@ -87,7 +87,7 @@ def run(arguments: Sequence[str]) -> None:
     ):
         say_revoked([*names, *watchers], person.addresses)
         if stake := at_stake(parsed["host"], tls):
-            say(stake)
+            say(stake, needed=True)
         for name, address in person.addresses.items():
             say(f"{name} {'judges' if name in names else 'watches'} at {address}", needed=True)
         if resumed is None:

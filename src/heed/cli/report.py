@@ -46,7 +46,7 @@ def _serve(folder: Path, parsed: Any) -> None:
     from heed.web.app import create_app  # for those who installed the pages; the report itself needs none of them
     from heed.web.people import People
     from heed.web.run import add_run
-    from heed.web.serving import serving
+    from heed.web.serving import at_stake, serving
 
     quiet_libraries()
     if folder.is_file():
@@ -56,6 +56,8 @@ def _serve(folder: Path, parsed: Any) -> None:
         raise HeedError("nobody could look", "--people", "name at least one")
     add_run(app, folder, people, report.report_of)
     with serving(app, parsed.host, parsed.port) as address:
+        if stake := at_stake(parsed.host, fix="put TLS in front"):
+            say(stake, needed=True)
         for person in people.all:
             say(f"{person.name} watches {folder} at {address}/run#token={people.token_of(person.name)}", needed=True)
         wait_until_stopped()

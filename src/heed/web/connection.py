@@ -20,8 +20,8 @@ from heed.web.people import People, Person
 
 logger = logging.getLogger(__name__)
 
-REFUSED, ENDED, TOO_MUCH, FULL = 4401, 4403, 4429, 4503
-"""Why a connection was closed."""
+UNKNOWN, REFUSED, ENDED, TOO_MUCH, FULL = 4400, 4401, 4403, 4429, 4503
+"""Why a connection was closed: a message that is not understood, a wrong token, an ended one; floods."""
 
 MESSAGE = ConfigDict(extra="forbid", strict=True)
 """Of what a page sends: these kinds, and nothing beside."""
@@ -99,7 +99,7 @@ class Page(Generic[M]):
             try:
                 message = await _read(self.socket, self._message, self._limits)
             except ValidationError:
-                await self.socket.close(REFUSED, "not understood")
+                await self.socket.close(UNKNOWN, "not understood")
                 return
             if self._rate.above(self._limits.messages):
                 await self.socket.close(TOO_MUCH, "too many messages")

@@ -103,7 +103,8 @@ def serve(
     ...     sorted(person.addresses), person.addresses["ada"].partition("#")[2][:6], person.overseer.name
     (['ada', 'eve'], 'token=', 'browser')
     """
-    named = people_with(Tokens(Path(tokens)) if isinstance(tokens, str | Path) else tokens, people, watchers)
+    kept = Tokens(Path(tokens)) if isinstance(tokens, str | Path) else tokens
+    named, keep = people_with(kept, people, watchers)
     judging = sum(person.judges for person in named.all)
     if not 0 < votes <= judging:
         raise HeedError(f"{judging} cannot judge each action {votes} times", "--people", "name more people")
@@ -128,6 +129,7 @@ def serve(
         if judged is not None:
             add_judgements(server.app, judged, named, server.retracted)
         address = opened.enter_context(serving(server.app, host, port, limits, tls))
+        keep()
         opened.callback(ended.set)  # nobody waits for a page that goes
         words = STOPPED + (", and what you said is kept" if judged is not None else "")
         opened.callback(human.end, words)  # first of all at the end: every page says so before its server is gone

@@ -64,8 +64,15 @@ def tls_from(cert: str | None, key: str | None) -> Tls | None:
     return None
 
 
-def at_stake(host: str, tls: Tls | None) -> str | None:
+def at_stake(
+    host: str, tls: Tls | None = None, fix: str = "give --tls-cert and --tls-key, or put TLS in front"
+) -> str | None:
     """What is at stake where others can reach a server, in a line; None where they cannot, or cannot read along.
+
+    Args:
+        host: where it listens.
+        tls: what it shows itself with.
+        fix: what can be done.
 
     >>> at_stake("127.0.0.1", None), at_stake("localhost", None), at_stake("::1", None)
     (None, None, None)
@@ -80,7 +87,7 @@ def at_stake(host: str, tls: Tls | None) -> str | None:
         return None
     return (
         "tokens, texts and pictures cross the network in the clear, and whoever reads a token judges in its name: "
-        "give --tls-cert and --tls-key, or put TLS in front"
+        + fix
     )
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,18 @@ class Tokens:
         """Those among these names whose login was not revoked, each with the token that they had, or a fresh one.
 
         Raises:
+            HeedError: as `read` says, or a file that cannot be written.
+        """
+        people, keep = self.read(judging, watchers)
+        keep()
+        return people
+
+    def read(self, judging: Sequence[str], watchers: Sequence[str] = ()) -> tuple[People, Callable[[], None]]:
+        """The same, with nothing written, and what writes it: to be called once these people are let in.
+
+        Raises:
             HeedError: names that cannot be, one to rotate or revoke that nobody has, nobody left, or a file that holds
-                no tokens, that others can read, or that cannot be written.
+                no tokens or one twice, or that others can read.
         """
         kept = self._read()
         tokens, revoked, ended = dict(kept["tokens"]), set(kept["revoked"]), set(kept["ended"])
@@ -62,8 +73,7 @@ class Tokens:
         if not any(person.judges for person in people.all):
             raise HeedError("nobody is left who could judge", "--revoke", "name others, or --rotate one of them")
         tokens |= {person.name: people.token_of(person.name) for person in people.all}
-        self._write({"tokens": tokens, "revoked": sorted(revoked), "ended": sorted(ended)})
-        return people
+        return people, partial(self._write, {"tokens": tokens, "revoked": sorted(revoked), "ended": sorted(ended)})
 
     def _read(self) -> dict[str, Any]:
         where = str(self.path)
@@ -79,19 +89,26 @@ class Tokens:
             raise HeedError(f"the tokens cannot be read: {error}", where, "give another file") from error
         if not _holds_tokens(kept):
             raise HeedError("this is no file of tokens", where, "give one that heed made, or a new name")
+        whose = dict[str, str]()
+        for name, token in kept["tokens"].items():
+            if (other := whose.setdefault(token, name)) != name:
+                raise HeedError(
+                    f"'{other}' and '{name}' have the same token", where, "take one of them out of the file"
+                )
         return kept
 
     def _write(self, content: dict[str, Any]) -> None:
-        """Whole or not at all, and never readable for others."""
-        temporary = self.path.with_name(f".{self.path.name}.tmp")
+        """Whole or not at all, and never readable for others; where the path is a link, the file that it leads to."""
         try:
+            path = self.path.resolve()
+            temporary = path.with_name(f".{path.name}.tmp")
             temporary.unlink(missing_ok=True)
             with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
                 json.dump(content, file, indent=1)
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.replace(self.path)
-            sync_folder(self.path.parent)
+            temporary.replace(path)
+            sync_folder(path.parent)
         except OSError as error:
             where = "free or choose a folder"
             raise HeedError(f"the tokens cannot be written: {error.strerror}", str(self.path), where) from error
@@ -116,13 +133,17 @@ def tokens_from(path: str | None, rotate: Sequence[str], revoke: Sequence[str]) 
     return None
 
 
-def people_with(tokens: Tokens | None, judging: Sequence[str], watchers: Sequence[str] = ()) -> People:
-    """People with the tokens that are kept, or with fresh ones.
+def people_with(
+    tokens: Tokens | None, judging: Sequence[str], watchers: Sequence[str] = ()
+) -> tuple[People, Callable[[], None]]:
+    """People with the tokens that are kept, or with fresh ones, and what writes the tokens down.
+
+    That is for when they are served: a command that is refused leaves everybody's address as it was.
 
     Raises:
-        HeedError: as `Tokens.people` and `People.named` say.
+        HeedError: as `Tokens.read` and `People.named` say.
     """
-    return People.named(judging, watchers) if tokens is None else tokens.people(judging, watchers)
+    return (People.named(judging, watchers), lambda: None) if tokens is None else tokens.read(judging, watchers)
 
 
 def _holds_tokens(kept: Any) -> bool:

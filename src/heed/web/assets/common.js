@@ -4,6 +4,8 @@
 const RETRY_MS = 1000;
 const WRONG = "the token is wrong: open the address that heed printed";
 const ENDED = "this login was ended: ask whoever runs heed for a new address";
+const UNKNOWN = "this page sent what the server does not understand: reload it";
+const LONE = /[\ud800-\udfff]/gu; // half a character, as a text that was cut ends in: no server takes it
 
 export const byId = (name) => document.getElementById(name);
 export const token = new URLSearchParams(location.hash.slice(1)).get("token") || "";
@@ -22,7 +24,7 @@ export class Line {
     this.socket.onopen = () => this.send({ token });
     this.socket.onmessage = ({ data }) => (typeof data === "string" ? this.received(JSON.parse(data)) : this.pictured(data));
     this.socket.onclose = (event) => {
-      const refused = { 4401: WRONG, 4403: ENDED }[event.code];
+      const refused = { 4400: UNKNOWN, 4401: WRONG, 4403: ENDED }[event.code];
       const again = this.lost(refused || "trying again");
       if (!refused && again) setTimeout(() => this.open(), RETRY_MS);
     };
@@ -33,7 +35,8 @@ export class Line {
   }
 
   send(message) {
-    if (this.connected) this.socket.send(JSON.stringify(message));
+    const whole = (_, value) => (typeof value === "string" ? value.replace(LONE, "") : value);
+    if (this.connected) this.socket.send(JSON.stringify(message, whole));
   }
 }
 

@@ -7,7 +7,6 @@ import { difference, grown, words } from "./texts.js";
 
 const VERDICTS = ["left", "tie", "both bad", "right", "skip"];
 const GRADES = ["slightly", "much"]; // by how much one is better, where that is said
-const LONE = /[\ud800-\udfff]/gu; // half a character, as a text that was cut ends in
 
 let objectives = [];
 let pair = null; // what is shown
@@ -40,47 +39,57 @@ function greeted(hello) {
   drafts = `draft ${JSON.stringify([hello.title, hello.person])} `;
   if (objectives.join("\n") !== hello.objectives.join("\n")) {
     objectives = hello.objectives;
-    byId("rows").replaceChildren(...objectives.map((name, index) => rowOf(name, index, hello.guidelines.definitions[name])));
+    byId("rows").replaceChildren(...objectives.map(rowOf));
     row = 0;
   }
+  [...byId("rows").children].forEach((group, index) => define(group, index, hello.guidelines.definitions[objectives[index]]));
   guide(hello.guidelines);
   for (const compared of unwritten.values()) line.send({ compared }); // the same keys: nothing is written twice
 }
 
-// What people are to judge by, a key away; it shows itself to whoever has not seen it as it is now.
+// What people are to judge by, a key away; it shows itself to whoever has not seen it as it is now. After a restart it
+// may be another, or none.
 function guide({ general, definitions }) {
   const defined = objectives.filter((name) => definitions[name]);
-  if (!general.length && !defined.length) return;
   byId("general").replaceChildren(...grown(general));
   byId("definitions").replaceChildren(...defined.flatMap((name) => {
     const words = document.createElement("div");
     words.append(...grown(definitions[name]));
     return [element("h3", name), words];
   }));
-  byId("guide").hidden = false;
+  byId("guide").hidden = !general.length && !defined.length;
+  if (byId("guide").hidden) {
+    byId("guidelines").close();
+    return;
+  }
   const seen = digest(JSON.stringify([general, definitions]));
   if (kept("guidelines") !== seen) openGuidelines();
   keep("guidelines", seen);
 }
 
 function openGuidelines() {
-  if (!byId("guide").hidden) byId("guidelines").showModal();
+  if (!byId("guide").hidden && !byId("guidelines").open) byId("guidelines").showModal();
 }
 
-// One objective: a group of radio buttons, with its digit and what it means.
-function rowOf(name, index, definition) {
+// What an objective means, in its row; what is chosen there stays.
+function define(group, index, definition) {
+  group.querySelector(".definition")?.remove();
+  group.removeAttribute("aria-describedby");
+  if (!definition) return;
+  const words = document.createElement("div");
+  words.className = "definition";
+  words.id = `definition-${index}`;
+  words.append(...grown(definition));
+  group.setAttribute("aria-describedby", words.id);
+  group.querySelector("legend").after(words);
+}
+
+// One objective: a group of radio buttons, with its digit.
+function rowOf(name, index) {
   const group = document.createElement("fieldset");
   const legend = document.createElement("legend");
   legend.append(element("kbd", index + 1), ` Better by ${name}`);
   group.append(legend);
-  if (definition) {
-    const words = document.createElement("div");
-    words.className = "definition";
-    words.id = `definition-${index}`;
-    words.append(...grown(definition));
-    group.setAttribute("aria-describedby", words.id);
-    group.append(words);
-  }
   for (const verdict of VERDICTS) {
     const input = document.createElement("input");
     input.type = "radio";
@@ -184,7 +193,7 @@ function answer() {
     objectives: Object.fromEntries(said.filter(([, verdict]) => verdict !== null).map(([name, verdict]) => [name, verdict])),
     grades: Object.fromEntries(said.filter(([, , grade]) => grade !== null).map(([name, , grade]) => [name, grade])),
     unsafe: { left: byId("unsafe-left").checked, right: byId("unsafe-right").checked },
-    comment: byId("comment").value.replace(LONE, ""),
+    comment: byId("comment").value,
   };
 }
 

@@ -15,7 +15,7 @@ export function grown(tree) {
     const made = document.createElement(TAGS.has(node.tag) ? node.tag : /^h[1-6]$/.test(node.tag) ? "p" : "span");
     made.append(...inside);
     if (made.tagName === "P" && node.tag !== "p") made.className = "heading";
-    if (node.tag === "ol" && Number.isInteger(node.start)) made.start = node.start;
+    if (node.tag === "li" && Number.isInteger(node.value)) made.value = node.value;
     if (node.tag === "a") {
       made.className = "link";
       if (made.textContent !== node.href) made.append(element("span", ` (${node.href})`));
