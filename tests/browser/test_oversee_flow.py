@@ -48,7 +48,7 @@ def test_a_person_lands_the_lander_until_it_may_fly_by_itself(browser, tmp_path)
     says(page, "#state", f"the run is over: {STEPS} steps: ")
     assert page.inner_text("#state").endswith(f"its report is {tmp_path / 'run' / 'report.html'}")
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
-    assert (summary["handed_over_at"], summary["judgements"], summary["completed"]) == (OVERSEEN, OVERSEEN, True)
+    assert (summary["handed_over_at"], summary["completed"]) == (OVERSEEN, True)
     fit = summary["fits"][0]
     rank = fit["promise"] * (fit["blocks"] + 1)  # every block is unseen by one of the blockers
     assert rank == pytest.approx(round(rank))
@@ -57,6 +57,8 @@ def test_a_person_lands_the_lander_until_it_may_fly_by_itself(browser, tmp_path)
     given = store.effective("block", "ada")
     store.close()
     assert len(given) == OVERSEEN
+    labels = [judgement for judgement in given if not judgement.verdict.get("glimpsed")]
+    assert summary["judgements"] == len(labels) > 0.95 * OVERSEEN  # a busy server may hear late what was in view
     assert all(judgement.verdict["block"] == dangerous(judgement.shown["observation"]) for judgement in given)
     assert 30 < sum(judgement.verdict["block"] for judgement in given) < OVERSEEN
     assert (tmp_path / "run" / "report.html").stat().st_size > 10_000

@@ -13,6 +13,8 @@ from scripted_person import ScriptedPerson
 from heed.guard.run.build import fitting
 from heed.guard.run.config import job_of
 from heed.guard.run.train import train_guard
+from heed.oversight.control.desk import Desk
+from heed.oversight.control.records import Pace
 from heed.oversight.overseers.base import Scope
 from heed.oversight.overseers.human import HumanOverseer
 from heed.web.people import People
@@ -32,12 +34,12 @@ def at_the_last_moment(observation, action):
 
 def through_the_page(browser, job, out):
     """Train with a scripted person before a page; the summary."""
-    overseer, people = HumanOverseer(), People.named(["ada"])
+    overseer, people = HumanOverseer(Desk(Pace(glance=0.0))), People.named(["ada"])
     found = []
     training = threading.Thread(target=lambda: found.append(train_guard(job, out, person=overseer)), daemon=True)
     with serving(WatchServer(overseer, people, job.env).app) as address:
         page = browser.new_page()
-        person = ScriptedPerson(page, at_the_last_moment)
+        person = ScriptedPerson(page, at_the_last_moment, looks_s=0.0)
         page.goto(f"{address}/#token={people.token_of('ada')}")
         page.wait_for_selector("#state[data-state='paused']")
         training.start()

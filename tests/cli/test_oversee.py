@@ -11,7 +11,7 @@ import sys
 import time
 
 import pytest
-from socket_person import LOOKS_S, SocketPerson
+from socket_person import LOOKS_S, TOO_SOON, SocketPerson
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
@@ -67,7 +67,11 @@ def test_a_person_at_the_socket_blocks_and_all_that_was_acknowledged_is_on_disk(
                     socket.send(json.dumps({"rendered": number}))
                     time.sleep(LOOKS_S)
                     do = "block" if number % 4 == 0 else "allow"
-                    socket.send(json.dumps({"order": {"do": do, "proposal": number, "key": f"key-{number}"}}))
+                    order = {"order": {"do": do, "proposal": number, "key": f"key-{number}"}}
+                    socket.send(json.dumps(order))
+                if TOO_SOON in message.get("refused", {}).get("why", ""):
+                    time.sleep(LOOKS_S)
+                    socket.send(json.dumps(order))
                 if message.get("desk", {}).get("state") == "paused":
                     socket.send(json.dumps({"order": {"do": "each"}}))
                 if "written" in message:

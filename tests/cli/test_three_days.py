@@ -59,4 +59,5 @@ def test_three_days_and_ten_kills_lose_nothing_double_nothing_and_ask_nothing_tw
         before = {moment(kept[key].shown) for earlier in people[:number] for key in earlier.written}
         assert not before & {moment(shown) for shown in person.proposals}  # nor shown again
     assert all(judgement.verdict["block"] == (moment(judgement.shown)[1] % 4 == 0) for judgement in kept.values())
-    assert all(judgement.latency_ms >= 100 for judgement in kept.values())
+    labels = [judgement for judgement in kept.values() if not judgement.verdict.get("glimpsed")]
+    assert all(judgement.latency_ms >= 100 for judgement in labels) and len(labels) > 0.9 * len(kept)

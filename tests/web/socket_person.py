@@ -12,6 +12,8 @@ from websockets.sync.client import connect
 from heed.oversight.control.records import Pace
 
 BEAT_S = 0.5
+TOO_SOON = "look at it first"
+"""What a busy machine's server says, which heard late that a proposal was in view."""
 LOOKS_S = 1.2 * Pace().glance
 """Before a key: what was in view for less says nothing."""
 
@@ -67,6 +69,10 @@ class SocketPerson(threading.Thread):
                 return
             time.sleep(LOOKS_S)
             do = "block" if self.blocks(message["proposal"]) else "allow"
-            self.say(order={"do": do, "proposal": number, "key": f"{self.opened}-{number}"})
+            self.order = {"do": do, "proposal": number, "key": f"{self.opened}-{number}"}
+            self.say(order=self.order)
+        if TOO_SOON in message.get("refused", {}).get("why", ""):
+            time.sleep(LOOKS_S)
+            self.say(order=self.order)
         if "written" in message:
             self.written[message["written"]["key"]] = message["written"]["id"]
