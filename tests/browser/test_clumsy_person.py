@@ -259,8 +259,8 @@ def test_what_a_clumsy_person_leaves_was_in_view_and_nothing_that_was_said_was_c
     assert refused == []
     contradicted = []
     for at, number, status, verdict in desk.verdicts:
-        told = [said for when, said in person.says if when <= at + LATE]
-        recent = {said for when, said in person.says if at - LATE <= when <= at + LATE} | set(told[-1:])
+        before = [said for when, said in person.says if when < at - LATE][-1:]  # still shown as the time began
+        recent = {*before, *(said for when, said in person.says if at - LATE <= when <= at + LATE)}
         recent = {said.replace(" s left", " left") for said in recent}
         if verdict.person == "ada" and recent and not any(permits(said, verdict, None) for said in recent):
             contradicted.append((at, number, verdict, recent, status["state"]))
