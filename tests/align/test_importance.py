@@ -100,5 +100,5 @@ def test_a_cap_of_zero_takes_the_samplers_word():
 
 
 def test_a_negative_cap_is_refused():
-    with pytest.raises(HeedError, match="importance_cap"):
+    with pytest.raises(HeedError, match="--importance-cap"):
         tiny_trainer(importance_cap=-1.0)

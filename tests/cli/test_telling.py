@@ -51,7 +51,7 @@ def test_an_error_and_the_address_of_a_page_are_told_all_the_same(told, tmp_path
         2,
         "heed: error: no setting is called 'horizn' (--horizn): did you mean --horizon?\n",
     )
-    monkeypatch.setattr("heed.cli.report.wait_until_stopped", lambda: None)
+    monkeypatch.setattr("heed.cli.report.wait_until_stopped", lambda *_: None)
     code, out, err = told("report", str(tmp_path), "--serve", "--port", "0", "--quiet")
     assert (code, out) == (0, "")
     assert re.fullmatch(rf"viewer watches {tmp_path} at http://127\.0\.0\.1:\d+/run#token=\S+\n", err)

@@ -147,8 +147,7 @@ def stopping_at_rounds(
             signal.signal(number, handler)
 
 
-def wait_until_stopped(done: Callable[[], bool] = lambda: False) -> None:
-    """Wait for Ctrl-C or SIGTERM, or until something is done."""
-    with stopping_at_rounds("stopping") as wanted:
-        while not wanted and not done():
-            time.sleep(LOOK_S)
+def wait_until_stopped(wanted: Sequence[bool], done: Callable[[], bool] = lambda: False) -> None:
+    """Wait until a stop is wanted, as `stopping_at_rounds` notes it, or until something is done."""
+    while not wanted and not done():
+        time.sleep(LOOK_S)

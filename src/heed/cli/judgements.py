@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from heed.cli.command import Command, refuse_both, refuse_unread, words
-from heed.cli.console import say, wait_until_stopped
+from heed.cli.console import say, stopping_at_rounds, wait_until_stopped
 from heed.errors import HeedError, flag_of
 from heed.oversight.store.store import KINDS, Judgement, Store, open_store
 
@@ -121,12 +121,12 @@ def _serve(store: Store, parsed: Any) -> None:
     if not people.all:
         raise HeedError("nobody could look", "--people", "name at least one")
     add_judgements(app, lambda: store, people)
-    with serving(app, parsed.host, parsed.port) as address:
+    with stopping_at_rounds("stopping") as wanted, serving(app, parsed.host, parsed.port) as address:
         if stake := at_stake(parsed.host, fix="put TLS in front"):
             say(stake, needed=True)
         for person in people.all:
             say(f"{person.name} looks at {address}/judgements#token={people.token_of(person.name)}", needed=True)
-        wait_until_stopped()
+        wait_until_stopped(wanted)
 
 
 def _agreement(found: Agreements) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from heed.cli.command import Command, add_logins, words
-from heed.cli.console import quiet_libraries, say, say_revoked, wait_until_stopped
+from heed.cli.console import quiet_libraries, say, say_revoked, stopping_at_rounds, wait_until_stopped
 from heed.cli.label_pairs import add_options, pairs_of
 from heed.errors import HeedError
 
@@ -163,7 +163,7 @@ def serve_pairs(
     """Until everything is compared, or Ctrl-C; `keep` is called once the page is there."""
     from heed.web.serving import at_stake, serving
 
-    with serving(server.app, host, port, limits, tls) as address:
+    with stopping_at_rounds("stopping") as wanted, serving(server.app, host, port, limits, tls) as address:
         keep()
         if stake := at_stake(host, tls):
             say(stake, needed=True)
@@ -174,7 +174,7 @@ def serve_pairs(
             told.look()
             return server.finished.is_set()
 
-        wait_until_stopped(done)
+        wait_until_stopped(wanted, done)
     told.look(last=True)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from heed import report
 from heed.cli.command import Command, refuse_both, refuse_unread, words
-from heed.cli.console import quiet_libraries, say, wait_until_stopped
+from heed.cli.console import quiet_libraries, say, stopping_at_rounds, wait_until_stopped
 from heed.errors import HeedError
 
 
@@ -55,10 +55,10 @@ def _serve(folder: Path, parsed: Any) -> None:
     if not people.all:
         raise HeedError("nobody could look", "--people", "name at least one")
     add_run(app, folder, people, report.report_of)
-    with serving(app, parsed.host, parsed.port) as address:
+    with stopping_at_rounds("stopping") as wanted, serving(app, parsed.host, parsed.port) as address:
         if stake := at_stake(parsed.host, fix="put TLS in front"):
             say(stake, needed=True)
         for person in people.all:
             say(f"{person.name} watches {folder} at {address}/run#token={people.token_of(person.name)}", needed=True)
-        wait_until_stopped()
+        wait_until_stopped(wanted)
         say("stopped; the run itself goes on")

@@ -210,7 +210,7 @@ def test_worth_is_in_the_units_of_the_rewards():
 
 
 def test_a_negative_bound_is_refused():
-    with pytest.raises(HeedError, match="max_fall"):
+    with pytest.raises(HeedError, match="--max-fall"):
         tiny_trainer(max_fall=-1.0)
     with pytest.raises(HeedError, match="one prompt tells no fall from chance"):
         tiny_trainer(max_fall=3.0, prompts_per_step=1)

@@ -148,7 +148,7 @@ def test_one_step_a_round_is_measured_too():
 
 
 def test_a_negative_bound_is_refused():
-    with pytest.raises(HeedError, match="max_kl"):
+    with pytest.raises(HeedError, match="--max-kl"):
         tiny_trainer(max_kl=-0.1)
 
 

@@ -67,7 +67,7 @@ def test_a_guard_that_looks_at_no_future_is_not_shown_to_imagine_one(own_run):
 
 def test_an_environment_without_a_map_is_drawn_in_the_variables_that_catastrophes_depend_on(tmp_path):
     block = snapshots_block(gather(make_guard_run(tmp_path / "run", env="CartPole-v1")))
-    assert "Across: state[0]; up: state[2]: the two state variables which catastrophes depend on." in block.caption
+    assert "Across: position, m; up: tilt, rad: the two state variables which catastrophes depend on." in block.caption
     block = snapshots_block(gather(make_guard_run(tmp_path / "other", env="mine:Robot")))
     assert (
         "Across: state[0]; up: state[1]: the two state variables which vary most." in block.caption

@@ -83,7 +83,7 @@ def scenery(env: str, env_kwargs: Mapping[str, Any], seen: Sequence[Floats], key
 def variable_names(env: str, size: int) -> list[str]:
     """What the state variables are called.
 
-    >>> variable_names("heed/PointHazard-v0", 4)[0], variable_names("CartPole-v1", 4)[2]
+    >>> variable_names("heed/PointHazard-v0", 4)[0], variable_names("mine:Robot", 4)[2]
     ('x', 'state[2]')
     """
     known = registered_oracle(env)
