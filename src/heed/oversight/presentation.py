@@ -131,6 +131,20 @@ def _names_actions(names: Sequence[Any], space: gym.Space[Any]) -> bool:
     return pairs and isinstance(space, gym.spaces.Box) and len(names) == np.prod(space.shape)
 
 
+def part_names(env: gym.Env[Any, Any] | None) -> list[str] | None:
+    """Names of the parts of what the agent observes; None where nobody says them, or says them of other parts.
+
+    >>> part_names(gym.make("CartPole-v1"))
+    ['position, m', 'speed, m/s', 'tilt, rad', 'turning, rad/s']
+    """
+    known = None if env is None else oracle_of(env)
+    if env is None or known is None or known.variable_names is None:
+        return None
+    return (
+        list(known.variable_names) if len(known.variable_names) == np.prod(env.observation_space.shape or ()) else None
+    )
+
+
 def name_of(choice: int, names: Sequence[Any] | None) -> str:
     """The name of a choice, counted from 0, or its number.
 

@@ -12,6 +12,7 @@ import heed.worlds  # noqa: F401 - registers them
 from heed.guard.decisions import Decision
 from heed.guard.run.feedback import outcome
 from heed.oversight.overseers.base import Verdict
+from heed.worlds.oracle import Oracle
 
 LEFT = np.array([-0.4, 0.0], np.float32)
 SAW = SimpleNamespace(risk=0.45, limit=0.3)
@@ -74,3 +75,16 @@ def test_where_no_safe_action_is_declared_none_is_said_to_be(source):
     env = gym.make("heed/PointHazard-v0")
     told = outcome(Decision(np.zeros(2), LEFT, "block", source, cause="fault"), env, declared=False)
     assert told.endswith("; instead, as no safe action is declared: left 40%")
+
+
+class Bare(gym.Env):
+    """Two parts of a state, and an oracle that names one."""
+
+    observation_space, action_space = gym.spaces.Box(-1, 1, (2,)), gym.spaces.Box(-1, 1, (2,))
+    oracle = Oracle(variable_names=("height",))
+
+
+@pytest.mark.parametrize("env", [Bare(), gym.make("Pendulum-v1")], ids=["misnamed", "nameless"])
+def test_parts_that_have_no_names_have_the_numbers_that_label_keys_takes(env):
+    told = outcome(Decision(LEFT, LEFT, "block", "planner", cause="unknown", unknown_parts=(0, 1)), env, declared=True)
+    assert told.startswith("blocked for what is not known: futures leave what was seen in part 0, part 1; instead")

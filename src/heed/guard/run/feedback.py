@@ -13,8 +13,7 @@ from heed.guard.phases import Phase
 from heed.guard.run.phases import RunPhases
 from heed.oversight.overseers.base import Proposal
 from heed.oversight.overseers.human import HumanOverseer
-from heed.oversight.presentation import action_in_words
-from heed.worlds.registry import oracle_of
+from heed.oversight.presentation import action_in_words, part_names
 
 
 class Retractions:
@@ -100,9 +99,8 @@ def _why(decision: Decision, env: gym.Env[Any, Any]) -> str:
         ahead = "" if decision.first_unsafe is None else f" in imagined step {decision.first_unsafe + 1}"
         return f"blocked for what follows{ahead}: {over}, and no way out was found"
     if decision.cause == "unknown":
-        known = oracle_of(env)
-        names = None if known is None else known.variable_names
-        parts = [str(part + 1) if names is None else names[part] for part in decision.unknown_parts[:3]]
+        names = part_names(env)
+        parts = [f"part {part}" if names is None else names[part] for part in decision.unknown_parts[:3]]
         return f"blocked for what is not known: futures leave what was seen{' in ' if parts else ''}{', '.join(parts)}"
     if decision.cause == "invalid":
         return "blocked: it is no action, or the state is none"

@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from heed.oversight.overseers.base import Proposal
-from heed.oversight.presentation import action_bars, action_in_words, action_names, drawn_futures, ends_of, name_of
+from heed.oversight.presentation import (
+    action_bars,
+    action_in_words,
+    action_names,
+    drawn_futures,
+    ends_of,
+    name_of,
+    part_names,
+)
 from heed.runs.files import to_json
 from heed.worlds.registry import oracle_of
 
@@ -56,7 +64,7 @@ class Viewer:
             "words": action_in_words(proposal.action, proposal.env),
             "bars": action_bars(proposal.action, proposal.env),
             "acts": controls_of(proposal.env),
-            "names": names_of(proposal.env),
+            "names": part_names(proposal.env),
             "futures": drawn_futures(proposal),
             "risk": to_json(proposal.risk),
             "asked": proposal.risk is not None,
@@ -73,16 +81,6 @@ class Viewer:
             self._cannot_render = True
             logger.warning("the environment cannot be rendered (%s: %s)", type(problem).__name__, problem)
             return None
-
-
-def names_of(env: gym.Env[Any, Any] | None) -> list[str] | None:
-    """Names of the parts of what the agent observes; None if nobody says them.
-
-    >>> names_of(gym.make("CartPole-v1"))
-    ['position, m', 'speed, m/s', 'tilt, rad', 'turning, rad/s']
-    """
-    known = None if env is None else oracle_of(env)
-    return None if known is None or known.variable_names is None else list(known.variable_names)
 
 
 def controls_of(env: gym.Env[Any, Any] | None) -> dict[str, Any] | None:

@@ -263,7 +263,7 @@ document.addEventListener("keydown", (event) => {
     if (key === "enter" && enabled(byId("block"))) { event.preventDefault(); DOES.block(); }
     return;
   }
-  if (acting() && acts(key)) { event.preventDefault(); return; }
+  if (acting() && actWith(key)) { event.preventDefault(); return; }
   const chip = byId("reasons").children[Number(key) - 1];
   if (/^[1-9]$/.test(key) && chip && !event.repeat && !event.ctrlKey && !event.altKey && !event.metaKey) { chip.click(); return; }
   if (key === "escape") { event.preventDefault(); panic(); return; }
@@ -275,8 +275,8 @@ document.addEventListener("keydown", (event) => {
   if (enabled(byId(name))) DOES[name]();
 });
 
-// Whether a key is one to act with; if so, it does.
-function acts(key) {
+// Act with a key, if it is one to act with; whether it is.
+function actWith(key) {
   const { choices, start, keys } = proposal.acts;
   if (!choices) { if (key in keys) pressed.add(key); return key in keys; }
   const choice = key in keys ? keys[key][1] : /^[0-9]$/.test(key) ? Number(key) : choices.length;
@@ -307,7 +307,7 @@ gamepad({
   tilt: (arrows) => {
     for (const key of tilted) pressed.delete(key);
     tilted = arrows;
-    if (acting()) for (const key of arrows) acts(key);
+    if (acting()) for (const key of arrows) actWith(key);
   },
 });
 setInterval(() => { if (desk.left_s !== null) count(); }, 250);
