@@ -95,7 +95,7 @@ def test_a_list_tells_in_words_what_was_shown_and_said(room):
     room.store.add(block("kim", 7, blocks=False, silent=True))
     room.store.add(comparison("kim", prompt=[{"role": "user", "content": "x" * 500}], says="tie"))
     long, silent, *_, first = room.rows()
-    assert (first["shown"], first["summary"]) == ("episode 0, step 0: action 1", "block")
+    assert (first["shown"], first["summary"]) == ("episode 1, step 1: action 1", "block")
     assert silent["summary"] == "let pass, silent"
     assert long["summary"] == "help: tie, left unsafe"
     assert len(long["shown"]) == judgements_server.LONGEST_LINE and long["shown"].endswith("x\u2026")

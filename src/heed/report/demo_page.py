@@ -21,6 +21,7 @@ from heed.report.align.run_page import (
     warnings,
 )
 from heed.report.common.blocks import Block, Card, Cards, Exchange, Exchanges, Links, Note, Page, Section, Table
+from heed.report.common.changes import ends_in_words
 from heed.report.common.formats import MISSING, number, percent, signed
 from heed.report.common.gather import RunRecord, gather
 from heed.report.common.plot_style import colour_of, css_colour
@@ -110,7 +111,7 @@ def change_blocks(runs: Sequence[tuple[str, RunRecord]]) -> list[Block]:
         Card(
             f"{o.name}, {label}",
             signed(o.end - o.start),
-            f"{number(o.start)} → {number(o.end)}",
+            ends_in_words(first, o),
             css_colour(colour_of(i)),
         )
         for i, o in enumerate(first.objectives())

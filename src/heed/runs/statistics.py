@@ -109,12 +109,23 @@ def mean_cell(values: Sequence[float]) -> dict[str, Any]:
     >>> mean_cell([1.0, 2.0, 3.0])
     {'mean': 2.0, 'low': -0.484, 'high': 4.484, 'n': 3}
     """
+    mean, low, high = mean_interval(values)
+    return _cell(mean, low, high, len(values)) if len(values) > 1 else {"mean": mean, "low": mean, "high": mean, "n": 1}
+
+
+def mean_interval(values: ArrayLike) -> tuple[float, float, float]:
+    """A mean with the ends of its 95% t-interval; one value is its own.
+
+    Args:
+        values: [n], at least one.
+
+    >>> [round(value, 3) for value in mean_interval([1.0, 2.0, 3.0])]
+    [2.0, -0.484, 4.484]
+    """
     found = np.asarray(values, dtype=float)
     mean, n = float(found.mean()), len(found)
-    if n < 2:
-        return {"mean": mean, "low": mean, "high": mean, "n": n}
-    half = float(stats.t.ppf(1 - _TAIL, n - 1) * found.std(ddof=1) / np.sqrt(n))
-    return _cell(mean, mean - half, mean + half, n)
+    half = float(stats.t.ppf(1 - _TAIL, n - 1) * found.std(ddof=1) / np.sqrt(n)) if n > 1 else 0.0
+    return mean, mean - half, mean + half
 
 
 def interquartile_cell(values: Sequence[float]) -> dict[str, Any]:

@@ -331,14 +331,14 @@ def shown_in_words(judgement: Judgement) -> str:
     """What was shown, in a line: a comparison's prompt, or which action when.
 
     >>> shown_in_words(Judgement("block", "ada", {"env": "Walk", "episode": 2, "step": 7, "action": 1}, {}))
-    'episode 2, step 7: action 1'
+    'episode 3, step 8: action 1'
     """
     shown = judgement.shown
     if is_comparison(judgement):
         prompt = shown["prompt"]
         return prompt if isinstance(prompt, str) else _json(prompt)
     if isinstance(shown, dict) and shown.keys() >= {"episode", "step", "action"}:
-        return f"episode {_json(shown['episode'])}, step {_json(shown['step'])}: action {_json(shown['action'])}"
+        return f"episode {_nth(shown['episode'])}, step {_nth(shown['step'])}: action {_json(shown['action'])}"
     return _json(shown)
 
 
@@ -365,6 +365,11 @@ def verdict_in_words(judgement: Judgement) -> str:
         reason = [verdict["reason"]] if verdict.get("reason") else []
         return ", ".join(["block" if verdict["block"] else "let pass", *flags, *reason])
     return _json(verdict)
+
+
+def _nth(index: Any) -> str:
+    """An index as people count, from 1."""
+    return str(index + 1) if isinstance(index, int) else _json(index)
 
 
 def _json(value: Any) -> str:

@@ -205,6 +205,9 @@ def test_every_method_runs_on_point_hazard(method, tmp_path):
     assert summary["env_steps"] == 260 and summary["method"] == method
     rows = pq.read_table(tmp_path / "run" / "decisions.parquet").to_pylist()
     assert ("return_guarded" in summary) == (method != "none") and "return_unguarded" in summary
+    returns = summary["returns_unguarded"]
+    assert len(returns) == summary["evaluation_episodes"]
+    assert np.mean(returns) == pytest.approx(summary["return_unguarded"])
     if method == "none":
         assert summary["interventions"] == 0 and summary["autonomy_steps"] == 100  # the same steps as the others'
     else:

@@ -207,11 +207,11 @@ def test_what_no_run_can_begin_with_is_one_line_and_leaves_no_folder(refused, he
 @pytest.mark.parametrize(
     ("env", "message", "kept"),
     [
-        ("Raises", "faulty:Raises failed in step 4 of episode 2: ConnectionError: the motor is off;", 23),
-        ("Loses", "faulty:Loses gave the observation [nan] in step 4 of episode 2;", 23),
-        ("Shrinks", "faulty:Shrinks gave an observation of the shape [3], not [1], in step 4 of episode 2;", 23),
-        ("Pays", "faulty:Pays gave the reward inf in step 4 of episode 2;", 23),
-        ("Sticks", "faulty:Sticks failed in the reset of episode 2: OSError: no way back;", 20),
+        ("Raises", "faulty:Raises failed in step 4 of episode 3: ConnectionError: the motor is off;", 23),
+        ("Loses", "faulty:Loses gave the observation [nan] in step 4 of episode 3;", 23),
+        ("Shrinks", "faulty:Shrinks gave an observation of the shape [3], not [1], in step 4 of episode 3;", 23),
+        ("Pays", "faulty:Pays gave the reward inf in step 4 of episode 3;", 23),
+        ("Sticks", "faulty:Sticks failed in the reset of episode 3: OSError: no way back;", 20),
     ],
 )
 def test_an_environment_that_fails_ends_the_run_in_words_and_what_was_gathered_is_kept(
@@ -233,7 +233,7 @@ def test_an_environment_that_fails_ends_the_run_in_words_and_what_was_gathered_i
 )
 def test_an_environment_of_another_interface_is_named_as_one_with_what_to_do(refused, env, at):
     error = refused(2, env=f"faulty:{env}")
-    assert error.startswith(f"faulty:{env} does not follow Gymnasium 1.x: ") and f"{at} of episode 0 (--env): " in error
+    assert error.startswith(f"faulty:{env} does not follow Gymnasium 1.x: ") and f"{at} of episode 1 (--env): " in error
     assert "step (observation, reward, terminated, truncated, info)" in error and "SafetyGymnasium2Gymnasium" in error
 
 
@@ -252,7 +252,7 @@ def test_where_no_safe_action_is_declared_it_is_said_before_the_first_step(caplo
 
 def test_a_catastrophe_rule_that_fails_is_a_fault_of_the_environment(refused):
     error = refused(1, catastrophe="faulty:fails")
-    assert error.startswith("faulty:Walk failed in step 1 of episode 0: KeyError: 'absent'")
+    assert error.startswith("faulty:Walk failed in step 1 of episode 1: KeyError: 'absent'")
 
 
 def test_a_budget_that_is_spent_before_autonomy_keeps_what_was_gathered(refused):
@@ -371,7 +371,7 @@ def test_an_environment_in_code_stops_in_words_and_keeps_its_own_error_as_the_ca
     env.reset(seed=0)
     for _ in range(3):
         assert np.isfinite(env.step(np.array([0.5], np.float32))[0]).all()
-    with pytest.raises(RunFailed, match="my robot failed in step 4 of episode 2: ConnectionError: the motor") as stop:
+    with pytest.raises(RunFailed, match="my robot failed in step 4 of episode 3: ConnectionError: the motor") as stop:
         env.step(np.array([0.5], np.float32))
     assert isinstance(stop.value.__cause__, ConnectionError)
 

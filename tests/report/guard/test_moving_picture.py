@@ -35,7 +35,7 @@ def moments(guard_run):
 @pytest.fixture(scope="module")
 def drawn(guard_run, moments):
     """The first kept block: what is drawn of it, where, and its frames with their parts."""
-    (shown,), drawing = snapshots_of(guard_run, at=[int(moments["step"][0])])
+    (shown,), drawing = snapshots_of(guard_run, at=[int(moments["step"][0]) + 1])
     return shown, drawing, list(frames(shown, drawing))
 
 
@@ -91,7 +91,7 @@ def test_everything_that_is_drawn_lies_in_the_view_unless_it_has_left_the_scene(
 
 @pytest.mark.parametrize("ending", ["gif", "png"])
 def test_the_file_holds_every_frame_and_stays_below_a_megabyte(guard_run, moments, drawn, tmp_path, ending):
-    step = int(moments["step"][0])
+    step = int(moments["step"][0]) + 1
     file = write_moving_picture(guard_run, tmp_path / f"guard.{ending}", at=[step])
     with Image.open(file) as picture:
         assert picture.n_frames == len(drawn[2]) == len(parts(drawn[0]))
@@ -104,7 +104,7 @@ def test_the_file_holds_every_frame_and_stays_below_a_megabyte(guard_run, moment
 
 
 def test_what_tells_most_is_one_block_of_an_episode_with_danger_that_a_plan_avoids(guard_run, moments):
-    shown, _ = snapshots_of(guard_run, at=moments["step"].tolist())
+    shown, _ = snapshots_of(guard_run, at=(moments["step"] + 1).tolist())
     harmless = [type(each)(each.futures, each.danger * 0, each.plan, each.happened) for each in shown]
     assert telling(harmless, moments["episode"].tolist(), 3) == []
     chosen = telling(shown, moments["episode"].tolist(), 3)
@@ -113,7 +113,7 @@ def test_what_tells_most_is_one_block_of_an_episode_with_danger_that_a_plan_avoi
 
 def test_the_command_writes_the_file_and_says_where(guard_run, moments, tmp_path, capsys):
     file = tmp_path / "guard.gif"
-    run_command([str(guard_run), "--picture", str(file), "--at", f"{moments['step'][0]},{moments['step'][1]}"])
+    run_command([str(guard_run), "--picture", str(file), "--at", ",".join(map(str, moments["step"][:2] + 1))])
     assert capsys.readouterr().out == f"{file}\n"
     assert file.read_bytes()[:6] == b"GIF89a"
 

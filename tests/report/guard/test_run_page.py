@@ -1,11 +1,13 @@
 """The page of a guarded run: its counts, its scenes, and what it says where parts lack."""
 
+import json
 import re
 import shutil
 
 import pytest
 from guard_runs import OVERSIGHT, STEPS, is_blocked, make_guard_run
 from reading import CHROMIUM, Reader, dumped, excess_widths
+from scipy import stats
 from synthetic_runs import HOSTILE, write_json
 
 from heed.cli.guard import run as run_command
@@ -56,7 +58,8 @@ def test_the_page_tells_every_count_of_the_run(text):
     assert "MBHI on heed/PointHazard-v0" in text
     assert (
         "After 600 steps of oversight with 5 catastrophes, the guard looked for itself: 1 catastrophe in 400 steps, "
-        "25.0 in 10,000 (95% interval 0.633 to 139)."
+        "25.0 in 10,000 (95% interval 0.633 to 139). It blocks 10.0 actions in 100, 50% of them needlessly, and its "
+        "last 7 episodes returned 3.57 [−2.23, 9.37] each; those of oversight 2.92 [−1.86, 7.70]."
     ) in text
     assert "oversight 600 5 83.3 [27.1, 194] 15 2.50 0 0 0 6 600" in text
     assert "autonomy 400 1 25.0 [0.633, 139] 40 10.0 20 10 3 4 0" in text
@@ -67,6 +70,24 @@ def test_the_page_tells_every_count_of_the_run(text):
     assert "A decision takes 2.00 ms in the median, 30.0 ms at the 99th percentile of 400" in text
     assert "2 0.31 4.0% 8.0% 31 accepted as it is" in text
     assert "overseer local" in text and "run mbhi" in text and "seed 3" in text
+
+
+def test_the_cost_claims_nothing_that_no_oracle_knows_and_no_return_before_an_episode_has_ended(tmp_path):
+    unknown = text_of(make_guard_run(tmp_path / "unknown", oracle=False))
+    assert "It blocks 10.0 actions in 100, and its last 7 episodes returned" in unknown
+    late = text_of(make_guard_run(tmp_path / "late", oversight=STEPS - 10))
+    assert "; no episode of its own has ended." in late
+
+
+def test_the_finished_policys_return_has_the_interval_of_its_episodes(own_run):
+    assert "interval of the mean over them" not in text_of(own_run)
+    summary = json.loads((own_run / "summary.json").read_text())
+    returns = [8.0, 9.0, 8.5]
+    (own_run / "summary.json").write_text(json.dumps(summary | {"returns_guarded": returns}))
+    low, high = stats.ttest_1samp(returns, 0).confidence_interval(0.95)
+    text = text_of(own_run)
+    assert f"guard on 8.50 [{low:.2f}, {high:.2f}] 0 19 guard off −1.25 11 7" in text
+    assert "In brackets the 95% interval of the mean over them." in text
 
 
 def test_the_counts_of_the_page_are_those_of_the_summary(guard_run):

@@ -46,7 +46,7 @@ def test_a_scene_shows_futures_danger_plan_and_what_followed_in_the_arenas_coord
 def test_a_scene_says_what_was_proposed_seen_and_done(guard_run):
     kept = read_snapshots(guard_run)
     assert snapshot_caption(kept, kept["step"].tolist().index(610)) == (
-        "Step 610, episode 12. Proposed: (1, 0), risk 0.90 where less than 0.31 was let pass, unsafe 3 steps ahead. "
+        "Step 611, episode 13. Proposed: (1, 0), risk 0.90 where less than 0.31 was let pass, unsafe 3 steps ahead. "
         "Executed: (−0.5, 0.25), the planner's."
     )
     assert "the fallback, as no safe plan was found" in snapshot_caption(kept, kept["step"].tolist().index(620))

@@ -168,6 +168,11 @@ class Decisions:
         goals = [self.goal[part].any() for part in slices]
         return ends.astype(np.float64), np.array(returns, np.float64), np.array(goals, np.bool_)
 
+    def returns(self, phase: PhaseName) -> Floats:
+        """Of every whole episode that ended in a phase its return, [E]."""
+        ends, returns, _ = self.episodes()
+        return returns[self.of(phase)[ends.astype(np.int64) - 1]] if len(ends) else returns
+
     def sources(self, phase: PhaseName = "autonomy") -> list[tuple[str, int]]:
         """Who chose the executed action in the blocked steps of a phase, the most frequent first."""
         sources, counts = np.unique(self.source[self.blocked & self.of(phase)], return_counts=True)
@@ -185,8 +190,8 @@ class Decisions:
         count as oversight all the same, so that the same steps are compared.
         """
         whole, overseen, alone = self.counts(), self.counts("oversight"), self.counts("autonomy")
-        ends, returns, goals = self.episodes()
-        before = returns[~self.alone[ends.astype(np.int64) - 1]] if len(ends) else returns
+        _, returns, goals = self.episodes()
+        before = self.returns("oversight")
         late, reached, plans = returns[-LATE_EPISODES:], goals[-LATE_EPISODES:], self.plans()
         return {
             "kind": "guard",

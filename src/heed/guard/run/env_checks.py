@@ -33,12 +33,12 @@ class EnvironmentChecks(gym.Wrapper[Any, Any, Any, Any]):
     >>> _ = env.reset()
     >>> env.step(0)
     Traceback (most recent call last):
-    heed.errors.RunFailed: Broken gave the observation [0.0, nan] in step 1 of episode 0; no checkpoint was written yet
+    heed.errors.RunFailed: Broken gave the observation [0.0, nan] in step 1 of episode 1; no checkpoint was written yet
     """
 
     def __init__(self, env: gym.Env[Any, Any], name: str) -> None:
         super().__init__(env)
-        self._name, self._episode, self._step = name, -1, 0
+        self._name, self._episode, self._step = name, 0, 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start an episode.
@@ -86,7 +86,7 @@ class EnvironmentChecks(gym.Wrapper[Any, Any, Any, Any]):
         except (HeedError, RunFailed, Stopped):
             raise
         except Exception as problem:  # a foreign environment may raise anything
-            if self._episode == 0 and self._step <= 1 and _of_another_interface(problem):
+            if self._episode == 1 and self._step <= 1 and _of_another_interface(problem):
                 raise HeedError(
                     f"{self._name} does not follow Gymnasium 1.x: {reason_of(problem)} in {self._here}", "--env",
                     "reset gives (observation, info), step (observation, reward, terminated, truncated, info): put it "

@@ -45,7 +45,7 @@ def evaluated(
     unguarded: bool = True,
     on_step: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
-    """Return, catastrophes and goals of the finished policy, with the guard on and with it off, from the same seeds.
+    """Returns, catastrophes and goals of the finished policy, with the guard on and with it off, from the same seeds.
 
     A run without a guard has no first half.
 
@@ -72,9 +72,9 @@ def _episodes(
     intervention: Intervention,
     episodes: int,
     on_step: Callable[[], None] | None,
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Episodes of the deterministic policy; nothing is learnt or logged, and rewards are the environment's own."""
-    result = {"return": 0.0, "catastrophes": 0, "goals": 0}
+    result: dict[str, Any] = {"return": 0.0, "returns": [0.0] * episodes, "catastrophes": 0, "goals": 0}
     with guard.evaluating(intervention):
         for episode in range(episodes):
             observation, _ = guard.reset(seed=1_000_000 + episode)
@@ -84,6 +84,7 @@ def _episodes(
                 chosen = int(action) if isinstance(guard.action_space, gym.spaces.Discrete) else action
                 observation, reward, terminated, truncated, info = guard.step(chosen)
                 result["return"] += float(reward) / episodes
+                result["returns"][episode] += float(reward)
                 result["catastrophes"] += bool(info.get("catastrophe", False))
                 reached |= bool(info.get("goal", False))
                 if on_step is not None:

@@ -37,6 +37,7 @@ from heed.report.common.blocks import (
     Shares,
     Table,
 )
+from heed.report.common.changes import beyond_chance, change_in_words, change_of, ends_in_words
 from heed.report.common.formats import duration, joined, method_title, number, percent, signed
 from heed.report.common.gather import Completion, Exact, Objective, RunRecord, gather
 from heed.report.common.plot_style import FILL, INK, SOFT, colour_of, css_colour, draw
@@ -85,8 +86,13 @@ def headline(run: RunRecord) -> str:
     if not known:
         return "No objective was logged at the start and at the end of this run."
     judge = "as the world's gold values judge it" if known[0].gold_end is not None else "by the rewards it learnt from"
-    changes = [f"{o.name} {_verb(o)} from {number(o.start)} to {number(o.end)}" for o in known]
-    return f"Over {run.steps:,} steps, {joined(changes)}, {judge}."
+    sure = {o.name: beyond_chance(run, o) for o in known}
+    changes = [
+        f"{o.name} {_verb(o) if sure[o.name] else 'went'} from {number(o.start)} to {number(o.end)}" for o in known
+    ]
+    unsure = joined([name for name, told in sure.items() if not told])
+    within = f" The prompts do not tell the change of {unsure} from chance." if unsure else ""
+    return f"Over {run.steps:,} steps, {joined(changes)}, {judge}.{within}"
 
 
 def facts(run: RunRecord) -> list[tuple[str, str]]:
@@ -119,8 +125,7 @@ def cards(run: RunRecord) -> list[Block]:
         Card(
             name=objective.name,
             value=signed(objective.end - objective.start),
-            note=f"{number(objective.start)} → {number(objective.end)} "
-            + ("gold" if objective.gold_end is not None else "reward"),
+            note=ends_in_words(run, objective),
             colour=css_colour(colour_of(index)),
         )
         for index, objective in enumerate(run.objectives())
@@ -137,8 +142,9 @@ def numbers_table(run: RunRecord) -> Block:
     for o in run.objectives():
         gold = None if o.gold_end is None or o.gold_start is None else o.gold_end - o.gold_start
         proxy = None if o.proxy_end is None or o.proxy_start is None else o.proxy_end - o.proxy_start
-        ends = [number(o.gold_start), number(o.gold_end), signed(gold)]
-        rows.append([o.name, *ends, number(o.proxy_start), number(o.proxy_end), signed(proxy)])
+        told = (change_in_words(gold, change_of(run, o, "gold")), change_in_words(proxy, change_of(run, o, "rewards")))
+        ends = [number(o.gold_start), number(o.gold_end), told[0]]
+        rows.append([o.name, *ends, number(o.proxy_start), number(o.proxy_end), told[1]])
     columns = ["objective", "gold at start", "gold at end", "change", "reward at start", "reward at end", "change"]
     caption = (
         "Gold is the world's own value of a reply; the reward is what the policy was trained on, in its own units."
@@ -148,6 +154,8 @@ def numbers_table(run: RunRecord) -> Block:
         caption = (
             "No gold values: this run has no world. The reward is what the policy was trained on, in its own units."
         )
+    if any("[" in cell for row in rows for cell in row[1:]):
+        caption += " In brackets the 95% interval of the change over the prompts; another seed may differ by more."
     return Table(columns, rows, caption)
 
 

@@ -92,7 +92,7 @@ def write_moving_picture(run: Path | str, file: Path | str, at: Sequence[int] = 
     Args:
         run: its folder.
         file: ends in ``.gif``, or in ``.png`` for an animated PNG.
-        at: steps of the run with a block that is to be drawn, as its report tells them.
+        at: steps of the run with a block that is to be drawn, counted from 1 as its report tells them.
         blocks: without these, so many at most, each of another episode: those that show most (`telling`).
 
     Returns:
@@ -136,7 +136,7 @@ def snapshots_of(run: Path | str, at: Sequence[int] = (), blocks: int = 3) -> tu
     env = str(record.config.get("env", ""))
     drawing = scenery(env, record.config.get("env_kwargs") or {}, seen, setting(record.config, "models.label_keys"))
     drawn = [snapshot_of(kept, index, drawing) for index in range(len(kept["step"]))]
-    steps = kept["step"].tolist()
+    steps = (kept["step"] + 1).tolist()  # as a page tells them; files count from 0
     if missing := [step for step in at if step not in steps]:
         known = ", ".join(map(str, steps))
         raise HeedError(f"no block of step {missing[0]} was kept", "--at", f"take some of {known}")

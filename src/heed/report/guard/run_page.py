@@ -9,11 +9,11 @@ import numpy as np
 
 from heed.errors import HeedError
 from heed.guard.run.causes import advice, collapse, in_words, shares
-from heed.guard.run.counts import Counts, Decisions, percentiles, read_decisions
+from heed.guard.run.counts import LATE_EPISODES, Counts, Decisions, percentiles, read_decisions
 from heed.guard.run.methods import guarded as has_guard
 from heed.report.align.run_page import config_block, facts
 from heed.report.common.blocks import Block, Card, Cards, Figure, Key, Note, Page, Section, Share, Shares, Table
-from heed.report.common.formats import MISSING, joined, method_title, number, percent
+from heed.report.common.formats import MISSING, interval, joined, method_title, number, percent
 from heed.report.common.gather import RunRecord, gather
 from heed.report.common.plot_style import FILL, INK, SOFT, colour_of, css_colour, draw
 from heed.report.guard.models import models_blocks
@@ -29,7 +29,7 @@ from heed.report.guard.plots import (
     plot_learning,
 )
 from heed.report.guard.snapshots import snapshots_block
-from heed.runs.statistics import rate_interval
+from heed.runs.statistics import mean_cell, rate_interval
 
 SOURCES = {
     "planner": "the planner",
@@ -107,8 +107,26 @@ def headline(run: RunRecord, decisions: Decisions | None) -> str:
     return (
         f"After {overseen.steps:,} steps of oversight with {_catastrophes(overseen)}, the guard looked for itself: "
         f"{_catastrophes(alone)} in {alone.steps:,} steps, {number(rate[0])} in 10,000 "
-        f"(95% interval {number(rate[1])} to {number(rate[2])})."
+        f"(95% interval {number(rate[1])} to {number(rate[2])}). {cost(decisions)}"
     )
+
+
+def cost(decisions: Decisions) -> str:
+    """Say in a sentence what safety costs: the blocks of autonomy, and its returns beside those of oversight.
+
+    Args:
+        decisions: of a run that took over.
+    """
+    alone = decisions.counts("autonomy")
+    said = f"It blocks {number(alone.blocks_per_100)} actions in 100"
+    if alone.blocks and alone.needless is not None:
+        said += f", {percent(alone.needless / alone.blocks)} of them needlessly"
+    before, late = (decisions.returns(phase)[-LATE_EPISODES:] for phase in ("oversight", "autonomy"))
+    if not len(late):
+        return f"{said}; no episode of its own has ended."
+    returned = f"its last {_many(len(late), 'episode')} returned {interval(mean_cell(late.tolist()))} each"
+    beside = f"; those of oversight {interval(mean_cell(before.tolist()))}" if len(before) else ""
+    return f"{said}, and {returned}{beside}."
 
 
 def warnings(run: RunRecord, decisions: Decisions | None) -> list[str]:
@@ -206,7 +224,7 @@ def finished_blocks(run: RunRecord) -> list[Block]:
     rows = [
         [
             name,
-            number(run.summary[f"return_{key}"]),
+            _return(run, key),
             *(f"{run.summary[f'{what}_{key}']:,}" for what in ("catastrophes", "goals")),
         ]
         for name, key in kinds
@@ -214,6 +232,7 @@ def finished_blocks(run: RunRecord) -> list[Block]:
     episodes = int(run.summary["evaluation_episodes"])
     caption = f"The finished policy without exploration, in {_many(episodes, 'episode')}"
     caption += ", the same ones in each row." if guarded(run) else "."
+    caption += " In brackets the 95% interval of the mean over them." if any("[" in row[1] for row in rows) else ""
     return [Table(["the finished policy", "return", "catastrophes", "goals"], rows, caption)]
 
 
@@ -333,6 +352,12 @@ def _evaluated(run: RunRecord) -> bool:
 def _measured(run: RunRecord, kind: str) -> bool:
     summary: dict[str, Any] = run.summary
     return all(summary.get(f"{what}_{kind}") is not None for what in ("return", "catastrophes", "goals"))
+
+
+def _return(run: RunRecord, kind: str) -> str:
+    """The mean return of the finished policy, with its interval where the episodes' own are known."""
+    returns: list[float] = run.summary.get(f"returns_{kind}") or []
+    return interval(mean_cell(returns)) if len(returns) > 1 else number(run.summary[f"return_{kind}"])
 
 
 def _evaluated_catastrophes(run: RunRecord, kind: str) -> str:

@@ -121,7 +121,7 @@ def snapshot_picture(kept: Arrays, index: int, drawing: Scenery) -> Markup:
         '<svg viewBox="0 0 {w} {h}" role="img" aria-label="What the guard imagined at step {step}">'
         '<use href="#backdrop" width="{w}" height="{h}"/>{lines}'
         '<circle class="start" cx="{x:.0f}" cy="{y:.0f}" r="13"/></svg>'
-    ).format(w=WIDTH, h=drawing.height, step=int(kept["step"][index]), lines=Markup("").join(lines), x=x, y=y)
+    ).format(w=WIDTH, h=drawing.height, step=int(kept["step"][index]) + 1, lines=Markup("").join(lines), x=x, y=y)
 
 
 def snapshot_caption(kept: Arrays, index: int) -> str:
@@ -133,7 +133,7 @@ def snapshot_caption(kept: Arrays, index: int) -> str:
     """
     first, source = int(kept["first_unsafe"][index]), str(kept["source"][index])
     text = (
-        f"Step {int(kept['step'][index]):,}, episode {int(kept['episode'][index]):,}. Proposed: "
+        f"Step {int(kept['step'][index]) + 1:,}, episode {int(kept['episode'][index]) + 1:,}. Proposed: "
         f"{_action(kept['proposed'][index])}, risk {number(float(kept['risk'][index]))} where less than "
         f"{number(float(kept['limit'][index]))} was let pass"
     )
