@@ -30,6 +30,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
         *("moocore", "requests", "urllib3", "platformdirs", "scikit-learn"),
     ),
     "guard": ("stable-baselines3",),
+    "trl": ("trl",),
     "web": ("fastapi", "uvicorn", "websockets", "pydantic", "krippendorff", "scikit-learn", "markdown-it-py"),
 }
 """Extra: the packages that it brings by itself, the most telling first."""
@@ -40,6 +41,7 @@ BUILT_ON = {
     "oversight": "worlds",
     "align": "worlds",
     "guard": "oversight",
+    "trl": BASE,
     "web": "oversight",
 }
 """Extra: the one that it brings along."""
@@ -59,6 +61,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "heed.report": ("runs",),
     "heed.report.demo_page": ("guard",),
     "heed.report.guard": ("guard",),
+    "heed.trl": ("trl",),
     "heed.web": ("web",),
     "heed.compare": ("runs",),
     "heed.compare.align_runs": ("align",),

@@ -46,6 +46,7 @@ ROOMS = {
     "oversight/overseers": GUARDED,
     "oversight/store/demonstrations.py": ("judgements",),
     "report": ("report",),
+    "trl": (),
     "runs": ("align", "front", "guard", "oversee", "demo"),
     "web": ("label", "oversee", "report", "judgements"),
 }

@@ -131,17 +131,7 @@ class PPOClip:
         fall = weight * ratio * (ratio >= 1 - self.low)
         if advantages.dim() == 3:
             return Cotangents.from_dense(torch.where(advantages >= 0, rise, fall) * advantages)
-        # A sequence goes wholly into the first term unless its tokens are clipped and its objectives disagree.
-        one_mask = (rise == fall).all(dim=1)
-        positive = advantages > 0
-        main = positive.any(dim=0)
-        first = torch.where(main[:, None], rise, fall)
-        in_first = one_mask | (positive == main) | (advantages == 0)
-        second_rows = ~in_first.all(dim=0)
-        terms = [Term(first, advantages * in_first)]
-        if second_rows.any():
-            terms.append(Term(torch.where(second_rows[:, None], fall, 0.0), advantages * ~in_first))
-        return Cotangents(tuple(terms))
+        return Cotangents.by_sign(rise, fall, advantages)
 
     def clipped(self, logp: Tensor, old_logp: Tensor) -> Tensor:
         """Tokens whose ratio lies outside the bounds."""

@@ -71,6 +71,34 @@ class Cotangents:
         return torch.stack([term.dense() for term in self.terms]).sum(0)
 
     @classmethod
+    def by_sign(cls, rise: Tensor, fall: Tensor, advantages: Tensor) -> Cotangents:
+        """Cotangents that are an advantage times one of two shared ones, which its sign chooses.
+
+        So are those of every surrogate that clips: its mask depends on the advantage by the sign alone. A sequence goes
+        wholly into the first term unless the two differ in it and its objectives disagree in sign.
+
+        Args:
+            rise: ``s = A rise`` where an objective's advantage is positive, [B, T].
+            fall: ``s = A fall`` where it is negative, [B, T].
+            advantages: A, [K, B].
+
+        >>> rise, fall = torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 2.0]])
+        >>> s = Cotangents.by_sign(rise, fall, torch.tensor([[1.0], [-1.0]]))
+        >>> s.rank, s.dense()[:, 0].tolist()
+        (2, [[1.0, 0.0], [-1.0, -2.0]])
+        """
+        one_mask = (rise == fall).all(dim=1)
+        positive = advantages > 0
+        main = positive.any(dim=0)
+        first = torch.where(main[:, None], rise, fall)
+        in_first = one_mask | (positive == main) | (advantages == 0)
+        second_rows = ~in_first.all(dim=0)
+        terms = [Term(first, advantages * in_first)]
+        if second_rows.any():
+            terms.append(Term(torch.where(second_rows[:, None], fall, 0.0), advantages * ~in_first))
+        return cls(tuple(terms))
+
+    @classmethod
     def from_dense(cls, cotangents: Tensor) -> Cotangents:
         """Cotangents [K, B, T] without any shared structure: rank K.
 

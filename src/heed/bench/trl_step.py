@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.util import find_spec
 from typing import Any
 
@@ -56,6 +56,7 @@ class TRLStep:
         rewards: reward functions, whose sum is maximised.
         config: of heed's trainer, whose choices TRL gets under its own names.
         folder: which TRL asks for; nothing is written there.
+        balanced: by heed's subclass, which keeps the rewards apart; else by TRL's own trainer.
     """
 
     def __init__(
@@ -67,8 +68,11 @@ class TRLStep:
         rewards: Sequence[Reward],
         config: AlignConfig,
         folder: str,
+        balanced: bool = False,
     ) -> None:
         from trl import GRPOConfig, GRPOTrainer
+
+        from heed.trl import BalancedGRPOTrainer
 
         cuda = model.device.type == "cuda"
         arguments = GRPOConfig(
@@ -99,7 +103,7 @@ class TRLStep:
             disable_tqdm=True,
         )
         self._gate = _Gate()
-        trainer = GRPOTrainer(
+        trainer = (BalancedGRPOTrainer if balanced else GRPOTrainer)(
             model,
             list(rewards),
             arguments,
@@ -109,12 +113,14 @@ class TRLStep:
             peft_config=lora,
         )
         trainer.remove_callback(PrinterCallback)
-        self._threads = ThreadPoolExecutor(1)
-        self._training = self._threads.submit(trainer.train)
-        self._training.add_done_callback(lambda _: self._gate.taken.release())  # whoever waits hears of a failure
+        self._trainer, self._threads = trainer, ThreadPoolExecutor(1)
+        self._training: Future[Any] | None = None
 
     def step(self) -> None:
         """One step of TRL's loop; what it raises is raised here."""
+        if self._training is None:  # not before: accelerate's state is shared, and a second trainer sets it up anew
+            self._training = self._threads.submit(self._trainer.train)
+            self._training.add_done_callback(lambda _: self._gate.taken.release())  # whoever waits hears of a failure
         self._gate.asked.release()
         self._gate.taken.acquire()
         if self._training.done():
