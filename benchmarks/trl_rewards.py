@@ -1,6 +1,7 @@
 """What it costs to keep rewards apart in TRL's own loop: a step of heed's subclass over one of GRPOTrainer, in turn.
 
 python benchmarks/trl_rewards.py [--shape 30m] [--completions 32] [--tokens 32] [--rewards 3] [--repeats 15]
+                                  [--beta 0]
 
 Both train the same random model, which they share, on the same prompts with the same reward functions, within TRL's
 loop: generation, scoring, gradients and update. Lower is better; 1 is TRL's own.
@@ -29,6 +30,7 @@ def main() -> None:
     parser.add_argument("--shape", choices=SHAPES, default="30m")
     for name, default in (("completions", 32), ("tokens", 32), ("rewards", 3), ("repeats", 15)):
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--beta", type=float, default=0.0, help="of the KL to the reference, as TRL's default")
     told = parser.parse_args()
     shape, device = SHAPES[told.shape], torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
@@ -41,6 +43,7 @@ def main() -> None:
         completions_per_prompt=GROUP,
         max_completion_tokens=told.tokens,
         learning_rate=1e-5,
+        kl_beta=told.beta,
     )
     lora = LoraConfig(r=LORA_RANK, target_modules="all-linear", task_type="CAUSAL_LM")
     with tempfile.TemporaryDirectory() as folder:

@@ -17,6 +17,7 @@ PAGES = {
     "preferences": ("heed.align.preferences",),
     "report": ("heed.report",),
     "runs": ("heed.runs", "heed.errors"),
+    "trl": ("heed.trl",),
     "web": ("heed.web",),
     "worlds": ("heed.worlds", "heed.worlds.apothecary", "heed.worlds.point_hazard", "heed.worlds.cliff_grid"),
 }
