@@ -39,6 +39,7 @@ ROOMS = {
     "cli/label_pairs.py": ("label",),
     "cli/report.py": ("report",),
     "cli/settings.py": ALIGNED,
+    "compare/picking": ("pick",),
     "compare/real": ("demo",),
     "compare": ("compare align", "front"),
     "guard": GUARDED,

@@ -20,6 +20,7 @@ COMMANDS = {
     "demo": "both gold values rise: the apothecary from nothing to a report, in minutes",
     "align": "fine-tune one policy to several objectives",
     "front": "a family of policies along preferences, and their front",
+    "pick": "the policy of a front for a preference: adapter, mixture, whole model, a server's list",
     "guard": "train an agent under a guard that looks before it leaps",
     "oversee": "the same with a person at a page in the browser, who blocks and lets pass",
     "label": "people compare completions at a page, by several objectives",
