@@ -62,7 +62,7 @@ class Verdict:
         credit: steps before this one, in the same episode, that a block is about as well: whoever blocks by reaction
             meant what was in view before.
         catastrophe: the state that was shown is a catastrophe that the environment does not report.
-        silent: the action passed in view, and nobody pressed a key.
+        silent: nobody pressed a key: the action passed in view, or who acts in the agent's place had no key down.
         acted: somebody acted in the agent's place, without judging its action: nothing is learnt of it.
         glimpsed: the action was not in view for as long as a person takes to see anything, so that the block says
             nothing of it; of the steps that are credited it does.
@@ -89,6 +89,14 @@ class Verdict:
     def is_label(self) -> bool:
         """Whether it says something of the action that was shown."""
         return not (self.failed or self.acted or self.glimpsed)
+
+    @property
+    def shows(self) -> bool:
+        """Whether it shows what to do: it gives an action of its overseer's own, meant for the state that was in view.
+
+        No key, no demonstration: who took over and presses nothing shows nothing.
+        """
+        return self.instead is not None and not (self.failed or self.silent or self.glimpsed)
 
     @property
     def rank(self) -> tuple[bool, bool, bool, bool]:
