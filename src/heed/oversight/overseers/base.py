@@ -63,7 +63,8 @@ class Verdict:
             meant what was in view before.
         catastrophe: the state that was shown is a catastrophe that the environment does not report.
         silent: nobody pressed a key: the action passed in view, or who acts in the agent's place had no key down.
-        acted: somebody acted in the agent's place, without judging its action: nothing is learnt of it.
+        acted: somebody acted in the agent's place, without judging its action: nothing is learnt of that one, and what
+            they did is a demonstration, if they had a key down.
         glimpsed: the action was not in view for as long as a person takes to see anything, so that the block says
             nothing of it; of the steps that are credited it does.
         reason: why it was blocked, in the person's words; "" where they gave none.
