@@ -136,6 +136,23 @@ def test_who_takes_over_acts_with_the_arrows(watched):
     shows(page, "paused")
 
 
+def test_a_key_that_is_down_since_before_the_takeover_does_not_act(watched):
+    page = with_more(watched.page())
+    proposal_of(page)
+    page.keyboard.down("ArrowRight")
+    page.click("#take")
+    shows(page, "taken over")
+    page.keyboard.down("ArrowRight")  # as the keyboard repeats it
+    for _ in range(3):
+        idle = watched.verdict()
+        assert (idle.instead, idle.acted, idle.silent) == ([0, 0], True, True)
+    page.keyboard.up("ArrowRight")
+    page.keyboard.down("ArrowRight")
+    while (found := watched.verdict()).silent:
+        assert found.instead == [0, 0]
+    assert (found.instead, found.acted, found.shows) == ([1, 0], True, True)
+
+
 def test_the_last_verdict_is_undone(watched):
     page = watched.page()
     proposal_of(page)

@@ -87,6 +87,15 @@ class CartEnv(gym.Env):
         return self.state, float(self.state[0] - before[0]), crashed, False, {"catastrophe": crashed}
 
 
+class ChoiceEnv(CartEnv):
+    """The same with three choices: full back, nothing, full ahead."""
+
+    action_space = gym.spaces.Discrete(3)
+
+    def step(self, action):
+        return super().step(np.array([(int(action) - 1) * 2.0], np.float32))
+
+
 def at(state, safe_action=lambda _: np.array([-2.0], np.float32), number=0):
     """A cart's situation in its first episode, in a state [x, v]; the declared safe action is full back."""
     envs = [None] * number + [CartEnv()]

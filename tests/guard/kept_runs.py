@@ -6,7 +6,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 
-from heed.oversight.overseers.base import Verdict
+from heed.oversight.overseers.base import Scope, Verdict
 from heed.worlds import CatastropheInfo, Oracle
 
 
@@ -68,6 +68,25 @@ class Watcher:
     def judge(self, proposal):
         self.asked.append((proposal.episode, proposal.step))
         return Verdict(bool(abs(following(proposal.observation, proposal.action)[0]) > 0.95))
+
+    def reset(self, seed):
+        pass
+
+
+class Driver:
+    """A script that takes over near the edge in every other episode; in the others it blocks, and says what to do."""
+
+    name = "driver"
+    scope = Scope(scripted=True)
+
+    def __init__(self, env):
+        pass
+
+    def judge(self, proposal):
+        if abs(following(proposal.observation, proposal.action)[0]) < 0.7:
+            return Verdict(False)
+        back = -np.sign(proposal.observation[:1])
+        return Verdict(True, instead=back, acted=proposal.episode % 2 == 0, key=f"{proposal.episode} {proposal.step}")
 
     def reset(self, seed):
         pass

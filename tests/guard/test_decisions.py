@@ -36,8 +36,8 @@ def test_a_decision_reports_its_verdict(verdict, asked, key, credit, catastrophe
 def test_the_info_holds_plain_fields_alone():
     assert list(decision(Verdict(True)).info()) == [
         "proposed", "executed", "decision", "source", "risk", "member_risk", "first_unsafe", "cause", "unknown_parts",
-        "beside", "beside_risk", "because", "judged", "feasible", "latency_ms", "plan_ms", "asked", "key", "credit",
-        "catastrophe_reported",
+        "beside", "beside_risk", "because", "judged", "demonstrated", "feasible", "latency_ms", "plan_ms", "asked",
+        "key", "credit", "catastrophe_reported",
     ]  # fmt: skip
 
 

@@ -109,6 +109,28 @@ def test_who_acts_in_the_agent_s_place_has_not_judged():
     assert (decision.asked, decision.judged, decision.key) == (False, False, "k") and not here.faults
 
 
+@pytest.mark.parametrize(
+    ("verdict", "demonstrated"),
+    [
+        ({"instead": [0.5], "acted": True}, True),
+        ({"instead": [0.5]}, True),  # a block, and what to do: the person's own as well
+        ({"instead": [0.5], "acted": True, "silent": True}, False),  # no key was down
+        ({"instead": [0.5], "glimpsed": True}, False),
+        ({"instead": [0.5], "failed": True}, False),
+        ({"instead": [0.5], "block": False}, False),
+        ({"instead": ["left"], "acted": True}, False),
+        ({}, False),
+    ],
+)
+def test_what_is_executed_is_a_demonstration_where_a_person_meant_it_for_this_state(verdict, demonstrated):
+    for replacement in (None, lookahead().replacement):
+        decision, here, person = overseen(NEAR, replacement=replacement, **verdict)
+        assert decision.demonstrated is decision.info()["demonstrated"] is demonstrated
+        assert (decision.executed.tolist() == [0.5]) == (decision.source == "person")
+        assert Shadow(Overseen(person, replacement)).decide(here, AHEAD).demonstrated is False
+    assert Lookahead(lookahead().lookout).decide(at(NEAR), AHEAD).demonstrated is False
+
+
 def test_the_overseer_is_shown_the_situation_and_what_the_guard_saw():
     look = lookahead().look(at(NEAR), AHEAD)
     for seen in (None, look):

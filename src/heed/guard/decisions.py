@@ -52,6 +52,9 @@ class Decision:
             models disagree), stuck (the guard blocks on and on); "" elsewhere.
         judged: whether anybody or anything did; not where what should have judged failed, which blocks and teaches
             nothing, nor where a person acted in the agent's place, or blocked what they had hardly in view.
+        demonstrated: whether what was executed is an action of the overseer's own, meant for this state: they acted in
+            the agent's place with a key down, or gave an action with a block. What nobody shows is what a planner found
+            in place of a blocked action, or who took over and pressed nothing.
         feasible: whether the planner's plan was below the threshold; None without a plan. Where the
             action was allowed, the plan begins with it and is why.
         latency_ms: from the proposal to the decision, milliseconds.
@@ -75,6 +78,7 @@ class Decision:
     beside_risk: float = float("nan")
     because: Because = ""
     judged: bool = True
+    demonstrated: bool = False
     feasible: bool | None = None
     latency_ms: float = 0.0
     plan_ms: float = 0.0

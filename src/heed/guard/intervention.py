@@ -102,7 +102,7 @@ class Overseen(Intervention):
             return Decision.seen(look, proposed, proposed, "allow", "policy", **judged | {"cause": ""})
         if verdict.instead is not None:
             if (meant := situation.actions.meant(verdict.instead)) is not None:
-                return Decision.seen(look, proposed, meant, "block", "person", **judged)
+                return Decision.seen(look, proposed, meant, "block", "person", **judged, demonstrated=verdict.shows)
             situation.faults.report(f"the overseer {self.overseer.name} gave an action to take that is none")
         return replace(self.replacement.choose(situation, proposed, look), **judged)
 
@@ -364,8 +364,8 @@ class Shadow(_Around):
 
     def decide(self, situation: Situation, proposed: Any) -> Decision:
         """The inner one's decision, not carried out."""
-        decision = self.inner.decide(situation, proposed)
-        return replace(decision, executed=proposed) if situation.actions.valid(proposed) else decision
+        inner = self.inner.decide(situation, proposed)
+        return replace(inner, executed=proposed, demonstrated=False) if situation.actions.valid(proposed) else inner
 
 
 def _check_decision(decision: Any, situation: Situation, proposed: Any, asked: Any) -> None:

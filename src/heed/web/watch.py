@@ -51,6 +51,7 @@ class SentOrder(Order):
     key: Key = ""
     action: Annotated[list[Number], Field(max_length=1024)] | int | None = None
     reason: Annotated[str, Field(max_length=LONGEST_REASON)] = ""
+    silent: bool = False
 
 
 class Message(Strict):

@@ -4,7 +4,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from guard_worlds import CartEnv
+from guard_worlds import CartEnv, ChoiceEnv
 from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
@@ -29,13 +29,6 @@ class Every:
 
     def reset(self, seed):
         self.count = 0
-
-
-class ChoiceEnv(CartEnv):
-    action_space = gym.spaces.Discrete(3)
-
-    def step(self, action):
-        return super().step(np.array([(int(action) - 1) * 2.0], np.float32))
 
 
 def learnt(kind, env, learns_from="executed", steps=30, instead=None, ends=True, **settings):

@@ -29,6 +29,7 @@ def a_log(steps=55, oracle=True):
             1 if source else 0,
             "block" if source else "allow",
             source or "policy",
+            demonstrated=source == "person",
             verdict=None if alone else Verdict(source is not None),
             feasible=source == "planner" if planned else None,
             latency_ms=20.0 if source else 1.0 + step % 2,
@@ -44,9 +45,9 @@ def a_log(steps=55, oracle=True):
 
 def test_the_counts_of_each_phase_are_those_of_its_steps():
     decisions = decisions_of(a_log().rows)
-    assert dataclasses.astuple(decisions.counts("oversight")) == (30, 2, 2, 0, 2, 0, 2, 30)
-    assert dataclasses.astuple(decisions.counts("autonomy")) == (25, 1, 4, 2, 1, 2, 1, 0)
-    assert dataclasses.astuple(decisions.counts()) == (55, 3, 6, 2, 3, 2, 3, 30)
+    assert dataclasses.astuple(decisions.counts("oversight")) == (30, 2, 2, 0, 2, 0, 2, 30, 2)
+    assert dataclasses.astuple(decisions.counts("autonomy")) == (25, 1, 4, 2, 1, 2, 1, 0, 0)
+    assert dataclasses.astuple(decisions.counts()) == (55, 3, 6, 2, 3, 2, 3, 30, 2)
 
 
 def test_where_no_oracle_knows_needless_early_and_missed_blocks_are_unknown():
@@ -65,7 +66,7 @@ def test_the_summary_tells_the_same_counts_and_the_last_whole_episodes():
     summary = decisions_of(a_log().rows).summary()
     assert summary["catastrophes"] == {"oversight": 2, "autonomy": 1, "worst_500": 1}
     assert (summary["env_steps"], summary["autonomy_steps"], summary["episodes"]) == (55, 25, 6)
-    assert (summary["interventions"], summary["interventions_autonomy"]) == (6, 4)
+    assert (summary["interventions"], summary["interventions_autonomy"], summary["demonstrations"]) == (6, 4, 2)
     assert (summary["false_blocks"], summary["early_blocks"], summary["missed_blocks"]) == (2, 1, 2)
     assert summary["goals"] == {"oversight": 2, "autonomy": 1}
     assert summary["return_mean"] == pytest.approx(4.5) and summary["goals_late"] == pytest.approx(3 / 5)

@@ -89,6 +89,10 @@ def test_settings_reach_the_learner():
     assert isinstance(learner.replay_buffer, MixedReplayBuffer)
     assert (learner.replay_buffer.real_share, learner.replay_buffer.kept, learner.gradient_steps) == (0.3, 8000, 3)
     assert (learner.learns_from, learner.block_penalty, learner.block_ends) == ("both", -0.2, False)
+    assert learner.demonstration_weight == 0.4
+    assert build(changed(learner="td3", demonstration_weight=0.0)).learner.demonstration_weight == 0.0
+    assert build(changed(balance="gapo", demonstration_weight=2.5)).learner.demonstration_weight == 2.5
+    assert build(changed(**GRID)).learner.demonstration_weight == 1.0  # dqn's
     learner = build(changed(balance="pgapo", preference=[0.6, 0.4])).learner
     assert learner.weighting.preference.tolist() == pytest.approx([0.6, 0.4])
     run = build(changed(learner="ppo", mode="penalty", penalty=2.0))
@@ -100,6 +104,8 @@ def test_settings_reach_the_learner():
     ("changes", "message"),
     [
         ({"learner": "ppo", "learns_from": "executed"}, "ppo cannot learn from executed actions.*--mode penalty"),
+        ({"learner": "ppo", "demonstration_weight": 0.4}, r"ppo imitates nobody.*--demonstration-weight"),
+        ({"demonstration_weight": -0.1}, r"demonstration_weight is -0.1 .*at least 0"),
         ({"learner": "ppo", "imagined": 5}, "--imagined.*on-policy|on-policy.*--imagined"),
         ({"learner": "ppo", "gradient_steps": 2}, "on-policy"),
         ({"learner": "ppo", "rollout_steps": 1}, "rollout_steps is 1"),

@@ -120,3 +120,17 @@ def test_what_is_retracted_is_forgotten_by_the_next_step_and_what_was_no_label_i
     # k1 is retracted before the step that it judged brings its label
     assert forgotten == [[False], [True, False], [True, True, False], [True, True, False, False]]
     assert asked == ["never", "never", "k1", "k0", "k1"]
+
+
+class Acting(Person):
+    """The same, who acts in the agent's place in each step."""
+
+    def judge(self, proposal):
+        return Verdict(True, instead=np.zeros(2, np.float32), acted=True, person="ada", key=next(self.keys))
+
+
+def test_a_demonstration_that_is_retracted_is_forgotten_as_well():
+    settings = {"method": "mbhi", "overseer": "browser", "steps": 4, "learning_starts": 10}
+    run = build(job_of(UNGUARDED | settings), Acting([[], ["k0", "k1"], [], []]))
+    run.learner.learn(4)  # k1 is retracted before the learner has kept its step
+    assert run.learner.demonstrations.state()["keys"] == ["k2", "k3"]

@@ -279,10 +279,15 @@ def test_taking_over_acts_in_the_agents_place_until_it_is_given_back(watched):
     watched.order("act", proposal=1, key="k", action=[0.5, 0.0])
     found = watched.desk.collect()
     assert (found.block, found.instead, found.person) == (True, [0.5, 0.0], "ada")
-    watched.order("go")
+    assert (found.acted, found.silent, found.shows) == (True, False, True)
     watched.show(2)
+    watched.order("act", proposal=2, key="l", action=[0.0, 0.0], silent=True)  # no key is down: it shows nothing
+    idle = watched.desk.collect()
+    assert (idle.acted, idle.instead, idle.silent, idle.shows) == (True, [0.0, 0.0], True, False)
+    watched.order("go")
+    watched.show(3)
     with pytest.raises(HeedError, match="take over first"):
-        watched.order("act", proposal=2, action=[0.0, 0.0])
+        watched.order("act", proposal=3, action=[0.0, 0.0])
     assert watched.after(0.125).block is False
 
 

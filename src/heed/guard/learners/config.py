@@ -21,6 +21,8 @@ class LearnerConfig:
         block_penalty: price of a blocked proposal, where both are learnt from.
         block_ends: a blocked proposal is learnt as the end of an episode, with the price as its reward; else as leading
             where what was executed led, for that reward and the price.
+        demonstration_weight: of imitating what people showed when they took over, or gave an action with a block; 0
+            leaves it out, None takes 0.4 for sac and td3 and 1 for dqn. Not for ppo.
         balance: of return and safety as two objectives of sac's actor: none, gapo or pgapo.
         preference: of pgapo: weights of return and safety that sum to 1.
         imagined: rows imagined for each step of autonomy, for the learner to learn from; 0 imagines none.
@@ -42,6 +44,7 @@ class LearnerConfig:
     learns_from: LearnsFrom | None = None
     block_penalty: float = -0.2
     block_ends: bool = False
+    demonstration_weight: float | None = None
     balance: Literal["none", "gapo", "pgapo"] = "none"
     preference: list[float] | None = None
     imagined: int = 0
@@ -59,7 +62,8 @@ class LearnerConfig:
 
 
 LEARNER_BOUNDS = {
-    "block_penalty": PRICE, "imagined": WHOLE, "imagined_horizon": COUNT, "imagined_penalty": ANY, "real_share": PART,
-    "gradient_steps": COUNT, "rollout_steps": Bounds(2), "learning_rate": POSITIVE, "learning_starts": WHOLE,
-    "batch_size": COUNT, "entropy": POSITIVE, "gamma": SHARE, "hidden": COUNT,
+    "block_penalty": PRICE, "demonstration_weight": WHOLE, "imagined": WHOLE, "imagined_horizon": COUNT,
+    "imagined_penalty": ANY, "real_share": PART, "gradient_steps": COUNT, "rollout_steps": Bounds(2),
+    "learning_rate": POSITIVE, "learning_starts": WHOLE, "batch_size": COUNT,
+    "entropy": POSITIVE, "gamma": SHARE, "hidden": COUNT,
 }  # fmt: skip

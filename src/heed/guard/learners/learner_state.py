@@ -15,6 +15,7 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 
 from heed.guard.learners.mbpo import MixedReplayBuffer
+from heed.guard.learners.replay import GuardAware
 from heed.runs.state import State
 
 
@@ -27,6 +28,7 @@ def learner_state(model: BaseAlgorithm) -> State:
         "variables": {name: getattr(model, name).detach() for name in variables},
         "plain": {name: value for name, value in vars(model).items() if isinstance(value, plain)},
         "buffers": {name: _buffer_state(buffer) for name, buffer in _buffers(model).items()},
+        "demonstrations": model.demonstrations.state() if isinstance(model, GuardAware) else None,
         "actions": model.action_space.np_random.bit_generator.state,
     }
 
@@ -41,6 +43,8 @@ def restore_learner(model: BaseAlgorithm, state: State) -> None:
         setattr(model, name, value)
     for name, buffer in _buffers(model).items():
         _restore_buffer(buffer, state["buffers"][name])
+    if isinstance(model, GuardAware):
+        model.demonstrations.restore(state["demonstrations"])
     model.action_space.np_random.bit_generator.state = state["actions"]
 
 

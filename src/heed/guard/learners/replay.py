@@ -8,11 +8,14 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from stable_baselines3.common.buffers import ReplayBuffer
+from torch import Tensor
 
 from heed.guard.learners.attached import check_actions_between
 from heed.guard.learners.config import LearnsFrom
+from heed.guard.learners.demonstrations import Demonstrations, cloning_loss
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,21 +75,31 @@ class GuardAware:
       policy becomes safe without the guard.
     - ``proposed``: the proposed action with the executed one's outcome, as a learner that knows of no guard stores it.
 
+    Whatever it learns from, steps in which an overseer's own action was executed (`Decision.demonstrated`) are kept as
+    demonstrations as well. Each step of the policy's optimiser then follows the learner's own loss and, times
+    ``demonstration_weight``, that of `imitation` on as many of them as a batch has. Before the first one nothing is
+    drawn or added.
+
     Attributes:
         learns_from: one of these.
         block_penalty: the price of a proposal that was blocked, where both are learnt from.
         block_ends: such a proposal is the end of an episode, with the price as its reward; else it led where what was
             executed in its place led, for that reward and the price.
+        demonstration_weight: of the loss of `imitation`; 0 leaves it out.
+        demonstrations: so far.
     """
 
     learns_from: LearnsFrom = "both"
     block_penalty: float = -0.2
     block_ends: bool = False
+    demonstration_weight: float = 0.4
 
     def _setup_model(self) -> None:
         """Refuse what stands between the learner and its guard and changes actions."""
         check_actions_between(self.env)  # type: ignore[attr-defined] # the learner's own
         super()._setup_model()  # type: ignore[misc] # mixed in
+        self.demonstrations = Demonstrations()
+        self._policy_optimizer.register_step_pre_hook(lambda *_: self._imitate())
 
     def set_env(self, env: Any, force_reset: bool = True) -> None:
         """Go on in another environment, where nothing changes actions between the learner and its guard.
@@ -112,11 +125,46 @@ class GuardAware:
         super()._store_transition(replay_buffer, stored, new_obs, reward, dones, infos)  # type: ignore[misc] # mixed in
         if self.learns_from == "both":
             taken.add_blocked(replay_buffer, reward, self.block_penalty, self.block_ends)
+        for number, info in enumerate(infos):
+            told = info.get("guard", {})
+            if told.get("demonstrated", False):
+                self.demonstrations.add(taken.before[number], taken.executed[number], told["key"])
         self._learn_of(taken)
 
     def figures(self) -> dict[str, float]:
         """What a learner tells of itself beside its actions, for a run's metrics; nothing by default."""
         return {}
+
+    def imitation(self, observations: Tensor, actions: Tensor) -> Tensor:
+        """The loss of a policy that does not do what was shown: `cloning_loss` of its deterministic actions.
+
+        Args:
+            observations: [N, S].
+            actions: that were shown there, as the replay holds them: [N, A], or choices [N].
+        """
+        learner: Any = self
+        actions = actions.float()
+        with torch.no_grad():
+            values = learner.critic.q1_forward(observations, actions)
+        return cloning_loss(learner.policy._predict(observations, deterministic=True), actions, values)
+
+    @property
+    def _policy_optimizer(self) -> torch.optim.Optimizer:
+        """Whose steps move the policy."""
+        return self.actor.optimizer  # type: ignore[attr-defined] # the learner's own
+
+    def _imitate(self) -> None:
+        """Add the gradient of `imitation` to that of the learner's own loss, where the policy is about to move."""
+        if not self.demonstrations or not self.demonstration_weight:
+            return
+        learner: Any = self
+        shown = self.demonstrations.sample(learner.batch_size, learner.device)
+        loss = self.imitation(*shown)
+        (self.demonstration_weight * loss).backward()
+        learner.logger.record_mean("train/imitation_loss", loss.item())
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "demonstrations"]  # type: ignore[misc] # mixed in
 
     def _learn_of(self, taken: ExecutedStep) -> None:
         """For learners that keep more of a step than its reward."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import gymnasium as gym
+import torch
 from stable_baselines3 import DQN, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
+from torch import Tensor
 
 from heed.errors import HeedError
 from heed.guard.learners.attached import check_imagined
+from heed.guard.learners.demonstrations import margin_loss
 from heed.guard.learners.plain import LearnerPolicy, LearnerValue
 from heed.guard.learners.replay import GuardAware
 
@@ -23,7 +26,17 @@ class GuardedTD3(GuardAware, TD3):
 
 
 class GuardedDQN(GuardAware, DQN):
-    """Deep Q-learning (Mnih et al. 2015) that knows the guard."""
+    """Deep Q-learning (Mnih et al. 2015) that knows the guard, and follows demonstrations as DQfD does."""
+
+    demonstration_weight: float = 1.0
+
+    def imitation(self, observations: Tensor, actions: Tensor) -> Tensor:
+        """The `margin_loss` of the values of all choices."""
+        return margin_loss(self.q_net(observations), actions)
+
+    @property
+    def _policy_optimizer(self) -> torch.optim.Optimizer:
+        return self.policy.optimizer
 
 
 Learner = GuardedSAC | GuardedTD3 | GuardedDQN | PPO

@@ -18,6 +18,7 @@ from heed.guard.guard import Guard
 from heed.guard.intervention import Off, check_mode
 from heed.guard.labels import LabelCollector
 from heed.guard.learners.recovery import RecoveryPhases, RecoverySAC
+from heed.guard.learners.replay import GuardAware
 from heed.guard.learners.sb3 import Learner, controller, state_values
 from heed.guard.learners.smbpo import UnaskedModels
 from heed.guard.models.blockers import KnownBlockers
@@ -143,7 +144,8 @@ def build(job: GuardJob, person: HumanOverseer | None = None) -> GuardRun:
             learning=lambda: isinstance(phases, Phases) and phases.refits.running,
             task=place.about,
         )
-        guard.observers[2:2] = [Outcomes(person, guard), Retractions(person, phases.labels)]
+        shown = [learner.demonstrations] if isinstance(learner, GuardAware) else []
+        guard.observers[2:2] = [Outcomes(person, guard), Retractions(person, phases.labels, *shown)]
         guard.observers.append(Spectator(person, phases, guard))
     store = None if job.store is None else open_store(job.store, "--store")
     return GuardRun(job, place, episode, env, guard, learner, phases, log, snapshots, overseer, store, callbacks)

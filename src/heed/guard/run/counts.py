@@ -39,6 +39,7 @@ class Counts:
         missed: proposals let pass that an oracle would have blocked; None where none knows.
         goals: reached.
         judgements: proposals that a person judged.
+        demonstrations: steps in which an overseer's own action was executed.
     """
 
     steps: int
@@ -49,6 +50,7 @@ class Counts:
     missed: int | None
     goals: int
     judgements: int
+    demonstrations: int = 0
 
     @property
     def exposure(self) -> float:
@@ -78,6 +80,7 @@ class Decisions:
         catastrophe: whether one happened.
         goal: whether it was reached.
         asked: whether a person judged.
+        demonstrated: whether what was executed is an action of the overseer's own; false where nobody noted it.
         feasible: whether the plan was safe; NaN without a plan.
         needless: whether a block would be needless; NaN where nobody knows.
         needed: whether a block would be needed; NaN where nobody knows.
@@ -95,6 +98,7 @@ class Decisions:
     catastrophe: Bools
     goal: Bools
     asked: Bools
+    demonstrated: Bools
     feasible: Floats
     needless: Floats
     needed: Floats
@@ -147,6 +151,7 @@ class Decisions:
             missed=int(self.missed_blocks[part].sum()) if known else None,
             goals=int(self.goal[part].sum()),
             judgements=int(self.asked[part].sum()),
+            demonstrations=int(self.demonstrated[part].sum()),
         )
 
     def plans(self, phase: PhaseName = "autonomy") -> Bools:
@@ -202,6 +207,7 @@ class Decisions:
                 "autonomy": alone.catastrophes,
                 "worst_500": worst_stretch(self.catastrophe[self.alone], WORST_STRETCH),
             },
+            "demonstrations": whole.demonstrations,
             "interventions": whole.blocks,
             "interventions_autonomy": alone.blocks,
             "false_blocks": alone.needless,
@@ -327,6 +333,7 @@ def _decisions(columns: Mapping[str, Sequence[Any]], count: int) -> Decisions:
         catastrophe=flags("catastrophe"),
         goal=flags("goal"),
         asked=flags("asked"),
+        demonstrated=flags("demonstrated"),
         feasible=numbers("feasible"),
         needless=numbers("needless"),
         needed=numbers("needed"),

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import gymnasium as gym
 
 from heed.guard.decisions import Decision, Step
 from heed.guard.guard import Guard
-from heed.guard.labels import LabelCollector
 from heed.guard.phases import Phase
 from heed.guard.run.phases import RunPhases
 from heed.oversight.overseers.base import Proposal
@@ -16,23 +15,35 @@ from heed.oversight.overseers.human import HumanOverseer
 from heed.oversight.presentation import action_in_words, part_names
 
 
+class Learnt(Protocol):
+    """What can be unlearnt: labels, demonstrations."""
+
+    def retract(self, key: str) -> bool:
+        """Forget what a judgement said, by its key; whether there was anything to forget."""
+        ...
+
+
 class Retractions:
     """Unlearns what a person has retracted; an observer that stands before the phases, whose step may end in a fit.
 
     Args:
         person: at a page.
-        labels: what is learnt from.
+        learnt: what is learnt from.
     """
 
-    def __init__(self, person: HumanOverseer, labels: LabelCollector) -> None:
-        self._person, self._labels = person, labels
+    def __init__(self, person: HumanOverseer, *learnt: Learnt) -> None:
+        self._person, self._learnt = person, learnt
         self._early: list[str] = []  # retracted before the step that they judged brought its label
 
     def __call__(self, step: Step) -> None:  # noqa: ARG002 - what a person does is not about the step
         """Unlearn what was retracted since the last step; a label that this step brings is there by the next."""
         for key in self._early:
-            self._labels.retract(key)
-        self._early = [key for key in self._person.retractions() if not self._labels.retract(key)]
+            self._retract(key)
+        self._early = [key for key in self._person.retractions() if not self._retract(key)]
+
+    def _retract(self, key: str) -> bool:
+        forgotten = [each.retract(key) for each in self._learnt]  # by all of them
+        return any(forgotten)
 
 
 class Outcomes:

@@ -67,6 +67,8 @@ def learner_of(job: GuardJob, guard: Guard) -> Learner:
     learner = kind("MlpPolicy", guard, **settings)
     learner.learns_from = config.learns_from or learner.learns_from
     learner.block_penalty, learner.block_ends = config.block_penalty, config.block_ends
+    if config.demonstration_weight is not None:
+        learner.demonstration_weight = config.demonstration_weight
     return learner
 
 
@@ -94,6 +96,9 @@ def _check(job: GuardJob, kind: type[Learner]) -> None:
             raise HeedError(
                 f"ppo cannot learn from {config.learns_from} actions: it is on-policy", "--learns-from", fix
             )
+        if config.demonstration_weight:
+            fix = "leave it out, or take --learner sac or dqn"
+            raise HeedError("ppo imitates nobody: it is on-policy", "--demonstration-weight", fix)
         if config.batch_size < 2:
             raise HeedError("ppo normalises its advantages over a batch of 1", "--batch-size", "give at least 2")
         if config.imagined or config.gradient_steps != 1:

@@ -373,8 +373,8 @@ class Desk:
         if person in record.verdicts:
             raise HeedError("you have judged it already", order.do, "the others are still at it")
         self._last_act = order.action
-        latency = 1e3 * (self.clock() - seen)
-        record.verdicts[person] = Verdict(True, latency, order.action, person=person, key=order.key, acted=True)
+        given = Verdict(True, 1e3 * (self.clock() - seen), order.action, person=person, key=order.key, acted=True)
+        record.verdicts[person] = replace(given, silent=order.silent)
 
 
 _ORDERS: dict[str, Callable[[Desk, str, Order], None]] = {

@@ -63,6 +63,7 @@ class Order:
         key: made by the page, so that a retry is the same order; "" where nothing is written down.
         action: for ``act``, in the environment's units; for ``react``, the person's reaction time in seconds.
         reason: of a block, in the person's words.
+        silent: of ``act``, that no key was down.
     """
 
     do: str
@@ -70,6 +71,7 @@ class Order:
     key: str = ""
     action: Any = None
     reason: str = ""
+    silent: bool = False
 
 
 @dataclass

@@ -62,8 +62,9 @@ class Verdict:
         credit: steps before this one, in the same episode, that a block is about as well: whoever blocks by reaction
             meant what was in view before.
         catastrophe: the state that was shown is a catastrophe that the environment does not report.
-        silent: the action passed in view, and nobody pressed a key.
-        acted: somebody acted in the agent's place, without judging its action: nothing is learnt of it.
+        silent: nobody pressed a key: the action passed in view, or who acts in the agent's place had no key down.
+        acted: somebody acted in the agent's place, without judging its action: nothing is learnt of that one, and what
+            they did is a demonstration, if they had a key down.
         glimpsed: the action was not in view for as long as a person takes to see anything, so that the block says
             nothing of it; of the steps that are credited it does.
         reason: why it was blocked, in the person's words; "" where they gave none.
@@ -89,6 +90,14 @@ class Verdict:
     def is_label(self) -> bool:
         """Whether it says something of the action that was shown."""
         return not (self.failed or self.acted or self.glimpsed)
+
+    @property
+    def shows(self) -> bool:
+        """Whether it shows what to do: it gives an action of its overseer's own, meant for the state that was in view.
+
+        No key, no demonstration: who took over and presses nothing shows nothing.
+        """
+        return self.instead is not None and not (self.failed or self.silent or self.glimpsed)
 
     @property
     def rank(self) -> tuple[bool, bool, bool, bool]:

@@ -149,7 +149,8 @@ def warnings(run: RunRecord, decisions: Decisions | None) -> list[str]:
 def cards(run: RunRecord, decisions: Decisions) -> Block:
     """Show the numbers that matter in large type."""
     whole, alone, overseen = (decisions.counts(phase) for phase in (None, "autonomy", "oversight"))
-    judged = ("judgements asked", f"{whole.judgements:,}", f"{overseen.blocks:,} blocks in oversight")
+    shown_how = f", {whole.demonstrations:,} steps demonstrated" if whole.demonstrations else ""
+    judged = ("judgements asked", f"{whole.judgements:,}", f"{overseen.blocks:,} blocks in oversight{shown_how}")
     goals = ("goals", f"{whole.goals:,}", f"in {whole.steps:,} steps")
     shown = [("catastrophes in oversight", f"{overseen.catastrophes:,}", f"in {overseen.steps:,} steps")]
     if not guarded(run):

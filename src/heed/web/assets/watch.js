@@ -18,7 +18,7 @@ let arriving = null; // the one whose frame is still to come
 let me = "";
 let frameUrl = null;
 let actTimer = null;
-const pressed = new Set(); // arrows that are down while the person acts
+const pressed = new Set(); // keys that are down; those that are so since before the person took over do not count
 const unwritten = new Map(); // orders that are not known to be on disk, by key
 
 function received(message) {
@@ -74,21 +74,22 @@ function render(shown) {
 // While the person acts, keys that are down push a box's action away from rest; of choices each key is one.
 function actLater() {
   clearTimeout(actTimer);
-  if (acting() && proposal.acts.rest) actTimer = setTimeout(() => act(pushed()), 1000 / desk.rate);
+  if (acting() && proposal.acts.rest) actTimer = setTimeout(() => act(...pushed()), 1000 / desk.rate);
 }
 
 function acting() {
   return desk.state === "taken over" && mine() && proposal !== null && proposal.acts !== null;
 }
 
+// The action, and whether it is of no key at all, so that it shows the agent nothing.
 function pushed() {
   const { rest, keys } = proposal.acts;
   const pushes = Object.entries(keys).filter(([key]) => pressed.has(key)).map(([, [, push]]) => push);
-  return rest.map((value, axis) => pushes.reduce((sum, push) => sum + push[axis], value));
+  return [rest.map((value, axis) => pushes.reduce((sum, push) => sum + push[axis], value)), pushes.length === 0];
 }
 
-function act(action) {
-  if (proposal !== null) line.send({ order: { do: "act", proposal: proposal.number, key: newKey(), action } });
+function act(action, silent = false) {
+  if (proposal !== null) line.send({ order: { do: "act", proposal: proposal.number, key: newKey(), action, silent } });
 }
 
 function mine() {
@@ -213,7 +214,7 @@ const DOES = {
   each: () => line.send({ order: { do: desk.state === "deciding" ? "go" : "each" } }),
   slower: () => line.send({ order: { do: "slower" } }),
   faster: () => line.send({ order: { do: "faster" } }),
-  take: () => line.send({ order: { do: desk.state === "taken over" ? "pause" : "take" } }),
+  take: () => { pressed.clear(); line.send({ order: { do: desk.state === "taken over" ? "pause" : "take" } }); },
   catastrophe: () => judge("catastrophe"),
   undo: () => line.send({ order: { do: "undo" } }),
   react: measure,
@@ -263,6 +264,7 @@ document.addEventListener("keydown", (event) => {
     if (key === "enter" && enabled(byId("block"))) { event.preventDefault(); DOES.block(); }
     return;
   }
+  if (!event.repeat) pressed.add(key);
   if (acting() && actWith(key)) { event.preventDefault(); return; }
   const chip = byId("reasons").children[Number(key) - 1];
   if (/^[1-9]$/.test(key) && chip && !event.repeat && !event.ctrlKey && !event.altKey && !event.metaKey) { chip.click(); return; }
@@ -278,9 +280,9 @@ document.addEventListener("keydown", (event) => {
 // Act with a key, if it is one to act with; whether it is.
 function actWith(key) {
   const { choices, start, keys } = proposal.acts;
-  if (!choices) { if (key in keys) pressed.add(key); return key in keys; }
+  if (!choices) return key in keys;
   const choice = key in keys ? keys[key][1] : /^[0-9]$/.test(key) ? Number(key) : choices.length;
-  if (choice < choices.length) act(start + choice);
+  if (choice < choices.length && pressed.has(key)) act(start + choice);
   return choice < choices.length;
 }
 
@@ -307,6 +309,7 @@ gamepad({
   tilt: (arrows) => {
     for (const key of tilted) pressed.delete(key);
     tilted = arrows;
+    for (const key of arrows) pressed.add(key);
     if (acting()) for (const key of arrows) actWith(key);
   },
 });

@@ -91,6 +91,7 @@ def assert_same(one: Path, other: Path):
 RUNS = {
     "sac": {"overseer": "local,miss=0.1,delay=1,tire=400", "checkpoint_every": 60},
     "balanced and imagined": {"balance": "gapo", "imagined": 2, "ask_above": 0.2, "refit_every": 20},
+    "taken over": {"overseer": "kept_runs:Driver", "balance": "gapo", "checkpoint_every": 50},
     "choices": {"env": "kept_runs:Steps", "learner": "dqn", "horizon": 3},
     "on-policy": {"learner": "ppo", "rollout_steps": 32, "checkpoint_every": 1, "planner": "mppi"},
     "unguarded": {"method": "none"},
@@ -108,6 +109,8 @@ def test_a_run_that_was_stopped_twice_and_resumed_is_the_run_that_was_not(name, 
         resume_guard(out, stopped_at(131))
     resume_guard(out)
     assert_same(tmp_path / "whole", out)
+    driven = json.loads((out / "summary.json").read_text())["demonstrations"]
+    assert (driven > 10) is (name == "taken over")
 
 
 def killed(out, at, changes):
