@@ -154,7 +154,7 @@ def commands(text):
 
 
 def test_every_flag_in_the_pages_is_a_commands():
-    source = "\n".join(file.read_text() for file in (ROOT / "src" / "heed" / "cli").glob("*.py"))
+    source = "\n".join(file.read_text() for file in (ROOT / "src" / "heed" / "cli").rglob("*.py"))
     benches = tuple(each.asked for each in BENCHMARKS.values())
     classes = (PairSampling, RewardJob, RewardTrainingConfig, *benches)
     flags = NAMES | {field.name for each in classes for field in dataclasses.fields(each)}

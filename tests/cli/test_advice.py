@@ -37,6 +37,7 @@ ROOMS = {
     "cli/judgements.py": ("judgements",),
     "cli/label.py": ("label",),
     "cli/label_pairs.py": ("label",),
+    "cli/pick": ("pick",),
     "cli/report.py": ("report",),
     "cli/settings.py": ALIGNED,
     "compare/picking": ("pick",),

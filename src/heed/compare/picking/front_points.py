@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 from heed.balance import check_preference
-from heed.errors import HeedError
+from heed.errors import HeedError, flag_of
 
 Choice = TypeVar("Choice", str, int)
 
@@ -176,5 +176,5 @@ def _chosen(what: str, wanted: Choice | None, known: Sequence[Choice]) -> Choice
     if wanted is None:
         return there[0]
     if wanted not in there:
-        raise HeedError(f"this front has no {what} {wanted}", f"--{what}", f"it has {', '.join(map(str, there))}")
+        raise HeedError(f"this front has no {what} {wanted}", flag_of(what), f"it has {', '.join(map(str, there))}")
     return wanted
