@@ -31,6 +31,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     ),
     "guard": ("stable-baselines3",),
     "trl": ("trl",),
+    "ray": ("ray",),
     "web": ("fastapi", "uvicorn", "websockets", "pydantic", "krippendorff", "scikit-learn", "markdown-it-py"),
 }
 """Extra: the packages that it brings by itself, the most telling first."""
@@ -42,6 +43,7 @@ BUILT_ON = {
     "align": "worlds",
     "guard": "oversight",
     "trl": BASE,
+    "ray": "runs",
     "web": "oversight",
 }
 """Extra: the one that it brings along."""
@@ -65,6 +67,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "heed.web": ("web",),
     "heed.compare": ("runs",),
     "heed.compare.align_runs": ("align",),
+    "heed.compare.crews.over_ray": ("ray",),
     "heed.compare.demo": ("align", "guard"),
     "heed.compare.demo_guard": ("guard",),
     "heed.compare.front": ("align",),

@@ -16,7 +16,8 @@ from heed.align.run.job import split_settings
 from heed.align.run.train import start, train
 from heed.compare import align_runs, pool
 from heed.compare.align_runs import prepare_world, trainer_of
-from heed.compare.pool import Progress, _threads_of_each, folder_of_runs, recorded, run_all
+from heed.compare.crews.processes import threads_of_each
+from heed.compare.pool import Progress, folder_of_runs, recorded, run_all
 from heed.compare.tasks import Task, is_finished
 from heed.errors import HeedError, RunFailed, Stopped
 from heed.runs.folder import RunFolder
@@ -229,9 +230,9 @@ def test_errors_cross_processes_whole(tmp_path):
 def test_processes_take_no_more_threads_than_this_one_was_given(monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: 8)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
-    assert [_threads_of_each(workers) for workers in (1, 2, 3, 16)] == [8, 4, 2, 1]
+    assert [threads_of_each(workers) for workers in (1, 2, 3, 16)] == [8, 4, 2, 1]
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)  # as OMP_NUM_THREADS=1 has it
-    assert _threads_of_each(1) == 1
+    assert threads_of_each(1) == 1
 
 
 def test_runs_at_once_are_at_least_one(tmp_path):

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from heed import report
-from heed.cli.command import Command, out_folder
+from heed.cli.command import Command, out_folder, refuse_unread
 from heed.cli.console import Bar, quiet_libraries, say, stopping_at_rounds
 from heed.cli.kinds import refused_kind, show_kinds
+from heed.compare.crews.base import Workers
+from heed.compare.crews.settings import RayWorkers
 from heed.compare.pool import OnProgress, Progress
 from heed.compare.tables import format_table
 from heed.errors import HeedError, Stopped
@@ -75,6 +78,27 @@ def following(name: str, out: Path) -> Iterator[tuple[OnProgress, Callable[[str,
             raise SystemExit(130) from None
 
 
+def add_workers(command: Command) -> None:
+    """Add what says who makes the runs."""
+    command.add("--workers", type=int, default=2, help="runs at once, on this machine")
+    command.add("--ray", type=str, default=None, help="make them by Ray: here, or on the cluster of this address")
+    command.add("--cpus-each", type=int, default=1, help="with --ray: cores, and so threads, of each run")
+    command.add("--gpus-each", type=float, default=0.0, help="with --ray: GPUs of each run; a half lets two share one")
+
+
+def workers_of(parsed: Any, given: Collection[str]) -> Workers:
+    """Who makes the runs.
+
+    Args:
+        parsed: what was typed, by name.
+        given: names of what was.
+    """
+    refuse_unread(set(given), {"cpus_each": "ray", "gpus_each": "ray"})
+    if parsed["ray"] is None:
+        return int(parsed["workers"])
+    return RayWorkers(parsed["ray"], parsed["workers"], parsed["cpus_each"], parsed["gpus_each"])
+
+
 def _align(arguments: Sequence[str]) -> None:
     from heed.cli.settings import AlignCommand  # each half's packages are for those who compare in it
     from heed.compare.results import RESULTS, Results
@@ -94,23 +118,24 @@ def _align(arguments: Sequence[str]) -> None:
     )
     command.add("--seeds", type=int, default=5, help="runs of each method, from --seed on")
     command.add("--budget", type=int, default=None, help="rounds of each run (the same as --steps)")
-    command.add("--workers", type=int, default=2, help="runs at once")
+    add_workers(command)
     command.add("--results", type=str, default=None, help=RESULTS)
     parsed, settings, asked = command.settings(arguments)
 
     from heed.compare.methods import MethodsJob, compare_methods, table_of  # once it is asked for
 
     refuse_of_one_run(command.given_by_flags, "rounds")
+    workers = workers_of(parsed, command.given_by_flags)
     results = None if parsed.results is None else Results(Path(parsed.results))
     if parsed.budget is not None:
         settings["steps"] = asked["steps"] = parsed.budget
     if parsed.resume is not None:
         asked |= {name: parsed[name] for name in ("methods", "seeds") if name in command.given}
         out = Path(parsed.resume)
-        job = MethodsJob.resumed(out, parsed.workers, asked)
+        job = MethodsJob.resumed(out, workers, asked)
     else:
         out = out_folder(parsed.out, "compare-align")
-        job = MethodsJob(parsed.methods or table_of(settings), parsed.seeds, parsed.workers, settings)
+        job = MethodsJob(parsed.methods or table_of(settings), parsed.seeds, workers, settings)
     with following("compare align", out) as (show, prepare):
         table = compare_methods(job, out, show, parsed.resume is not None, prepare, results)
     print(format_table(table))
@@ -128,7 +153,7 @@ def _guard(arguments: Sequence[str]) -> None:
     command.add("--methods", type=list[str], default=list(COMPARED), help="NAME or NAME:key=value:..., commas between")
     command.add("--seeds", type=int, default=5, help="runs of each method, from --seed on")
     command.add("--budget", type=int, default=None, help="steps of each run (the same as --steps)")
-    command.add("--workers", type=int, default=2, help="runs at once")
+    add_workers(command)
     command.add("--out", type=str, default=None, help="the run folder (default: below runs/)")
     command.add("--resume", type=str, default=None, help="a comparison to go on with")
     parsed, asked = guard_settings(command, arguments)
@@ -136,16 +161,17 @@ def _guard(arguments: Sequence[str]) -> None:
     from heed.compare.guards import GuardsJob, compare_guards  # once it is asked for
 
     refuse_of_one_run(command.flags(arguments), "steps")
+    workers = workers_of(parsed, command.flags(arguments))
     if parsed["out"] is not None and parsed["resume"] is not None:
         raise HeedError("a comparison that goes on stays where it is", "--out", "give one of --out and --resume")
     if parsed["budget"] is not None:
         asked["steps"] = parsed["budget"]
     if parsed["resume"] is not None:
         out = Path(parsed["resume"])
-        job = GuardsJob.resumed(out, parsed["workers"], asked)
+        job = GuardsJob.resumed(out, workers, asked)
     else:
         out = out_folder(parsed["out"], "compare-guard")
-        job = GuardsJob(parsed["methods"], parsed["seeds"], parsed["workers"], asked)
+        job = GuardsJob(parsed["methods"], parsed["seeds"], workers, asked)
     with following("compare guard", out) as (show, _):
         table = compare_guards(job, out, show, parsed["resume"] is not None)
     print(format_table(table))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from heed import report
 from heed.cli.command import out_folder
-from heed.cli.compare import following, refuse_of_one_run
+from heed.cli.compare import add_workers, following, refuse_of_one_run, workers_of
 from heed.cli.console import quiet_libraries
 from heed.cli.settings import AlignCommand
 from heed.compare.results import RESULTS, Results
@@ -38,7 +38,7 @@ def run(arguments: Sequence[str]) -> None:
     )
     command.add("--preferences", type=int, default=5, help="points of the simplex")
     command.add("--seeds", type=int, default=1, help="runs of each point, from --seed on")
-    command.add("--workers", type=int, default=2, help="runs at once")
+    add_workers(command)
     command.add("--results", type=str, default=None, help=RESULTS)
     parsed, settings, asked = command.settings(arguments)
 
@@ -47,13 +47,14 @@ def run(arguments: Sequence[str]) -> None:
 
     results = None if parsed.results is None else Results(Path(parsed.results))
     refuse_of_one_run(command.given_by_flags, "rounds")
+    workers = workers_of(parsed, command.given_by_flags)
     if parsed.resume is not None:
         asked |= {name: parsed[name] for name in ("methods", "preferences", "seeds") if name in command.given}
         out = Path(parsed.resume)
-        job = resumed_front(out, parsed.workers, asked)
+        job = resumed_front(out, workers, asked)
     else:
         out = out_folder(parsed.out, "front")
-        job = FrontJob(parsed.methods, parsed.preferences, parsed.seeds, parsed.workers, settings)
+        job = FrontJob(parsed.methods, parsed.preferences, parsed.seeds, workers, settings)
     with following("front", out) as (show, prepare):
         summary = run_front(job, out, show, parsed.resume is not None, prepare, results)
     print(format_table(front_table(summary)) + "\n")

@@ -22,6 +22,7 @@ from heed.align.updates.schedules import entropy_weight, learning_rate
 from heed.balance import PREFERENCE_METHODS, settings_of
 from heed.balance.preferences import spread_preferences as spread_preferences
 from heed.compare.align_runs import prepare_world
+from heed.compare.crews.base import Workers
 from heed.compare.front_measures import Array as Array
 from heed.compare.front_measures import exact_optima as exact_optima
 from heed.compare.front_measures import follows as follows
@@ -52,7 +53,7 @@ class FrontJob:
     methods: list[str] = field(default_factory=lambda: ["tchebycheff"])
     preferences: int = 5
     seeds: int = 1
-    workers: int = 2
+    workers: Workers = 2
     settings: dict[str, Any] = field(default_factory=lambda: defaults("apothecary", "paper"))
 
     def __post_init__(self) -> None:
@@ -60,7 +61,7 @@ class FrontJob:
         self.settings = in_sections(self.settings)
 
 
-def resumed_front(out: Path, workers: int, wanted: dict[str, Any]) -> FrontJob:
+def resumed_front(out: Path, workers: Workers, wanted: dict[str, Any]) -> FrontJob:
     """The job that a front's folder records, to go on with it.
 
     Args:

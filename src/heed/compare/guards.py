@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from heed.compare.crews.base import Workers
 from heed.compare.efficiency import curves_of, efficiency_tables
 from heed.compare.pool import OnProgress, folder_of_runs, run_all
 from heed.compare.tables import TableJob, tasks_of, write_table
@@ -48,11 +49,11 @@ class GuardsJob(TableJob):
 
     methods: list[str] = field(default_factory=lambda: list(COMPARED))
     seeds: int = 5
-    workers: int = 2
+    workers: Workers = 2
     settings: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def resumed(cls, out: Path, workers: int, wanted: Mapping[str, Any]) -> Self:
+    def resumed(cls, out: Path, workers: Workers, wanted: Mapping[str, Any]) -> Self:
         """The job that a comparison's folder records; what was asked for now may have short names."""
         return super().resumed(out, workers, nested(settings_of(wanted, where=f"--resume {out}")))
 

@@ -18,6 +18,7 @@ from heed.align.run.weighting import config_class_of, method_of, refuse_unused, 
 from heed.balance import methods_with, settings_of
 from heed.balance.methods.running.lagrangian import levels_of
 from heed.compare.align_runs import prepare_world
+from heed.compare.crews.base import Workers
 from heed.compare.one_policy import is_of_one_policy
 from heed.compare.own_model import compare_own, names_of
 from heed.compare.pool import OnFinished, OnProgress, folder_of_runs, run_all
@@ -79,7 +80,7 @@ class MethodsJob(TableJob):
 
     methods: list[str] = field(default_factory=lambda: list(PAPER_TABLE))
     seeds: int = 5
-    workers: int = 2
+    workers: Workers = 2
     settings: dict[str, Any] = field(default_factory=lambda: defaults("apothecary", "paper") | {"rewards": "gold"})
 
     def __post_init__(self) -> None:

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from heed.align.objectives.base import ObjectiveSet
 from heed.align.objectives.spec import parse_objective
+from heed.compare.crews.base import Workers
 from heed.compare.pool import OnProgress, run_all
 from heed.compare.tasks import Task
 from heed.errors import HeedError
@@ -47,7 +48,7 @@ def compare_own(
     tasks: Sequence[Task],
     methods: Sequence[str],
     names: Sequence[str],
-    workers: int,
+    workers: Workers,
     on_progress: OnProgress | None = None,
 ) -> tuple[dict[str, Any], float]:
     """Make the runs, and a table of what they came to.

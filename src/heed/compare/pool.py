@@ -1,25 +1,20 @@
-"""Several runs at once, each in a process of its own; what is finished stays finished."""
+"""Several runs at once, by whatever crew; what is finished stays finished."""
 
 from __future__ import annotations
 
 import logging
-import multiprocessing
-import os
-import queue
 import shutil
-import signal
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
+from heed.compare.crews.base import Crew, DiedError, Started, Workers, crew_of
+from heed.compare.crews.work import key_of
 from heed.compare.tasks import Task, is_finished, note_failure, summary_of
-from heed.errors import HeedError, RunFailed, Stopped
+from heed.errors import HeedError, RunFailed
 from heed.runs.config import refuse_other_settings
 from heed.runs.folder import RunFolder
 
@@ -55,7 +50,7 @@ class Progress:
 
 def run_all(
     tasks: Sequence[Task],
-    workers: int,
+    workers: Workers,
     on_progress: OnProgress | None = None,
     on_finished: OnFinished | None = None,
 ) -> list[dict[str, Any]]:
@@ -66,7 +61,8 @@ def run_all(
 
     Args:
         tasks: the runs; two must not share a folder.
-        workers: processes at once, each with its share of the cores, or with `OMP_NUM_THREADS` if those are fewer.
+        workers: processes at once, each with its share of the cores, or with `OMP_NUM_THREADS` if those are fewer; or
+            Ray's.
         on_progress: called twice a second; may raise `Stopped`. Then, and at a mistake of the user's, the others end
             with the round that they are in and keep a checkpoint.
         on_finished: called with every task and its summary when it is done, or was before.
@@ -78,8 +74,7 @@ def run_all(
         HeedError: a folder holds a run with other settings, or a run was stopped by a mistake of the user's.
         RunFailed: a run failed twice.
     """
-    if workers < 1:
-        raise HeedError(f"{workers} runs at once are none", "--workers", "give at least 1")
+    crew = crew_of(workers)
     waiting = [task for task in tasks if not is_finished(task)]
 
     def finished(task: Task) -> None:
@@ -89,7 +84,7 @@ def run_all(
     for task in tasks:
         if task not in waiting:
             finished(task)
-    pool = _Pool(tasks, waiting, workers, on_progress, finished)
+    pool = _Pool(tasks, waiting, crew, on_progress, finished)
     failed = pool.run(waiting)
     twice: dict[str, RunFailed] = {}
     for task in (task for task in waiting if task.label in failed):
@@ -103,17 +98,17 @@ def run_all(
 
 
 class _Pool:
-    """Processes that run tasks, and the count of how far they are."""
+    """A crew that runs tasks, and the count of how far they are."""
 
     def __init__(
         self,
         tasks: Sequence[Task],
         waiting: Sequence[Task],
-        workers: int,
+        crew: Crew,
         on_progress: OnProgress | None,
         on_finished: Callable[[Task], None],
     ) -> None:
-        self.workers, self.on_progress, self.on_finished = workers, on_progress, on_finished
+        self.crew, self.on_progress, self.on_finished = crew, on_progress, on_finished
         self.done, self.total = len(tasks) - len(waiting), len(tasks)
         self.offset = sum(task.settings["steps"] for task in tasks if task not in waiting)
         self.all_steps = sum(task.settings["steps"] for task in tasks)
@@ -123,7 +118,7 @@ class _Pool:
     def run(self, waiting: Sequence[Task]) -> dict[str, RunFailed]:
         """Run them all; those that failed, by label.
 
-        A process that dies takes the pool with it: what ran in it has failed, what had not begun is run by another.
+        A process that dies takes those beside it along: what ran in them has failed, what had not begun is run anew.
         """
         failed: dict[str, RunFailed] = {}
         left = list(waiting)
@@ -132,62 +127,43 @@ class _Pool:
         return failed
 
     def _run_until_broken(self, waiting: Sequence[Task], failed: dict[str, RunFailed]) -> list[Task]:
-        """Run tasks until all are done, or the pool broke; those that never began."""
-        context = multiprocessing.get_context("spawn")
+        """Run tasks until all are done, or the workers are gone; those that never began."""
         self.latest = (waiting[0].label, {})
-        with _deaf_to_ctrl_c():
-            manager = context.Manager()
-        with manager:
-            reports, stop = manager.Queue(), manager.Event()
-            with ProcessPoolExecutor(
-                self.workers, mp_context=context, initializer=_settle, initargs=(_threads_of_each(self.workers),)
-            ) as executor:
-                with _deaf_to_ctrl_c():
-                    futures: dict[Future[None], Task] = {
-                        executor.submit(_run, t, reports, stop, os.getpid()): t
-                        for t in sorted(waiting, key=lambda task: task.settings["seed"])
-                    }
-                pending, broken = set(futures), list[Task]()
-                try:
-                    while pending:
-                        finished, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
-                        broken += [futures[each] for each in finished if not self._ended(futures[each], each, failed)]
-                        self._drain(reports)
-                        if self.on_progress is not None:
-                            reached = self.offset + sum(self.steps.values())
-                            self.on_progress(Progress(self.done, self.total, reached, self.all_steps, *self.latest))
-                finally:
-                    stop.set()
-        began = [task for task in broken if _key(task) in self.steps] or broken
+        with self.crew.started(sorted(waiting, key=lambda task: task.settings["seed"])) as runs:
+            pending, broken = set(runs.futures), list[Task]()
+            try:
+                while pending:
+                    finished, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
+                    broken += [runs.futures[each] for each in finished if not self._ended(runs, each, failed)]
+                    self._drain(runs)
+                    if self.on_progress is not None:
+                        reached = self.offset + sum(self.steps.values())
+                        self.on_progress(Progress(self.done, self.total, reached, self.all_steps, *self.latest))
+            finally:
+                runs.stop()
+        began = [task for task in broken if key_of(task) in self.steps] or broken
         died = RunFailed("its process, or one beside it, died (killed, or out of memory)")
         failed |= {task.label: died for task in began}
         return [task for task in waiting if task in broken and task not in began]
 
-    def _ended(self, task: Task, future: Future[None], failed: dict[str, RunFailed]) -> bool:
-        """Count a task that is done, or say why it failed; False where the pool broke under it."""
+    def _ended(self, runs: Started, future: Future[None], failed: dict[str, RunFailed]) -> bool:
+        """Count a task that is done, or say why it failed; False where its worker is gone."""
+        task = runs.futures[future]
         try:
-            future.result()
+            runs.result(future)
         except RunFailed as error:
             failed[task.label] = error
-        except BrokenProcessPool:
+        except DiedError:
             return False
         else:
             self.done += 1
             self.on_finished(task)
         return True
 
-    def _drain(self, reports: Any) -> None:
+    def _drain(self, runs: Started) -> None:
         """Take in how far each run is, and the label and metrics of the one that last moved."""
-        while True:
-            try:
-                key, step, self.latest = reports.get_nowait()
-            except queue.Empty:
-                return
+        for key, step, self.latest in runs.reports():
             self.steps[key] = step
-
-
-def _key(task: Task) -> str:
-    return task.label + str(task.folder)
 
 
 @contextmanager
@@ -234,70 +210,3 @@ def recorded(
     config = upgrade(dict(run.config))
     refuse_other_settings(config, wanted, f"--resume {out}")
     return config
-
-
-@contextmanager
-def _deaf_to_ctrl_c() -> Iterator[None]:
-    """Within: processes that are started never hear Ctrl-C, which reaches all; this one hears it afterwards."""
-    resource_tracker.ensure_running()  # where it is started later, it makes us hear again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _threads_of_each(workers: int) -> int:
-    """Threads of each process: its share of the cores, or what torch has here (`OMP_NUM_THREADS`) if that is fewer."""
-    import torch  # not for those who only ask for --help
-
-    return max(1, min(torch.get_num_threads(), (os.cpu_count() or 1) // workers))
-
-
-def _settle(threads: int) -> None:
-    import torch
-
-    torch.set_num_threads(threads)
-    warnings.filterwarnings("ignore", category=FutureWarning)  # the libraries' talk among themselves
-
-
-def _run(task: Task, reports: Any, stop: Any, parent: int) -> None:
-    def unwanted() -> bool:
-        return os.getppid() != parent or stop.is_set()  # who asked for the run may have been killed
-
-    if unwanted():
-        return
-    key = _key(task)
-    reports.put((key, 0, (task.label, {})))
-
-    def follow(step: int, metrics: dict[str, float]) -> None:
-        reports.put((key, step, (task.label, dict(metrics))))
-        if unwanted():
-            raise Stopped
-
-    try:
-        if task.kind == "guard":
-            _guard(task, follow)
-        else:
-            _align(task, follow)
-    except Stopped:
-        return
-
-
-def _align(task: Task, follow: Callable[[int, dict[str, float]], None]) -> None:
-    """Make an alignment run, or go on with it."""
-    from heed.align.run.train import train  # each half's packages are for those who compare in it
-    from heed.compare.align_runs import trainer_of
-
-    train(trainer_of(task), follow)
-
-
-def _guard(task: Task, follow: Callable[[int, dict[str, float]], None]) -> None:
-    """Make a guarded run; one that was interrupted begins anew, and what it had gathered stays beside it."""
-    from heed.guard.run.config import job_of
-    from heed.guard.run.train import train_guard
-
-    if task.folder.exists():
-        times = len(list(task.folder.parent.glob(f"{task.folder.name}.stopped-*")))
-        task.folder.rename(task.folder.with_name(f"{task.folder.name}.stopped-{times + 1}"))
-    train_guard(job_of(task.settings), task.folder, follow)

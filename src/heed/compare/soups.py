@@ -15,6 +15,7 @@ from heed.align.models.policy import POLICY_ADAPTER
 from heed.align.rollouts import Sampler
 from heed.align.run.train import resume
 from heed.align.trainer import AlignTrainer
+from heed.compare.crews.base import Workers
 from heed.compare.pool import OnProgress, Progress, run_all
 from heed.compare.tasks import Task
 from heed.errors import HeedError
@@ -33,7 +34,7 @@ def soup_points(
     grid: Sequence[Sequence[float]],
     seeds: Sequence[int],
     out: Path,
-    workers: int,
+    workers: Workers,
     on_progress: OnProgress | None = None,
 ) -> list[dict[str, Any]]:
     """A front of mixtures (Rame et al. 2023, "Rewarded soups"): K runs a seed, and one evaluation for each preference.

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import heed
+from heed.compare.crews.base import Workers
 from heed.compare.pool import recorded
 from heed.compare.tasks import Task
 from heed.errors import HeedError
@@ -32,7 +33,7 @@ class TableJob:
 
     methods: list[str]
     seeds: int
-    workers: int
+    workers: Workers
     settings: dict[str, Any]
 
     def __post_init__(self) -> None:
@@ -44,7 +45,7 @@ class TableJob:
         self.methods = joined
 
     @classmethod
-    def resumed(cls, out: Path, workers: int, wanted: Mapping[str, Any]) -> Self:
+    def resumed(cls, out: Path, workers: Workers, wanted: Mapping[str, Any]) -> Self:
         """The job that a comparison's folder records, to go on with it.
 
         Args:
