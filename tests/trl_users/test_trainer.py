@@ -65,8 +65,9 @@ def test_with_one_reward_every_loss_of_trls_makes_the_same_update_and_the_same_l
         assert mine == pytest.approx(other, rel=1e-3, abs=1e-5)
 
 
-def test_two_rewards_of_equal_weight_are_trls_sum_of_them(trained, weights_of):
-    changes = {"scale_rewards": "none", "learning_rate": 0.02, "steps": 4}
+@pytest.mark.parametrize("loss", ["dapo", "grpo", "bnpo", "dr_grpo", "cispo", "sapo", "vespo"])
+def test_two_rewards_of_weight_one_are_trls_sum_of_them(trained, weights_of, loss):
+    changes = {"scale_rewards": "none", "learning_rate": 0.02, "steps": 2, "loss_type": loss}
     theirs = trained([length, sage], balanced=False, **changes)
     ours = trained([length, sage], weighting=Linear([1.0, 1.0]), **changes)
     moved = weights_of(theirs) - weights_of(trained([length, sage], **changes | {"steps": 0}))
@@ -187,6 +188,37 @@ def test_an_infinite_reward_is_refused_by_its_name(trained):
         trained([length, broken], steps=1)
 
 
+def test_a_checkpoint_without_what_a_weighting_remembers_is_refused_and_so_is_anothers(trained, tmp_path):
+    ends = {"preference": [0.3, 0.7], "ideal": [60.0, 40.0], "nadir": [0.0, 0.0], "settle": 0}
+    settings = {"steps": 2, "folder": "run", "save_strategy": "steps", "save_steps": 1}
+    trained([length, sage], weighting="tchebycheff", weighting_settings=ends, **settings)
+    file = tmp_path / "run" / "checkpoint-1" / "weighting.pt"
+    again = {"weighting": "tchebycheff", "weighting_settings": ends, "resume": "run/checkpoint-1"}
+    torch.save({"other": torch.ones(2)}, file)
+    with pytest.raises(HeedError, match=r"weighting\.pt is not of SmoothTchebycheff"):
+        trained([length, sage], **settings | again)
+    file.unlink()
+    with pytest.raises(HeedError, match=r"weighting\.pt is missing .*one that this trainer wrote"):
+        trained([length, sage], **settings | again)
+    trained([length, sage], weighting="gapo", resume="run/checkpoint-1", **settings)  # which remembers nothing
+
+
+def test_a_loss_of_another_form_is_refused_in_the_first_step(trained, monkeypatch):
+    from heed.trl import BalancedGRPOTrainer
+
+    def squared(self, model, inputs):
+        logps = self._get_per_token_logps_and_entropies(model, *arguments(inputs))[0]
+        return (logps * inputs["advantages"][:, None] ** 2).sum()
+
+    def arguments(inputs):
+        ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], 1)
+        return ids, torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], 1), inputs["completion_ids"].shape[1]
+
+    monkeypatch.setattr(BalancedGRPOTrainer, "_compute_loss", squared)
+    with pytest.raises(HeedError, match="is not an advantage times what its sign decides"):
+        trained([length], steps=1)
+
+
 def test_a_gradient_that_is_not_finite_takes_no_step(trained):
     trainer = trained([length, sage], steps=0)
     trainer._jacobian._rows.fill_(torch.nan)
@@ -201,6 +233,12 @@ def test_a_gradient_that_is_not_finite_takes_no_step(trained):
         ({"reward_weights": [1.0, 2.0]}, r"reward_weights.*give the weighting a preference"),
         ({"multi_objective_aggregation": "normalize_then_sum"}, "multi_objective_aggregation.*leave it out"),
         ({"entropy_coef": 0.01}, "entropy_coef.*take 0"),
+        ({"reward_weights": [-1.0, -1.0]}, r"reward_weights.*turn a reward's sign in its function"),
+        ({"gradient_checkpointing_kwargs": {"use_reentrant": True}}, "take use_reentrant=False"),
+        ({"fp16": True}, "take bf16"),
+        ({"weighting": "gdpo"}, "gdpo makes one gradient of all rewards.*multi_objective_aggregation"),
+        ({"weighting": "dvao"}, "dvao makes one gradient"),
+        ({"weighting": "conditioned:pgapo"}, "is one policy for several preferences"),
         ({"weighting": "gappo"}, "there is no method 'gappo'.*did you mean gapo"),
         ({"weighting_settings": {"p": -1}}, "p"),
         ({"weighting": Linear([1.0, 1.0]), "weighting_settings": {"p": 1}}, "give its name instead"),

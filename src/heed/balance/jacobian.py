@@ -96,6 +96,8 @@ class JacobianAccumulator:
         self._rows = torch.zeros(objectives, size, dtype=dtype, device=first.device)
         self._closed = torch.zeros_like(self._rows) if keep_micro_grams else None
         self.micro_grams: list[Tensor] = []
+        self.recomputes_rows = True
+        """Whether ``forward`` can run a few rows by themselves; else a further term goes through the whole graph."""
         self.factors: Tensor | None = None
         """What gradients are multiplied by when they are read, [n]; None for 1. For parameters whose multiple the model
         computes with (the chain rule)."""
@@ -228,7 +230,7 @@ class JacobianAccumulator:
 
     def _recomputes(self, term: Term, rows: Tensor) -> bool:
         few = float(rows.float().mean()) <= RECOMPUTE_BELOW
-        return few and term.segments is None and not self._drops_out()
+        return self.recomputes_rows and few and term.segments is None and not self._drops_out()
 
     def _drops_out(self) -> bool:
         return any(isinstance(m, nn.Dropout) and m.training and m.p > 0 for m in self.model.modules())

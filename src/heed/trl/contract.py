@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import Any
 
 import trl
 from trl import GRPOConfig, GRPOTrainer
 
+from heed.balance import OneGradient
+from heed.balance.weightings.conditioned import Conditioned
 from heed.errors import HeedError
 
 TRIED = ("1.16",)
@@ -59,27 +60,40 @@ def check_settings(args: GRPOConfig, distributed: str) -> None:
         HeedError: names the setting.
     """
     refused: Sequence[tuple[bool, str, str]] = (
-        (bool(args.reward_weights) and len(set(args.reward_weights)) > 1, "reward_weights",
-         "a balance undoes weights of rewards: give the weighting a preference, as weighting='pgapo' takes"),
+        (any(weight != 1 for weight in args.reward_weights or ()), "reward_weights",
+         "a balance undoes a reward's size: give the weighting a preference, as weighting='pgapo' takes, and turn a "
+         "reward's sign in its function"),
         (args.multi_objective_aggregation != "sum_then_normalize", "multi_objective_aggregation",
          "the rewards are not summed here: leave it out"),
         (bool(getattr(args, "entropy_coef", 0.0)) or bool(getattr(args, "use_adaptive_entropy", False)), "entropy_coef",
          "the entropy's gradient is no objective's: take 0"),
-        (bool(args.use_liger_kernel), "use_liger_kernel", "its loss gives no log-probabilities: leave it out"),
+        (bool((args.gradient_checkpointing_kwargs or {}).get("use_reentrant")), "gradient_checkpointing_kwargs",
+         "no gradient is seen within a reentrant checkpoint: take use_reentrant=False"),
         (bool(args.fp16), "fp16", "scaled gradients cannot be balanced: take bf16"),
-        (args.n_gpu > 1, "n_gpu", "start one process a GPU, with accelerate or torchrun"),
         (distributed in ("DEEPSPEED", "FSDP", "MEGATRON_LM"), "distributed_type",
          "a gradient must lie whole in each process: train adapters with plain data parallelism"),
     )  # fmt: skip
     for wrong, setting, fix in refused:
         if wrong:
-            raise HeedError(
-                f"BalancedGRPOTrainer cannot take {setting}={_value(args, setting, distributed)}", setting, fix
-            )
+            value = getattr(args, setting, distributed)
+            raise HeedError(f"BalancedGRPOTrainer cannot take {setting}={value}", setting, fix)
 
 
-def _value(args: GRPOConfig, setting: str, distributed: str) -> Any:
-    return getattr(args, setting, distributed)
+def check_weighting(weighting: object, name: str) -> None:
+    """Refuse what is no weighting of one policy's K gradients.
+
+    Args:
+        weighting: as it was built.
+        name: of its method, or its class.
+
+    Raises:
+        HeedError: it makes one gradient of the rewards, or is several policies'.
+    """
+    if isinstance(weighting, OneGradient):
+        fix = "TRL has its own (multi_objective_aggregation, reward_weights); heed align has this one"
+        raise HeedError(f"{name} makes one gradient of all rewards: nothing is left to balance", "weighting", fix)
+    if isinstance(weighting, Conditioned):
+        raise HeedError(f"{name} is one policy for several preferences", "weighting", "train it by heed align")
 
 
 def _tried() -> str:

@@ -9,6 +9,8 @@ clip and correction that it has is the one that is taken apart, and K gradients 
 
 from __future__ import annotations
 
+import inspect
+import pickle
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,10 +27,13 @@ from heed.balance import ObservesSpreads, ObservesValues, TellsFigures, cosines,
 from heed.balance.cotangents import Cotangents, Term
 from heed.balance.jacobian import JacobianAccumulator
 from heed.errors import HeedError, RunFailed
-from heed.trl.contract import check_contract, check_settings
+from heed.trl.contract import check_contract, check_settings, check_weighting
 
 WEIGHTING_FILE = "weighting.pt"
 """In a checkpoint's folder: what a weighting remembers from step to step."""
+CHECKED = 8
+"""Passes at the beginning in which what was composed is held against TRL's loss itself; with several iterations of a
+rollout there are clipped ones among them."""
 
 
 class BalancedGRPOTrainer(GRPOTrainer):
@@ -63,20 +68,25 @@ class BalancedGRPOTrainer(GRPOTrainer):
         **settings: Any,
     ) -> None:
         check_contract()
+        given = inspect.signature(GRPOTrainer.__init__).bind_partial(self, *arguments, **settings).arguments.get("args")
+        if given is not None:  # before a model is loaded
+            check_settings(given, "NO")
         super().__init__(*arguments, **settings)
         check_settings(self.args, self.accelerator.distributed_type.value)
         if self.aux_loss_enabled:
             raise HeedError("a router's auxiliary loss is no objective's", "output_router_logits", "turn it off")
         names = self.reward_func_names
+        method = weighting if isinstance(weighting, str) else type(weighting).__name__
         if isinstance(weighting, str):
             weighting = weighting_from_name(weighting, len(names), names, **(weighting_settings or {}))
         elif weighting_settings:
             raise HeedError("a weighting that is made has its settings", "weighting_settings", "give its name instead")
+        check_weighting(weighting, method)
         self.weighting = weighting
         self.gram, self.weights = torch.empty(0, 0), torch.empty(0)
         self._forward: _Forward | None = None
         self._apart: Tensor | None = None  # rewards of the latest rollout, of all processes, [N, K]
-        self._checked = False
+        self._unchecked = CHECKED
         kept_apart = int(self.beta != 0)
         # Without `checkpointing`: TRL's own head does not take part in a backward over several cotangents at once
         self._jacobian = JacobianAccumulator(self.model, len(names) + kept_apart, rank=2)
@@ -131,13 +141,12 @@ class BalancedGRPOTrainer(GRPOTrainer):
         told: list[Tensor] = []
 
         def forward(rows: Tensor | None) -> Tensor:
-            if rows is None:
-                asked.result = None
-                with self._logged_once(bool(told)):
-                    told.append(self._compute_loss(model, inputs))
-                assert asked.result is not None
-                return asked.result[0]
-            return self._again(model, asked, rows)
+            if told:
+                return self._again(model, asked, rows)
+            told.append(self._compute_loss(model, inputs))
+            assert asked.result is not None
+            self._jacobian.recomputes_rows = not asked.has_more_than_rows
+            return asked.result[0]
 
         try:
             self._jacobian.accumulate(forward, lambda _: self._cotangents(model, inputs, asked))
@@ -145,15 +154,15 @@ class BalancedGRPOTrainer(GRPOTrainer):
             self._forward = None
         return told[0]
 
-    def _again(self, model: nn.Module, asked: _Forward, rows: Tensor) -> Tensor:
-        """The log-probabilities of some rows alone; with pictures, whose tensors have no row each, out of all."""
+    def _again(self, model: nn.Module, asked: _Forward, rows: Tensor | None) -> Tensor:
+        """The log-probabilities once more, of some rows or all; nothing is gathered from other processes."""
         take = super()._get_per_token_logps_and_entropies
-        if any(isinstance(part, Tensor | list) for part in asked.settings.values()):
-            logps: Tensor = take(model, *asked.arguments, **asked.settings)[0][rows]
-            return logps
         ids, mask, *rest = asked.arguments
-        few: Tensor = take(model, ids[rows], mask[rows], *rest)[0]
-        return few
+        if rows is None:
+            again: Tensor = take(model, ids, mask, *rest, **asked.settings)[0]
+        else:
+            again = take(model, ids[rows], mask[rows], *rest)[0]
+        return again
 
     def _cotangents(self, model: nn.Module, inputs: dict[str, Any], asked: _Forward) -> Cotangents:
         """What each reward wants of each token, as TRL's loss has it."""
@@ -163,7 +172,7 @@ class BalancedGRPOTrainer(GRPOTrainer):
             rise = self._asked_of_trl(model, inputs, asked, torch.ones_like(advantages[0]))
             fall = -self._asked_of_trl(model, inputs, asked, -torch.ones_like(advantages[0]))
             found = Cotangents.by_sign(rise, fall, advantages.to(rise.dtype))
-            if not self._checked:
+            if self._unchecked > 0:
                 self._check(model, inputs, asked, found, advantages)
         finally:
             self.beta = beta
@@ -185,17 +194,16 @@ class BalancedGRPOTrainer(GRPOTrainer):
     def _check(
         self, model: nn.Module, inputs: dict[str, Any], asked: _Forward, found: Cotangents, advantages: Tensor
     ) -> None:
-        """Hold what was composed of two signs against TRL's loss at the advantages themselves, in the first step."""
-        dense = found.dense()
-        for composed, own in zip(dense, advantages, strict=True):
+        """Hold what was composed of two signs against TRL's loss at the advantages themselves, in the first passes."""
+        same = True
+        for composed, own in zip(found.dense(), advantages, strict=True):
             whole = self._asked_of_trl(model, inputs, asked, own)
-            if not torch.allclose(composed, whole, rtol=1e-3, atol=1e-6 * float(whole.abs().max())):
-                raise HeedError(
-                    f"the loss '{self.loss_type}' is not an advantage times what its sign decides",
-                    "loss_type",
-                    "take another, such as dapo or grpo",
-                )
-        self._checked = True
+            same &= torch.allclose(composed, whole, rtol=1e-3, atol=1e-6 * float(whole.abs().max()))
+        wrong = self.accelerator.gather(torch.tensor([not same], device=advantages.device))
+        if bool(wrong.any()):  # of any process, so that none waits for the others
+            what = f"the loss '{self.loss_type}' is not an advantage times what its sign decides"
+            raise HeedError(what, "loss_type", "take another, such as dapo or grpo")
+        self._unchecked -= 1
 
     def _update(self) -> None:
         """Balance the gradients of an accumulation window, and leave the update where the optimiser looks for it."""
@@ -241,13 +249,22 @@ class BalancedGRPOTrainer(GRPOTrainer):
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
         folder = Path(self._get_output_dir(trial)) / f"checkpoint-{self.state.global_step}"
-        if self.accelerator.is_main_process:
+        if self.args.should_save:
             torch.save(self.weighting.state_dict(), folder / WEIGHTING_FILE)
 
     def _load_optimizer_and_scheduler(self, checkpoint: Any) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is not None and (file := Path(checkpoint) / WEIGHTING_FILE).is_file():
+        if checkpoint is None or not self.weighting.state_dict():
+            return
+        file = Path(checkpoint) / WEIGHTING_FILE
+        try:
             self.weighting.load_state_dict(torch.load(file, weights_only=True))
+        except FileNotFoundError as error:
+            what = f"what {type(self.weighting).__name__} remembers is not here: {WEIGHTING_FILE} is missing"
+            raise HeedError(what, str(checkpoint), "go on from one that this trainer wrote") from error
+        except (RuntimeError, pickle.UnpicklingError) as error:
+            what = f"{WEIGHTING_FILE} is not of {type(self.weighting).__name__}"
+            raise HeedError(what, str(file), "go on with the weighting that wrote it") from error
 
 
 class _Forward:
@@ -258,6 +275,11 @@ class _Forward:
         self.settings: dict[str, Any] = {}
         self.result: tuple[Any, ...] | None = None
         self.leaf: Tensor | None = None
+
+    @property
+    def has_more_than_rows(self) -> bool:
+        """Whether something besides ids and mask went in, such as pictures, whose tensors have no row each."""
+        return any(isinstance(part, Tensor | list) for part in self.settings.values())
 
 
 def advantages_of(rewards: Tensor, group: int, scale: str) -> Tensor:
