@@ -105,7 +105,7 @@ class WatchServer:
         self.connections = Connections(people, Message, limits=self._limits)
         self._loop: asyncio.AbstractEventLoop | None = None
         self.app = create_app(self._life, self._limits)
-        beside = ["watch.css", "watch_view.js", "reaction.js", "gamepad.js"]
+        beside = ["watch.css", "watch_view.js", "action.js", "reaction.js", "gamepad.js"]
         add_page(self.app, "/", "watch", "watch the agent", beside)
         self.app.add_api_websocket_route("/watch", self._watch)
 

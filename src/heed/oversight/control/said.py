@@ -25,6 +25,7 @@ class Said:
         title: of the page's tab, short.
         calls: whether this person is waited for, so that the tab may draw attention.
         buttons: by name, what it says and whether it can be pressed now.
+        proposes: whether the action that was shown last is still what happens next: it is drawn onto the picture.
         briefing: before anything has been let go, what a person is to know first, sentence by sentence; else nothing.
     """
 
@@ -32,6 +33,7 @@ class Said:
     title: str
     calls: bool
     buttons: Mapping[str, tuple[str, bool]]
+    proposes: bool = True
     briefing: Sequence[str] = ()
 
 
@@ -49,7 +51,21 @@ def said_of(status: Mapping[str, Any], person: str, judges: bool) -> Said:
     'paused: press Space to begin'
     """
     sentence, title, calls = _sentence(status, person, judges)
-    return Said(sentence, f"{title} – heed", calls, _buttons(status, person, judges), _briefing(status, judges))
+    return Said(
+        sentence,
+        f"{title} – heed",
+        calls,
+        _buttons(status, person, judges),
+        _proposes(status),
+        _briefing(status, judges),
+    )
+
+
+def _proposes(status: Mapping[str, Any]) -> bool:
+    """Between two proposals, and while it acts by itself, what was shown last is on its way for a moment."""
+    if status["ended"] or status["proposal"] is not None:
+        return not status["ended"]
+    return not status["learning"] and (status["alone"] or status["empty_s"] <= BUSY_S)
 
 
 def _on(status: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ import { draw } from "./watch_view.js";
 const BEAT_MS = 500;
 
 const NAMES = ["block", "allow", "go", "step", "each", "slower", "faster", "take", "catastrophe", "undo", "react", "hold"];
-const NOBODY = { state: "disconnected", sentence: "", title: "heed: watch", calls: false, ended: "", left_s: null, proposal: null, acting: null, holding: null, alone: false, halted: false, recorded: false, outcome: "", briefing: [] };
+const NOBODY = { state: "disconnected", sentence: "", title: "heed: watch", calls: false, proposes: false, ended: "", left_s: null, proposal: null, acting: null, holding: null, alone: false, halted: false, recorded: false, outcome: "", briefing: [] };
 let desk = { ...NOBODY, buttons: {} };
 let arrived = 0; // when the desk last told how it stands
 let holding = ""; // what holds the block down here: the code of a key, "pointer", or "latch"; "" if nothing
@@ -113,6 +113,7 @@ function showDesk(now) {
   document.title = desk.title;
   count();
   briefing(desk.briefing);
+  byId("action").toggleAttribute("hidden", !desk.proposes); // an SVG has no property of that name
   byId("outcome").hidden = !desk.outcome;
   put(byId("outcome"), desk.outcome);
   byId("words").setAttribute("aria-live", desk.state === "deciding" ? "polite" : "off"); // else it changes too fast to be read out

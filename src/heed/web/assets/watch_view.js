@@ -2,6 +2,7 @@
 // What the overseer's page draws of a proposal: bars of its action, numbers where there is no picture, imagined futures,
 // and the risk so far.
 
+import { drawAction } from "./action.js";
 import { byId, element, put } from "./common.js";
 
 const SHOWN_RISKS = 100;
@@ -14,6 +15,9 @@ export function draw(shown) {
   byId("none").hidden = shown.framed;
   numbers(shown);
   bars(shown.bars);
+  const { naturalWidth: width, naturalHeight: height } = byId("frame");
+  if (shown.framed) document.body.style.setProperty("--aspect", width / height); // a tall picture is no higher than a wide one
+  drawAction(shown.framed ? shown.shapes : [], width, height);
   futures(shown);
   risks(shown);
 }
