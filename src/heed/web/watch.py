@@ -54,9 +54,10 @@ class SentOrder(Order):
 
 
 class Message(Strict):
-    """What a page sends: orders, what it has rendered, and, by an empty one, that it is alive."""
+    """What a page sends: orders, what it has rendered, whether it shows the past; by an empty one, that it is alive."""
 
     rendered: Annotated[int, Field(ge=0)] | None = None
+    past: bool | None = None
     order: SentOrder | None = None
 
 
@@ -105,7 +106,7 @@ class WatchServer:
         self.connections = Connections(people, Message, limits=self._limits)
         self._loop: asyncio.AbstractEventLoop | None = None
         self.app = create_app(self._life, self._limits)
-        beside = ["watch.css", "watch_view.js", "action.js", "reaction.js", "gamepad.js"]
+        beside = ["watch.css", "watch_view.js", "action.js", "rewind.js", "reaction.js", "gamepad.js"]
         add_page(self.app, "/", "watch", "watch the agent", beside)
         self.app.add_api_websocket_route("/watch", self._watch)
 
@@ -156,6 +157,9 @@ class _Watching:
         async for message in self.page.messages():
             if not self.overseer.heartbeat(self.page.name):  # it was silent for too long, as tabs in the background are
                 self.connect()
+                self._sent = 0  # what it showed is no longer in its view: it is shown again
+            if message.past is not None:
+                self.overseer.look(self.page.name, message.past)
             if message.rendered is not None:
                 self._rendering_until = 0.0
                 self.overseer.rendered(self.page.name, message.rendered)

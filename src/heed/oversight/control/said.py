@@ -110,10 +110,22 @@ def _sentence(status: Mapping[str, Any], person: str, judges: bool) -> tuple[str
             return LEARNING, "learns", False
         if status["empty_s"] > BUSY_S:
             return "nothing is in view: the agent's world is slow, or its learner at work", "busy", False
+    if person in status["looking_back"] and not status["alone"] and status["holding"] in (None, person):
+        return _of_the_past(status, person)
     if status["holding"] is not None:
         who = "you hold" if status["holding"] == person else f"{status['holding']} holds"
         return f"everything is blocked: {who} the block", "blocking", False
     return _open(status, person, judges)
+
+
+def _of_the_past(status: Mapping[str, Any], person: str) -> tuple[str, str, bool]:
+    """Of a proposal that is not in the view of a person who looks at the past."""
+    others = [name for name in status["people"] if name not in (*status["looking_back"], *status["judged_by"], person)]
+    if status["asked"]:
+        return f"it asks, and you look at the past: {LEFT} s left, then it is blocked", "asks you", True
+    if not others:
+        return "you look at the past: what is proposed waits until you are back", "the past", False
+    return f"you look at the past: what is proposed is left to {' and '.join(others)}", "the past", False
 
 
 def _open(status: Mapping[str, Any], person: str, judges: bool) -> tuple[str, str, bool]:
@@ -135,6 +147,12 @@ def _open(status: Mapping[str, Any], person: str, judges: bool) -> tuple[str, st
         return f"your verdict stands: it waits for {more} more, from {' or '.join(others)}", "waits", False
     also = f"; {status['votes']} people judge each: {', '.join(given) or 'nobody'} has" if status["votes"] > 1 else ""
     if status["state"] == "watching":
+        if status["stepping"]:
+            return (
+                f"one step: it is taken {_after(status)}, unless it is blocked; then the agent waits",
+                "one step",
+                False,
+            )
         fast = "; nobody can judge each of so many" if status["rate"] > KEPT_UP else ""
         return f"watching: an action passes {_after(status)}, unless it is blocked{also}{fast}", "watching", False
     who = "you" if judges else " or ".join(status["people"])

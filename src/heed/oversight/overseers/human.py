@@ -146,7 +146,7 @@ class HumanOverseer:
     def show(self, proposal: Proposal) -> None:
         """Show a proposal that nobody is asked about, if somebody looks, and not more of them than a film has."""
         with self._wakes:
-            watched, now = self.desk.watched, self.desk.clock()
+            watched, now = bool(self.desk.pages), self.desk.clock()
         if watched and now - self._shown_at >= 1 / FRAMES:
             self._shown_at = now
             view = self._next_view(replace(proposal, risk=None))
@@ -198,6 +198,10 @@ class HumanOverseer:
     def rendered(self, page: str, number: int) -> None:
         """A page has rendered a proposal."""
         self._change(lambda: self.desk.rendered(page, number))
+
+    def look(self, page: str, back: bool) -> None:
+        """A page shows the past, or the present again."""
+        self._change(lambda: self.desk.look(page, back))
 
     def order(self, page: str, order: Order) -> None:
         """Do what a person orders, once for each key.
@@ -256,9 +260,11 @@ class HumanOverseer:
                 "state": desk.state.value,
                 "why": desk.why,
                 "rate": desk.pace.rates[desk.rate],
-                "holding": desk.holding,
+                "holding": desk.pages.holding,
+                "stepping": desk.stepping,
+                "looking_back": desk.pages.looking_back,
                 "acting": desk.acting,
-                "people": desk.people,
+                "people": desk.pages.people,
                 "proposal": desk.proposal,
                 "judged_by": desk.judged_by,
                 "votes": desk.votes,
