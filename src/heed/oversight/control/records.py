@@ -124,10 +124,10 @@ class DeskRecord:
         """Since when whoever asks has waited for an answer: since it was first in view, or else since it came."""
         return self.since if self.seen is None else self.seen
 
-    def times(self, *after: float) -> list[float]:
-        """When so many seconds will have gone by since it was rendered, by each page, and since its agent waits."""
-        since = [when for _, when in self.rendered.values()]
-        return [when + seconds for when in [*since, self.waits_since] for seconds in after]
+    def times(self, passes: float, glance: float, patience: float) -> list[float]:
+        """When time itself may change something, by seconds in view on each page and of waiting for an answer."""
+        in_view = [since + seconds for _, since in self.rendered.values() for seconds in (passes, glance)]
+        return [*in_view, self.waits_since + patience]
 
     def decided(self, votes: int) -> Verdict | None:
         """The verdict by what people gave so far, where so many judge; None if that is not enough."""

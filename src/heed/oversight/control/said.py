@@ -181,6 +181,7 @@ def _buttons(status: Mapping[str, Any], person: str, judges: bool) -> dict[str, 
         ),
         "catastrophe": ("This is a catastrophe", judging),
         "undo": ("Take my last verdict back", here and status["recorded"]),
+        "mark": ("Mark this moment", judges and bool(status["recorded"]) and not status["ended"]),
         "react": ("Measure my reaction", here),
         "hold": ("Hold to block" if holding is None else held, runs and not alone and holding in (None, person)),
     }

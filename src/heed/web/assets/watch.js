@@ -3,13 +3,14 @@
 
 import { announce, byId, element, enable, enabled, facts, Line, newKey, put } from "./common.js";
 import { gamepad } from "./gamepad.js";
+import { showMarks } from "./marks.js";
 import { Rewind } from "./rewind.js";
 import { calibrate } from "./reaction.js";
 import { draw } from "./watch_view.js";
 
 const BEAT_MS = 500;
 
-const NAMES = ["block", "allow", "go", "step", "each", "slower", "faster", "take", "catastrophe", "undo", "react", "hold"];
+const NAMES = ["block", "allow", "go", "step", "each", "slower", "faster", "take", "catastrophe", "undo", "react", "hold", "mark"];
 const UNSEEN = ["block", "allow", "catastrophe", "step", "hold", "take"]; // nothing while the past is shown: what is judged is what is in view
 const NOBODY = { state: "disconnected", sentence: "", title: "heed: watch", calls: false, proposes: false, ended: "", left_s: null, proposal: null, acting: null, holding: null, alone: false, halted: false, recorded: false, outcome: "", briefing: [] };
 let desk = { ...NOBODY, buttons: {} };
@@ -36,6 +37,11 @@ function received(message) {
     if (!arriving.framed) arrives(arriving, null);
   }
   if (message.written) written(message.written);
+  if (message.marks) showMarks(message.marks);
+  if (message.marked) {
+    announce(`marked: row ${message.marked.id} is on disk`);
+    document.body.dataset.marked = message.marked.id;
+  }
   if (message.undone) announce(`taken back: judgement ${message.undone.id}`);
   if (message.refused) {
     unwritten.delete(message.refused.key);
@@ -249,6 +255,15 @@ function judge(verdict, reason = "") {
   line.send({ order });
 }
 
+// What is shown now, be it past or present, is marked.
+function mark() {
+  const shown = rewind.view || proposal;
+  if (shown === null) return;
+  const order = { do: "mark", proposal: shown.number, key: newKey(), reason: byId("note").value.trim() };
+  byId("note").value = "";
+  line.send({ order });
+}
+
 const DOES = {
   block: () => judge("block"),
   allow: () => judge("allow"),
@@ -262,6 +277,7 @@ const DOES = {
   undo: () => line.send({ order: { do: "undo" } }),
   react: measure,
   rewind: () => rewind.toggle(),
+  mark,
   more: () => { byId("more").open = !byId("more").open; },
   hold: () => (holding ? release() : grip("latch")), // by an assistant, which presses no key and no pointer
 };
@@ -296,7 +312,7 @@ function panic() {
 }
 
 const KEYS = { b: "block", a: "allow", " ": "go", s: "step", e: "each", "-": "slower", "+": "faster", "=": "faster",
-  t: "take", c: "catastrophe", u: "undo", r: "react", m: "more", p: "rewind" };
+  t: "take", c: "catastrophe", u: "undo", r: "react", m: "more", p: "rewind", x: "mark" };
 const KEY_NAMES = { arrowleft: "\u2190", arrowright: "\u2192", arrowup: "\u2191", arrowdown: "\u2193" };
 
 for (const [name, does] of Object.entries(DOES)) {
@@ -311,6 +327,10 @@ document.addEventListener("keydown", (event) => {
   const key = event.key.toLowerCase();
   if (event.target === byId("why") && key !== "escape") {
     if (key === "enter" && enabled(byId("block"))) { event.preventDefault(); DOES.block(); }
+    return;
+  }
+  if (event.target === byId("note") && key !== "escape") {
+    if (key === "enter" && enabled(byId("mark"))) { event.preventDefault(); mark(); }
     return;
   }
   if (acting() && actWith(key)) { event.preventDefault(); return; }
