@@ -156,8 +156,11 @@ WATCH_STOPS = [
     "take",
     "catastrophe",
     "undo",
+    "mark",
+    "rewind",
     "react",
     "why",
+    "note",
 ]
 
 

@@ -15,6 +15,7 @@ from heed.oversight.control.desk import Desk
 from heed.oversight.control.records import Pace
 from heed.oversight.overseers.base import Proposal
 from heed.oversight.overseers.human import HumanOverseer
+from heed.oversight.store.store import Judgement
 from heed.web.people import People
 from heed.web.serving import serving
 from heed.web.watch import WatchServer
@@ -92,6 +93,7 @@ class Watched(contextlib.AbstractContextManager):
             self.overseer.go_alone()
         self.overseer.bind(self)
         self.retracted: list[tuple[int, str]] = []
+        self.marked: list[Judgement] = []
         self.people = People.named(["ada", "bob"], watchers=["eve"])
         made = gym.make(env, **({"render_mode": "rgb_array"} | env_options))
         self.browser, self.agent = browser, Agent(self.overseer, made, proposals)
@@ -107,6 +109,16 @@ class Watched(contextlib.AbstractContextManager):
         """In place of a store: what was retracted, by whom."""
         self.retracted.append((row, person))
         self.overseer.retracted(row)
+
+    def mark(self, proposal, person, note, key):
+        """Likewise: what was marked, by whom."""
+        shown = {"episode": proposal.episode, "step": proposal.step}
+        if key not in {mark.key for mark in self.marked}:
+            self.marked.append(Judgement("mark", person, shown, {"note": note}, key=key, id=len(self.marked) + 1))
+        return next(mark.id for mark in self.marked if mark.key == key)
+
+    def marks(self):
+        return self.marked
 
     def _about(self):
         return {"phase": self.phase, "counts": {"judged": self.agent.rows}}

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from heed.oversight.store.store import Judgement
+
 
 class Recorder:
     """Remembers what was retracted, and by whom."""
 
     def __init__(self, overseer):
-        self.overseer, self.rows = overseer, []
+        self.overseer, self.rows, self.marked = overseer, [], []
         overseer.bind(self)
 
     def retract(self, row, person):
         self.rows.append((row, person))
         self.overseer.retracted(row)
+
+    def mark(self, proposal, person, note, key):
+        self.marked.append(
+            Judgement("mark", person, {"episode": proposal.episode, "step": proposal.step}, {"note": note})
+        )
+        return len(self.marked)
+
+    def marks(self):
+        return self.marked

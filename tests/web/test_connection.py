@@ -33,6 +33,16 @@ def test_a_page_that_never_sends_its_token_is_closed(echo_room):
     assert code_without_a_word(echo_room(greeting_s=0.05)) == REFUSED
 
 
+@pytest.mark.parametrize(
+    "greeting", ["{", b'{"token": "binary"}', "[]", "{}", '{"token": 1}', '{"token": "", "more": 1}']
+)
+def test_a_greeting_that_is_none_is_told_apart_from_a_wrong_token(echo_room, greeting):
+    with connect(echo_room().socket_address) as socket, pytest.raises(ConnectionClosed) as closed:
+        socket.send(greeting)
+        socket.recv(timeout=PATIENCE)
+    assert closed.value.rcvd.code == UNKNOWN
+
+
 @pytest.mark.parametrize("message", ["{", b'{"word": "binary"}', "[]", '{"word": 1}', '{"word": "a", "more": 1}', "{}"])
 def test_what_is_not_understood_ends_the_connection(echo_room, message):
     ada = echo_room().page()

@@ -16,7 +16,7 @@ from sklearn.metrics import cohen_kappa_score
 
 from heed.oversight.comparisons.session import BOTH_BAD, is_comparison
 from heed.oversight.store.export import spoken
-from heed.oversight.store.store import Judgement
+from heed.oversight.store.store import MARK, Judgement
 
 MOST_PEOPLE = 20
 """People whose pairs are listed, those with the most answers: 190 pairs of each question at most."""
@@ -135,6 +135,8 @@ def agreements(judgements: Iterable[Judgement]) -> Agreements:
     counts: list[int] = []
     times: list[array[float]] = []
     for judgement in judgements:
+        if judgement.kind == MARK:
+            continue
         person = people.setdefault(judgement.person, len(people))
         if person == len(counts):
             counts.append(0)

@@ -1,4 +1,4 @@
-"""A proposed action in words, as a person at the page reads it."""
+"""A proposed action as a person at the page sees it: in words, as bars, and on the picture."""
 
 from __future__ import annotations
 
@@ -111,6 +111,34 @@ def action_bars(action: Any, env: gym.Env[Any, Any] | None) -> list[dict[str, An
     return drawn[:MOST_BARS]
 
 
+MOST_SHAPES = 16
+"""Arrows and flames that are drawn."""
+
+
+def action_shapes(proposal: Proposal, /) -> list[dict[str, Any]]:
+    """The proposed action as its world draws it onto the picture; nothing where it draws none, or there is no picture.
+
+    Returns:
+        Of each: ``kind``, "arrow" or "flame", and ``start`` and ``end``, shares of width and height from the upper left
+        corner.
+
+    >>> import heed.worlds
+    >>> env = gym.make("CartPole-v1", render_mode="rgb_array")
+    >>> action_shapes(Proposal(np.zeros(4), 1, env=env))
+    [{'kind': 'arrow', 'start': (0.541667, 0.75), 'end': (0.641667, 0.75)}]
+    """
+    env = proposal.env
+    known = None if env is None or env.render_mode != "rgb_array" else oracle_of(env)
+    if env is None or known is None or known.action_in_frame is None:
+        return []
+    shapes = known.action_in_frame(env.unwrapped, proposal.observation, proposal.action)
+    return [
+        {"kind": type(shape).__name__.lower(), "start": shape.start, "end": shape.end}
+        for shape in shapes
+        if np.isfinite([shape.start, shape.end]).all()
+    ][:MOST_SHAPES]
+
+
 def action_names(env: gym.Env[Any, Any]) -> Sequence[Any] | None:
     """Names of an environment's actions: of choices, each one's; of a box, what less and more of each axis does.
 
@@ -126,7 +154,7 @@ def action_names(env: gym.Env[Any, Any]) -> Sequence[Any] | None:
 
 def _names_actions(names: Sequence[Any], space: gym.Space[Any]) -> bool:
     if isinstance(space, gym.spaces.Discrete):
-        return all(isinstance(name, str) for name in names)
+        return len(names) == int(space.n) and all(isinstance(name, str) for name in names)
     pairs = all(not isinstance(pair, str) and len(pair) == 2 for pair in names)
     return pairs and isinstance(space, gym.spaces.Box) and len(names) == np.prod(space.shape)
 

@@ -39,7 +39,7 @@ class Strict(BaseModel):
 class Greeting(Strict):
     """What a page sends first."""
 
-    token: Annotated[str, Field(max_length=256)]
+    token: str
 
 
 M = TypeVar("M", bound=Strict)
@@ -156,7 +156,11 @@ class Connections(Generic[M]):
             if self._open > self._limits.connections:
                 await socket.close(FULL, "too many pages")
                 return
-            token = await self._greeted(socket)
+            try:
+                token = await self._greeted(socket)
+            except ValidationError:
+                await socket.close(UNKNOWN, "not understood")
+                return
             person = None if token is None else self.people.whose(token)
             if person is None or (self.only_judges and not person.judges):
                 ended = token is not None and self.people.ended(token)
@@ -176,10 +180,14 @@ class Connections(Generic[M]):
             self._open -= 1
 
     async def _greeted(self, socket: WebSocket) -> str | None:
-        """The token that a page sends first; None if it sends none in time."""
+        """The token that a page sends first; None if it sends none in time.
+
+        Raises:
+            ValidationError: what came is no greeting.
+        """
         try:
             greeting = await asyncio.wait_for(_read(socket, Greeting, self._limits), self._limits.greeting_s)
-        except (TimeoutError, ValidationError):  # nothing in time, or no greeting
+        except TimeoutError:
             return None
         return greeting.token
 

@@ -24,7 +24,7 @@ from heed.oversight.comparisons.session import is_comparison
 from heed.oversight.overseers.recorded import FLAGS
 from heed.oversight.store.export import STREAMS
 from heed.oversight.store.queries import Filter, Found, Status, follows, last_row, one, page, passing, people_of
-from heed.oversight.store.store import Judgement, Store, open_store
+from heed.oversight.store.store import MARK, Judgement, Store, open_store
 from heed.web.app import add_page
 from heed.web.authentication import UNAUTHORIZED, Refusal, bearer
 from heed.web.connection import Strict
@@ -46,7 +46,7 @@ KINDS_OF_FILE = {"jsonl": "application/jsonl", "parquet": "application/vnd.apach
 OnRetracted = Callable[[Judgement], Awaitable[None]]
 Id = Annotated[int, Path(ge=1, le=LARGEST_ID)]
 Name = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]
-Kind = Literal["block", "compare"]
+Kind = Literal["block", "compare", "mark"]
 
 NO_STORE: dict[int | str, dict[str, Any]] = {
     **UNAUTHORIZED,
@@ -364,6 +364,8 @@ def verdict_in_words(judgement: Judgement) -> str:
         flags = [name for name in FLAGS if verdict.get(name)]
         reason = [verdict["reason"]] if verdict.get("reason") else []
         return ", ".join(["block" if verdict["block"] else "let pass", *flags, *reason])
+    if judgement.kind == MARK and isinstance(verdict, dict):
+        return ": ".join(["marked", *([verdict["note"]] if verdict.get("note") else [])])
     return _json(verdict)
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+import uuid
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -19,17 +21,21 @@ from heed.oversight.control.records import Order
 from heed.oversight.control.said import said_of
 from heed.oversight.control.view import View
 from heed.oversight.overseers.human import HumanOverseer
-from heed.oversight.store.store import Judgement
+from heed.oversight.store.store import MARK, Judgement
 from heed.web.app import add_page, create_app
 from heed.web.connection import MESSAGE, Connections, Page, Short, Strict
 from heed.web.limits import Limits
 from heed.web.people import People
+
+logger = logging.getLogger(__name__)
 
 LATE = "it came as the episode ended: it is about nothing, but the first action of the next one is blocked"
 VERDICTS = ("block", "allow", "catastrophe", "act")
 """The orders that become judgements, of which the page is told when they are on disk."""
 MOST_WAITING = 100
 """Verdicts of one page that may wait for that."""
+MOST_MARKS = 100
+"""Marked moments that a page lists, the latest."""
 MOST_REASONS, LONGEST_REASON = 9, 300
 """Reasons that have a digit; characters of what a person types."""
 LONGEST_CHIP = 60
@@ -55,9 +61,10 @@ class SentOrder(Order):
 
 
 class Message(Strict):
-    """What a page sends: orders, what it has rendered, and, by an empty one, that it is alive."""
+    """What a page sends: orders, what it has rendered, whether it shows the past; by an empty one, that it is alive."""
 
     rendered: Annotated[int, Field(ge=0)] | None = None
+    past: bool | None = None
     order: SentOrder | None = None
 
 
@@ -106,7 +113,7 @@ class WatchServer:
         self.connections = Connections(people, Message, limits=self._limits)
         self._loop: asyncio.AbstractEventLoop | None = None
         self.app = create_app(self._life, self._limits)
-        beside = ["watch.css", "watch_view.js", "reaction.js", "gamepad.js"]
+        beside = ["watch.css", "watch_view.js", "action.js", "rewind.js", "marks.js", "reaction.js", "gamepad.js"]
         add_page(self.app, "/", "watch", "watch the agent", beside)
         self.app.add_api_websocket_route("/watch", self._watch)
 
@@ -120,6 +127,19 @@ class WatchServer:
         """A judgement was retracted at the page of judgements."""
         if judgement.id is not None:
             self.overseer.retracted(judgement.id)
+        if judgement.kind == MARK:
+            await self._tell_marks()
+
+    async def _tell_marks(self) -> None:
+        """Every page lists the moments that are marked."""
+        try:
+            marks = await asyncio.to_thread(self.overseer.marks)
+        except RunFailed as unread:  # the page is there to judge, all the same
+            logger.warning("%s", unread)
+            return
+        told = [_mark(mark) for mark in marks[-MOST_MARKS:]]
+        for page in self.connections.pages:
+            page.note({"marks": told})
 
     def _pulse(self) -> None:
         """From any thread: there is something new to send."""
@@ -130,20 +150,34 @@ class WatchServer:
         await self.connections.admit(socket, self._serve)
 
     async def _serve(self, page: Page[Message]) -> None:
-        watching = _Watching(page, self.overseer, self._limits.rendering_s)
+        watching = _Watching(page, self.overseer, self._limits.rendering_s, self._tell_marks)
         watching.connect()
         person = {"person": page.person.name, "judges": page.person.judges}
         page.note({"hello": person | {"title": self.title, "reasons": self.reasons}})
         try:
+            await self._tell_marks()
             await page.talk(watching.send_news(), watching.obey())
         finally:
             self.overseer.disconnect(page.name)
 
 
+def _mark(mark: Judgement) -> dict[str, Any]:
+    """A marked moment, as pages list it."""
+    shown, told = mark.shown, {"id": mark.id, "person": mark.person, "at": mark.at.isoformat()}
+    return told | {"episode": shown["episode"], "step": shown["step"], "note": mark.verdict["note"]}
+
+
 class _Watching:
     """One page: what it was sent, and what it is to be sent next."""
 
-    def __init__(self, page: Page[Message], overseer: HumanOverseer, rendering_s: float) -> None:
+    def __init__(
+        self,
+        page: Page[Message],
+        overseer: HumanOverseer,
+        rendering_s: float,
+        marked: Callable[[], Coroutine[Any, Any, None]],
+    ) -> None:
+        self._marked = marked
         self.page, self.overseer, self._rendering_s = page, overseer, rendering_s
         self._unwritten: dict[str, None] = {}  # keys of orders that are not on disk yet
         self._sent, self._rendering_until, self._status = 0, 0.0, ""
@@ -157,6 +191,9 @@ class _Watching:
         async for message in self.page.messages():
             if not self.overseer.heartbeat(self.page.name):  # it was silent for too long, as tabs in the background are
                 self.connect()
+                self._sent = 0  # what it showed is no longer in its view: it is shown again
+            if message.past is not None:
+                self.overseer.look(self.page.name, message.past)
             if message.rendered is not None:
                 self._rendering_until = 0.0
                 self.overseer.rendered(self.page.name, message.rendered)
@@ -174,11 +211,22 @@ class _Watching:
                 row = await asyncio.to_thread(self.overseer.undo, self.page.person.name)
                 self.page.note({"undone": {"id": row}})
                 return
+            if order.do == "mark":  # likewise
+                await self._mark(order)
+                return
             self.overseer.order(self.page.name, order)
         except (HeedError, RunFailed) as refusal:
             self._unwritten.pop(order.key, None)
             self.page.note({"refused": {"do": order.do, "key": order.key, "why": str(refusal)}})
         self.page.news.set()
+
+    async def _mark(self, order: Order) -> None:
+        if not self.page.person.judges:
+            raise HeedError("this page may only watch", "mark", "connect with an overseer's token")
+        key = order.key or str(uuid.uuid4())
+        row = await asyncio.to_thread(self.overseer.mark, self.page.person.name, order.proposal, order.reason, key)
+        self.page.note({"marked": {"id": row}})
+        await self._marked()
 
     async def send_news(self) -> None:
         """Send what is new; frames that a page is too slow for are left out, never queued."""

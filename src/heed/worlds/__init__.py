@@ -11,6 +11,7 @@ imported before it is asked for; the apothecary, which stands on transformers, i
 from heed.worlds.backdrop import Backdrop, Disc, Rectangle
 from heed.worlds.catastrophe_info import CatastropheInfo
 from heed.worlds.oracle import Oracle
+from heed.worlds.overlay import Arrow, Flame
 from heed.worlds.registry import CLIFF_GRID, POINT_HAZARD, oracle_of, register_environments, registered_oracle
 
 register_environments()
@@ -18,9 +19,11 @@ register_environments()
 __all__ = [
     "CLIFF_GRID",
     "POINT_HAZARD",
+    "Arrow",
     "Backdrop",
     "CatastropheInfo",
     "Disc",
+    "Flame",
     "Oracle",
     "Rectangle",
     "oracle_of",

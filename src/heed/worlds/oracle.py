@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from heed.worlds.backdrop import Backdrop
 from heed.worlds.catastrophe_info import Rule
+from heed.worlds.overlay import Shape
 
 States = NDArray[Any]
 """Arrays [..., S] of what an agent observes, or of the same in higher precision."""
@@ -54,6 +55,10 @@ class Oracle:
             the action, of choices, or what it adds to no action, of a box, [A].
         in_frame: where states lie in the rendered frame: [..., 2], shares of width and height from the upper left
             corner.
+        action_in_frame: ``action_in_frame(env, observation, action)``: arrows and flames that show a proposed action on
+            the rendered frame, `heed.worlds.Arrow` and `heed.worlds.Flame`; none where it does nothing. ``env`` is the
+            unwrapped environment, drawn just now. None where nothing sensible can be drawn, as of torques: then bars
+            beside the picture tell it.
         backdrop: what stands still in the world, for reports.
 
     >>> edge = Oracle(is_catastrophe=lambda states: np.abs(states[..., 0]) > 5, dt=0.1)
@@ -81,6 +86,7 @@ class Oracle:
     applied: Callable[[Numbers], Numbers] | None = None
     keys: Mapping[str, tuple[str, Any]] = field(default_factory=dict)
     in_frame: Callable[[States], Numbers] | None = None
+    action_in_frame: Callable[[Any, Any, Any], Sequence[Shape]] | None = None
     backdrop: Backdrop | None = None
 
     def __post_init__(self) -> None:

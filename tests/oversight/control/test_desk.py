@@ -266,9 +266,9 @@ def test_who_holds_and_goes_lets_go():
     for do in ("loose", "hold"):  # what bob holds is bob's
         with pytest.raises(HeedError, match="bob holds the block"):
             watched.order(do)
-    assert watched.desk.holding == "bob"
+    assert watched.desk.pages.holding == "bob"
     watched.desk.disconnect("bob's page")
-    assert watched.desk.holding is None
+    assert watched.desk.pages.holding is None
     assert watched.desk.state is State.WATCHING
 
 

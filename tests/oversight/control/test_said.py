@@ -6,45 +6,12 @@ import itertools
 
 import pytest
 
+from desk_room import LONG, PATIENCE, RATE, Room
 from heed.errors import HeedError
-from heed.oversight.control.desk import Desk
 from heed.oversight.control.records import Order, Pace
-from heed.oversight.control.said import ALONE, BUSY_S, LEARNING, LEFT, said_of
-from heed.oversight.overseers.human import HumanOverseer
+from heed.oversight.control.said import ALONE, BUSY_S, LEARNING, LEFT
 
-PATIENCE, RATE, LONG = 8.0, 2.0, 1000.0
 MOVES = {"paused": "pause", "watching": "go", "deciding": "each", "taken over": "take"}
-
-
-class Room:
-    """A desk whose clock the test turns, before ada's and bob's pages."""
-
-    def __init__(self, votes=1, people=("ada", "bob")):
-        self.now = 50.0
-        pace = Pace(rates=(RATE,), rate=0, patience=PATIENCE, heartbeat=2 * LONG, idle=2 * LONG, glance=0.0)
-        self.human = HumanOverseer(Desk(pace, clock=lambda: self.now, votes=votes))
-        self.desk = self.human.desk
-        for name in people:
-            self.human.connect(f"{name}'s", name, judges=True)
-
-    def put(self, number=1, asked=False, seen=True):
-        self.desk.put(number, asked)
-        if seen:
-            self.see(number)
-
-    def see(self, number=1):
-        for name in self.desk.people:
-            self.human.rendered(f"{name}'s", number)
-
-    def order(self, name, do, **rest):
-        self.human.order(f"{name}'s", Order(do, **rest))
-
-    def said(self, name="ada", judges=True):
-        return said_of(self.human.status(), name, judges)
-
-    def after(self, seconds):
-        self.now += seconds
-        return self.desk.collect()
 
 
 def rooms():
@@ -154,7 +121,7 @@ def test_one_step_of_an_agent_that_acts_alone_ends_in_a_pause_that_holds():
     room.put(asked=True)
     room.order("ada", "allow", proposal=1, key="k")
     assert not room.after(0.0).block
-    assert room.said().sentence == "paused: press Space to go on" and room.desk.halts(stepped=True)
+    assert room.said().sentence == "paused: one step was taken: press Space to go on" and room.desk.halts(stepped=True)
     for name in ("ada", "bob"):
         room.human.disconnect(f"{name}'s")
     assert room.said("eve", judges=False).sentence == "nobody who may judge is here: the agent waits"

@@ -126,7 +126,7 @@ def test_a_held_block_ends_as_the_guard_takes_over():
     desk.go_alone()
     desk.put(1, asked=True)
     desk.rendered("page", 1)
-    assert desk.holding is None and desk.collect() is None
+    assert desk.pages.holding is None and desk.collect() is None
 
 
 @pytest.mark.parametrize("there", [True, False])

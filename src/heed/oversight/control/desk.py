@@ -10,7 +10,8 @@ from typing import Any
 
 from heed.errors import HeedError
 from heed.oversight.control.credit import Credit
-from heed.oversight.control.records import DeskRecord, Judging, Order, Owed, Pace, State, agreed
+from heed.oversight.control.pages import Pages
+from heed.oversight.control.records import JUDGING, STEPPED, DeskRecord, Judging, Order, Owed, Pace, State, agreed
 from heed.oversight.overseers.base import Verdict
 
 
@@ -32,6 +33,7 @@ class Desk:
         acting: who acts in the agent's place; None if nobody.
         alone: the agent acts by itself, and puts down only what it is unsure of.
         halted: whether somebody paused it then.
+        pages: that are connected.
         begun: whether anything has been let go since the desk was set up.
         empty_since: when the last proposal left the desk.
 
@@ -52,7 +54,7 @@ class Desk:
         self.clock, self.votes = clock, votes
         self.state, self.why = State.DISCONNECTED, ""
         self.rate = self.pace.rate
-        self._pages: dict[str, Judging] = {}
+        self.pages = Pages()
         self._record: DeskRecord | None = None
         self._credit = Credit(self.pace.reaction, self.pace.glance)
         self._owed: Owed | None = None
@@ -64,24 +66,14 @@ class Desk:
         self._last_order = self.empty_since = clock()
 
     @property
-    def holding(self) -> str | None:
-        """Who holds the block down at a page, so that every proposal is blocked; None if nobody."""
-        return next((page.person for page in self._pages.values() if page.holds), None)
-
-    @property
     def reactions(self) -> dict[str, float]:
         """Measured, by person, in seconds."""
         return self._credit.reactions
 
     @property
-    def people(self) -> list[str]:
-        """Who is connected and may judge, each once."""
-        return sorted({page.person for page in self._pages.values() if page.judges})
-
-    @property
-    def watched(self) -> bool:
-        """Whether any page is connected."""
-        return bool(self._pages)
+    def stepping(self) -> bool:
+        """Whether one step passes, and the desk pauses after it."""
+        return self._one_step
 
     @property
     def proposal(self) -> int | None:
@@ -100,7 +92,7 @@ class Desk:
 
     def connect(self, page: str, person: str, judges: bool = True) -> None:
         """A page is there; the desk stays paused until somebody orders to go, unless the agent acts by itself."""
-        self._pages[page] = Judging(person, judges, self.clock())
+        self.pages[page] = Judging(person, judges, self.clock())
         if judges and self.state is State.DISCONNECTED:
             if self.alone and not self.halted:
                 self._run(State.WATCHING)
@@ -110,28 +102,30 @@ class Desk:
     def go_alone(self) -> None:
         """From now on the agent acts by itself; it waits first if it was paused, or somebody acted in its place."""
         self.alone = True
-        for page in self._pages.values():
-            page.holds = False
+        self.pages.let_go()
         if self.state is State.TAKEN_OVER:
             self._pause("from now on the agent acts by itself")
         self.halted = self.state is State.PAUSED
 
     def disconnect(self, page: str) -> None:
         """A page is gone; with the last person who may judge, the desk stops."""
-        left = self._pages.pop(page, None)
+        left = self.pages.pop(page, None)
         if self._record is not None:
             self._record.rendered.pop(page, None)
-        if left is not None and left.person not in self.people and self.acting == left.person:
+        if left is not None and left.person not in self.pages.people and self.acting == left.person:
             self._pause(f"{left.person}, who acted, is gone")
-        if not self.people and self.state is not State.DISCONNECTED:
+        if not self.pages.people and self.state is not State.DISCONNECTED:
             self._run(State.DISCONNECTED)
             self.why = "nobody is watching"
 
     def heartbeat(self, page: str) -> bool:
         """A page says that it is alive; whether it still counts as connected."""
-        if page in self._pages:
-            self._pages[page].heartbeat = self.clock()
-        return page in self._pages
+        return self.pages.beat(page, self.clock())
+
+    def look(self, page: str, back: bool) -> None:
+        """A page shows the past, or the present again: meanwhile nothing is in view on it, so nothing passes there."""
+        if self.pages.look(page, back) and self._record is not None:
+            self._record.rendered.pop(page, None)
 
     def put(self, number: int, asked: bool = False, begins: bool = False) -> str:
         """Put a proposal on the desk.
@@ -160,10 +154,12 @@ class Desk:
     def rendered(self, page: str, number: int) -> None:
         """A page of somebody who may judge has rendered a proposal."""
         self.heartbeat(page)
-        record, by = self._record, self._pages.get(page)
-        if record is not None and by is not None and by.judges and record.number == number:
+        record, by = self._record, self.pages.get(page)
+        if record is not None and by is not None and by.sees and record.number == number:
+            by.since = number if by.since is None else by.since
             if record.in_view_since is None:
                 self._credit.came_into_view(number, self.clock())
+            record.seen = self.clock() if record.seen is None else record.seen
             record.rendered.setdefault(page, (by.person, self.clock()))
 
     def order(self, page: str, order: Order) -> None:
@@ -173,9 +169,11 @@ class Desk:
             HeedError: an unknown order, one of a page that is not connected or may not judge, or one that makes no
                 sense now.
         """
-        by = self._pages.get(page)
+        by = self.pages.get(page)
         if by is None or not by.judges:
             raise HeedError("this page may only watch", order.do, "connect with an overseer's token")
+        if by.looks_back and order.do in JUDGING:
+            raise HeedError("this page shows the past", order.do, "come back to the present first")
         if order.do not in _ORDERS:
             raise HeedError(f"'{order.do}' is no order", "page", f"send one of {', '.join(_ORDERS)}")
         self.heartbeat(page)
@@ -196,7 +194,7 @@ class Desk:
         if verdict is not None:
             self._record, self._last, self.empty_since = None, (record.number, verdict), now
             if self._one_step:
-                self._pause("")
+                self._pause(STEPPED)
                 self.halted = self.alone
         return verdict
 
@@ -204,17 +202,15 @@ class Desk:
         """Whether an agent that acts by itself, and just took a step or did not, is to wait, as somebody paused it."""
         self._drop_silent_pages()
         if self._one_step and stepped:
-            self._pause("")
+            self._pause(STEPPED)
             self.halted = True
         return self.halted
 
     def due(self) -> float:
         """Seconds until time itself may change something; nothing else can before then."""
-        now, times = self.clock(), [page.heartbeat + self.pace.heartbeat for page in self._pages.values()]
-        if (record := self._record) is not None:
-            for _, since in record.rendered.values():
-                times += [since + 1 / self.pace.rates[self.rate], since + self.pace.glance]
-            times.append((record.since if record.in_view_since is None else record.in_view_since) + self.pace.patience)
+        now, times = self.clock(), [page.heartbeat + self.pace.heartbeat for page in self.pages.values()]
+        if self._record is not None:
+            times += self._record.times(1 / self.pace.rates[self.rate], self.pace.glance, self.pace.patience)
         ahead = [when - now for when in times if when > now]
         return min(ahead, default=math.inf)
 
@@ -225,7 +221,7 @@ class Desk:
 
     def _drop_silent_pages(self) -> None:
         now = self.clock()
-        for page in [name for name, page in self._pages.items() if now - page.heartbeat > self.pace.heartbeat]:
+        for page in self.pages.silent(now, self.pace.heartbeat):
             self.disconnect(page)
         moves = (self._passing and not self.alone) or self.state is State.TAKEN_OVER
         if moves and now - self._last_order > self.pace.idle:
@@ -234,15 +230,16 @@ class Desk:
     def _by_time(self, record: DeskRecord, now: float) -> Verdict | None:
         """The verdict where no key gave one: by a held block, by silence, or by patience that is over."""
         seen = record.in_view_since
-        if self.state is State.TAKEN_OVER or (seen is None and not (self.alone and record.asked)):
+        asks = record.asked and (self.alone or record.seen is not None)
+        if self.state is State.TAKEN_OVER or (seen is None and not asks):
             return None
-        waited = now - (record.since if seen is None else seen)  # who asks in vain waits no longer, seen or not
-        if self.holding is not None:
-            held = record.seen_by(self.holding, now)
+        waited = now - record.waits_since  # who asks in vain waits no longer, seen or not
+        if (holding := self.pages.holding) is not None:
+            held = record.seen_by(holding, now)
             if held is None or held < self.pace.glance:
                 return None
-            others = tuple(given for name, given in record.verdicts.items() if name != self.holding)
-            return Verdict(True, 1e3 * held, person=self.holding, others=others)
+            others = tuple(given for name, given in record.verdicts.items() if name != holding)
+            return Verdict(True, 1e3 * held, person=holding, others=others)
         if record.asked:
             if waited < self.pace.patience:
                 return None
@@ -266,9 +263,9 @@ class Desk:
 
     def _since(self, person: str, order: Order, number: int) -> int:
         """The first proposal that a block pressed now is about, where the next to be judged is this one."""
-        if not self._passing:
+        if not self._passing or self._by.since is None:  # since it was in the past, it has shown nothing
             return number
-        return self._credit.since(person, order.proposal, number, self.clock())
+        return max(self._by.since, self._credit.since(person, order.proposal, number, self.clock()))
 
     def _block(self, person: str, order: Order, catastrophe: bool = False) -> None:
         """Block what lies on the desk, rendered or not; between two proposals, the next one: no block is too late."""
@@ -349,13 +346,15 @@ class Desk:
 
     def _hold(self, person: str, order: Order) -> None:
         self._require_oversight(order)
-        if self.holding not in (None, person):
-            raise HeedError(f"{self.holding} holds the block already", order.do, "nothing is left to do")
+        if self.pages.holding not in (None, person):
+            raise HeedError(f"{self.pages.holding} holds the block already", order.do, "nothing is left to do")
         self._by.holds = True
 
     def _loose(self, _person: str, order: Order) -> None:
         if not self._by.holds:
-            raise HeedError(f"{self.holding or 'nobody'} holds the block", order.do, "only who holds it can let go")
+            raise HeedError(
+                f"{self.pages.holding or 'nobody'} holds the block", order.do, "only who holds it can let go"
+            )
         self._by.holds = False
 
     def _take(self, person: str, order: Order) -> None:

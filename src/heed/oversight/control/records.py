@@ -10,6 +10,10 @@ from typing import Any
 
 from heed.oversight.overseers.base import Verdict
 
+JUDGING = ("block", "allow", "catastrophe", "step", "hold", "take", "act")
+"""Orders that are about what is in view: none of them is taken from a page that shows the past."""
+STEPPED = "one step was taken"
+"""Why a desk pauses that was to let one step pass."""
 LONGEST_REACTION = 2.0
 """Seconds: who takes longer has not reacted."""
 
@@ -84,7 +88,8 @@ class DeskRecord:
         since: when it came, in seconds.
         forced: the verdict on it, whatever people order.
         verdicts: by person, in the order in which they gave them.
-        rendered: by the pages that are still there: for whom, and when.
+        rendered: by the pages that still show it: for whom, and when.
+        seen: when a page first showed it, whether any still does.
     """
 
     number: int
@@ -93,6 +98,7 @@ class DeskRecord:
     forced: Verdict | None = None
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     rendered: dict[str, tuple[str, float]] = field(default_factory=dict)
+    seen: float | None = None
 
     @property
     def in_view_since(self) -> float | None:
@@ -113,8 +119,17 @@ class DeskRecord:
 
     def left(self, now: float, patience: float) -> float | None:
         """Seconds until it is blocked by itself, where the agent asks; None where it does not."""
-        since = self.since if self.in_view_since is None else self.in_view_since
-        return max(0.0, since + patience - now) if self.asked else None
+        return max(0.0, self.waits_since + patience - now) if self.asked else None
+
+    @property
+    def waits_since(self) -> float:
+        """Since when whoever asks has waited for an answer: since it was first in view, or else since it came."""
+        return self.since if self.seen is None else self.seen
+
+    def times(self, passes: float, glance: float, patience: float) -> list[float]:
+        """When time itself may change something, by seconds in view on each page and of waiting for an answer."""
+        in_view = [since + seconds for _, since in self.rendered.values() for seconds in (passes, glance)]
+        return [*in_view, self.waits_since + patience]
 
     def decided(self, votes: int) -> Verdict | None:
         """The verdict by what people gave so far, where so many judge; None if that is not enough."""
@@ -140,12 +155,28 @@ def agreed(verdicts: Mapping[str, Verdict], votes: int) -> Verdict | None:
 
 @dataclass
 class Judging:
-    """A page that is connected: whose it is, whether they may judge, when it was last heard, whether it blocks all."""
+    """A page that is connected.
+
+    Args:
+        person: whose it is.
+        judges: whether they may judge.
+        heartbeat: when it was last heard of.
+        holds: whether it blocks everything.
+        looks_back: whether it shows the past, so that nothing that is proposed is in view on it.
+        since: number of the first proposal that it showed after that: no block there is about an earlier one.
+    """
 
     person: str
     judges: bool
     heartbeat: float
     holds: bool = False
+    looks_back: bool = False
+    since: int | None = 0
+
+    @property
+    def sees(self) -> bool:
+        """Whether what it renders is in view of somebody who may judge."""
+        return self.judges and not self.looks_back
 
 
 @dataclass(frozen=True)

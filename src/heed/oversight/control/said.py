@@ -25,6 +25,7 @@ class Said:
         title: of the page's tab, short.
         calls: whether this person is waited for, so that the tab may draw attention.
         buttons: by name, what it says and whether it can be pressed now.
+        proposes: whether the action that was shown last is still what happens next: it is drawn onto the picture.
         briefing: before anything has been let go, what a person is to know first, sentence by sentence; else nothing.
     """
 
@@ -32,6 +33,7 @@ class Said:
     title: str
     calls: bool
     buttons: Mapping[str, tuple[str, bool]]
+    proposes: bool = True
     briefing: Sequence[str] = ()
 
 
@@ -49,7 +51,21 @@ def said_of(status: Mapping[str, Any], person: str, judges: bool) -> Said:
     'paused: press Space to begin'
     """
     sentence, title, calls = _sentence(status, person, judges)
-    return Said(sentence, f"{title} – heed", calls, _buttons(status, person, judges), _briefing(status, judges))
+    return Said(
+        sentence,
+        f"{title} – heed",
+        calls,
+        _buttons(status, person, judges),
+        _proposes(status),
+        _briefing(status, judges),
+    )
+
+
+def _proposes(status: Mapping[str, Any]) -> bool:
+    """Between two proposals, and while it acts by itself, what was shown last is on its way for a moment."""
+    if status["ended"] or status["proposal"] is not None:
+        return not status["ended"]
+    return not status["learning"] and (status["alone"] or status["empty_s"] <= BUSY_S)
 
 
 def _on(status: Mapping[str, Any]) -> str:
@@ -94,10 +110,22 @@ def _sentence(status: Mapping[str, Any], person: str, judges: bool) -> tuple[str
             return LEARNING, "learns", False
         if status["empty_s"] > BUSY_S:
             return "nothing is in view: the agent's world is slow, or its learner at work", "busy", False
+    if person in status["looking_back"] and not status["alone"] and status["holding"] in (None, person):
+        return _of_the_past(status, person)
     if status["holding"] is not None:
         who = "you hold" if status["holding"] == person else f"{status['holding']} holds"
         return f"everything is blocked: {who} the block", "blocking", False
     return _open(status, person, judges)
+
+
+def _of_the_past(status: Mapping[str, Any], person: str) -> tuple[str, str, bool]:
+    """Of a proposal that is not in the view of a person who looks at the past."""
+    others = [name for name in status["people"] if name not in (*status["looking_back"], *status["judged_by"], person)]
+    if status["asked"]:
+        return f"it asks, and you look at the past: {LEFT} s left, then it is blocked", "asks you", True
+    if not others:
+        return "you look at the past: what is proposed waits until you are back", "the past", False
+    return f"you look at the past: what is proposed is left to {' and '.join(others)}", "the past", False
 
 
 def _open(status: Mapping[str, Any], person: str, judges: bool) -> tuple[str, str, bool]:
@@ -119,6 +147,12 @@ def _open(status: Mapping[str, Any], person: str, judges: bool) -> tuple[str, st
         return f"your verdict stands: it waits for {more} more, from {' or '.join(others)}", "waits", False
     also = f"; {status['votes']} people judge each: {', '.join(given) or 'nobody'} has" if status["votes"] > 1 else ""
     if status["state"] == "watching":
+        if status["stepping"]:
+            return (
+                f"one step: it is taken {_after(status)}, unless it is blocked; then the agent waits",
+                "one step",
+                False,
+            )
         fast = "; nobody can judge each of so many" if status["rate"] > KEPT_UP else ""
         return f"watching: an action passes {_after(status)}, unless it is blocked{also}{fast}", "watching", False
     who = "you" if judges else " or ".join(status["people"])
@@ -147,6 +181,7 @@ def _buttons(status: Mapping[str, Any], person: str, judges: bool) -> dict[str, 
         ),
         "catastrophe": ("This is a catastrophe", judging),
         "undo": ("Take my last verdict back", here and status["recorded"]),
+        "mark": ("Mark this moment", judges and bool(status["recorded"]) and not status["ended"]),
         "react": ("Measure my reaction", here),
         "hold": ("Hold to block" if holding is None else held, runs and not alone and holding in (None, person)),
     }

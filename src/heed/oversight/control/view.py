@@ -18,6 +18,7 @@ from heed.oversight.presentation import (
     action_bars,
     action_in_words,
     action_names,
+    action_shapes,
     drawn_futures,
     ends_of,
     name_of,
@@ -48,13 +49,14 @@ class View:
 
 
 class Viewer:
-    """Makes views. An environment that once failed to render is shown in words from then on, which is logged."""
+    """Makes views. What once could not be rendered or drawn is told in words from then on, which is logged."""
 
     def __init__(self) -> None:
-        self._cannot_render = False
+        self._cannot_render, self._cannot_draw = False, False
 
     def view_of(self, proposal: Proposal, number: int, about: Mapping[str, Any]) -> View:
         """A proposal as a page shows it, with what is to be shown beside it."""
+        frame = self._frame_of(proposal.env)
         content = {
             "number": number,
             "episode": proposal.episode,
@@ -63,6 +65,7 @@ class Viewer:
             "action": to_json(proposal.action),
             "words": action_in_words(proposal.action, proposal.env),
             "bars": action_bars(proposal.action, proposal.env),
+            "shapes": [] if frame is None else self._shapes_of(proposal),
             "acts": controls_of(proposal.env),
             "names": part_names(proposal.env),
             "futures": drawn_futures(proposal),
@@ -70,7 +73,17 @@ class Viewer:
             "asked": proposal.risk is not None,
             **about,
         }
-        return View(number, content, self._frame_of(proposal.env))
+        return View(number, content, frame)
+
+    def _shapes_of(self, proposal: Proposal) -> list[dict[str, Any]]:
+        if self._cannot_draw:
+            return []
+        try:
+            return action_shapes(proposal)
+        except Exception as problem:  # noqa: BLE001 - a user's function; what it cannot draw is still shown in words
+            self._cannot_draw = True
+            logger.warning("the action cannot be drawn (%s: %s)", type(problem).__name__, problem)
+            return []
 
     def _frame_of(self, env: gym.Env[Any, Any] | None) -> bytes | None:
         if env is None or env.render_mode != "rgb_array" or self._cannot_render:

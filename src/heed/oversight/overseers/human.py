@@ -15,9 +15,12 @@ from heed.oversight.control.given import GivenVerdicts, forget_oldest
 from heed.oversight.control.records import Order
 from heed.oversight.control.view import View, Viewer
 from heed.oversight.overseers.base import Proposal, Scope, Verdict
+from heed.oversight.store.store import Judgement
 
 LONGEST_WAIT = 0.2
 """Seconds after which a waiting agent looks whether it is to stop."""
+LATEST = 500
+"""Proposals of which any can be marked: ten seconds of the fastest."""
 FRAMES = 20
 """In a second, at most, of what nobody is asked about."""
 
@@ -30,6 +33,14 @@ class Recorder(Protocol):
 
     def retract(self, row: int, person: str) -> None:
         """Retract the judgement with this id, and let the overseer know by `HumanOverseer.retracted`."""
+        ...
+
+    def mark(self, proposal: Proposal, person: str, note: str, key: str) -> int:
+        """Write down that somebody marked a moment; the id of the row that says so."""
+        ...
+
+    def marks(self) -> list[Judgement]:
+        """The moments that were marked in this run, oldest first."""
         ...
 
 
@@ -72,6 +83,7 @@ class HumanOverseer:
         self._orders: dict[str, None] = {}  # keys of those that were obeyed
         self._late: dict[str, None] = {}  # keys of those that came as an episode ended
         self._given = GivenVerdicts()
+        self._latest: dict[int, Proposal] = {}  # by number
         self._retractions: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._task, self._ended, self._outcome = task, "", ""
         self._learning: Callable[[], bool] = lambda: False
@@ -146,7 +158,7 @@ class HumanOverseer:
     def show(self, proposal: Proposal) -> None:
         """Show a proposal that nobody is asked about, if somebody looks, and not more of them than a film has."""
         with self._wakes:
-            watched, now = self.desk.watched, self.desk.clock()
+            watched, now = bool(self.desk.pages), self.desk.clock()
         if watched and now - self._shown_at >= 1 / FRAMES:
             self._shown_at = now
             view = self._next_view(replace(proposal, risk=None))
@@ -199,6 +211,10 @@ class HumanOverseer:
         """A page has rendered a proposal."""
         self._change(lambda: self.desk.rendered(page, number))
 
+    def look(self, page: str, back: bool) -> None:
+        """A page shows the past, or the present again."""
+        self._change(lambda: self.desk.look(page, back))
+
     def order(self, page: str, order: Order) -> None:
         """Do what a person orders, once for each key.
 
@@ -233,6 +249,27 @@ class HumanOverseer:
         self._recorder.retract(row, person)  # which waits for the disk, as nobody else should
         return row
 
+    def mark(self, person: str, number: int | None, note: str, key: str) -> int:
+        """Mark the moment of a proposal that was shown just now, so that it is found again.
+
+        Returns:
+            The id of the row that says so.
+
+        Raises:
+            HeedError: nothing is written down, or the proposal is not among the `LATEST`.
+            RunFailed: the store refuses.
+        """
+        if self._recorder is None:
+            raise HeedError("nothing is written down here", "mark", "note it down yourself")
+        proposal = None if number is None else self._latest.get(number)
+        if proposal is None:
+            raise HeedError("this moment is too long ago, or has not come", "mark", "mark what was shown just now")
+        return self._recorder.mark(proposal, person, note, key)
+
+    def marks(self) -> list[Judgement]:
+        """The moments that were marked in this run, oldest first; none where nothing is written down."""
+        return [] if self._recorder is None else self._recorder.marks()
+
     def written(self, verdict: Verdict, row: int) -> None:
         """A verdict is on disk: its page is to know."""
         with self._wakes:
@@ -256,9 +293,11 @@ class HumanOverseer:
                 "state": desk.state.value,
                 "why": desk.why,
                 "rate": desk.pace.rates[desk.rate],
-                "holding": desk.holding,
+                "holding": desk.pages.holding,
+                "stepping": desk.stepping,
+                "looking_back": desk.pages.looking_back,
                 "acting": desk.acting,
-                "people": desk.people,
+                "people": desk.pages.people,
                 "proposal": desk.proposal,
                 "judged_by": desk.judged_by,
                 "votes": desk.votes,
@@ -298,4 +337,8 @@ class HumanOverseer:
             callback()
 
     def _next_view(self, proposal: Proposal) -> View:
-        return self._viewer.view_of(proposal, self._shown + 1, self._about())
+        number = self._shown + 1
+        with self._wakes:
+            self._latest[number] = replace(proposal, env=None, futures=None, future_risks=None)
+            self._latest.pop(number - LATEST, None)
+        return self._viewer.view_of(proposal, number, self._about())

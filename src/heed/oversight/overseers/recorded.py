@@ -12,7 +12,7 @@ import numpy as np
 
 from heed.errors import HeedError
 from heed.oversight.overseers.base import Overseer, Proposal, Scope, Verdict, scope_of
-from heed.oversight.store.store import Judgement, Store
+from heed.oversight.store.store import MARK, Judgement, Store
 from heed.runs.files import to_json
 from heed.runs.state import State, restore_part, state_of
 
@@ -140,6 +140,27 @@ class Recorded:
         self._store.retract(row, person, why)
         for listener in self.listeners:
             listener.retracted(row)
+
+    def mark(self, proposal: Proposal, person: str, note: str, key: str) -> int:
+        """Write down that somebody marked a moment, and return the store's id of it; the same key is the same mark.
+
+        Raises:
+            HeedError: nothing is written down here.
+            RunFailed: it could not be written.
+        """
+        if self._store is None:
+            raise HeedError("nothing is written down here", "mark", "begin with a store")
+        phase, fit = self._where()
+        shown = shown_of(proposal, self._env, phase)
+        return self._store.add(Judgement(MARK, person, shown, {"note": note}, self._run, str(fit), key=key))
+
+    def marks(self) -> list[Judgement]:
+        """The moments that were marked in this run, oldest first, without those that were retracted.
+
+        Raises:
+            RunFailed: they cannot be read.
+        """
+        return [] if self._store is None else self._store.effective(MARK, run=self._run)
 
     def flush(self) -> None:
         """Write what is not written yet.

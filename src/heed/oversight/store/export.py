@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from heed.errors import HeedError
-from heed.oversight.store.store import Judgement
+from heed.oversight.store.store import MARK, Judgement
 from heed.runs.files import replacing
 
 FORMATS = (".jsonl", ".parquet")
@@ -170,6 +170,7 @@ def by_person(judgements: Sequence[Judgement]) -> list[dict[str, Any]]:
     [{'person': 'ada', 'judgements': 2, 'blocks': 0.5, 'median_ms': 300.0}]
     """
     found = []
+    judgements = [judgement for judgement in judgements if judgement.kind != MARK]
     for person in {judgement.person: None for judgement in judgements}:
         own = [judgement for judgement in judgements if judgement.person == person]
         latencies = [judgement.latency_ms for judgement in own if spoken(judgement)]

@@ -28,7 +28,7 @@ class Filter:
     """Which judgements are asked for; None asks for all of them.
 
     Args:
-        kind: "block" or "compare".
+        kind: "block", "compare" or "mark".
         person: whose.
         run: which run's.
         status: active, or retracted.

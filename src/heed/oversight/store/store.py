@@ -20,7 +20,9 @@ from heed.errors import HeedError, RunFailed
 from heed.oversight.store.audit_chain import LINKED, as_read_back, first_broken, link
 from heed.oversight.store.database import FAULTS, SECRETS, TABLE, cause, engine_of, open_table, shown_url, write_alone
 
-KINDS = ("block", "compare")
+MARK = "mark"
+"""The kind of a moment that somebody marked: it judges nothing, and nothing is learnt from it."""
+KINDS = ("block", "compare", MARK)
 RETRACTION = "retract"
 """The kind of a row that retracts a judgement."""
 _BATCH = 1000
@@ -33,7 +35,7 @@ class Judgement:
     """One verdict.
 
     Args:
-        kind: "block" or "compare".
+        kind: "block", "compare", or "mark", which judges nothing.
         person: who gave it; an overseer's name if a script did.
         shown: what was shown, as JSON.
         verdict: the answer, as JSON.
@@ -173,7 +175,7 @@ class Store:
         """The active judgements, oldest first: without those that were retracted, and without the retractions.
 
         Args:
-            kind: only "block" or "compare".
+            kind: only "block", "compare" or "mark".
             person: only this person's.
             run: only those that this run asked for.
 
@@ -189,8 +191,8 @@ class Store:
             return [_judgement(row) for row in connection.execute(wanted.order_by(TABLE.c.id))]
 
     def count(self) -> int:
-        """How many judgements were given, retracted ones included."""
-        wanted = select(func.count()).select_from(TABLE).where(TABLE.c.kind != RETRACTION)
+        """How many judgements were given, retracted ones included; marks are none."""
+        wanted = select(func.count()).select_from(TABLE).where(TABLE.c.kind.not_in((RETRACTION, MARK)))
         with self.reading() as connection:
             return connection.execute(wanted).scalar_one()
 

@@ -16,6 +16,7 @@ from heed.report.common.blocks import Block, Card, Cards, Figure, Key, Note, Pag
 from heed.report.common.formats import MISSING, interval, joined, method_title, number, percent
 from heed.report.common.gather import RunRecord, gather
 from heed.report.common.plot_style import FILL, INK, SOFT, colour_of, css_colour, draw
+from heed.report.guard.marks import marks_sections
 from heed.report.guard.models import models_blocks
 from heed.report.guard.plots import (
     EARLY,
@@ -74,7 +75,7 @@ def guard_page(run: RunRecord) -> Page:
         deck=headline(run, decisions),
         facts=identity(run),
         warnings=warnings(run, decisions),
-        sections=[*sections, Section("What the run was told", [config_block(run)])],
+        sections=[*sections, *marks_sections(run.path), Section("What the run was told", [config_block(run)])],
     )
 
 

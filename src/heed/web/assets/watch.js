@@ -3,20 +3,25 @@
 
 import { announce, byId, element, enable, enabled, facts, Line, newKey, put } from "./common.js";
 import { gamepad } from "./gamepad.js";
+import { showMarks } from "./marks.js";
+import { Rewind } from "./rewind.js";
 import { calibrate } from "./reaction.js";
 import { draw } from "./watch_view.js";
 
 const BEAT_MS = 500;
 
-const NAMES = ["block", "allow", "go", "step", "each", "slower", "faster", "take", "catastrophe", "undo", "react", "hold"];
-const NOBODY = { state: "disconnected", sentence: "", title: "heed: watch", calls: false, ended: "", left_s: null, proposal: null, acting: null, holding: null, alone: false, halted: false, recorded: false, outcome: "", briefing: [] };
+const NAMES = ["block", "allow", "go", "step", "each", "slower", "faster", "take", "catastrophe", "undo", "react", "hold", "mark"];
+const UNSEEN = ["block", "allow", "catastrophe", "step", "hold", "take"]; // nothing while the past is shown: what is judged is what is in view
+const NOBODY = { state: "disconnected", sentence: "", title: "heed: watch", calls: false, proposes: false, ended: "", left_s: null, proposal: null, acting: null, holding: null, alone: false, halted: false, recorded: false, outcome: "", briefing: [] };
 let desk = { ...NOBODY, buttons: {} };
 let arrived = 0; // when the desk last told how it stands
 let holding = ""; // what holds the block down here: the code of a key, "pointer", or "latch"; "" if nothing
 let proposal = null; // the last one that was rendered
 let arriving = null; // the one whose frame is still to come
+let waiting = null; // the one that came and is not rendered yet, and its picture
 let me = "";
 let frameUrl = null;
+let latest = null; // the picture of the last one
 let actTimer = null;
 const pressed = new Set(); // keys that are down; those that are so since before the person took over do not count
 const unwritten = new Map(); // orders that are not known to be on disk, by key
@@ -29,9 +34,14 @@ function received(message) {
   }
   if (message.proposal) {
     arriving = message.proposal;
-    if (!arriving.framed) render(arriving);
+    if (!arriving.framed) arrives(arriving, null);
   }
   if (message.written) written(message.written);
+  if (message.marks) showMarks(message.marks);
+  if (message.marked) {
+    announce(`marked: row ${message.marked.id} is on disk`);
+    document.body.dataset.marked = message.marked.id;
+  }
   if (message.undone) announce(`taken back: judgement ${message.undone.id}`);
   if (message.refused) {
     unwritten.delete(message.refused.key);
@@ -46,30 +56,69 @@ function greeted(hello) {
   for (const order of unwritten.values()) line.send({ order }); // the same keys: nothing is written twice
 }
 
-function pictured(blob) {
-  const shown = arriving;
+// While the past is shown, what comes waits unseen: the server is told nothing of it.
+function arrives(shown, blob) {
+  waiting = { shown, blob };
+  if (rewind.open) return;
+  if (blob === null) render(shown, null);
+  else pictured(shown, blob);
+}
+
+function pictured(shown, blob) {
   const url = URL.createObjectURL(blob);
-  const image = byId("frame");
-  image.onload = () => {
+  show(url, () => {
     if (frameUrl !== null) URL.revokeObjectURL(frameUrl);
     frameUrl = url;
-    render(shown);
-  };
+    render(shown, blob);
+  });
+}
+
+function show(url, then) {
+  const image = byId("frame");
+  image.onload = then;
   image.src = url;
 }
 
-function render(shown) {
-  proposal = shown;
-  draw(shown);
+function render(shown, blob) {
+  if (rewind.open) return; // the past was called while its picture was on the way
+  waiting = null;
+  if (shown !== proposal) rewind.keep(shown, blob);
+  draw(shown, shown === proposal);
+  [proposal, latest] = [shown, blob];
   put(byId("words"), shown.words);
   counts(shown);
   requestAnimationFrame(() => {
+    if (rewind.open) return;
     line.send({ rendered: shown.number });
     document.body.dataset.proposal = shown.number;
     actLater();
   });
   showDesk(desk);
 }
+
+// The past is a view like any other, and is told apart in words, by a dashed frame and by paler colours.
+const rewind = new Rewind({
+  shows: (shown, url) => {
+    const past = () => {
+      if (rewind.view !== shown) return;
+      draw(shown, true);
+      put(byId("words"), shown.words);
+      counts(shown);
+    };
+    if (url === null) past();
+    else show(url, past);
+  },
+  looks: (back) => {
+    pressed.clear();
+    release();
+    line.send({ past: back });
+    showDesk(desk);
+    if (!back && (waiting || proposal)) {
+      const { shown, blob } = waiting || { shown: proposal, blob: latest };
+      arrives(shown, blob);
+    }
+  },
+});
 
 // While the person acts, keys that are down push a box's action away from rest; of choices each key is one.
 function actLater() {
@@ -78,7 +127,7 @@ function actLater() {
 }
 
 function acting() {
-  return desk.state === "taken over" && mine() && proposal !== null && proposal.acts !== null;
+  return !rewind.open && desk.state === "taken over" && mine() && proposal !== null && proposal.acts !== null;
 }
 
 // The action, and whether it is of no key at all, so that it shows the agent nothing.
@@ -114,12 +163,13 @@ function showDesk(now) {
   document.title = desk.title;
   count();
   briefing(desk.briefing);
+  byId("action").toggleAttribute("hidden", !desk.proposes && !rewind.open); // an SVG has no property of that name
   byId("outcome").hidden = !desk.outcome;
   put(byId("outcome"), desk.outcome);
   byId("words").setAttribute("aria-live", desk.state === "deciding" ? "polite" : "off"); // else it changes too fast to be read out
   for (const [name, [text, on]] of Object.entries(desk.buttons)) {
     const verdict = name === "block" || name === "catastrophe";
-    label(name, text, on && (name !== "allow" || rendered) && (!verdict || proposal !== null));
+    label(name, text, on && !(rewind.open && UNSEEN.includes(name)) && (name !== "allow" || rendered) && (!verdict || proposal !== null));
   }
   for (const chip of byId("reasons").children) enable(chip, enabled(byId("block")));
   byId("take").setAttribute("aria-pressed", String(desk.state === "taken over"));
@@ -196,13 +246,22 @@ function written(note) {
 }
 
 function judge(verdict, reason = "") {
-  if (proposal === null || byId("calibration").open) return;
+  if (proposal === null || rewind.open || byId("calibration").open) return;
   const order = { do: verdict, proposal: proposal.number, key: newKey() };
   if (verdict !== "allow") {
     order.reason = reason || byId("why").value.trim();
     if (!reason) byId("why").value = "";
   }
   if (desk.recorded) unwritten.set(order.key, order); // else nobody says when it is on disk
+  line.send({ order });
+}
+
+// What is shown now, be it past or present, is marked.
+function mark() {
+  const shown = rewind.view || proposal;
+  if (shown === null) return;
+  const order = { do: "mark", proposal: shown.number, key: newKey(), reason: byId("note").value.trim() };
+  byId("note").value = "";
   line.send({ order });
 }
 
@@ -218,6 +277,8 @@ const DOES = {
   catastrophe: () => judge("catastrophe"),
   undo: () => line.send({ order: { do: "undo" } }),
   react: measure,
+  rewind: () => rewind.toggle(),
+  mark,
   more: () => { byId("more").open = !byId("more").open; },
   hold: () => (holding ? release() : grip("latch")), // by an assistant, which presses no key and no pointer
 };
@@ -240,14 +301,19 @@ function measure() {
   calibrate((seconds) => line.send({ order: { do: "react", action: [seconds] } }));
 }
 
-// At once: what is proposed is blocked, and the agent waits.
+// At once: what is proposed is blocked, and the agent waits; from the past, it waits.
 function panic() {
+  if (rewind.open) {
+    rewind.close();
+    if (running()) line.send({ order: { do: "pause" } });
+    return;
+  }
   if (enabled(byId("block"))) DOES.block();
   if (enabled(byId("go")) && desk.state !== "paused") line.send({ order: { do: "pause" } });
 }
 
 const KEYS = { b: "block", a: "allow", " ": "go", s: "step", e: "each", "-": "slower", "+": "faster", "=": "faster",
-  t: "take", c: "catastrophe", u: "undo", r: "react", m: "more" };
+  t: "take", c: "catastrophe", u: "undo", r: "react", m: "more", p: "rewind", x: "mark" };
 const KEY_NAMES = { arrowleft: "\u2190", arrowright: "\u2192", arrowup: "\u2191", arrowdown: "\u2193" };
 
 for (const [name, does] of Object.entries(DOES)) {
@@ -264,17 +330,24 @@ document.addEventListener("keydown", (event) => {
     if (key === "enter" && enabled(byId("block"))) { event.preventDefault(); DOES.block(); }
     return;
   }
+  if (event.target === byId("note") && key !== "escape") {
+    if (key === "enter" && enabled(byId("mark"))) { event.preventDefault(); mark(); }
+    return;
+  }
   if (!event.repeat) pressed.add(key);
   if (acting() && actWith(key)) { event.preventDefault(); return; }
+  if (event.target === byId("past-slider") && /^(arrow|home|end|page)/.test(key)) return; // the browser moves it
   const chip = byId("reasons").children[Number(key) - 1];
   if (/^[1-9]$/.test(key) && chip && !event.repeat && !event.ctrlKey && !event.altKey && !event.metaKey) { chip.click(); return; }
   if (key === "escape") { event.preventDefault(); panic(); return; }
-  if (key === "h" && !event.ctrlKey && !event.altKey && !event.metaKey) { event.preventDefault(); if (!event.repeat) grip(event.code); return; }
-  const name = KEYS[key];
+  if (key === "p" && rewind.open) { rewind.close(); return; }
+  if (key === "h" && !rewind.open && !event.ctrlKey && !event.altKey && !event.metaKey) { event.preventDefault(); if (!event.repeat) grip(event.code); return; }
+  const name = key === "h" ? "hold" : KEYS[key];
   if (name === undefined || event.repeat || event.ctrlKey || event.altKey || event.metaKey) return;
   if (event.key === " " && event.target instanceof HTMLButtonElement) return; // the browser presses that button itself
   event.preventDefault();
-  if (enabled(byId(name))) DOES[name]();
+  if (rewind.open && UNSEEN.includes(name)) announce("the past is shown, and nothing is judged in it: P brings back the present");
+  else if (enabled(byId(name))) DOES[name]();
 });
 
 // Act with a key, if it is one to act with; whether it is.
@@ -314,10 +387,10 @@ gamepad({
   },
 });
 setInterval(() => { if (desk.left_s !== null) count(); }, 250);
-setInterval(() => line.send({}), BEAT_MS);
+setInterval(() => line.send(rewind.open ? { past: true } : {}), BEAT_MS);
 const line = new Line("/watch", {
   received,
-  pictured,
+  pictured: (blob) => arrives(arriving, blob),
   lost: (why) => {
     holding = ""; // nobody holds what is not heard: the desk lets go as well
     if (desk.ended) return false;

@@ -2,6 +2,7 @@
 // What the overseer's page draws of a proposal: bars of its action, numbers where there is no picture, imagined futures,
 // and the risk so far.
 
+import { drawAction } from "./action.js";
 import { byId, element, put } from "./common.js";
 
 const SHOWN_RISKS = 100;
@@ -9,13 +10,17 @@ const LEGIBLE = 64; // numbers that a person can look at
 const riskHistory = []; // risks of the latest proposals, null where nobody looked
 const seenHistory = []; // what the latest observations were, where no picture is drawn
 
-export function draw(shown) {
+// What is past is drawn alone: it was part of the lines already.
+export function draw(shown, past = false) {
   byId("frame").hidden = !shown.framed;
   byId("none").hidden = shown.framed;
-  numbers(shown);
+  numbers(shown, past);
   bars(shown.bars);
+  const { naturalWidth: width, naturalHeight: height } = byId("frame");
+  if (shown.framed) document.body.style.setProperty("--aspect", width / height); // a tall picture is no higher than a wide one
+  drawAction(shown.framed ? shown.shapes : [], width, height);
   futures(shown);
-  risks(shown);
+  if (!past) risks(shown);
 }
 
 // Of each axis: what less of it does, a bar from the middle, what more of it does.
@@ -39,7 +44,7 @@ function bars(axes) {
 }
 
 // Where no picture is drawn, what the agent observes: names, numbers, and how they came about.
-function numbers(shown) {
+function numbers(shown, past) {
   const flat = [shown.observation].flat(Infinity);
   const seen = flat.every((value) => value === null || typeof value === "number") ? flat : [];
   const legible = !shown.framed && seen.length > 0 && seen.length <= LEGIBLE;
@@ -49,7 +54,7 @@ function numbers(shown) {
     : "You are blind here: this environment draws no picture, and what it observes is more than can be read.");
   if (!legible) return;
   if (seenHistory.length > 0 && seenHistory[0].length !== seen.length) seenHistory.length = 0;
-  seenHistory.push(seen);
+  if (!past) seenHistory.push(seen);
   if (seenHistory.length > SHOWN_RISKS) seenHistory.shift();
   const body = byId("numbers").tBodies[0];
   if (body.rows.length !== seen.length) body.replaceChildren(...seen.map((_, part) => row(shown.names ? shown.names[part] : `part ${part}`)));

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from heed.worlds.cart_pole.picture import push_in_frame
 from heed.worlds.oracle import Bools, Oracle, States, on_states
 
 
@@ -39,4 +40,5 @@ ORACLE = Oracle(
     variable_names=("position, m", "speed, m/s", "tilt, rad", "turning, rad/s"),
     action_names=("left", "right"),
     keys={"arrowleft": ("left", 0), "arrowright": ("right", 1)},
+    action_in_frame=push_in_frame,
 )

@@ -19,6 +19,7 @@ from heed.worlds.cliff_grid.grid import (
     safest_actions,
     state_of,
 )
+from heed.worlds.cliff_grid.picture import move_in_frame
 from heed.worlds.oracle import Oracle, reported
 
 _ROWS, _COLUMNS = len(LAYOUT), len(LAYOUT[0])
@@ -48,6 +49,7 @@ ORACLE = Oracle(
     variable_names=("row", "column", "row velocity", "column velocity"),
     action_names=ACTIONS,
     keys={f"arrow{name}": (name, number) for number, name in enumerate(ACTIONS) if name != "coast"},
+    action_in_frame=move_in_frame,
     backdrop=Backdrop(
         width=_COLUMNS + 1,
         height=_ROWS + 1,

@@ -26,4 +26,5 @@ ORACLE = Oracle(
     label_keys=(1,),
     safe_action=None,  # going limp helps little: it stops half the flips of a random walk
     action_names=tuple((f"{part} back", f"{part} on") for part in _LEGS),
+    action_in_frame=None,  # torques of joints: bars beside the picture tell them
 )

@@ -25,4 +25,5 @@ ORACLE = Oracle(
     label_keys=(0, 1),
     safe_action=None,  # going limp helps nothing: the hopper falls as before
     action_names=(("thigh back", "thigh on"), ("leg back", "leg on"), ("foot back", "foot on")),
+    action_in_frame=None,  # torques of joints: bars beside the picture tell them
 )

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from heed.worlds.inverted_pendulum.picture import push_in_frame
 from heed.worlds.oracle import Bools, Oracle, States, on_states
 
 
@@ -38,4 +39,5 @@ ORACLE = Oracle(
     safe_action=balance,
     variable_names=("position, m", "tilt, rad", "speed, m/s", "turning, rad/s"),
     action_names=(("left", "right"),),
+    action_in_frame=push_in_frame,
 )

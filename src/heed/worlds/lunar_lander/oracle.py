@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from heed.worlds.lunar_lander.picture import flames
 from heed.worlds.lunar_lander.rules import applied, crashed, dangerous, shares, steady
 from heed.worlds.oracle import Oracle
 
@@ -21,12 +22,13 @@ ORACLE = Oracle(
         "left leg touches",
         "right leg touches",
     ),
-    action_names=(("", "main engine"), ("left engine", "right engine")),
+    action_names=(("", "main engine"), ("engine to the left", "engine to the right")),
     applied=applied,
     keys={
         "arrowup": ("main engine", (1.0, 0.0)),
-        "arrowleft": ("left engine", (0.0, -1.0)),
-        "arrowright": ("right engine", (0.0, 1.0)),
+        "arrowleft": ("engine to the left", (0.0, -1.0)),
+        "arrowright": ("engine to the right", (0.0, 1.0)),
     },
     in_frame=shares,
+    action_in_frame=flames,
 )

@@ -26,7 +26,7 @@ from heed.worlds.point_hazard.geometry import (
     doomed,
     hits,
 )
-from heed.worlds.point_hazard.picture import MARGIN, shares
+from heed.worlds.point_hazard.picture import MARGIN, push_in_frame, shares
 
 
 def oracle(**settings: Any) -> Oracle:
@@ -62,6 +62,7 @@ def oracle_for(world: Hazards) -> Oracle:
         variable_names=("x", "y", "x velocity", "y velocity"),
         action_names=(("left", "right"), ("down", "up")),
         in_frame=partial(shares, world=world),
+        action_in_frame=partial(push_in_frame, world=world),
         backdrop=backdrop(world),
     )
 

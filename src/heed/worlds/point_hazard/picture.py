@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from heed.worlds.overlay import Shape, arrow
 from heed.worlds.point_hazard.geometry import Array, Hazards, braking_path
 
 Picture = NDArray[np.uint8]
@@ -16,6 +18,8 @@ SCALE = 50
 MARGIN = 0.25
 """Length that is shown beyond the walls."""
 FLOOR, WALL, HAZARD, GOAL = (247, 246, 242), (90, 90, 96), (203, 75, 62), (104, 168, 112)
+RADIUS = 0.11
+"""Of the mass, in units of length."""
 MASS, VELOCITY, BRAKING = (38, 70, 120), (38, 70, 120), (222, 150, 60)
 
 
@@ -38,7 +42,7 @@ def draw(state: Array, world: Hazards) -> Picture:
         _paint(picture, world, dot, 0.05, BRAKING)
     for share in np.linspace(0.0, 1.0, 40):
         _paint(picture, world, state[:2] + share * state[2:], 0.025, VELOCITY)
-    _paint(picture, world, state[:2], 0.11, MASS)
+    _paint(picture, world, state[:2], RADIUS, MASS)
     return np.asarray(np.rint(picture), dtype=np.uint8)
 
 
@@ -51,6 +55,18 @@ def shares(states: ArrayLike, world: Hazards) -> Array:
     x, y = np.moveaxis(np.asarray(states, np.float64)[..., :2], -1, 0)
     width, height = world.half_width + MARGIN, world.half_height + MARGIN
     return np.stack([(x + width) / (2 * width), (height - y) / (2 * height)], axis=-1)
+
+
+def push_in_frame(_env: Any, observation: ArrayLike, action: ArrayLike, world: Hazards) -> list[Shape]:
+    """The push of an action [2] as an arrow at the mass: along each axis a unit of length long at its strongest.
+
+    >>> push_in_frame(None, [0.0, 0.0, 1.0, 0.0], [0.5, 0.0], Hazards(half_width=4.75, half_height=2.25))
+    [Arrow(start=(0.511, 0.5), end=(0.561, 0.5))]
+    """
+    x, y = (float(value) for value in np.asarray(observation, np.float64)[:2])
+    across, up = (float(value) for value in np.clip(np.asarray(action, np.float64), -1.0, 1.0))
+    width, height = world.half_width + MARGIN, world.half_height + MARGIN
+    return arrow((2 * width, 2 * height), (x + width, height - y), (across, -up), RADIUS)
 
 
 def _grid(world: Hazards) -> tuple[Array, Array]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heed.worlds.oracle import Oracle, on_states
+from heed.worlds.pong.picture import move_in_frame
 from heed.worlds.pong.rules import PADDLE, UP, dangerous, too_low
 
 
@@ -23,4 +24,6 @@ ORACLE = Oracle(
     danger=on_states(dangerous),
     label_keys=(PADDLE,),
     safe_action=lift,
+    action_names=("nothing", "serve", "up", "down", "up, serve", "down, serve"),
+    action_in_frame=move_in_frame,
 )
