@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from heed.compare.crews.base import Crew, DiedError, Started, Workers, crew_of
+from heed.compare.crews.base import Crew, DiedError, Started, Workers
+from heed.compare.crews.choosing import crew_of
 from heed.compare.crews.work import key_of
 from heed.compare.tasks import Task, is_finished, note_failure, summary_of
 from heed.errors import HeedError, RunFailed

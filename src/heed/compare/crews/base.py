@@ -53,21 +53,3 @@ class Crew(Protocol):
     def started(self, tasks: Sequence[Task]) -> AbstractContextManager[Started]:
         """Within: the tasks are under way, the first ones first."""
         ...
-
-
-def crew_of(workers: Workers) -> Crew:
-    """Whoever makes the runs.
-
-    Args:
-        workers: how many processes here, or which of Ray's.
-
-    Raises:
-        HeedError: none at once, or Ray is not installed.
-    """
-    if isinstance(workers, RayWorkers):
-        from heed.compare.crews.over_ray import RayCrew  # for those who installed it
-
-        return RayCrew(workers)
-    from heed.compare.crews.processes import Processes
-
-    return Processes(workers)
