@@ -281,7 +281,7 @@ def test_a_screen_reader_hears_what_every_control_of_the_desk_does_now(watching)
         'img "the environment, as the agent is in it now"',
         'img "risk of the latest proposals"',
         'button "B Block this action"',
-        'button "A Let it pass: it asks you"',
+        'button "A Let it pass"',
         'button "Space Pause"',
         'button "E Let them pass by themselves"',
         'button "H Hold to block"',

@@ -136,6 +136,17 @@ def test_a_comparison_is_legible(comparing):
     legible(page, "compare-chosen")
 
 
+def test_the_answers_are_not_beneath_what_judges_them_where_the_window_is_low(comparing):
+    page = comparing(PAIRS).page()
+    page.wait_for_selector("body[data-pair]")
+    for scheme, size in each_look(page, "compare"):
+        rows, words = (page.locator(each).bounding_box() for each in (".answer", "#left"))
+        stays = page.evaluate("getComputedStyle(document.querySelector('.answer')).position")
+        assert stays == ("static" if size == "laptop at 200%" else "sticky"), (scheme, size)
+        if stays == "static":
+            assert words["y"] + words["height"] <= rows["y"] + 1, (scheme, size)  # below, a scroll away
+
+
 def test_the_judgements_and_the_run_are_legible(watching, tmp_path):
     watched, store = watching(CALM), Store(f"sqlite:///{tmp_path / 'judgements.db'}")
     store.add_all(list(said_of_a_drift()))
@@ -188,7 +199,7 @@ def test_the_two_verdicts_and_the_states_are_told_apart_by_everybody(watching, s
     assert all(contrast(colour, paper) >= SHAPE for colour in verdicts.values())
     assert {page.inner_text("#block span"), page.inner_text("#allow span")} == {
         "Block this action",
-        "Let it pass: it asks you",
+        "Let it pass",
     }
     watched.stop()
     shows(page, "disconnected")

@@ -476,7 +476,7 @@ def test_an_agent_that_asks_gets_a_verdict(watching):
     page = watched.page()
     proposal_of(page)
     page.keyboard.press(" ")
-    says(page, "#allow", "Let it pass: it asks you")
+    says(page, "#allow", "Let it pass")
     says(page, "#state", "it asks you: ")
     first = left_on(page)
     until(page, lambda left: left < first, left_on)

@@ -88,8 +88,8 @@ def test_axes_without_names_have_keys_for_what_they_can_do_and_no_more():
     ("action", "words", "shares"),
     [
         ([0.5, 0.4], "main engine 75%", [0.75, 0.0]),  # a side engine does nothing up to half
-        ([-0.6, -0.8], "engine to the left 80%", [0.0, -0.8]),
-        ([0.02, 0.51], "main engine 51%, engine to the right 51%", [0.51, 0.51]),
+        ([-0.6, -0.8], "push left 80%", [0.0, -0.8]),
+        ([0.02, 0.51], "main engine 51%, push right 51%", [0.51, 0.51]),
         ([0.0, 0.5], "nothing", [0.0, 0.0]),
     ],
 )

@@ -79,8 +79,8 @@ def _briefing(status: Mapping[str, Any], judges: bool) -> tuple[str, ...]:
     return (
         "An agent learns here, and you are its overseer." + (f" {task[:1].upper()}{task[1:]}." if task else ""),
         "You see each action before it is taken. Block what leads to a catastrophe, as early as you see it coming.",
-        f"Silence lets an action pass {_after(status)}, and the agent learns that it was harmless. "
-        "A key that comes faster than anybody sees says nothing of what has just come into view.",
+        f"Silence lets an action pass {_after(status)}, and the agent learns that it was harmless; where the agent asks "
+        "you, silence blocks. A key at the very moment at which an action comes blocks it, and teaches nothing.",
         "Press Space to begin, and again to pause.",
     )
 
@@ -169,7 +169,7 @@ def _buttons(status: Mapping[str, Any], person: str, judges: bool) -> dict[str, 
     held = "Let go: everything is blocked" if holding == person else f"{holding} blocks everything"
     return {
         "block": ("Block this action" if runs else "Block (nothing runs)", judging),
-        "allow": ("Let it pass: it asks you" if status["asked"] and here else "Let it pass", is_open),
+        "allow": ("Let it pass", is_open),
         "go": ("Pause" if runs else _on(status).capitalize(), here),
         "step": ("One step", here),
         "each": ("Let them pass by themselves" if state == "deciding" else "Decide on each", here),
