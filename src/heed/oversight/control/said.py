@@ -79,8 +79,8 @@ def _briefing(status: Mapping[str, Any], judges: bool) -> tuple[str, ...]:
     return (
         "An agent learns here, and you are its overseer." + (f" {task[:1].upper()}{task[1:]}." if task else ""),
         "You see each action before it is taken. Block what leads to a catastrophe, as early as you see it coming.",
-        f"Silence lets an action pass {_after(status)}, and the agent learns that it was harmless; where the agent asks "
-        "you, silence blocks. A key at the very moment at which an action comes blocks it, and teaches nothing.",
+        f"Silence lets an action pass {_after(status)}, and the agent learns that it was harmless; where it asks you, "
+        "silence blocks. A key at the very moment at which an action comes blocks it, and teaches nothing.",
         "Press Space to begin, and again to pause.",
     )
 
