@@ -93,7 +93,7 @@ def budget_of(
     rows = rows_of(config, len(names), one)
     if adapter is not None:
         held = [Row("base weights", bytes_of(skeleton, trained=False))]
-        held.append(Row(f"adapter ({n / 1e6:.1f} million numbers)", bytes_of(skeleton, trained=True)))
+        held.append(Row(f"adapter ({n:,} numbers)", bytes_of(skeleton, trained=True)))
     else:
         held = [Row(name, bytes_of(skeleton)) for name in ("weights", "reference, a copy")]
     held.append(Row("AdamW's moments", optimiser_bytes(n)))

@@ -47,7 +47,8 @@ class Budget:
         return sum(row.bytes for row in self.held) + max((row.bytes for row in self.passing), default=0)
 
     def __str__(self) -> str:
-        """A plain-text table, in gigabytes of 10^9 bytes."""
-        rows = [f"  {row.name:<46}{row.bytes / 1e9:>11.2f} GB" for row in (*self.held, *self.passing)]
+        """A plain-text table, in gigabytes of 10^9 bytes, or megabytes where all of it is less than one of them."""
+        size, unit = (1e9, "GB") if self.peak >= 1e9 else (1e6, "MB")
+        rows = [f"  {row.name:<46}{row.bytes / size:>11.2f} {unit}" for row in (*self.held, *self.passing)]
         rows.insert(len(self.held), "one after the other")
-        return "\n".join(["held throughout", *rows, f"{'at the peak':<48}{self.peak / 1e9:>11.2f} GB"])
+        return "\n".join(["held throughout", *rows, f"{'at the peak':<48}{self.peak / size:>11.2f} {unit}"])
