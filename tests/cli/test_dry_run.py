@@ -182,3 +182,15 @@ def test_what_is_more_than_there_is_does_not_fit():
     small = Device("a GPU", 20 * 10**9, 24 * 10**9, cuda=True)
     assert verdict(20 * 10**9, small).startswith("it fits: 20.00 GB at the peak, 20.00 GB free (a GPU)")
     assert verdict(20 * 10**9 + 1, small).startswith("it does not fit: ") and "--micro-batch" in verdict(10**11, small)
+
+
+def test_a_score_model_of_safe_rlhf_is_known_by_its_config(heed, desk):
+    told = json.loads((desk / "judge" / "config.json").read_text())
+    told |= {"architectures": ["LlamaModelForScore"], "normalizer_type": "Quantile"}
+    (desk / "judge" / "config.json").write_text(json.dumps(told))
+    found = heed("align", *OWN, "--objectives", "rewards:brevity", "judge,head=0", *SMALL)
+    assert [line.partition(" (")[0] for line in missing(found)] == [
+        "the normaliser 'Quantile' is not known",
+        "'head' is no option of judge",
+    ]
+    assert "reward model judge" in found[1]

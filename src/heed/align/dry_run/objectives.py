@@ -14,9 +14,10 @@ from heed.align.dry_run.models import config_at, require_weights, tokenizer_at
 from heed.align.objectives import ensembles
 from heed.align.objectives.base import Objective
 from heed.align.objectives.kinds import COMMON_KEYS, ObjectiveText, kind_of
-from heed.align.objectives.model_texts import MODEL_FORM, heads_of, options_of
+from heed.align.objectives.model_texts import MODEL_FORM, heads_of, options_of, score_options_of
 from heed.align.objectives.reward_functions import RewardFunction
 from heed.align.objectives.reward_models import require_dtype
+from heed.align.objectives.score_models import conversation_text, is_score_model, require_score_config
 from heed.align.objectives.spec import parse_objective, split_objective
 from heed.errors import HeedError
 
@@ -89,9 +90,16 @@ def _look(text: ObjectiveText, found: Judged, prompt: Prompt | None) -> None:
             found.faults.append(error)
 
 
-def _checks(text: ObjectiveText, config: Any, prompt: Prompt | None) -> Iterator[Callable[[], None]]:
-    path = text.target
+def _checks(text: ObjectiveText, config: Any, prompt: Prompt | None) -> Iterator[Callable[[], object]]:
+    path, settings = text.target, config.to_dict()
     yield lambda: require_weights(path, "reward model")
+    if is_score_model(settings):
+        yield lambda: require_score_config(settings, path)
+        yield lambda: tokenizer_at(path, "reward model")
+        yield lambda: score_options_of(text)
+        if prompt is not None:
+            yield lambda: conversation_text(prompt, "", "")
+        return
     yield lambda: _require_heads(text, {int(index): label for index, label in config.id2label.items()})
     if prompt is not None:
         yield lambda: _require_shown(path, prompt)

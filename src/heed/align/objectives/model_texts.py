@@ -6,8 +6,13 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+from transformers import PreTrainedConfig
+
+from heed.align.models.pretrained import require_model_path
+from heed.align.objectives.base import Objective
 from heed.align.objectives.kinds import COMMON_KEYS, ObjectiveKind, ObjectiveText, register_objective_kind
 from heed.align.objectives.reward_models import HeadSpec, ManyHeadedRewardModel, RewardModel
+from heed.align.objectives.score_models import ScoreModel, is_score_model
 from heed.errors import HeedError
 
 MODEL_FORM = "a reward model's folder or hub id"
@@ -16,11 +21,30 @@ MODEL_FORM = "a reward model's folder or hub id"
 _KEYS: dict[str, Callable[[str], Any]] = {"batch_size": int, "max_length": int, "dtype": str, "device": str}
 
 
-def _from_text(text: ObjectiveText) -> ManyHeadedRewardModel:
-    options = options_of(text)
-    if "heads" not in text.given:
+def _from_text(text: ObjectiveText) -> Objective:
+    options, heads = options_of(text), heads_of(text) if "heads" in text.given else None
+    require_model_path(text.target, "reward model")
+    if _is_score_model(text.target):
+        return ScoreModel(text.target, name=text.name, **score_options_of(text))
+    if heads is None:
         return RewardModel(text.target, name=text.name, **options)
-    return ManyHeadedRewardModel(text.target, heads_of(text), **options)
+    return ManyHeadedRewardModel(text.target, heads, **options)
+
+
+def _is_score_model(path: str) -> bool:
+    try:
+        return is_score_model(PreTrainedConfig.get_config_dict(path)[0])
+    except (OSError, ValueError):
+        return False  # the reward model's own refusal says what is wrong
+
+
+def score_options_of(text: ObjectiveText) -> dict[str, Any]:
+    """The options of a score model's text as values.
+
+    Raises:
+        HeedError: one that score models do not have, such as a head, or that cannot be read.
+    """
+    return text.options(COMMON_KEYS | _KEYS)
 
 
 def options_of(text: ObjectiveText) -> dict[str, Any]:

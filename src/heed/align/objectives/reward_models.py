@@ -44,7 +44,7 @@ SHIFT_KEY = "heed_shift"
 FORM_KEY = "heed_form"
 """Another: whether it learnt from prompts that are ``texts`` or ``messages``; not there if from both."""
 
-_DTYPES = {"auto": "auto", "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DTYPES = {"auto": "auto", "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def require_dtype(dtype: str, path: str) -> None:
@@ -53,8 +53,8 @@ def require_dtype(dtype: str, path: str) -> None:
     Raises:
         HeedError: says which there are.
     """
-    if dtype not in _DTYPES:
-        raise HeedError(f"dtype {dtype!r} is not known", where=path, fix=f"give one of {', '.join(_DTYPES)}")
+    if dtype not in DTYPES:
+        raise HeedError(f"dtype {dtype!r} is not known", where=path, fix=f"give one of {', '.join(DTYPES)}")
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class ScoringModel:
         try:
             with quiet_transformers():
                 tokenizer = AutoTokenizer.from_pretrained(path)
-                model, loading = load_classifier(path, _DTYPES[dtype])
+                model, loading = load_classifier(path, DTYPES[dtype])
         except (
             OSError,
             ValueError,
