@@ -17,6 +17,7 @@ from heed.runs.folder import RESUMED, RunFolder
 SOURCE = Path(heed.__file__).parent
 GUARDED, ALIGNED = ("guard", "oversee"), ("align", "front")
 ROOMS = {
+    "align/dry_run": ("align",),
     "align/labelling": ("label",),
     "align/run/reward.py": ("reward",),
     "align": ALIGNED,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from heed.align.objectives.reward_functions import RewardFunction
     from heed.align.objectives.reward_models import HeadSpec, ManyHeadedRewardModel, RewardModel
     from heed.align.objectives.reward_service import RewardService
+    from heed.align.objectives.score_models import ScoreModel
     from heed.align.objectives.spec import parse_objective
     from heed.align.trainer import AlignTrainer
 
@@ -37,6 +38,7 @@ __all__ = [
     "RewardFunction",
     "RewardModel",
     "RewardService",
+    "ScoreModel",
     "from_preset",
     "load_prompts",
     "parse_objective",
@@ -55,6 +57,7 @@ __getattr__ = on_demand(
         "objectives.reward_functions": ["RewardFunction"],
         "objectives.reward_models": ["HeadSpec", "ManyHeadedRewardModel", "RewardModel"],
         "objectives.reward_service": ["RewardService"],
+        "objectives.score_models": ["ScoreModel"],
         "objectives.spec": ["parse_objective"],
         "trainer": ["AlignTrainer"],
     },

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from heed import report
 from heed.align.run.job import split_settings
-from heed.cli.command import out_folder
+from heed.cli import error_line
+from heed.cli.command import out_folder, refuse_both
 from heed.cli.console import Bar, quiet_libraries, say, stopping_at_rounds
 from heed.cli.settings import AlignCommand
 from heed.errors import Stopped
@@ -21,7 +22,12 @@ def run(arguments: Sequence[str]) -> None:
     """Parse, train, report."""
     quiet_libraries()
     command = AlignCommand("align", "Fine-tune a language model to several objectives at once.")
+    command.add("--dry-run", action="store_true", help="look at everything, try one step, and train nothing")
     parsed, settings, asked = command.settings(arguments)
+    if parsed.dry_run:
+        refuse_both(command.given, "dry_run", "resume")
+        _rehearse(settings)
+        return
 
     from heed.align import distributed  # what works is imported once it is asked for, so that --help answers at once
     from heed.align.run.train import resume, start
@@ -35,6 +41,17 @@ def run(arguments: Sequence[str]) -> None:
             trainer = start(job, config, out, on_stage=bar.show)
     _train(trainer, out)
     distributed.leave()
+
+
+def _rehearse(settings: dict[str, Any]) -> None:
+    """A dry run; each thing that is missing is one line."""
+    from heed.align.dry_run.rehearsal import rehearse
+
+    faults = rehearse(*split_settings(settings), show=print)
+    for fault in faults:
+        error_line(str(fault))
+    if faults:
+        raise SystemExit(2)
 
 
 def _train(trainer: AlignTrainer, out: Path) -> None:

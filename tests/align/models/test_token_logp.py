@@ -113,7 +113,7 @@ def test_the_gradient_by_the_hidden_states_is_exact():
     targets, cotangents = torch.randint(V, (11,), generator=generator), torch.randn(2, 11, generator=generator)
     for to_logits in (LogitMap(), LogitMap(0.3), LogitMap(0.5, 2.0)):
         expected = to_logits(states @ weight.T + bias).div(0.7).log_softmax(-1).gather(1, targets[:, None])[:, 0]
-        logp, _ = token_logp._FrozenHeadLogp.apply(states, targets, weight, bias, to_logits, 0.7, 4, True)
+        logp, _ = token_logp.FrozenHeadLogp.apply(states, targets, weight, bias, to_logits, 0.7, 4, True)
         torch.testing.assert_close(logp, expected, rtol=0, atol=1e-12)
         for each in cotangents.double():
             found, own = (torch.autograd.grad(of, states, each, retain_graph=True)[0] for of in (logp, expected))

@@ -18,7 +18,7 @@ from transformers import LogitsProcessorList
 
 from heed.align.generation.graphs import StepGraphs
 from heed.align.generation.merging import MergedAdapter, mergeable
-from heed.align.generation.slots import LAYERS, DecodeMask, SlotCache
+from heed.align.generation.slots import LAYERS, DecodeMask, SlotCache, slot_bytes
 from heed.align.generation.state import DecodeState
 from heed.align.models.policy import Policy
 
@@ -44,6 +44,15 @@ def why_not_continuous(policy: Policy) -> str | None:
     if other := set(getattr(config, "layer_types", None) or ()) - LAYERS:
         return f"it has layers of another kind ({', '.join(sorted(other))})"
     return None
+
+
+def slot_length(prompt: int, limit: int) -> int:
+    """Tokens of a slot for the longest prompt and the longest completion.
+
+    >>> slot_length(10, 100)
+    128
+    """
+    return -(-(prompt + limit) // COLUMNS) * COLUMNS
 
 
 class ContinuousBatching:
@@ -109,7 +118,7 @@ class ContinuousBatching:
 
     def _room(self, prompts: Sequence[Tensor]) -> tuple[SlotCache, DecodeState]:
         """A cache and a state that are large enough: those of before, or new ones."""
-        length = -(-(max(len(ids) for ids in prompts) + self.limit) // COLUMNS) * COLUMNS
+        length = slot_length(max(len(ids) for ids in prompts), self.limit)
         rows = min(self.slots or len(prompts), len(prompts), self._fitting(length))
         held = self._held
         if held is None or held[0].length < length or held[0].slots < rows or held[1].requests < len(prompts):
@@ -125,9 +134,7 @@ class ContinuousBatching:
         model, config = self.policy.causal_lm, self.policy.causal_lm.config.get_text_config()
         if self.policy.device.type != "cuda":
             return 1 << 30
-        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        slot = 2 * self.layers * heads * width * length * model.dtype.itemsize
+        slot = slot_bytes(config, length, model.dtype)
         weights = sum(parameter.numel() * parameter.element_size() for parameter in self.policy.model.parameters())
         weights += 0 if self.merge is None else self.merge.bytes
         return max(1, int(CACHE_SHARE * (torch.cuda.mem_get_info(self.policy.device)[1] - weights) / slot))

@@ -17,6 +17,23 @@ LAYERS = {"full_attention", "sliding_attention"}
 """Kinds of layers whose keys a slot holds whole; a sliding window is a mask."""
 
 
+def slot_bytes(config: Any, length: int, dtype: torch.dtype) -> int:
+    """Bytes of one slot: a key and a value of each layer, for each head of keys and values, at each token.
+
+    Args:
+        config: the model's text config.
+        length: tokens that the slot holds.
+        dtype: of the keys and values.
+
+    >>> from transformers import LlamaConfig
+    >>> slot_bytes(LlamaConfig(hidden_size=8, num_hidden_layers=2, num_attention_heads=2), 3, torch.float32)
+    384
+    """
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return int(2 * config.num_hidden_layers * heads * width * length * dtype.itemsize)
+
+
 class SlotCache(Cache):
     """Keys and values of some slots, for every layer.
 

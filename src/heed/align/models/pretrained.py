@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import datasets
 import huggingface_hub
 import requests
 import torch
@@ -118,6 +119,20 @@ def with_pad_token(tokenizer: Any, where: str, model: Any = None) -> Any:
     padded = copy.deepcopy(tokenizer)
     padded.pad_token = padded.eos_token
     return padded
+
+
+@contextmanager
+def offline() -> Iterator[None]:
+    """Within: no hub is asked for models or data; what was fetched before is found."""
+    places: tuple[Any, ...] = (huggingface_hub.constants, datasets.config)
+    before = [place.HF_HUB_OFFLINE for place in places]
+    for place in places:
+        place.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        for place, value in zip(places, before, strict=True):
+            place.HF_HUB_OFFLINE = value
 
 
 def load_tokenizer(model: str) -> Any:

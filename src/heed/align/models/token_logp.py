@@ -94,7 +94,7 @@ class TokenLogp:
         head = self.model.get_output_embeddings()
         if type(head) is nn.Linear and not any(p.requires_grad for p in head.parameters()):
             kept = batch.mask.flatten().nonzero().squeeze(1)
-            logp, _ = _FrozenHeadLogp.apply(
+            logp, _ = FrozenHeadLogp.apply(
                 states.flatten(0, 1).index_select(0, kept),
                 targets.flatten()[kept],
                 head.weight,
@@ -106,7 +106,7 @@ class TokenLogp:
             )
             return logp.new_zeros(targets.numel()).index_copy(0, kept, logp).view_as(targets)
         tokens = max(1, LOGITS_BUDGET // (len(targets) * vocabulary))
-        return self._by_columns(head, states, targets, temperature, tokens) * batch.mask
+        return self.by_columns(head, states, targets, temperature, tokens) * batch.mask
 
     def _whole(self, batch: Sequences, targets: Tensor, temperature: float) -> Tensor:
         logits = self.model(
@@ -119,7 +119,7 @@ class TokenLogp:
         logp = whole(logits).div(temperature).log_softmax(-1)
         return logp.gather(-1, targets[..., None]).squeeze(-1) * batch.mask
 
-    def _by_columns(self, head: nn.Module, states: Tensor, targets: Tensor, temperature: float, tokens: int) -> Tensor:
+    def by_columns(self, head: nn.Module, states: Tensor, targets: Tensor, temperature: float, tokens: int) -> Tensor:
         """With a head that is trained or has an adapter: some tokens of all sequences at a time, each recomputed."""
         to_logits = self.logit_map
         assert to_logits is not None
@@ -172,7 +172,7 @@ def _logit_map(model: PreTrainedModel) -> LogitMap | None:
     return None
 
 
-class _FrozenHeadLogp(torch.autograd.Function):
+class FrozenHeadLogp(torch.autograd.Function):
     """``log softmax(map(states W^T + b) / temperature)`` at the targets, for weights that are not trained."""
 
     @staticmethod
@@ -202,12 +202,14 @@ class _FrozenHeadLogp(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, _inputs: Any, output: Any) -> None:
+        """Keep the gradients by the states."""
         ctx.save_for_backward(output[1])
         ctx.mark_non_differentiable(output[1])
         ctx.set_materialize_grads(False)  # zeros for the second output, as large as the hidden states
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """The log-probabilities' gradients times those."""
         (slopes,) = ctx.saved_tensors
         towards = (gradients[0][:, None] * slopes).to(slopes.dtype)
         return towards, None, None, None, None, None, None, None

@@ -1,14 +1,10 @@
-"""Objectives given by sequence-classification models: one head, or several heads of one forward pass.
-
-The command line names one by its folder or hub id, several heads of it with ``heads=``.
-"""
+"""Objectives given by sequence-classification models: one head, or several heads of one forward pass."""
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +35,6 @@ from heed.align.models.pretrained import (
 )
 from heed.align.objectives.base import Objective, ObjectiveSpec, require_numbers
 from heed.align.objectives.classifiers import load_classifier
-from heed.align.objectives.kinds import COMMON_KEYS, ObjectiveKind, ObjectiveText, register_objective_kind
 from heed.errors import HeedError
 
 logger = logging.getLogger(__name__)
@@ -49,7 +44,17 @@ SHIFT_KEY = "heed_shift"
 FORM_KEY = "heed_form"
 """Another: whether it learnt from prompts that are ``texts`` or ``messages``; not there if from both."""
 
-_DTYPES = {"auto": "auto", "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DTYPES = {"auto": "auto", "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def require_dtype(dtype: str, path: str) -> None:
+    """Refuse a dtype that is none.
+
+    Raises:
+        HeedError: says which there are.
+    """
+    if dtype not in DTYPES:
+        raise HeedError(f"dtype {dtype!r} is not known", where=path, fix=f"give one of {', '.join(DTYPES)}")
 
 
 @dataclass(frozen=True)
@@ -90,13 +95,12 @@ class ScoringModel:
     def __init__(
         self, path: str, dtype: str, device: str | torch.device | None, batch_size: int, max_length: int | None
     ) -> None:
-        if dtype not in _DTYPES:
-            raise HeedError(f"dtype {dtype!r} is not known", where=path, fix=f"give one of {', '.join(_DTYPES)}")
+        require_dtype(dtype, path)
         require_model_path(path, "reward model")
         try:
             with quiet_transformers():
                 tokenizer = AutoTokenizer.from_pretrained(path)
-                model, loading = load_classifier(path, _DTYPES[dtype])
+                model, loading = load_classifier(path, DTYPES[dtype])
         except (
             OSError,
             ValueError,
@@ -356,30 +360,3 @@ class RewardModel(ManyHeadedRewardModel):
         head = model.only_head() if head is None else head
         heads = [HeadSpec(name or Path(path).name, head, sign, scale, unit)]
         super().__init__(path, heads, dtype, device, batch_size, max_length)
-
-
-_KEYS: dict[str, Callable[[str], Any]] = {"batch_size": int, "max_length": int, "dtype": str, "device": str}
-
-
-def _from_text(text: ObjectiveText) -> ManyHeadedRewardModel:
-    if "heads" not in text.given:
-        return RewardModel(text.target, name=text.name, **text.options(COMMON_KEYS | _KEYS | {"head": str}))
-    if text.name is not None:
-        where, fix = f"{text.option} {text.name}=", f"leave out {text.name}="
-        raise HeedError("a many-headed model's objectives are named in heads=", where, fix)
-    heads = [_head(part, text.option) for part in text.given["heads"].split("+")]
-    rest = dataclasses.replace(text, given={key: value for key, value in text.given.items() if key != "heads"})
-    return ManyHeadedRewardModel(text.target, heads, **rest.options(_KEYS))
-
-
-def _head(part: str, option: str) -> HeadSpec:
-    """One head from ``NAME[:HEAD[:SIGN]]``."""
-    name, _, rest = part.partition(":")
-    head, _, sign = rest.partition(":")
-    if not name or sign not in ("", "1", "-1"):
-        fix = "give NAME, NAME:HEAD or NAME:HEAD:-1"
-        raise HeedError(f"cannot read the head {part!r}", where=f"{option} heads=", fix=fix)
-    return HeadSpec(name, head or name, sign=float(sign or 1))
-
-
-register_objective_kind(ObjectiveKind("a reward model's folder or hub id", lambda _: True, _from_text, last=True))

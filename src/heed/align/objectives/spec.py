@@ -37,6 +37,19 @@ def parse_objective(text: str, option: str = "--objectives") -> Objective:
     >>> parse_objective("size=builtins:len,sign=-1").specs
     (ObjectiveSpec(name='size', sign=-1.0, scale=1.0, unit=''),)
     """
+    written = split_objective(text, option)
+    return kind_of(written.target).build(written)
+
+
+def split_objective(text: str, option: str = "--objectives") -> ObjectiveText:
+    """The parts of a text that names an objective, of which nothing is made.
+
+    Raises:
+        HeedError: a text without a target.
+
+    >>> split_objective("cost=models/cost-rm,sign=-1").given
+    {'sign': '-1'}
+    """
     # A comma belongs to the target unless a key follows it.
     head, *pairs = re.split(r",(?=[a-z_]+=)", text.strip())
     given = {key: value for key, _, value in (pair.partition("=") for pair in pairs)}
@@ -47,4 +60,4 @@ def parse_objective(text: str, option: str = "--objectives") -> Objective:
             "an objective without a target", where=f"{option} {text!r}", fix="give [name=]TARGET[,key=value]"
         )
     _import_kinds()
-    return kind_of(target).build(ObjectiveText(name, target, given, option))
+    return ObjectiveText(name, target, given, option)
