@@ -66,9 +66,10 @@ def test_a_tied_base_is_untied_where_the_adapter_changes_one_of_the_two(tmp_path
         assert torch.equal(found.model.embed_tokens.weight, loaded(base).model.embed_tokens.weight)
 
 
-def test_of_a_base_in_16_bits_the_sum_is_rounded_once_and_the_card_says_so(tmp_path):
+@pytest.mark.parametrize("settings", [{}, {"use_dora": True}], ids=["lora", "dora"])
+def test_of_a_base_in_16_bits_the_sum_is_rounded_once_and_the_card_says_so(tmp_path, settings):
     base = save_base(tmp_path / "base", torch.bfloat16)
-    folder = adapter(base, tmp_path / "adapter", 0)
+    folder = adapter(base, tmp_path / "adapter", 0, **settings)
     out = write(folder, tmp_path / "whole", merge=True)
     exact = PeftModel.from_pretrained(loaded(base).float(), folder).merge_and_unload().state_dict()
     found = loaded(out).state_dict()
