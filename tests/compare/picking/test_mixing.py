@@ -4,46 +4,16 @@ import json
 
 import pytest
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
-from transformers import LlamaConfig, LlamaForCausalLM
+from safetensors.torch import load_file, save_file
 
-from heed.compare.picking import mix_adapters, pick_from, write_picked
-from heed.compare.picking.front_points import FrontPoint
+from heed.compare.picking import FrontPoint, mix_adapters, pick_from, write_picked
 from heed.errors import HeedError
+from tiny_adapters import adapter, change, policies, save_base
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
-    torch.manual_seed(0)
-    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "vocab_size": 20}
-    model = LlamaForCausalLM(LlamaConfig(num_attention_heads=2, num_key_value_heads=1, **sizes))
-    folder = tmp_path_factory.mktemp("base")
-    model.save_pretrained(folder)
-    return folder
-
-
-def loaded(base):
-    return LlamaForCausalLM.from_pretrained(base)
-
-
-def adapter(base, folder, seed, **settings):
-    """Save an adapter with random factors."""
-    torch.manual_seed(seed)
-    config = LoraConfig(**{"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "down_proj"]} | settings)
-    model = get_peft_model(loaded(base), config)
-    model.peft_config["default"].base_model_name_or_path = str(base)
-    for name, parameter in model.named_parameters():
-        if "lora_" in name:
-            torch.nn.init.normal_(parameter, std=0.3)
-    model.save_pretrained(folder)
-    return folder
-
-
-def change(base, folder):
-    """What an adapter changes each weight of the base by, as peft merges it."""
-    before = loaded(base).state_dict()
-    after = PeftModel.from_pretrained(loaded(base), folder).merge_and_unload().state_dict()
-    return {name: after[name] - before[name] for name in before}
+    return save_base(tmp_path_factory.mktemp("base"))
 
 
 KINDS = {
@@ -64,27 +34,11 @@ def test_the_mixtures_change_is_the_weighted_sum_of_theirs(base, tmp_path, kinds
     points = [FrontPoint((0.25, 0.75), (1.0, 2.0), folders[0]), FrontPoint((0.75, 0.25), (3.0, 1.0), folders[1])]
     pick = pick_from(points, [0.4, 0.6])
     assert pick.shares == pytest.approx((0.7, 0.3))
-    out = write_picked(pick, tmp_path / "mixed", ["help", "harmless"], points, "tchebycheff")
+    out = write_picked(pick, tmp_path / "mixed", policies(points))
     parts = [change(base, folder) for folder in folders]
     for name, found in change(base, out).items():
         torch.testing.assert_close(found, 0.7 * parts[0][name] + 0.3 * parts[1][name], rtol=0, atol=2e-6)
     assert any(found.norm() > 0.1 for found in parts[0].values())
-
-
-def test_a_merged_folder_is_a_whole_model_that_answers_as_base_and_adapter_do(base, tmp_path):
-    folders = [adapter(base, tmp_path / str(seed), seed) for seed in range(2)]
-    points = [FrontPoint((0.0, 1.0), (1.0, 2.0), folders[0]), FrontPoint((1.0, 0.0), (3.0, 1.0), folders[1])]
-    pick = pick_from(points, [0.5, 0.5])
-    names = ["help", "harmless"]
-    apart = write_picked(pick, tmp_path / "apart", names, points, "pgapo")
-    whole = write_picked(pick, tmp_path / "whole", names, points, "pgapo", merge=True)
-    ids = torch.arange(12)[None]
-    answers = [
-        m(ids).logits for m in (PeftModel.from_pretrained(loaded(base), apart), LlamaForCausalLM.from_pretrained(whole))
-    ]
-    torch.testing.assert_close(*answers, rtol=0, atol=1e-5)
-    assert not torch.allclose(answers[0], loaded(base)(ids).logits, atol=1e-2)
-    assert not (whole / "adapter").exists() and not (whole / "adapter_config.json").exists()
 
 
 def test_one_that_was_trained_for_it_is_written_as_it_is(base, tmp_path):
@@ -92,7 +46,7 @@ def test_one_that_was_trained_for_it_is_written_as_it_is(base, tmp_path):
     with pytest.raises(HeedError, match="an adapter with use_dora cannot be mixed"):
         mix_adapters([folder, folder], [0.5, 0.5])
     points = [FrontPoint((0.3, 0.7), (1.0, 2.0), folder)]
-    out = write_picked(pick_from(points, [0.3, 0.7]), tmp_path / "out", ["a", "b"], points, "pgapo")
+    out = write_picked(pick_from(points, [0.3, 0.7]), tmp_path / "out", policies(points))
     assert (out / "adapter_model.safetensors").read_bytes() == (folder / "adapter_model.safetensors").read_bytes()
     assert "This policy was trained for that preference." in (out / "README.md").read_text()
 
@@ -125,3 +79,18 @@ def test_adapters_of_different_models_and_broken_ones_are_refused(base, tmp_path
     (folders[1] / "adapter_model.safetensors").unlink()
     with pytest.raises(HeedError, match=r"is missing .*give an adapter's folder"):
         mix_adapters(folders, [0.5, 0.5])
+
+
+def test_a_matrix_without_its_partner_and_settings_that_are_none_are_refused(base, tmp_path):
+    folders = [adapter(base, tmp_path / str(seed), seed) for seed in range(2)]
+    weights = load_file(folders[1] / "adapter_model.safetensors")
+    lone = next(name for name in weights if name.endswith("lora_B.weight"))
+    save_file(
+        {name: tensor for name, tensor in weights.items() if name != lone}, folders[1] / "adapter_model.safetensors"
+    )
+    with pytest.raises(HeedError, match=r"this adapter is broken: .* has one matrix of two"):
+        mix_adapters(folders, [0.5, 0.5])
+    for text, said in (("{", "is not JSON"), ("[]", "holds no settings"), ('{"peft_type": "LORA"}', "has no r ")):
+        (folders[1] / "adapter_config.json").write_text(text)
+        with pytest.raises(HeedError, match=rf"this adapter is broken: adapter_config\.json {said}"):
+            mix_adapters(folders, [0.5, 0.5])

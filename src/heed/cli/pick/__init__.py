@@ -34,27 +34,28 @@ def run(arguments: Sequence[str]) -> None:
     if parsed.list is None and parsed.preference is None:
         raise HeedError("which policy?", "--preference", "give weights of the objectives, or --list")
 
-    from heed.compare.picking import adapter_list, pick_from, points_of, vllm_command, write_picked
+    from heed.compare.picking import adapter_list, pick_from, policies_of, vllm_command, write_picked
+    from heed.runs.files import to_json
 
     quiet_libraries()
-    names, method, seed, points = points_of(Path(parsed.front), parsed.method, parsed.seed)
-    if parsed.list is not None:
-        listed = (
-            vllm_command(names, points) if parsed.list == "vllm" else json.dumps(adapter_list(names, points), indent=1)
-        )
-        print(listed)
+    policies = policies_of(Path(parsed.front), parsed.method, parsed.seed)
+    if parsed.list == "vllm":
+        print(vllm_command(policies))
         return
-    found = pick_from(points, parsed.preference)
-    parts = [(part, share) for part, share in zip(found.parts, found.shares, strict=True) if share > 0]
-    for part, share in parts:
-        say(f"{share:.0%} of {part.name(names)}, {method}, seed {seed}: {part.adapter}")
+    if parsed.list == "json":
+        print(json.dumps(to_json(adapter_list(policies)), indent=1))
+        return
+    found = pick_from(policies.points, parsed.preference)
+    folders = [part.folder for part in found.parts]
+    for part, share, folder in zip(found.parts, found.shares, folders, strict=True):
+        say(f"{share:.0%} of {part.name(policies.names)}, {policies.method}, seed {policies.seed}: {folder}")
     if not found.exact:
         say(f"nothing nearer is within reach: it stands for {','.join(f'{x:.3g}' for x in found.stands_for)}")
     if found.parts[0].tag:
         say(f"put this before each prompt: {found.parts[0].tag!r}", needed=True)
     if parsed.out is not None:
-        print(write_picked(found, Path(parsed.out), names, points, method, parsed.base, parsed.merge))
-    elif len(parts) == 1:
-        print(parts[0][0].adapter)
+        print(write_picked(found, Path(parsed.out), policies, parsed.base, parsed.merge))
+    elif len(folders) == 1:
+        print(folders[0])
     else:
-        raise HeedError("two policies are to be mixed", "--preference", "say where to with --out")
+        raise HeedError(f"{len(folders)} policies are to be mixed", "--preference", "say where to with --out")

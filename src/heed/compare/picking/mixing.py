@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from heed.compare.picking.adapters import WEIGHTS, config_of, require_weights
 from heed.errors import HeedError
 
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _DOWN, _UP = "lora_A.weight", "lora_B.weight"
 _OTHERWISE = ("modules_to_save", "trainable_token_indices", "use_dora", "use_qalora", "use_bdlora", "target_parameters")
 """Settings under which an adapter is more than pairs of matrices."""
@@ -43,7 +41,7 @@ def mix_adapters(folders: Sequence[Path], shares: Sequence[float]) -> tuple[dict
     first = read[0][2]
     for folder, _, config, _ in read[1:]:
         if config["base_model_name_or_path"] != first["base_model_name_or_path"]:
-            raise HeedError("the two adapters stand on different models", str(folder), "take the folder of one front")
+            raise HeedError("these adapters stand on different models", str(folder), "take the folder of one front")
     modules = dict.fromkeys(
         name.removesuffix(_DOWN) for *_, weights in read for name in weights if name.endswith(_DOWN)
     )
@@ -70,17 +68,9 @@ def mix_adapters(folders: Sequence[Path], shares: Sequence[float]) -> tuple[dict
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    try:
-        config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        weights = load_file(folder / WEIGHTS)
-    except FileNotFoundError as error:
-        raise HeedError(
-            f"{Path(error.filename or WEIGHTS).name} is missing", str(folder), "give an adapter's folder"
-        ) from error
-    except (ValueError, SafetensorError) as error:
-        raise HeedError(
-            f"this adapter is broken: {' '.join(str(error).split())}", str(folder), "train it anew"
-        ) from error
+    config = config_of(folder)
+    require_weights(folder)
+    weights = load_file(folder / WEIGHTS)
     extra = [name for name in _OTHERWISE if config.get(name)]
     stray = [name for name in weights if not name.endswith((_DOWN, _UP))]
     if config.get("peft_type") != "LORA" or extra or stray or config.get("bias", "none") != "none":
@@ -88,6 +78,10 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         what = extra[0] if extra else stray[0] if stray else str(kind)
         fix = "only pairs of LoRA's matrices add up: take a preference that was trained"
         raise HeedError(f"an adapter with {what} cannot be mixed", str(folder), fix)
+    modules = {name.removesuffix(_DOWN).removesuffix(_UP) for name in weights}
+    lone = sorted(module for module in modules if f"{module}{_DOWN}" not in weights or f"{module}{_UP}" not in weights)
+    if lone:
+        raise HeedError(f"this adapter is broken: {lone[0]} has one matrix of two", str(folder), "train it anew")
     return config, weights
 
 
