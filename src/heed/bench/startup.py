@@ -34,7 +34,7 @@ HELP = (
         "guard",
         "judgements",
     ),
-    *("label", "oversee", "report", "reward"),
+    *("label", "oversee", "pick", "report", "reward"),
 )
 TYPOS = ("align --stepz 3", "front --method gapo --preferencs 3", "guard --horizont 5", "lable", "reward x --out")
 """What is mistyped, and refused in one line."""
