@@ -5,13 +5,13 @@ import pytest
 import torch
 from guard_worlds import CartEnv, ChoiceEnv, Person
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.utils import configure_logger
 
 from heed.guard.guard import Guard
 from heed.guard.intervention import Overseen, Shadow
-from heed.guard.learners import demonstrations
 from heed.guard.learners.balanced_sac import BalancedSAC
-from heed.guard.learners.demonstrations import MARGIN, Demonstrations, cloning_loss, margin_loss
+from heed.guard.learners.demonstrations import KEPT, MARGIN, Demonstrations, cloning_loss, margin_loss
 from heed.guard.learners.lagrangian import LagrangianSAC
 from heed.guard.learners.learner_state import learner_state, restore_learner
 from heed.guard.learners.mbpo import MixedReplayBuffer
@@ -127,13 +127,22 @@ def test_of_many_environments_the_one_is_kept_in_which_somebody_acted():
     assert shown["actions"] == pytest.approx(np.full((12, 1), 0.5))
 
 
-def test_the_oldest_make_room(monkeypatch):
-    monkeypatch.setattr(demonstrations, "KEPT", 2)
-    shown = Demonstrations()
+def test_the_oldest_make_room():
+    shown = Demonstrations(room=2)
     for number in range(4):
         shown.add(np.array([number]), number, key=str(number))
     assert shown.state()["keys"] == ["2", "3"] and shown.state()["actions"].tolist() == [2, 3]
     assert not shown.retract("0") and not shown.retract("") and len(shown) == 2
+    smaller = Demonstrations(room=1)
+    smaller.restore(shown.state())
+    assert smaller.state()["keys"] == ["3"] and smaller.state()["observations"].tolist() == [[3]]
+
+
+@pytest.mark.parametrize(("rows", "kept"), [(8, 8), (1000, 10), (KEPT + 1, 10)])
+def test_a_learner_keeps_no_more_of_them_than_its_replay_holds_steps(rows, kept):
+    model = learnt(GuardedSAC, Acts(3, np.array([-0.5], np.float32), acted=True), buffer_size=rows)
+    keys = [f"key {number}" for number in range(3, 31, 3)]
+    assert model.demonstrations.state()["keys"] == keys[-kept:] and model.demonstrations.room == min(rows, KEPT)
 
 
 # What they add to a gradient.
@@ -175,6 +184,34 @@ def test_a_step_of_the_policy_s_optimiser_follows_its_own_gradient_and_the_weigh
     optimizer.step()
     for each, term in zip(parameters, expected, strict=True):
         torch.testing.assert_close(each.grad, 0.01 + (0.0 if term is None else 3.0 * term) + torch.zeros_like(each))
+
+
+class Normed(BaseFeaturesExtractor):
+    """Batch norm in front of all else."""
+
+    def __init__(self, space):
+        super().__init__(space, 2)
+        self.norm = torch.nn.BatchNorm1d(2)
+
+    def forward(self, observations):
+        return self.norm(observations)
+
+
+@pytest.mark.parametrize("kind", [GuardedSAC, GuardedTD3, GuardedDQN])
+def test_batch_norm_s_statistics_are_never_of_demonstrations(kind):
+    net = {"net_arch": [16], "features_extractor_class": Normed}
+    model = kind("MlpPolicy", ChoiceEnv() if kind is GuardedDQN else CartEnv(), **fast(policy_kwargs=net))
+    model.set_logger(configure_logger())
+    for number in range(5):
+        model.demonstrations.add(np.array([5.0 + number, 9.0], np.float32), 1 if kind is GuardedDQN else [0.5])
+    norms = [part for part in model.policy.modules() if isinstance(part, torch.nn.BatchNorm1d)]
+    model.policy.set_training_mode(True)
+    training = [part.training for part in norms]
+    assert any(training)
+    model._policy_optimizer.step()
+    assert [part.training for part in norms] == training and model.policy.training
+    assert all(part.running_mean.tolist() == [0, 0] and part.num_batches_tracked == 0 for part in norms)
+    assert any(group.grad.abs().sum() > 0 for group in model._policy_optimizer.param_groups[0]["params"])
 
 
 # Where it leads.
@@ -228,6 +265,11 @@ def test_they_are_part_of_a_learner_s_state_and_of_no_saved_learner(tmp_path):
     first = model.demonstrations.sample(5)
     torch.manual_seed(3)
     assert all(torch.equal(one, same) for one, same in zip(first, other.demonstrations.sample(5), strict=True))
+    older = learner_state(model)
+    del older["demonstrations"]  # as checkpoints were before there were any
+    restore_learner(other, older)
+    assert len(other.demonstrations) == 0
+    assert torch.equal(other.policy.actor.mu.weight, model.policy.actor.mu.weight)
     model.save(tmp_path / "learner.zip")
     loaded = GuardedSAC.load(tmp_path / "learner.zip", env=Guard(CartEnv(), Acts(1, [0.5], acted=True)))
     assert len(loaded.demonstrations) == 0

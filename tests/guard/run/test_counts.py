@@ -56,6 +56,18 @@ def test_where_no_oracle_knows_needless_early_and_missed_blocks_are_unknown():
     assert (counts.blocks, counts.catastrophes) == (4, 1)
 
 
+def test_an_episode_that_outlives_its_phase_returned_in_neither():
+    log = DecisionLog(lambda step: "autonomy" if step >= 5 else "oversight")
+    for step in range(11):
+        decision = Decision(0, 0, "allow", "policy")
+        log.add(decision, step // 3, 10.0 ** (step // 3), False, goal=False)
+    decisions = decisions_of(log.rows)  # of three steps each; the second is begun in oversight, the fourth is open
+    assert decisions.whole_returns("oversight").tolist() == decisions.returns("oversight").tolist() == [3.0]
+    assert decisions.returns("autonomy").tolist() == [30.0, 300.0]
+    assert decisions.whole_returns("autonomy").tolist() == [300.0]
+    assert decisions_of(log.rows[:2]).whole_returns("oversight").tolist() == []
+
+
 def test_rates_are_over_the_phases_own_steps():
     counts = decisions_of(a_log().rows).counts("autonomy")
     assert counts.exposure == 25 / 10_000 and counts.blocks_per_100 == 16.0

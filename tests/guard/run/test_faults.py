@@ -376,6 +376,21 @@ def test_an_environment_in_code_stops_in_words_and_keeps_its_own_error_as_the_ca
     assert isinstance(stop.value.__cause__, ConnectionError)
 
 
+def test_an_episode_is_counted_on_from_a_checkpoint_which_counts_from_0_as_files_do(here):
+    import faulty
+
+    env = EnvironmentChecks(faulty.Raises(), "my robot")
+    assert env.kept() == {"episode": -1, "step": 0}
+    env.reset(seed=0)
+    env.step(np.array([0.5], np.float32))
+    assert env.kept() == {"episode": 0, "step": 1}
+    env.restore({"episode": 7, "step": 3})
+    assert env.kept() == {"episode": 7, "step": 3}
+    env.env.episode, env.env.taken = 2, 3
+    with pytest.raises(RunFailed, match="my robot failed in step 4 of episode 8: "):
+        env.step(np.array([0.5], np.float32))
+
+
 def test_what_is_the_users_to_mend_stays_so():
     env = EnvironmentChecks(gym.make("heed/PointHazard-v0"), "point")
     with pytest.raises(HeedError, match="no episode starts at"):

@@ -4,6 +4,8 @@ import json
 import re
 import shutil
 
+import pyarrow
+import pyarrow.parquet as parquet
 import pytest
 from guard_runs import OVERSIGHT, STEPS, is_blocked, make_guard_run
 from reading import CHROMIUM, Reader, dumped, excess_widths
@@ -59,7 +61,7 @@ def test_the_page_tells_every_count_of_the_run(text):
     assert (
         "After 600 steps of oversight with 5 catastrophes, the guard looked for itself: 1 catastrophe in 400 steps, "
         "25.0 in 10,000 (95% interval 0.633 to 139). It blocks 10.0 actions in 100, 50% of them needlessly, and its "
-        "last 7 episodes returned 3.57 [−2.23, 9.37] each; those of oversight 2.92 [−1.86, 7.70]."
+        "last 7 episodes returned 3.57 [−2.23, 9.37] each; the last 12 of oversight 2.92 [−1.86, 7.70]."
     ) in text
     assert "oversight 600 5 83.3 [27.1, 194] 15 2.50 0 0 0 6 600" in text
     assert "autonomy 400 1 25.0 [0.633, 139] 40 10.0 20 10 3 4 0" in text
@@ -77,6 +79,33 @@ def test_the_cost_claims_nothing_that_no_oracle_knows_and_no_return_before_an_ep
     assert "It blocks 10.0 actions in 100, and its last 7 episodes returned" in unknown
     late = text_of(make_guard_run(tmp_path / "late", oversight=STEPS - 10))
     assert "; no episode of its own has ended." in late
+    within = text_of(make_guard_run(tmp_path / "within", oversight=STEPS - 70))
+    assert "; no episode of its own has ended." in within  # the one that ended was begun under oversight
+
+
+def test_an_episode_in_which_the_guard_took_over_is_of_neither(tmp_path):
+    """Of the 19 whole episodes it is the 13th. The last 6 are the guard's."""
+    low, high = stats.ttest_1samp([10, -5, 10, 0, 10, 0], 0).confidence_interval(0.95)
+    assert (round(low, 2), round(high, 1)) == (-2.81, 11.1)
+    assert "its last 6 episodes returned 4.17 [−2.81, 11.1] each; the last 12 of oversight 2.92 [−1.86, 7.70]." in (
+        text_of(make_guard_run(tmp_path / "run", oversight=620))
+    )
+
+
+def test_small_returns_keep_their_interval(own_run):
+    rows = parquet.read_table(own_run / "decisions.parquet").to_pylist()
+    for row in rows:
+        row["reward"] = 1e-6 * (1 + row["episode"] % 2)
+    parquet.write_table(pyarrow.Table.from_pylist(rows), own_run / "decisions.parquet")
+    summary = json.loads((own_run / "summary.json").read_text())
+    returns = [1e-4, 2e-4, 3e-4]
+    write_json(own_run / "summary.json", summary | {"returns_guarded": returns})
+    text = text_of(own_run)
+    # 50 and 100 millionths by turns: of the 7, four and three
+    assert (
+        "its last 7 episodes returned 7.1e−5 [4.7e−5, 9.6e−5] each; the last 12 of oversight 7.5e−5 [5.8e−5, " in text
+    )
+    assert "guard on 2.0e−4 [−4.8e−5, 4.5e−4] 0 19" in text
 
 
 def test_the_finished_policys_return_has_the_interval_of_its_episodes(own_run):
@@ -214,8 +243,6 @@ def test_a_file_that_is_not_what_it_should_be_is_named(own_run, name):
 
 def test_decisions_of_another_kind_are_refused(own_run):
     shutil.copy(own_run / "decisions.parquet", own_run / "kept.parquet")
-    import pyarrow.parquet as parquet
-
     table = parquet.read_table(own_run / "kept.parquet").drop_columns(["latency_ms"])
     parquet.write_table(table, own_run / "decisions.parquet")
     with pytest.raises(HeedError, match="decisions without 'latency_ms'"):

@@ -12,11 +12,20 @@ from numpy.typing import NDArray
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.utils import polyak_update
+from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor
 from torch.nn import functional
 
 from heed.guard.learners.replay import ExecutedStep
 from heed.guard.learners.sb3 import GuardedSAC
+
+
+class CostReplayBuffer(ReplayBuffer):
+    """A replay whose rewards are costs, which are probabilities: what normalises rewards leaves them alone."""
+
+    @staticmethod
+    def _normalize_reward(reward: NDArray[Any], env: VecNormalize | None = None) -> NDArray[Any]:  # noqa: ARG004 - above
+        return reward
 
 
 class CostSAC(GuardedSAC):
@@ -57,7 +66,7 @@ class CostSAC(GuardedSAC):
         self.safety_critic_target.set_training_mode(False)
         self.safety_critic.optimizer = self._optimizer_of(self.safety_critic)
         spaces = (self.observation_space, self.action_space)
-        self.safety_buffer = ReplayBuffer(self.buffer_size, *spaces, device=self.device, n_envs=self.n_envs)
+        self.safety_buffer = CostReplayBuffer(self.buffer_size, *spaces, device=self.device, n_envs=self.n_envs)
 
     def _optimizer_of(self, module: torch.nn.Module) -> torch.optim.Optimizer:
         """An optimiser as the policy's own."""
@@ -70,9 +79,9 @@ class CostSAC(GuardedSAC):
     def _learn_of(self, taken: ExecutedStep) -> None:
         """Keep what was executed with whether it broke anything, and what was blocked as the end at full cost."""
         catastrophes = catastrophes_of(taken)
-        ended, costs = replace(taken, ended=taken.ended | catastrophes), catastrophes.astype(np.float32)
-        self.safety_buffer.add(ended.before, ended.after, ended.executed, costs, ended.ended, ended.infos)
-        ended.add_blocked(self.safety_buffer, costs, price=1.0, ends=True)
+        costly = replace(taken, rewards=catastrophes.astype(np.float32), ended=taken.ended | catastrophes)
+        self.safety_buffer.add(costly.before, costly.after, costly.executed, costly.rewards, costly.ended, costly.infos)
+        costly.add_blocked(self.safety_buffer, price=1.0, ends=True)
         self.costs_seen |= bool(catastrophes.any() or taken.blocked.any())
 
     def costs(self, observations: Tensor, actions: Tensor) -> Tensor:

@@ -7,19 +7,23 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor
 from torch.nn import functional
 
 from heed.runs.state import State
 
 KEPT = 100_000
-"""Demonstrations that are kept; the oldest make room, as they would in LeRobot."""
+"""Demonstrations that are kept at most; the oldest make room, as they would in LeRobot."""
 MARGIN = 0.8
 """Of values, by which what was shown is to be better than all else (Hester et al. 2018)."""
 
 
 class Demonstrations:
     """Steps in which an overseer's own action was executed, beside the replay, where they lie among all others.
+
+    Args:
+        room: for so many; the oldest make room. A learner has room for no more than its replay has.
 
     >>> shown = Demonstrations()
     >>> shown.add(np.zeros(2), np.array([0.5]), key="a"); shown.add(np.ones(2), np.array([-0.5]), key="b")
@@ -29,7 +33,8 @@ class Demonstrations:
     [[-0.5], [-0.5], [-0.5]]
     """
 
-    def __init__(self) -> None:
+    def __init__(self, room: int = KEPT) -> None:
+        self.room = room
         self._observations: list[NDArray[Any]] = []
         self._actions: list[NDArray[Any]] = []
         self._keys: list[str] = []
@@ -41,14 +46,14 @@ class Demonstrations:
         """Keep a step.
 
         Args:
-            observation: before it, [S].
+            observation: before it, as the environment gave it, [S].
             action: that was executed, as the replay holds it: a box's scaled to [-1, 1], [A], or a choice.
             key: of the judgement, by which it can be retracted; "" where it has none.
         """
         self._observations.append(np.array(observation))
         self._actions.append(np.ravel(action) if np.ndim(action) else np.array(action))
         self._keys.append(key)
-        self._drop(slice(0, max(0, len(self) - KEPT)))
+        self._make_room()
 
     def retract(self, key: str) -> bool:
         """Forget what a person's judgement showed, by its key; whether there was anything to forget."""
@@ -58,25 +63,39 @@ class Demonstrations:
         self._drop(slice(place, place + 1))
         return True
 
-    def sample(self, count: int, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+    def sample(
+        self, count: int, device: torch.device | str = "cpu", env: VecNormalize | None = None
+    ) -> tuple[Tensor, Tensor]:
         """So many of them, drawn with replacement: observations [count, S], and actions [count, A] or choices [count].
 
         There is one at least.
+
+        Args:
+            count: to draw.
+            device: of the tensors.
+            env: normalises the observations, as it does a replay's, by its statistics of now; None leaves them.
         """
         chosen = torch.randint(len(self), (count,)).tolist()
-        columns = (self._observations, self._actions)
-        observations, actions = (torch.as_tensor(np.stack([column[n] for n in chosen])) for column in columns)
-        return observations.to(device), actions.to(device)
+        observations, actions = (
+            np.stack([column[n] for n in chosen]) for column in (self._observations, self._actions)
+        )
+        seen = observations if env is None else env.normalize_obs(observations)
+        return torch.as_tensor(seen).to(device), torch.as_tensor(actions).to(device)
 
     def state(self) -> State:
         """All of them."""
         columns = (np.array(self._observations), np.array(self._actions))
         return {"observations": columns[0], "actions": columns[1], "keys": list(self._keys)}
 
-    def restore(self, state: State) -> None:
-        """Hold those of this state, and no others."""
-        self._observations, self._actions = list(state["observations"]), list(state["actions"])
-        self._keys = list(state["keys"])
+    def restore(self, state: State | None) -> None:
+        """Hold those of this state, and no others; none of a checkpoint that is older than they are (None)."""
+        held = state or {"observations": [], "actions": [], "keys": []}
+        self._observations, self._actions = list(held["observations"]), list(held["actions"])
+        self._keys = list(held["keys"])
+        self._make_room()
+
+    def _make_room(self) -> None:
+        self._drop(slice(0, max(0, len(self) - self.room)))
 
     def _drop(self, which: slice) -> None:
         for column in (self._observations, self._actions, self._keys):

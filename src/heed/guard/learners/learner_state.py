@@ -44,7 +44,7 @@ def restore_learner(model: BaseAlgorithm, state: State) -> None:
     for name, buffer in _buffers(model).items():
         _restore_buffer(buffer, state["buffers"][name])
     if isinstance(model, GuardAware):
-        model.demonstrations.restore(state["demonstrations"])
+        model.demonstrations.restore(state.get("demonstrations"))
     model.action_space.np_random.bit_generator.state = state["actions"]
 
 

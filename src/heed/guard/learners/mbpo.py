@@ -123,8 +123,10 @@ class MixedReplayBuffer(ReplayBuffer):
         real = max(1, round(self.real_share * batch_size))
         met = super().sample(real, env)
         chosen = torch.randint(len(self.imagined.rewards), (batch_size - real,))
-        columns = zip(met[:5], self.imagined[:5], strict=True)
-        return ReplayBufferSamples(*(torch.cat([seen, thought[chosen].to(seen)]) for seen, thought in columns))
+        drawn = ReplayBufferSamples(*(column[chosen] for column in self.imagined[:5]))
+        paid = self._normalize_reward(drawn.rewards.cpu().numpy(), env)  # as those that were met
+        columns = zip(met[:5], drawn._replace(rewards=torch.as_tensor(paid))[:5], strict=True)
+        return ReplayBufferSamples(*(torch.cat([seen, thought.to(seen)]) for seen, thought in columns))
 
 
 class Imaginable(Protocol):

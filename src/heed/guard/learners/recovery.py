@@ -15,6 +15,7 @@ from heed.guard.decisions import Decision, Step
 from heed.guard.guard import Guarding
 from heed.guard.intervention import Intervention, Overseen, Shadow
 from heed.guard.labels import LabelCollector
+from heed.guard.learners.attached import check_imagined
 from heed.guard.learners.config import LearnsFrom
 from heed.guard.learners.cost_critics import CostSAC
 from heed.guard.learners.replay import ExecutedStep
@@ -92,12 +93,14 @@ class Recovery(Intervention):
         limit: eps_risk.
 
     Raises:
-        HeedError: a limit that is no probability.
+        HeedError: a limit that is no probability, or a learner whose observations or actions are changed between it and
+            the guard: what the critic thinks of a state is asked of what the guard sees.
     """
 
     def __init__(self, learner: RecoverySAC, limit: float) -> None:
         if not 0 <= limit <= 1:
             raise HeedError(f"the limit of risk is {limit}", "--risk-limit", "give a number in [0, 1]")
+        check_imagined(learner)
         self.learner, self.limit = learner, limit
 
     def decide(self, situation: Situation, proposed: Any) -> Decision:

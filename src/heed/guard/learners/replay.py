@@ -15,7 +15,7 @@ from torch import Tensor
 
 from heed.guard.learners.attached import check_actions_between
 from heed.guard.learners.config import LearnsFrom
-from heed.guard.learners.demonstrations import Demonstrations, cloning_loss
+from heed.guard.learners.demonstrations import KEPT, Demonstrations, cloning_loss
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,10 +23,11 @@ class ExecutedStep:
     """One step of N environments, as replays keep it.
 
     Args:
-        before: [N, S].
+        before: [N, S], as the environments gave it: what `VecNormalize` makes of it changes with its statistics.
         proposed: actions in the replay's units, [N, A] or choices [N].
         executed: the same of what was done.
-        after: where that led, [N, S]; where an episode ended, its last state and not the next one's first.
+        after: where that led, [N, S], likewise; where an episode ended, its last state and not the next one's first.
+        rewards: that the environments paid, [N].
         ended: bool [N].
         blocked: bool [N].
         infos: what each environment said.
@@ -36,11 +37,12 @@ class ExecutedStep:
     proposed: NDArray[Any]
     executed: NDArray[Any]
     after: NDArray[Any]
+    rewards: NDArray[Any]
     ended: NDArray[np.bool_]
     blocked: NDArray[np.bool_]
     infos: list[dict[str, Any]]
 
-    def add_blocked(self, buffer: ReplayBuffer, rewards: NDArray[Any], price: float, ends: bool) -> None:
+    def add_blocked(self, buffer: ReplayBuffer, price: float, ends: bool) -> None:
         """Add each blocked proposal to a replay, with a price.
 
         A replay takes one row for each environment: those that were not blocked add what was executed, with its
@@ -48,8 +50,7 @@ class ExecutedStep:
 
         Args:
             buffer: the replay.
-            rewards: of what was executed, [N].
-            price: of a blocked proposal.
+            price: of a blocked proposal, in units of the rewards.
             ends: the proposal is the end of an episode, with the price as its reward; else it led where what was
                 executed in its place led, for that reward and the price.
         """
@@ -57,7 +58,7 @@ class ExecutedStep:
             return
         actions, after, ended = np.array(self.executed), np.array(self.after), np.array(self.ended)
         actions[self.blocked] = self.proposed[self.blocked]
-        priced = rewards + price * self.blocked
+        priced = self.rewards + price * self.blocked
         told = list(self.infos)
         if ends:
             after[self.blocked], ended[self.blocked], priced[self.blocked] = self.before[self.blocked], True, price
@@ -98,7 +99,7 @@ class GuardAware:
         """Refuse what stands between the learner and its guard and changes actions."""
         check_actions_between(self.env)  # type: ignore[attr-defined] # the learner's own
         super()._setup_model()  # type: ignore[misc] # mixed in
-        self.demonstrations = Demonstrations()
+        self.demonstrations = Demonstrations(min(KEPT, self.buffer_size))  # type: ignore[attr-defined] # the learner's own
         self._policy_optimizer.register_step_pre_hook(lambda *_: self._imitate())
 
     def set_env(self, env: Any, force_reset: bool = True) -> None:
@@ -120,11 +121,11 @@ class GuardAware:
         infos: list[dict[str, Any]],
     ) -> None:
         """Store what `learns_from` says of one step of every environment."""
-        taken = self._taken(buffer_action, new_obs, dones, infos)
+        taken = self._taken(buffer_action, new_obs, reward, dones, infos)
         stored = taken.proposed if self.learns_from == "proposed" else taken.executed
         super()._store_transition(replay_buffer, stored, new_obs, reward, dones, infos)  # type: ignore[misc] # mixed in
         if self.learns_from == "both":
-            taken.add_blocked(replay_buffer, reward, self.block_penalty, self.block_ends)
+            taken.add_blocked(replay_buffer, self.block_penalty, self.block_ends)
         for number, info in enumerate(infos):
             told = info.get("guard", {})
             if told.get("demonstrated", False):
@@ -158,8 +159,11 @@ class GuardAware:
         if not self.demonstrations or not self.demonstration_weight:
             return
         learner: Any = self
-        shown = self.demonstrations.sample(learner.batch_size, learner.device)
+        shown = self.demonstrations.sample(learner.batch_size, learner.device, learner._vec_normalize_env)
+        learning = learner.policy.training
+        learner.policy.set_training_mode(False)  # statistics of batch norm are of the replay's batches, not of these
         loss = self.imitation(*shown)
+        learner.policy.set_training_mode(learning)
         (self.demonstration_weight * loss).backward()
         learner.logger.record_mean("train/imitation_loss", loss.item())
 
@@ -170,18 +174,30 @@ class GuardAware:
         """For learners that keep more of a step than its reward."""
 
     def _taken(
-        self, buffer_action: NDArray[Any], new_obs: Any, dones: NDArray[Any], infos: list[dict[str, Any]]
+        self,
+        buffer_action: NDArray[Any],
+        new_obs: Any,
+        reward: NDArray[Any],
+        dones: NDArray[Any],
+        infos: list[dict[str, Any]],
     ) -> ExecutedStep:
-        executed, after = np.array(buffer_action), np.array(new_obs)
+        learner: Any = self
+        before, after, normalises = learner._last_obs, new_obs, learner._vec_normalize_env
+        if normalises is not None:  # replays keep what the environments gave, and normalise what they draw
+            before, after = learner._last_original_obs, normalises.get_original_obs()
+            reward = normalises.get_original_reward()
+        executed, after = np.array(buffer_action), np.array(after)
         stopped = [info.get("guard", {}).get("decision") == "block" for info in infos]
         blocked = np.array([stop and _was_kept_from(info["guard"]) for stop, info in zip(stopped, infos, strict=True)])
         for row, info in enumerate(infos):
             if stopped[row]:
                 executed[row] = self._in_buffer(info["guard"]["executed"])
             if "terminal_observation" in info:
-                after[row] = info["terminal_observation"]
-        before = deepcopy(self._last_obs)  # type: ignore[attr-defined] # the learner's own
-        return ExecutedStep(before, buffer_action, executed, after, dones.astype(bool), blocked, infos)
+                last = info["terminal_observation"]
+                after[row] = last if normalises is None else normalises.unnormalize_obs(last)
+        return ExecutedStep(
+            deepcopy(before), buffer_action, executed, after, reward, dones.astype(bool), blocked, infos
+        )
 
     def _in_buffer(self, action: Any) -> Any:
         """An environment's action as the replay holds it: boxes scaled to [-1, 1]."""

@@ -7,9 +7,8 @@ import math
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from stable_baselines3.common.type_aliases import ReplayBufferSamples
+from stable_baselines3.common.vec_env import VecNormalize
 
 from heed.errors import HeedError
 from heed.guard.decisions import Step
@@ -99,10 +98,12 @@ class AbsorbingReplayBuffer(MixedReplayBuffer):
         told = [{} if broken else info for broken, info in zip(unsafe, infos, strict=True)]  # absorbed, never cut off
         super().add(obs, next_obs, action, np.where(unsafe, ABSORBED, reward), np.asarray(done) | unsafe, told)
 
-    def sample(self, batch_size: int, env: Any = None) -> ReplayBufferSamples:
-        """A batch, with what absorbing states are worth by now."""
-        batch = super().sample(batch_size, env)
-        return batch._replace(rewards=torch.where(batch.rewards == ABSORBED, self.penalty, batch.rewards))
+    def _normalize_reward(  # type: ignore[override] # a method here: it needs the penalty
+        self, reward: NDArray[Any], env: VecNormalize | None = None
+    ) -> NDArray[Any]:
+        """Rewards of a batch, with what absorbing states are worth by now."""
+        worth = np.where(reward == ABSORBED, self.penalty, reward).astype(reward.dtype)
+        return super()._normalize_reward(worth, env)
 
 
 class AbsorbingSAC(GuardedSAC):

@@ -178,6 +178,14 @@ class Decisions:
         ends, returns, _ = self.episodes()
         return returns[self.of(phase)[ends.astype(np.int64) - 1]] if len(ends) else returns
 
+    def whole_returns(self, phase: PhaseName) -> Floats:
+        """Of every whole episode that began and ended in a phase its return, [E]."""
+        ends, returns, _ = self.episodes()
+        last = ends.astype(np.int64) - 1
+        first = np.concatenate([[0], last + 1])[: len(last)]
+        within = self.of(phase)
+        return returns[within[first] & within[last]] if len(ends) else returns
+
     def sources(self, phase: PhaseName = "autonomy") -> list[tuple[str, int]]:
         """Who chose the executed action in the blocked steps of a phase, the most frequent first."""
         sources, counts = np.unique(self.source[self.blocked & self.of(phase)], return_counts=True)

@@ -68,12 +68,12 @@ class EnvironmentChecks(gym.Wrapper[Any, Any, Any, Any]):
         return observation, paid, terminated, truncated, info
 
     def kept(self) -> State:
-        """Which step of which episode it is."""
-        return {"episode": self._episode, "step": self._step}
+        """Which step of which episode it is; in files episodes are counted from 0, and before the first it is -1."""
+        return {"episode": self._episode - 1, "step": self._step}
 
     def restore(self, state: State) -> None:
         """Count on from there."""
-        self._episode, self._step = state["episode"], state["step"]
+        self._episode, self._step = state["episode"] + 1, state["step"]
 
     @property
     def _here(self) -> str:

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from heed.errors import HeedError
 from heed.guard.run.causes import advice, collapse, in_words, shares
@@ -30,7 +31,7 @@ from heed.report.guard.plots import (
     plot_learning,
 )
 from heed.report.guard.snapshots import snapshots_block
-from heed.runs.statistics import mean_cell, rate_interval
+from heed.runs.statistics import mean_interval, rate_interval
 
 SOURCES = {
     "planner": "the planner",
@@ -115,6 +116,8 @@ def headline(run: RunRecord, decisions: Decisions | None) -> str:
 def cost(decisions: Decisions) -> str:
     """Say in a sentence what safety costs: the blocks of autonomy, and its returns beside those of oversight.
 
+    An episode that was begun under oversight and ended alone is of neither.
+
     Args:
         decisions: of a run that took over.
     """
@@ -122,11 +125,11 @@ def cost(decisions: Decisions) -> str:
     said = f"It blocks {number(alone.blocks_per_100)} actions in 100"
     if alone.blocks and alone.needless is not None:
         said += f", {percent(alone.needless / alone.blocks)} of them needlessly"
-    before, late = (decisions.returns(phase)[-LATE_EPISODES:] for phase in ("oversight", "autonomy"))
+    before, late = (decisions.whole_returns(phase)[-LATE_EPISODES:] for phase in ("oversight", "autonomy"))
     if not len(late):
         return f"{said}; no episode of its own has ended."
-    returned = f"its last {_many(len(late), 'episode')} returned {interval(mean_cell(late.tolist()))} each"
-    beside = f"; those of oversight {interval(mean_cell(before.tolist()))}" if len(before) else ""
+    returned = f"its last {_many(len(late), 'episode')} returned {_mean(late)} each"
+    beside = f"; the last {len(before)} of oversight {_mean(before)}" if len(before) else ""
     return f"{said}, and {returned}{beside}."
 
 
@@ -359,7 +362,12 @@ def _measured(run: RunRecord, kind: str) -> bool:
 def _return(run: RunRecord, kind: str) -> str:
     """The mean return of the finished policy, with its interval where the episodes' own are known."""
     returns: list[float] = run.summary.get(f"returns_{kind}") or []
-    return interval(mean_cell(returns)) if len(returns) > 1 else number(run.summary[f"return_{kind}"])
+    return _mean(returns) if len(returns) > 1 else number(run.summary[f"return_{kind}"])
+
+
+def _mean(returns: ArrayLike) -> str:
+    """The mean of returns with its interval, of which nothing is rounded before it is written."""
+    return interval(dict(zip(("mean", "low", "high"), mean_interval(returns), strict=True)))
 
 
 def _evaluated_catastrophes(run: RunRecord, kind: str) -> str:

@@ -16,9 +16,12 @@ from stable_baselines3.common.save_util import load_from_zip_file
 
 from heed.cli import main
 from heed.errors import HeedError, RunFailed, Stopped
+from heed.guard.run.keeping.resumption import LEARNER, LOG
 from heed.guard.run.keeping.rewinding import Rewinding
 from heed.guard.run.train import resume_guard, train_guard
 from heed.oversight.store.store import open_store
+from heed.runs.checkpoints import MANIFEST, step_of, write_manifest
+from heed.runs.state import read_state, write_state
 
 HERE = Path(__file__).parents[2]
 ENVIRONMENT = {"PYTHONPATH": f"{HERE}:{':'.join(sys.path)}", "OMP_NUM_THREADS": "1"}
@@ -111,6 +114,27 @@ def test_a_run_that_was_stopped_twice_and_resumed_is_the_run_that_was_not(name, 
     assert_same(tmp_path / "whole", out)
     driven = json.loads((out / "summary.json").read_text())["demonstrations"]
     assert (driven > 10) is (name == "taken over")
+
+
+def test_a_folder_from_before_there_were_demonstrations_is_gone_on_from(tmp_path):
+    train_guard(small_job(), tmp_path / "whole")
+    out = tmp_path / "older"
+    with pytest.raises(Stopped):
+        train_guard(small_job(), out, stopped_at(73))
+    config = yaml.safe_load((out / "config.yaml").read_text())
+    del config["learner"]["demonstration_weight"]
+    (out / "config.yaml").write_text(yaml.safe_dump(config))
+    for checkpoint in (out / "checkpoints").iterdir():
+        state = read_state(checkpoint, LEARNER)
+        assert state.pop("demonstrations")["keys"] == []
+        write_state(checkpoint, LEARNER, state)
+        log = pq.read_table(checkpoint / LOG)
+        pq.write_table(log.select([name for name in log.column_names if name != "demonstrated"]), checkpoint / LOG)
+        (checkpoint / MANIFEST).unlink()
+        write_manifest(checkpoint, step_of(checkpoint))
+    resume_guard(out)
+    lacking, whole = content(out), content(tmp_path / "whole")
+    assert lacking["learner"] == whole["learner"] and lacking["summary"] == whole["summary"]
 
 
 def killed(out, at, changes):
