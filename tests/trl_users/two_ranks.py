@@ -16,7 +16,7 @@ from heed.balance import Linear
 from heed.trl import BalancedGRPOTrainer
 from heed.worlds.apothecary.world import Apothecary
 
-RANK = int(os.environ["RANK"])
+RANK = int(os.environ.get("RANK", "0"))
 
 
 def sparse(completions, **_):
