@@ -119,6 +119,28 @@ def test_escape_from_the_past_pauses_and_labels_nothing(watching):
     waits(watched)
 
 
+def test_escape_from_the_past_pauses_whoever_acts_before_anything_is_in_view(watching):
+    watched = watching(Pace(rates=(20.0,), rate=0, heartbeat=30.0, glance=0.0), proposals=drifting)
+    page = watched.page()
+    proposal_of(page)
+    page.keyboard.press("t")
+    shows(page, "taken over")
+    page.keyboard.press("p")
+    page.wait_for_selector("body[data-past]")
+    emptied(watched.agent.verdicts)
+    waits(watched)
+    page.keyboard.press("Escape")
+    shows(page, "paused")
+    waits(watched)
+
+
+def test_the_key_that_shows_the_past_does_not_end_it_by_its_own_repeats_or_by_a_shortcut(watching):
+    _, page = looked_back(watching)
+    for told in ("{ key: 'p', repeat: true }", "{ key: 'p', ctrlKey: true }", "{ key: 'p', metaKey: true }"):
+        page.evaluate(f"document.dispatchEvent(new KeyboardEvent('keydown', {told}))")
+    assert page.get_attribute("body", "data-past") is not None
+
+
 def test_what_is_kept_is_bounded_by_time(watching):
     watched = watching(Pace(rates=(20.0,), rate=0, heartbeat=30.0, glance=0.0), proposals=drifting)
     page = watched.browser.new_page()

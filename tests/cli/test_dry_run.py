@@ -12,6 +12,7 @@ from transformers import AutoTokenizer, MistralConfig
 
 from heed.align.budget.device import Device, device_here
 from heed.align.dry_run.rehearsal import verdict
+from heed.errors import HeedError
 from heed.worlds.apothecary import Apothecary
 from tiny_runs import contents
 
@@ -181,7 +182,11 @@ def test_what_is_more_than_there_is_does_not_fit():
     assert 0 < here.free <= here.total and here.cuda == torch.cuda.is_available()
     small = Device("a GPU", 20 * 10**9, 24 * 10**9, cuda=True)
     assert verdict(20 * 10**9, small).startswith("it fits: 20.00 GB at the peak, 20.00 GB free (a GPU)")
-    assert verdict(20 * 10**9 + 1, small).startswith("it does not fit: ") and "--micro-batch" in verdict(10**11, small)
+    with pytest.raises(HeedError, match=r"it does not fit: 20.00 GB at the peak, 20.00 GB free .*lower --micro-batch"):
+        verdict(20 * 10**9 + 1, small)
+    assert verdict(17 * 10**9, small, clips=True).startswith("it fits")
+    assert verdict(18 * 10**9, small, clips=True).startswith("it may not fit, as PPO clips")
+    assert verdict(10**9, small, whole=False).startswith("it fits without what is unknown: 1.00 GB")
 
 
 def test_a_score_model_of_safe_rlhf_is_known_by_its_config(heed, desk):

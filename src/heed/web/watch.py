@@ -225,7 +225,7 @@ class _Watching:
             raise HeedError("this page may only watch", "mark", "connect with an overseer's token")
         key = order.key or str(uuid.uuid4())
         row = await asyncio.to_thread(self.overseer.mark, self.page.person.name, order.proposal, order.reason, key)
-        self.page.note({"marked": {"id": row}})
+        self.page.note({"marked": {"id": row, "key": order.key}})
         await self._marked()
 
     async def send_news(self) -> None:

@@ -6,7 +6,7 @@ from tiny_policies import PROMPTS, TOKENIZER
 from tiny_trainers import length, vowels
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, MistralConfig, Qwen3Config
 
-from heed.align.budget.generation import cache_bytes, merged_bytes
+from heed.align.budget.generation import KEPT_SHARE, cache_bytes, merged_bytes
 from heed.align.budget.live import LiveBytes
 from heed.align.budget.passes import gradient_bytes
 from heed.align.budget.skeleton import bytes_of, skeleton_of, trained_scalars
@@ -159,7 +159,13 @@ def test_of_what_passes_only_the_largest_counts_and_a_gpu_bounds_the_cache():
     found = budget_of(job, config, MISTRAL_7B, ["a", "b"], 256, device=80 * 10**9)
     free = budget_of(job, config, MISTRAL_7B, ["a", "b"], 256)
     assert found.peak == sum(row.bytes for row in found.held) + max(row.bytes for row in found.passing)
-    assert found.held == free.held and found.passing[0].bytes < free.passing[0].bytes
+    kept, held = free.held[-1], free.held[:-1]  # nothing bounds a CPU's cache, and nothing gives it back
+    assert found.held == held and kept.name == "cache and merged weights, kept between rounds"
+    assert found.passing[0].bytes < kept.bytes + free.passing[0].bytes
+    small = AlignConfig(prompts_per_step=8, max_completion_tokens=64)
+    few = budget_of(job, small, MISTRAL_7B, ["a"], 64, device=2 * 10**11)
+    assert few.held[-1].name == kept.name and few.held[-1].bytes <= KEPT_SHARE * 2 * 10**11
+    assert few.peak == sum(row.bytes for row in few.held) + max(row.bytes for row in few.passing)
 
 
 def test_a_judge_counts_by_its_own_config_and_dtype():

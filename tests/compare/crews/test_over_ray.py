@@ -93,9 +93,9 @@ def test_a_mistake_of_the_users_comes_back_whole(tmp_path):
 
 
 def test_what_no_machine_has_and_amounts_that_are_none_are_refused_before_a_run_waits_for_ever(tmp_path):
-    with pytest.raises(HeedError, match=r"no machine of the cluster has 1 GPUs \(--gpus-each\): give at most 0"):
+    with pytest.raises(HeedError, match=r"no machine of the cluster has 1 CPUs and 1 GPUs .*have 2 and 0"):
         run_all([task_of(tmp_path / "run")], RayWorkers(gpus=1))
-    with pytest.raises(HeedError, match=r"has 99 CPUs \(--cpus-each\): give at most 2"):
+    with pytest.raises(HeedError, match=r"has 99 CPUs and 0 GPUs \(--cpus-each, --gpus-each\): its machines have 2"):
         run_all([task_of(tmp_path / "run")], RayWorkers(cpus=99))
     for wrong, flag in (({"count": 0}, "--workers"), ({"cpus": 0}, "--cpus-each"), ({"gpus": -1}, "--gpus-each")):
         with pytest.raises(HeedError, match=flag):

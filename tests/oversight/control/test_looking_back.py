@@ -116,3 +116,24 @@ def test_a_step_says_that_it_is_one_and_after_it_that_it_was_taken():
     assert room.said().sentence == told
     assert not room.after(1 / RATE).block
     assert room.said().sentence == "paused: one step was taken: press Space to go on"
+
+
+def test_where_two_must_judge_one_who_looks_on_is_not_enough():
+    room = Room(votes=2)
+    room.order("ada", "go")
+    room.put()
+    back(room, "ada")
+    assert room.said("ada").sentence == "you look at the past: what is proposed waits until you are back"
+    room.human.rendered("bob's", 1)
+    assert room.after(LONG) is None
+    present(room, "ada")
+    assert room.after(1 / RATE) is not None
+
+
+def test_who_has_judged_and_looks_back_is_told_whom_it_waits_for():
+    room = Room(votes=2)
+    room.order("ada", "each")
+    room.put()
+    room.order("ada", "allow", proposal=1, key="k" * 16)
+    back(room, "ada")
+    assert room.said("ada").sentence == "your verdict stands: it waits for 1 more, from bob"

@@ -9,7 +9,7 @@ from peft import PeftModel
 
 from heed.align.budget.passes import reading_bytes
 from heed.align.budget.skeleton import bytes_of
-from heed.align.generation.continuous import CACHE_SHARE, PREFILL_TOKENS, slot_length
+from heed.align.generation.continuous import CACHE_SHARE, KEPT_SHARE, PREFILL_TOKENS, slot_length
 from heed.align.generation.merging import MergedAdapter, mergeable
 from heed.align.generation.slots import slot_bytes
 from heed.align.models.policy import POLICY_ADAPTER
@@ -45,8 +45,8 @@ def cache_bytes(model: Any, completions: int, prompt: int, limit: int, device: i
 
 def generation_bytes(
     model: Any, prompts: int, completions: int, prompt: int, limit: int, device: int | None = None
-) -> int:
-    """All that generation holds beside the weights: merged weights, cache, and the larger of a prefill and a step.
+) -> tuple[int, int]:
+    """What generation holds beside the weights: merged weights and cache; and the larger of a prefill and a step.
 
     Args:
         model: a skeleton.
@@ -55,8 +55,21 @@ def generation_bytes(
         prompt: tokens of the longest prompt.
         limit: tokens of the longest completion.
         device: bytes of a GPU; None for a CPU.
+
+    Returns:
+        The first, which stays from round to round where `stays` says so, and the second, which does not.
     """
     base = model.get_base_model() if isinstance(model, PeftModel) else model
     read = reading_bytes(model, max(1, min(prompts, PREFILL_TOKENS // prompt)), prompt, padded=False)
     step = DECODED * completions * int(base.config.get_text_config().vocab_size) * torch.float32.itemsize
-    return merged_bytes(model) + cache_bytes(model, completions, prompt, limit, device) + max(read, step)
+    return merged_bytes(model) + cache_bytes(model, completions, prompt, limit, device), max(read, step)
+
+
+def stays(kept: int, device: int | None) -> bool:
+    """Whether merged weights and cache are kept between rounds: always on a CPU, on a GPU up to a share of it.
+
+    Args:
+        kept: their bytes.
+        device: bytes of a GPU; None for a CPU.
+    """
+    return device is None or kept <= KEPT_SHARE * device

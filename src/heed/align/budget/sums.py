@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedConfig
 
-from heed.align.budget.generation import generation_bytes
+from heed.align.budget.generation import generation_bytes, stays
 from heed.align.budget.held import (
     critic_bytes,
     heads_of,
@@ -107,7 +107,10 @@ def budget_of(
     passing = []
     completions = config.prompts_per_step * config.completions_per_prompt
     given = (config.prompts_per_step, completions, prompt, config.max_completion_tokens, device)
-    passing.append(Row(f"generation of {completions} completions", generation_bytes(skeleton, *given)))
+    kept, drawing = generation_bytes(skeleton, *given)
+    if stays(kept, device):
+        held.append(Row("cache and merged weights, kept between rounds", kept))
+    passing.append(Row(f"generation of {completions} completions", drawing + (0 if stays(kept, device) else kept)))
     for judge in judges:
         own = skeleton_of(judge.config, dtype_of(judge.dtype, judge.config), seq2label=True)
         held.append(Row(f"reward model {judge.name}", bytes_of(own)))

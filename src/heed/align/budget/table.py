@@ -24,7 +24,7 @@ class Budget:
 
     Args:
         held: from the first round to the last.
-        passing: by one part of a round each; only the largest counts, as each lets go before the next.
+        passing: by one part of a round each, which lets go before the next; only the largest counts.
 
     >>> budget = Budget((Row("weights", 10**9),), (Row("generation", 10**8), Row("gradients", 2 * 10**9)))
     >>> budget.peak

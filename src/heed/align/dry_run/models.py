@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import huggingface_hub
+from huggingface_hub.errors import HFValidationError
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig
 
 from heed.align.models.pretrained import offline, quiet_transformers
@@ -56,9 +57,10 @@ def tokenizer_at(path: str, what: str) -> Any:
 def _has(path: str, name: str) -> bool:
     if Path(path).is_dir():
         return (Path(path) / name).is_file()
-    if path.startswith((".", "/", "~")) or path.count("/") > 1:
+    try:
+        return isinstance(huggingface_hub.try_to_load_from_cache(path, name), str)
+    except HFValidationError:
         return False  # no hub id
-    return isinstance(huggingface_hub.try_to_load_from_cache(path, name), str)
 
 
 def _read(path: str, what: str, read: Callable[[str], T]) -> T:

@@ -36,6 +36,9 @@ Show = Callable[[str], None]
 ASSUMED = 256
 """Tokens of the longest prompt in a budget, where the prompts cannot be read."""
 
+UNCOUNTED = 1 / 6
+"""Of the sum: what one H100 held more than was counted where PPO clipped tokens of every sequence (29.6 GB, 25.7)."""
+
 MEASURED = 64
 """So many prompts, the longest in characters, are tried for the most tokens."""
 
@@ -82,15 +85,14 @@ def rehearse(job: AlignJob, config: AlignConfig, show: Show) -> list[HeedError]:
     if tokenizer is not None and job.template_arguments:
         tokenizer = faults.attempt(lambda: with_template_arguments(tokenizer, job.template_arguments or {}))
     rows = faults.attempt(lambda: _rows(job.data, job.split))
-    if job.eval_data is not None:
-        faults.attempt(lambda: _rows(job.eval_data, None))
+    asked = faults.attempt(lambda: _rows(job.eval_data, None)) if job.eval_data is not None else None
     prompt = rows[0]["prompt"] if rows else None
     judged = [read_objective(text, "--objectives", prompt) for text in job.objectives]
     held_out = [read_objective(text, "--held-out-judges", prompt) for text in job.held_out_judges]
     faults.found += [fault for each in (*judged, *held_out) for fault in each.faults]
     longest = None
     if rows and tokenizer is not None:
-        longest = faults.attempt(lambda: _show_prompt(rows, tokenizer, show))
+        longest = faults.attempt(lambda: _show_prompt(rows, asked or [], tokenizer, show))
     objectives = [objective for each in judged for objective in each.objectives]
     names = faults.attempt(lambda: ObjectiveSet(objectives).names) if objectives else None
     weighting = faults.attempt(lambda: job.build_weighting(names)) if names else None
@@ -112,8 +114,8 @@ def _rows(path: str | None, split: str | None) -> list[dict[str, Any]]:
         return list(load_prompts(str(path), split=split))
 
 
-def _show_prompt(rows: Sequence[dict[str, Any]], tokenizer: Any, show: Show) -> int:
-    """The first prompt as the policy reads it; returns the tokens of the longest."""
+def _show_prompt(rows: list[dict[str, Any]], asked: list[dict[str, Any]], tokenizer: Any, show: Show) -> int:
+    """The first prompt as the policy reads it; returns the tokens of the longest, those of evaluations among them."""
     row = rows[0]
     prompt: Prompt = row["prompt"]
     tools = row.get("tools") if not isinstance(prompt, str) else None
@@ -122,7 +124,7 @@ def _show_prompt(rows: Sequence[dict[str, Any]], tokenizer: Any, show: Show) -> 
         require_prompt_shown(prompt, tokenizer, tools)
     show(f"the first prompt, as the policy reads it ({len(ids)} tokens):\n{text}")
     show(f"its tokens: {' '.join(map(str, ids))}")
-    return _longest(rows, tokenizer)
+    return _longest([*rows, *asked], tokenizer)
 
 
 def _longest(rows: Sequence[dict[str, Any]], tokenizer: Any) -> int:
@@ -147,21 +149,39 @@ def _show_budget(
     given = (job, config, model, names, longest or ASSUMED, list(judges.values()))
     budget = budget_of(*given, device=device.total if device.cuda else None)
     show(f"memory, with {told} and completions of {config.max_completion_tokens}:\n{budget}")
-    for path in (path for each in judged for path in each.unknown):
+    unknown = [path for each in judged for path in each.unknown]
+    for path in unknown:
         show(f"reward model {path}: unknown, and not in the sum")
-    show(verdict(budget.peak, device))
+    clips = not config.on_policy and config.gradient_checkpointing
+    show(verdict(budget.peak, device, clips, whole=not unknown))
 
 
-def verdict(peak: int, device: Device) -> str:
+def verdict(peak: int, device: Device, clips: bool = False, whole: bool = True) -> str:
     """Whether so many bytes fit, in one line.
 
-    >>> verdict(22 * 10**9, Device("a GPU", 80 * 10**9, 85 * 10**9, cuda=True))
+    Args:
+        peak: bytes at once.
+        device: where.
+        clips: PPO may clip while layers are recomputed, where `UNCOUNTED` more was measured.
+        whole: nothing is left out of the sum.
+
+    Raises:
+        HeedError: they do not fit.
+
+    >>> gpu = Device("a GPU", 80 * 10**9, 85 * 10**9, cuda=True)
+    >>> verdict(22 * 10**9, gpu)
     'it fits: 22.00 GB at the peak, 80.00 GB free (a GPU)'
+    >>> verdict(75 * 10**9, gpu, clips=True)
+    'it may not fit, as PPO clips: 75.00 GB at the peak and up to a sixth more, 80.00 GB free (a GPU)'
     """
-    what = f"{peak / 1e9:.2f} GB at the peak, {device.free / 1e9:.2f} GB free ({device.name})"
-    if peak <= device.free:
-        return f"it fits: {what}"
-    return f"it does not fit: {what}; lower --micro-batch or --prompts-per-step, or take --gradient-checkpointing true"
+    free = f"{device.free / 1e9:.2f} GB free ({device.name})"
+    what = f"{peak / 1e9:.2f} GB at the peak"
+    if peak > device.free:
+        fix = "lower --micro-batch or --prompts-per-step, or take --gradient-checkpointing true"
+        raise HeedError(f"it does not fit: {what}, {free}", "memory", fix)
+    if clips and peak * (1 + UNCOUNTED) > device.free:
+        return f"it may not fit, as PPO clips: {what} and up to a sixth more, {free}"
+    return f"{'it fits' if whole else 'it fits without what is unknown'}: {what}, {free}"
 
 
 def _step(

@@ -21,6 +21,8 @@ from heed.compare.crews.work import settle, work
 from heed.compare.tasks import Task
 from heed.errors import HeedError
 
+logger = logging.getLogger(__name__)
+
 
 class RayCrew:
     """Ray's workers; one that dies takes its own run with it, and no other.
@@ -83,13 +85,13 @@ class RayCrew:
             HeedError: no machine has what one takes.
         """
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        for wanted, name, flag in (
-            (self.workers.cpus, "CPU", "--cpus-each"),
-            (self.workers.gpus, "GPU", "--gpus-each"),
-        ):
-            most = max((node.get(name, 0.0) for node in nodes), default=0.0)
-            if wanted > most:
-                raise HeedError(f"no machine of the cluster has {wanted:g} {name}s", flag, f"give at most {most:g}")
+        wanted = {"CPU": self.workers.cpus, "GPU": self.workers.gpus}
+        if not any(all(node.get(name, 0.0) >= amount for name, amount in wanted.items()) for node in nodes):
+            what = f"no machine of the cluster has {wanted['CPU']:g} CPUs and {wanted['GPU']:g} GPUs"
+            there = "; ".join(f"{node.get('CPU', 0):g} and {node.get('GPU', 0):g}" for node in nodes)
+            raise HeedError(what, "--cpus-each, --gpus-each", f"its machines have {there}")
+        if not self.workers.gpus and any(node.get("GPU", 0.0) for node in nodes):
+            logger.warning("the cluster has GPUs, and --gpus-each 0 reserves none for a run")
 
 
 class _Started:
@@ -117,7 +119,11 @@ class _Started:
 
 @ray.remote(max_retries=0, max_calls=1)
 def _run(task: Task, reports: Queue, stop: Queue, threads: int, where: str) -> None:
-    os.chdir(where)  # what settings name by a relative path lies there
+    try:
+        os.chdir(where)  # what settings name by a relative path lies there
+    except OSError as error:
+        fix = "share the file system of the folder in which the command was typed"
+        raise HeedError("a machine of the cluster has not this folder", where, fix) from error
     settle(threads)
     work(task, reports.put, lambda: not stop.empty())
 

@@ -110,7 +110,8 @@ def _sentence(status: Mapping[str, Any], person: str, judges: bool) -> tuple[str
             return LEARNING, "learns", False
         if status["empty_s"] > BUSY_S:
             return "nothing is in view: the agent's world is slow, or its learner at work", "busy", False
-    if person in status["looking_back"] and not status["alone"] and status["holding"] in (None, person):
+    open_to = person in status["looking_back"] and person not in status["judged_by"]
+    if open_to and not status["alone"] and status["holding"] in (None, person):
         return _of_the_past(status, person)
     if status["holding"] is not None:
         who = "you hold" if status["holding"] == person else f"{status['holding']} holds"
@@ -123,7 +124,7 @@ def _of_the_past(status: Mapping[str, Any], person: str) -> tuple[str, str, bool
     others = [name for name in status["people"] if name not in (*status["looking_back"], *status["judged_by"], person)]
     if status["asked"]:
         return f"it asks, and you look at the past: {LEFT} s left, then it is blocked", "asks you", True
-    if not others:
+    if len(others) < status["votes"] - len(status["judged_by"]):
         return "you look at the past: what is proposed waits until you are back", "the past", False
     return f"you look at the past: what is proposed is left to {' and '.join(others)}", "the past", False
 

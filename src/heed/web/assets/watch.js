@@ -39,11 +39,14 @@ function received(message) {
   if (message.written) written(message.written);
   if (message.marks) showMarks(message.marks);
   if (message.marked) {
+    unwritten.delete(message.marked.key);
     announce(`marked: row ${message.marked.id} is on disk`);
     document.body.dataset.marked = message.marked.id;
   }
   if (message.undone) announce(`taken back: judgement ${message.undone.id}`);
   if (message.refused) {
+    const lost = unwritten.get(message.refused.key);
+    if (lost && lost.do === "mark") byId("note").value ||= lost.reason;
     unwritten.delete(message.refused.key);
     announce(message.refused.why);
   }
@@ -261,6 +264,7 @@ function mark() {
   const shown = rewind.view || proposal;
   if (shown === null) return;
   const order = { do: "mark", proposal: shown.number, key: newKey(), reason: byId("note").value.trim() };
+  if (desk.recorded) unwritten.set(order.key, order);
   byId("note").value = "";
   line.send({ order });
 }
@@ -304,8 +308,8 @@ function measure() {
 // At once: what is proposed is blocked, and the agent waits; from the past, it waits.
 function panic() {
   if (rewind.open) {
+    if (running() || (desk.state === "taken over" && mine())) line.send({ order: { do: "pause" } }); // before anything is in view
     rewind.close();
-    if (running()) line.send({ order: { do: "pause" } });
     return;
   }
   if (enabled(byId("block"))) DOES.block();
@@ -340,7 +344,10 @@ document.addEventListener("keydown", (event) => {
   const chip = byId("reasons").children[Number(key) - 1];
   if (/^[1-9]$/.test(key) && chip && !event.repeat && !event.ctrlKey && !event.altKey && !event.metaKey) { chip.click(); return; }
   if (key === "escape") { event.preventDefault(); panic(); return; }
-  if (key === "p" && rewind.open) { rewind.close(); return; }
+  if (key === "p" && rewind.open) {
+    if (!event.repeat && !event.ctrlKey && !event.altKey && !event.metaKey) rewind.close();
+    return;
+  }
   if (key === "h" && !rewind.open && !event.ctrlKey && !event.altKey && !event.metaKey) { event.preventDefault(); if (!event.repeat) grip(event.code); return; }
   const name = key === "h" ? "hold" : KEYS[key];
   if (name === undefined || event.repeat || event.ctrlKey || event.altKey || event.metaKey) return;
