@@ -138,3 +138,13 @@ def test_a_begun_answer_is_the_completion_s_beginning(checkpoint):
     whole = judge.score([begun[:1]], ["take tea ."], {})
     assert torch.equal(judge.score([begun], ["tea ."], {}), whole)
     assert isinstance(judge.model, type(AutoModel.from_config(judge.model.config)))
+
+
+def test_weights_that_are_none_and_a_mean_that_is_no_list_are_told_in_a_line(checkpoint):
+    folder, *_ = checkpoint(mean=0.5, do_normalize=True)
+    with pytest.raises(HeedError, match="cannot load a score model"):
+        ScoreModel(str(folder))
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(b"version https://git-lfs.github.com/spec/v1")
+    with pytest.raises(HeedError, match="cannot load a score model"):
+        ScoreModel(str(folder))

@@ -1,6 +1,7 @@
 """A merged folder is a whole model that answers as base and adapter do, in the base's dtype; or nothing is written."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -106,14 +107,27 @@ def test_a_folder_as_base_is_written_by_its_absolute_path(base, tmp_path, monkey
         _name_base(folder, named)
         out = write(folder, tmp_path / f"trained{number}")
         assert base_in(out) == str(base)
-        assert f"base_model: {base}\n" in (out / "README.md").read_text()
+        told = (out / "README.md").read_text()  # which is to be shown to others
+        assert f"of `{base.name}`" in told and "base_model:" not in told and str(base.parent) not in told
     _name_base(folder, "owner/name")
     out = write(folder, Path("relative"))
-    assert base_in(out) == "owner/name"
+    assert base_in(out) == "owner/name" and "base_model: owner/name\n" in (out / "README.md").read_text()
     _name_base(folder, None)
     with pytest.raises(HeedError, match=r"names no base model .*--base"):
         write(folder, tmp_path / "none")
     assert write(folder, tmp_path / "none", base="owner/name").is_dir()
+
+
+def test_a_base_that_cannot_be_read_is_told_in_a_line(base, tmp_path):
+    folder, broken = adapter(base, tmp_path / "adapter", 0), tmp_path / "broken"
+    shutil.copytree(base, broken)
+    (broken / "model.safetensors").write_bytes(b"version https://git-lfs")
+    with pytest.raises(HeedError, match=r"the base cannot be loaded: .*--base"):
+        write(folder, tmp_path / "out", base=str(broken), merge=True)
+    (broken / "config.json").write_text("{")
+    with pytest.raises(HeedError, match=r"the base cannot be loaded: .*--base"):
+        write(folder, tmp_path / "out", base=str(broken), merge=True)
+    assert not (tmp_path / "out").exists()
 
 
 def _name_base(folder, name):

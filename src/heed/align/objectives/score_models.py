@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -126,7 +127,8 @@ class ScoreModel(Objective):
                 self.tokenizer = AutoTokenizer.from_pretrained(self.path)
                 options = {"dtype": DTYPES[dtype], "output_loading_info": True}
                 model, loading = AutoModel.from_pretrained(self.path, **options)
-        except (OSError, ValueError, TypeError, SafetensorError) as error:
+                self.mean, self.deviation = _normaliser(config, kept)
+        except (OSError, ValueError, TypeError, RuntimeError, UnpicklingError, SafetensorError) as error:
             reason = f"cannot load a score model: {str(error).splitlines()[0]}"
             raise HeedError(reason, self.path, "give a folder with config.json, weights and tokenizer") from error
         if loading["missing_keys"]:
@@ -138,7 +140,6 @@ class ScoreModel(Objective):
         self.model = model.to(self.device).eval().requires_grad_(False)
         head = {name: tensor.to(self.device, model.dtype) for name, tensor in kept.items() if "score_head" in name}
         self.weight, self.bias = head["score_head.weight"], head.get("score_head.bias")
-        self.mean, self.deviation = _normaliser(config, kept)
         self.batch_size, self.max_length = batch_size, max_length or context_of(model)
 
     def check(self, prompt: Prompt, tools: Tools = None) -> None:  # noqa: ARG002 - its form has no place for them

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from heed.compare.picking.front_points import Pick
 from heed.compare.picking.reading import Policies
 
@@ -15,11 +17,14 @@ def card(pick: Pick, policies: Policies, base: str, dtype: str | None = None) ->
     Args:
         pick: the policies and their shares.
         policies: all of the front.
-        base: the model under the adapter.
+        base: the model under the adapter: a hub id, or an absolute folder, of which the card has the last name alone.
         dtype: of the weights where the folder holds a whole model; None where it holds an adapter.
     """
     names = policies.names
-    lines = ["---", f"base_model: {base}", f"library_name: {'peft' if dtype is None else 'transformers'}"]
+    folder = Path(base).is_absolute()  # whose place on this machine is nobody's business
+    lines = ["---", *([] if folder else [f"base_model: {base}"])]
+    lines.append(f"library_name: {'peft' if dtype is None else 'transformers'}")
+    base = Path(base).name if folder else base
     lines += ["tags: [heed, multi-objective, preference]", "---", "", f"# {_weights(pick.asked, names)}", ""]
     heed = f"heed {policies.version}".strip()
     lines.append(f"Trained by {heed}, `{policies.method}`, on {', '.join(names)}; {_what(dtype)} of `{base}`.")

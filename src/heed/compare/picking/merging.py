@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
@@ -25,10 +28,12 @@ def require_base(base: str) -> None:
         base: a folder, or a hub id.
 
     Raises:
-        HeedError: it is not there, or its weights are quantised.
+        HeedError: it is not there, cannot be read, or its weights are quantised.
     """
     require_model_path(base, "base model")
-    if getattr(AutoConfig.from_pretrained(base), "quantization_config", None):
+    with _loaded(base):
+        config = AutoConfig.from_pretrained(base)
+    if getattr(config, "quantization_config", None):
         fix = "give the same model in full precision with --base"
         raise HeedError("the base's weights are quantised, and nothing can be added to them", base, fix)
 
@@ -48,11 +53,12 @@ def merge(adapter: Path, base: str, out: Path) -> str:
         The dtype of the weights: "float32", "bfloat16", ...
 
     Raises:
-        HeedError: the adapter is one of another model.
+        HeedError: the adapter is one of another model, or the base's weights cannot be read.
     """
     with quiet_transformers(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", _OF_TIES, UserWarning)
-        model = AutoModelForCausalLM.from_pretrained(base, dtype="auto")
+        with _loaded(base):
+            model = AutoModelForCausalLM.from_pretrained(base, dtype="auto")
         dtypes = {name: parameter.dtype for name, parameter in model.named_parameters(remove_duplicate=False)}
         dtype = model.dtype
         try:
@@ -67,6 +73,16 @@ def merge(adapter: Path, base: str, out: Path) -> str:
                 parameter.data = parameter.data.to(dtypes[name])
         merged.save_pretrained(out)
     return str(dtype).removeprefix("torch.")
+
+
+@contextmanager
+def _loaded(base: str) -> Iterator[None]:
+    """Within: what keeps a base from being read is told in a line."""
+    try:
+        yield
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
+        what = f"the base cannot be loaded: {' '.join(str(error).split())[:160]}"
+        raise HeedError(what, base, "give a whole model's folder with --base") from error
 
 
 def _untie(model: PreTrainedModel) -> None:
