@@ -11,6 +11,7 @@ from engineer import CHAT, save_judge
 from transformers import AutoTokenizer, MistralConfig
 
 from heed.align.budget.device import Device, device_here
+from heed.align.dry_run.models import config_at, require_weights
 from heed.align.dry_run.rehearsal import verdict
 from heed.errors import HeedError
 from heed.worlds.apothecary import Apothecary
@@ -175,6 +176,20 @@ def test_the_paper_s_recipe_takes_its_budget_from_configs_alone(heed, desk):
 def test_a_world_and_a_run_that_goes_on_have_no_dry_run(heed, desk):
     assert "leave out it, or --world" in heed.refused("align", "--world", "apothecary", "--dry-run")
     assert "--dry-run, --resume" in heed.refused("align", "--resume", "run", "--dry-run")
+
+
+def test_weights_of_which_a_part_is_missing_are_not_here(desk):
+    folder = desk / "model"
+    (folder / "model.safetensors").unlink()
+    parts = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": parts}))
+    (folder / parts["a"]).write_bytes(b"")
+    with pytest.raises(HeedError, match=r"the model lacks 1 parts of its weights \(model-00002-of-00002"):
+        require_weights(str(folder), "model")
+    (folder / parts["b"]).write_bytes(b"")
+    require_weights(str(folder), "model")
+    with pytest.raises(HeedError, match="there is no model on this machine"):
+        config_at("my models", "model")  # no hub id, which its library refuses by an error of its own
 
 
 def test_what_is_more_than_there_is_does_not_fit():

@@ -33,10 +33,19 @@ def device_here() -> Device:
         free, total = torch.cuda.mem_get_info()
         return Device(torch.cuda.get_device_name(), free, total, cuda=True)
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    free, limit = _available(Path("/proc/meminfo")) or total, Path("/sys/fs/cgroup/memory.max")
-    if limit.is_file() and (told := limit.read_text().strip()).isdecimal():
-        free, total = min(free, int(told)), min(total, int(told))
+    free = _available(Path("/proc/meminfo")) or total
+    if (limit := _told(Path("/sys/fs/cgroup/memory.max"))) is not None:
+        taken = (
+            _told(Path("/sys/fs/cgroup/memory.current")) or 0
+        )  # files that could be dropped are in it: rather too much
+        free, total = min(free, max(0, limit - taken)), min(total, limit)
     return Device("this machine's memory", free, total, cuda=False)
+
+
+def _told(file: Path) -> int | None:
+    """The number in a file of the container's; None where there is none, or no bound."""
+    told = file.read_text().strip() if file.is_file() else ""
+    return int(told) if told.isdecimal() else None
 
 
 def _available(meminfo: Path) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -39,10 +40,16 @@ def require_weights(path: str, what: str) -> None:
     """Refuse a model whose config is here and whose weights are not.
 
     Raises:
-        HeedError: there are no weights.
+        HeedError: there are no weights, or not all of their parts.
     """
-    if not any(_has(path, name) for name in WEIGHTS):
+    there = [name for name in WEIGHTS if _has(path, name)]
+    if not there:
         raise HeedError(f"the {what} has a config, and no weights on this machine", path, "fetch them")
+    if there[0].endswith(".index.json"):
+        told = json.loads(Path(_place(path, there[0]) or "").read_text(encoding="utf-8"))
+        lost = [part for part in sorted(set(told["weight_map"].values())) if not _has(path, part)]
+        if lost:
+            raise HeedError(f"the {what} lacks {len(lost)} parts of its weights ({lost[0]}, ...)", path, "fetch them")
 
 
 def tokenizer_at(path: str, what: str) -> Any:
@@ -55,12 +62,19 @@ def tokenizer_at(path: str, what: str) -> Any:
 
 
 def _has(path: str, name: str) -> bool:
+    return _place(path, name) is not None
+
+
+def _place(path: str, name: str) -> str | None:
+    """Where a model's file lies on this machine; None where it does not."""
     if Path(path).is_dir():
-        return (Path(path) / name).is_file()
+        file = Path(path) / name
+        return str(file) if file.is_file() else None
     try:
-        return isinstance(huggingface_hub.try_to_load_from_cache(path, name), str)
+        found = huggingface_hub.try_to_load_from_cache(path, name)
     except HFValidationError:
-        return False  # no hub id
+        return None  # no hub id
+    return found if isinstance(found, str) else None
 
 
 def _read(path: str, what: str, read: Callable[[str], T]) -> T:
