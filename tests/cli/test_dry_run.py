@@ -10,7 +10,7 @@ import torch
 from engineer import CHAT, save_judge
 from transformers import AutoTokenizer, MistralConfig
 
-from heed.align.budget.device import Device, device_here
+from heed.align.budget.device import Device, contained, device_here
 from heed.align.dry_run.models import config_at, require_weights
 from heed.align.dry_run.rehearsal import verdict
 from heed.errors import HeedError
@@ -190,6 +190,17 @@ def test_weights_of_which_a_part_is_missing_are_not_here(desk):
     require_weights(str(folder), "model")
     with pytest.raises(HeedError, match="there is no model on this machine"):
         config_at("my models", "model")  # no hub id, which its library refuses by an error of its own
+
+
+def test_a_container_leaves_what_it_has_not_taken_but_for_copies_of_files(tmp_path):
+    assert contained(tmp_path) is None
+    (tmp_path / "memory.max").write_text("max\n")
+    assert contained(tmp_path) is None
+    (tmp_path / "memory.max").write_text("16000\n")
+    (tmp_path / "memory.current").write_text("12000\n")
+    assert contained(tmp_path) == (4000, 16000)
+    (tmp_path / "memory.stat").write_text("anon 3000\ninactive_file 8000\nactive_file 5\n")
+    assert contained(tmp_path) == (12000, 16000)
 
 
 def test_what_is_more_than_there_is_does_not_fit():

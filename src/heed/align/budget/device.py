@@ -34,18 +34,24 @@ def device_here() -> Device:
         return Device(torch.cuda.get_device_name(), free, total, cuda=True)
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     free = _available(Path("/proc/meminfo")) or total
-    if (limit := _told(Path("/sys/fs/cgroup/memory.max"))) is not None:
-        taken = (
-            _told(Path("/sys/fs/cgroup/memory.current")) or 0
-        )  # files that could be dropped are in it: rather too much
-        free, total = min(free, max(0, limit - taken)), min(total, limit)
+    if (bound := contained(Path("/sys/fs/cgroup"))) is not None:
+        free, total = min(free, bound[0]), min(total, bound[1])
     return Device("this machine's memory", free, total, cuda=False)
 
 
-def _told(file: Path) -> int | None:
-    """The number in a file of the container's; None where there is none, or no bound."""
-    told = file.read_text().strip() if file.is_file() else ""
-    return int(told) if told.isdecimal() else None
+def contained(group: Path) -> tuple[int, int] | None:
+    """What a container may still take, and its bound, bytes; None without a bound.
+
+    Args:
+        group: the folder of its control group, version 2. Copies of files that it could drop at once count as free.
+    """
+    names = ("memory.max", "memory.current", "memory.stat")
+    told = {name: (group / name).read_text() for name in names if (group / name).is_file()}
+    if not (limit := told.get("memory.max", "").strip()).isdecimal():
+        return None
+    droppable = re.search(r"^inactive_file (\d+)$", told.get("memory.stat", ""), flags=re.MULTILINE)
+    taken = int(told.get("memory.current", "0")) - (0 if droppable is None else int(droppable[1]))
+    return max(0, int(limit) - max(0, taken)), int(limit)
 
 
 def _available(meminfo: Path) -> int | None:
