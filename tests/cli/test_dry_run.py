@@ -151,6 +151,13 @@ def test_a_prompt_that_the_context_has_no_room_for_is_told(heed, desk):
     assert "with prompts of 5001 tokens" in out
 
 
+def test_what_evaluations_ask_is_tried_as_well(heed, desk):
+    (desk / "asked.jsonl").write_text(json.dumps({"prompt": "cough " * 5000}) + "\n")
+    code, out, err = heed("align", *OWN, *REWARDS, "--eval-data", "asked.jsonl", *SMALL)
+    assert code == 2 and "has 5001 tokens, but the model's context of" in err
+    assert "with prompts of 5001 tokens" in out
+
+
 def test_a_reward_function_that_fails_is_told_before_the_first_gpu_hour(heed, desk):
     code, out, err = heed("align", *OWN, "--objectives", "rewards:raises_at_once", "judge", *SMALL)
     assert code == 2 and "raised RuntimeError: the judge is away" in err and not STEP.search(out)

@@ -103,7 +103,8 @@ def rehearse(job: AlignJob, config: AlignConfig, show: Show) -> list[HeedError]:
     elif model is None:
         show(f"memory: unknown, as nothing of the model {path} is on this machine")
     if not faults.found and rows is not None:
-        faults.attempt(lambda: _step(job, config, model, tokenizer, objectives, rows, show))
+        others = [objective for each in held_out for objective in each.objectives]
+        faults.attempt(lambda: _step(job, config, model, tokenizer, (objectives, others), (rows, asked), show))
     else:
         show("no step was tried")
     return faults.found
@@ -189,17 +190,38 @@ def _step(
     config: AlignConfig,
     model: PreTrainedConfig | None,
     tokenizer: Any,
-    objectives: Sequence[Objective],
-    rows: list[dict[str, Any]],
+    judges: tuple[Sequence[Objective], Sequence[Objective]],
+    data: tuple[list[dict[str, Any]], list[dict[str, Any]] | None],
     show: Show,
 ) -> None:
-    """One round of a shrunken random model, with the run's own settings, prompts, tokenizer and reward functions."""
+    """One round of a shrunken random model, with the run's own settings, prompts, tokenizer and reward functions.
+
+    Args:
+        job: what would be trained.
+        config: how.
+        model: its config.
+        tokenizer: its.
+        judges: what is trained on, and what is held out.
+        data: prompts, and those of evaluations where they have a file of their own.
+        show: gets how long it took.
+    """
     assert model is not None
+    (objectives, held_out), (rows, asked) = judges, data
     with quiet_transformers():
         small = shrunken_model(model, config.dtype if job.lora_r else "float32")
         weighting = job.build_weighting(ObjectiveSet(objectives).names)
         settings = shrunken_settings(config)
-        trainer = AlignTrainer(small, objectives, weighting, rows, settings, tokenizer, peft_config=job.adapter())
+        trainer = AlignTrainer(
+            small,
+            objectives,
+            weighting,
+            rows,
+            settings,
+            tokenizer,
+            job.adapter(),
+            held_out=held_out,
+            eval_prompts=asked,
+        )
         started = time.perf_counter()
         trainer.round()
     show(f"one step of a shrunken model: {time.perf_counter() - started:.1f} s")
