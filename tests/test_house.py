@@ -102,8 +102,9 @@ def test_the_tables_of_extras_say_what_pyproject_says():
         assert imported(set(_extras.packages_of(extra))) == brought_by(extra), extra
 
 
-def test_the_extra_all_brings_what_all_rooms_take():
-    assert brought_by("all") == brought_by(*_extras.EXTRAS)
+def test_the_extra_all_brings_what_all_rooms_take_but_for_what_stands_beside_them():
+    assert brought_by("all") == brought_by(*(extra for extra in _extras.EXTRAS if extra not in _extras.BESIDE))
+    assert all(package not in brought_by("all") for extra in _extras.BESIDE for package in _extras.EXTRAS[extra])
 
 
 @pytest.mark.parametrize("module", HOUSE.files)

@@ -36,6 +36,9 @@ EXTRAS: dict[str, tuple[str, ...]] = {
 }
 """Extra: the packages that it brings by itself, the most telling first."""
 
+BESIDE = ("trl", "ray")
+"""Extras that ``heed[all]`` does not bring: they stand on somebody's trainer or cluster, and ray alone takes 240 MB."""
+
 BUILT_ON = {
     "runs": BASE,
     "worlds": "runs",

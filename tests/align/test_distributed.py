@@ -1,13 +1,12 @@
 """Two processes under torchrun train one policy: the gradients are the joint batch's, the weights stay the same."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+
+from torchrun import two_processes
 
 HERE = Path(__file__).parent
 
@@ -16,12 +15,7 @@ HERE = Path(__file__).parent
 def together(tmp_path_factory):
     """What two processes came to, one file each."""
     folder = tmp_path_factory.mktemp("together")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path])}
-    command += [str(HERE / "two_processes.py"), str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return folder, [torch.load(folder / f"rank-{rank}.pt", weights_only=True) for rank in (0, 1)]
+    return folder, two_processes(HERE / "two_processes.py", folder, seconds=120)
 
 
 def test_the_accumulated_gradients_are_those_of_the_joint_batch(together):

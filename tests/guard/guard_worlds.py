@@ -169,3 +169,19 @@ class ByAction:
         action = actions[..., 0]
         others = torch.where((action - 0.37).abs() < 1e-6, self.given, 1.0)
         return torch.where(action == 0.5, 0.0, others)
+
+
+class Third:
+    """Blocks every third action, and gives another."""
+
+    name = "third"
+
+    def __init__(self):
+        self.count = 0
+
+    def judge(self, proposal):
+        self.count += 1
+        return Verdict(self.count % 3 == 0, instead=np.array([-0.5], np.float32))
+
+    def reset(self, seed):
+        self.count = 0

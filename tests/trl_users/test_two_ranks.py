@@ -1,12 +1,11 @@
 """Two processes under torchrun: the update is TRL's own where it should be, and one in both, whatever each drew."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+
+from torchrun import two_processes
 
 HERE = Path(__file__).parent
 
@@ -15,12 +14,7 @@ HERE = Path(__file__).parent
 def together(tmp_path_factory):
     """What two processes came to."""
     folder = tmp_path_factory.mktemp("together")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path])}
-    command += [str(HERE / "two_ranks.py"), str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=200)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return [torch.load(folder / f"rank-{rank}.pt", weights_only=True) for rank in (0, 1)]
+    return two_processes(HERE / "two_ranks.py", folder, seconds=200)
 
 
 def test_with_one_reward_the_update_of_two_processes_is_trls_own(together):

@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from guard_worlds import CartEnv
+from guard_worlds import CartEnv, Third
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from heed.balance import GAPO, PGAPO, Linear
@@ -13,26 +13,9 @@ from heed.guard.guard import Guard
 from heed.guard.intervention import Off
 from heed.guard.learners.balanced_sac import BalancedSAC
 from heed.guard.learners.sb3 import GuardedSAC
-from heed.oversight.overseers.base import Verdict
 
 SETTINGS = {"learning_starts": 10, "seed": 0, "device": "cpu", "buffer_size": 500, "policy_kwargs": {"net_arch": [16]}}
 RATE = 0.1
-
-
-class Third:
-    """Blocks every third action, and gives another."""
-
-    name = "third"
-
-    def __init__(self):
-        self.count = 0
-
-    def judge(self, proposal):
-        self.count += 1
-        return Verdict(self.count % 3 == 0, instead=np.array([-0.5], np.float32))
-
-    def reset(self, seed):
-        self.count = 0
 
 
 class Equal(BalancedSAC):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from guard_worlds import CartEnv
+from guard_worlds import CartEnv, Third
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
@@ -14,26 +14,9 @@ from heed.guard.learners.mbpo import MixedReplayBuffer
 from heed.guard.learners.recovery import Recovery, RecoverySAC
 from heed.guard.learners.sb3 import GuardedSAC
 from heed.guard.learners.smbpo import AbsorbingReplayBuffer
-from heed.oversight.overseers.base import Verdict
 
 SETTINGS = {"learning_starts": 100, "seed": 0, "device": "cpu", "buffer_size": 200, "policy_kwargs": {"net_arch": [8]}}
 STEPS = 32
-
-
-class Third:
-    """Blocks every third action, and gives another."""
-
-    name = "third"
-
-    def __init__(self):
-        self.count = 0
-
-    def judge(self, proposal):
-        self.count += 1
-        return Verdict(self.count % 3 == 0, instead=np.array([-0.5], np.float32))
-
-    def reset(self, seed):
-        pass
 
 
 class Short(CartEnv):
