@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from test_rewind import looked_back
-from waiting import says, until
+from waiting import Wire, says, until
 from watched_agent import Agent, proposal_of, random_proposals
 
 import heed.worlds  # noqa: F401 - registers point hazard
@@ -45,6 +45,34 @@ def test_a_key_marks_what_is_shown_with_a_note_and_every_page_lists_it(watching)
     assert eve.is_disabled("#mark") and len(watched.marked) == 2
     page.reload()
     until(page, lambda count: count == 2, lambda page: page.locator("#marks li").count())
+
+
+def test_a_mark_whose_answer_is_lost_is_sent_again_and_is_one_and_a_refused_note_is_not_lost(watching, monkeypatch):
+    watched = watching()
+    page = watched.browser.new_page()
+    wire = Wire(page, "/watch", loses='"marked"')
+    watched.open(page)
+    proposal_of(page)
+    page.keyboard.press("m")
+    page.fill("#note", "near the wall")
+    page.keyboard.press("Enter")
+    says(page, "#notice", "marked: row 1 is on disk")
+    orders = [json.loads(message).get("order") for message in wire.sent]
+    keys = [order["key"] for order in orders if order and order["do"] == "mark"]
+    assert len(keys) == 2 and len(set(keys)) == 1 and len(watched.marked) == 1
+
+    def full(*_):
+        raise HeedError("the disk is full", "mark", "make room")
+
+    with monkeypatch.context() as refused:
+        refused.setattr(watched.overseer, "mark", full)
+        page.fill("#note", "and again")
+        page.keyboard.press("Enter")
+        says(page, "#notice", "the disk is full")
+    assert page.input_value("#note") == "and again"
+    page.focus("#note")
+    page.keyboard.press("Enter")
+    says(page, "#marks li >> nth=0", "and again")
 
 
 def test_a_past_moment_is_marked_as_what_it_was(watching):

@@ -17,10 +17,11 @@ class Recorder:
         self.overseer.retracted(row)
 
     def mark(self, proposal, person, note, key):
-        self.marked.append(
-            Judgement("mark", person, {"episode": proposal.episode, "step": proposal.step}, {"note": note})
-        )
-        return len(self.marked)
+        shown = {"episode": proposal.episode, "step": proposal.step}
+        if key not in (known := [mark.key for mark in self.marked]):
+            self.marked.append(Judgement("mark", person, shown, {"note": note}, key=key))
+            known.append(key)
+        return 1 + known.index(key)
 
     def marks(self):
         return self.marked

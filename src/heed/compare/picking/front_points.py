@@ -133,13 +133,15 @@ def _shares(preferences: np.ndarray, aim: np.ndarray) -> np.ndarray:
     They are a vertex of the linear program's K constraints, so that at most K are not 0.
     """
     away = torch.from_numpy(preferences - aim)
-    nearest = min_norm_weights(away @ away.T).weights.numpy() @ preferences
+    within = min_norm_weights(away @ away.T).weights.numpy()
+    nearest = within @ preferences
     found = linprog(
         ((preferences - nearest) ** 2).sum(1),
         A_eq=np.vstack([preferences[:, :-1].T, np.ones(len(preferences))]),
         b_eq=[*nearest[:-1], 1.0],
     )
-    shares = np.where(found.x < _NOTHING, 0.0, found.x)
+    some = found.x if found.success else within  # a mixture all the same, if of more parts
+    shares = np.where(some < _NOTHING, 0.0, some)
     return np.asarray(shares / shares.sum())
 
 

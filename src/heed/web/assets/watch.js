@@ -264,7 +264,7 @@ function mark() {
   const shown = rewind.view || proposal;
   if (shown === null) return;
   const order = { do: "mark", proposal: shown.number, key: newKey(), reason: byId("note").value.trim() };
-  if (desk.recorded) unwritten.set(order.key, order);
+  unwritten.set(order.key, order);
   byId("note").value = "";
   line.send({ order });
 }
